@@ -1,0 +1,110 @@
+//! Compiles the XDP program in `src/bpf`, Rust only, and generates its libbpf-rs skeleton. Everything it makes is in `OUT_DIR`.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TCP_BOUNCE_BPF_OBJ` | a finished object, instead of compiling one |
+//! | `TCP_BOUNCE_BPF_RUSTC` | the compiler for the BPF target, instead of the first that can do it |
+//! | `TCP_BOUNCE_BPF_LINKER` | the bpf-linker to link with, instead of the first that can do it |
+
+#[path = "build/toolchain.rs"]
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use libbpf_cargo::SkeletonBuilder;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() {
+    if let Err(error) = build() {
+        println!("cargo::error={error}");
+    }
+}
+
+fn build() -> Result<()> {
+    watch()?;
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    let object = out_dir.join("tcp_bounce.bpf.o");
+    match env::var_os("TCP_BOUNCE_BPF_OBJ") {
+        Some(finished) => strip(Path::new(&finished), &object)?,
+        None => {
+            let compiled = compile(&out_dir)?;
+            strip(&compiled.join("tcp_bounce"), &object)?;
+            strip(&compiled.join("bench"), &out_dir.join("bench.bpf.o"))?;
+        }
+    }
+    SkeletonBuilder::new().obj(&object).generate(out_dir.join("tcp_bounce.skel.rs"))?;
+    Ok(())
+}
+
+/// Compiles the package `src/bpf` and returns the folder of its objects.
+fn compile(out_dir: &Path) -> Result<PathBuf> {
+    let compiler = toolchain::compiler()?;
+    let linker = toolchain::linker(&compiler)?;
+    let target = match env::var("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
+        "big" => "bpfeb-unknown-none",
+        _ => "bpfel-unknown-none",
+    };
+    let linker_flag = format!("-Clinker={}", linker.path.display());
+    let flags = [
+        linker_flag.as_str(),
+        // Without debug info there is no BTF, and without BTF the kernel takes no function but the entry point.
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        // 32-bit arithmetic and jumps: kernel 5.1.
+        "-Ctarget-cpu=v3",
+        // Packet fields are rarely aligned; without this each is read byte by byte.
+        "-Ctarget-feature=+allows-misaligned-mem-access",
+    ];
+
+    let target_dir = out_dir.join("bpf");
+    let mut cargo = Command::new(env::var("CARGO")?);
+    // What is meant for the host must not reach the BPF target.
+    for variable in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
+        cargo.env_remove(variable);
+    }
+    let status = cargo
+        .args(["build", "--release", "--locked", "-Zbuild-std=core", "--target", target])
+        .args(["--manifest-path", "src/bpf/Cargo.toml", "--target-dir"])
+        .arg(&target_dir)
+        .env("RUSTC", &compiler.path)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // Lets a stable compiler build `core`.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .status()?;
+    if !status.success() {
+        return Err(format!("the XDP program does not compile with {}: see above", compiler.path.display()).into());
+    }
+    Ok(target_dir.join(target).join("release"))
+}
+
+/// Copies the object `from` to `to` without what neither libbpf nor the kernel reads, debug info above all.
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    let mut linker = libbpf_rs::Linker::new(to)?;
+    linker.add_file(from)?;
+    linker.link()?;
+    Ok(())
+}
+
+/// Names all that the result depends on, so that nothing else makes Cargo do this again.
+fn watch() -> Result<()> {
+    for variable in ["OBJ", "RUSTC", "LINKER"] {
+        println!("cargo::rerun-if-env-changed=TCP_BOUNCE_BPF_{variable}");
+    }
+    println!("cargo::rerun-if-env-changed=PATH");
+    if let Some(finished) = env::var_os("TCP_BOUNCE_BPF_OBJ") {
+        println!("cargo::rerun-if-changed={}", Path::new(&finished).display());
+    }
+    for folder in ["build", "src/bpf", "src/wire"] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_file() {
+                println!("cargo::rerun-if-changed={}", path.display());
+            }
+        }
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    Ok(())
+}

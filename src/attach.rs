@@ -1,0 +1,109 @@
+//! The attachment of the XDP program to an interface.
+
+use std::fmt::{self, Display, Formatter};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libbpf_rs::libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_SKB_MODE};
+use libbpf_rs::query::{LinkInfo, LinkTypeInfo, ProgInfoIter};
+use libbpf_rs::{Xdp, XdpFlags};
+
+use crate::interface::Interface;
+
+/// Where in the receive path the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachMode {
+    /// In the driver, before the packet becomes an `sk_buff`.
+    Native,
+    /// In the kernel's generic path: works with every driver, but slower.
+    Skb,
+    /// In the NIC.
+    Hw,
+}
+
+impl AttachMode {
+    /// `XDP_FLAGS_*_MODE` of `linux/if_link.h`.
+    pub const fn flags(self) -> u32 {
+        match self {
+            Self::Native => XDP_FLAGS_DRV_MODE,
+            Self::Skb => XDP_FLAGS_SKB_MODE,
+            Self::Hw => XDP_FLAGS_HW_MODE,
+        }
+    }
+}
+
+impl Display for AttachMode {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Skb => "skb",
+            Self::Hw => "hw",
+        })
+    }
+}
+
+/// A program that is attached to an interface as long as this value lives, and no longer than the process.
+///
+/// It is a bpf_link: the kernel detaches the program when the last file descriptor of the link is closed, even by SIGKILL.
+#[derive(Debug)]
+pub struct Attachment(OwnedFd);
+
+impl Attachment {
+    /// Attaches `program`. The error is that of `BPF_LINK_CREATE`.
+    pub fn new(program: BorrowedFd, interface: &Interface, mode: AttachMode) -> io::Result<Self> {
+        let options = libbpf_sys::bpf_link_create_opts {
+            sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
+            flags: mode.flags(),
+            ..Default::default()
+        };
+        // SAFETY: Both descriptors are what they are said to be for the length of the call, and so is `options`.
+        let link = unsafe {
+            libbpf_sys::bpf_link_create(program.as_raw_fd(), interface.index as i32, BPF_XDP, &raw const options)
+        };
+        if link < 0 {
+            return Err(io::Error::from_raw_os_error(-link));
+        }
+        // SAFETY: The kernel has just made this descriptor, for us.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(link) }))
+    }
+
+    /// Whether it is still attached: the interface may be gone, or somebody may have detached the program by force.
+    pub fn is_attached(&self) -> bool {
+        match LinkInfo::from_fd(self.0.as_fd()) {
+            Ok(LinkInfo { info: LinkTypeInfo::Xdp(link), .. }) => link.ifindex != 0,
+            _ => false,
+        }
+    }
+}
+
+/// An XDP program of somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// Its name, if the kernel tells it.
+    pub name: Option<String>,
+    /// Its id, as `bpftool prog` shows it.
+    pub id: u32,
+}
+
+impl Occupant {
+    /// The program that is attached to `interface`, in whatever mode.
+    pub fn of(interface: &Interface) -> libbpf_rs::Result<Option<Self>> {
+        // A query is about no program, but the library wants to see one.
+        let stdin = io::stdin();
+        let attached = Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE)?;
+        let ids = [attached.drv_prog_id, attached.skb_prog_id, attached.hw_prog_id, attached.prog_id];
+        let Some(id) = ids.into_iter().find(|&id| id != 0) else { return Ok(None) };
+        let program = ProgInfoIter::default().find(|program| program.id == id);
+        let name = program.map(|program| program.name.to_string_lossy().into_owned());
+        Ok(Some(Self { name, id }))
+    }
+}
+
+impl Display for Occupant {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "\"{name}\" (id {})", self.id),
+            None => write!(f, "with id {}", self.id),
+        }
+    }
+}

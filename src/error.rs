@@ -1,0 +1,95 @@
+//! What can go wrong, and what the operator can do about it.
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use caps::Capability;
+
+use crate::attach::{AttachMode, Occupant};
+
+/// Why tcp-bounce did not start, or stopped. When one is returned, nothing is attached.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Error {
+    #[error("there is no interface {name}")]
+    NoSuchInterface { name: String, names: Vec<String> },
+    #[error("{name} is named twice")]
+    NamedTwice { name: String },
+    #[error("{name} is the loopback interface: there every packet comes from the host itself, which is never answered")]
+    Loopback { name: String },
+    #[error("--except names every port: none is left to answer on")]
+    NothingLeft,
+    #[error("missing {}", list(missing))]
+    MissingCapabilities { missing: Vec<Capability> },
+    #[error("the kernel is too old: this is {release}")]
+    KernelTooOld { release: String },
+    #[error("an XDP program is already attached to {interface}: {occupant}")]
+    Occupied { interface: String, occupant: Occupant },
+    #[error("the driver of {interface} refuses {mode} XDP")]
+    Refused { interface: String, mode: AttachMode, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("cannot attach to {interface} in {mode} mode")]
+    Attach { interface: String, mode: AttachMode, source: io::Error },
+    #[error("the kernel's verifier refuses the program; its log is in {}", log.display())]
+    Verifier { log: PathBuf, source: libbpf_rs::Error },
+    #[error("cannot load the program (libbpf: {messages})")]
+    Load { messages: String, has_btf: bool, source: libbpf_rs::Error },
+    #[error("{interface} was removed; nothing is attached to it any more")]
+    Removed { interface: String },
+    #[error("somebody detached the program from {interface}")]
+    Detached { interface: String },
+    #[error("cannot list the network interfaces")]
+    ListInterfaces(#[source] io::Error),
+    #[error("cannot list the ports that the host listens on")]
+    ListListeners(#[source] io::Error),
+    #[error("cannot see which program is attached to {interface}")]
+    Query { interface: String, source: libbpf_rs::Error },
+    #[error("cannot reach the maps of the program")]
+    Maps(#[source] libbpf_rs::Error),
+    #[error("cannot handle Ctrl-C")]
+    Signals(#[source] ctrlc::Error),
+}
+
+impl Error {
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
+            Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),
+            Self::MissingCapabilities { .. } => "run it as root, like `sudo tcp-bounce eth1`".into(),
+            Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9".into(),
+            Self::Occupied { interface, occupant } => format!(
+                "it is never replaced; see `bpftool prog show id {}` for whose it is, and `ip link set dev {interface} xdp off` or \
+                 `xdp-loader unload {interface} --all` to be rid of it",
+                occupant.id
+            ),
+            Self::Refused { mode: AttachMode::Native, .. } => {
+                "--mode skb works with every driver, but is slower".into()
+            }
+            Self::Refused { .. } => "use --mode native or --mode skb".into(),
+            Self::Verifier { .. } => "please report it with that file and the output of `uname -a`".into(),
+            Self::Load { has_btf: false, .. } => {
+                "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF); the program may need it".into()
+            }
+            _ => return None,
+        })
+    }
+
+    /// Prints the error with its causes in one line, and the hint in another.
+    pub fn report(&self) {
+        let mut line = format!("tcp-bounce: {self}");
+        let mut source = self.source();
+        while let Some(cause) = source {
+            line += &format!(": {cause}");
+            source = cause.source();
+        }
+        eprintln!("{line}");
+        if let Some(hint) = self.hint() {
+            eprintln!("  hint: {hint}");
+        }
+    }
+}
+
+fn list(capabilities: &[Capability]) -> String {
+    capabilities.iter().map(Capability::to_string).collect::<Vec<_>>().join(", ")
+}

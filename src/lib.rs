@@ -1,0 +1,23 @@
+//! tcp-bounce makes every TCP port of a machine accept connections, with no sockets and no state.
+//!
+//! This crate is the user-space half: it loads the XDP program, attaches it, spares the ports that the host itself listens on, and reads the
+//! counters. What the program does to a packet is in the package `tcp-bounce-wire` (`src/wire`); how it is called by the kernel is in
+//! `src/bpf`.
+
+pub mod attach;
+pub mod bouncer;
+pub mod cli;
+pub mod error;
+pub mod interface;
+pub mod kernel;
+pub mod listeners;
+pub mod loader;
+pub mod netlink;
+pub mod ports;
+pub mod report;
+pub mod run;
+pub mod skel;
+pub mod spared;
+pub mod stats;
+
+pub use run::run;

@@ -1,0 +1,68 @@
+//! From the skeleton to a program in the kernel.
+
+use std::io::Write as _;
+use std::mem::{self, MaybeUninit};
+use std::sync::{Mutex, PoisonError};
+
+use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
+use libbpf_rs::{PrintLevel, set_print};
+use tcp_bounce_wire::{Config, Settings};
+use zerocopy::IntoBytes as _;
+
+use crate::error::Error;
+use crate::kernel;
+use crate::skel::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
+
+/// Loads the program with these settings; for the NIC with the index `offload`, if it is to run there.
+pub fn load(settings: Settings, offload: Option<u32>) -> Result<TcpBounceSkel<'static>, Error> {
+    let mut skel = open().map_err(failure)?;
+    skel.maps.rodata.set_initial_value(Config::new(settings).as_bytes()).map_err(failure)?;
+    if let Some(ifindex) = offload {
+        skel.progs.tcp_bounce.set_ifindex(ifindex);
+        skel.maps.COUNTERS.set_map_ifindex(ifindex);
+        skel.maps.rodata.set_map_ifindex(ifindex);
+        skel.maps.bss.set_map_ifindex(ifindex);
+    }
+    load_opened(skel)
+}
+
+/// The program before it is loaded, with the settings that it was built with.
+pub fn open() -> libbpf_rs::Result<OpenTcpBounceSkel<'static>> {
+    set_print(Some((PrintLevel::Warn, collect)));
+    // The library wants this place, a pointer's worth, to outlive the skeleton; so it lives as long as the process.
+    let place = Box::leak(Box::new(MaybeUninit::uninit()));
+    TcpBounceSkelBuilder::default().open(place)
+}
+
+/// Loads what was opened.
+pub fn load_opened(skel: OpenTcpBounceSkel<'static>) -> Result<TcpBounceSkel<'static>, Error> {
+    skel.load().map_err(failure)
+}
+
+/// What libbpf has said since it was last asked. It is the only way to the verifier's log.
+static MESSAGES: Mutex<String> = Mutex::new(String::new());
+
+fn collect(_level: PrintLevel, message: String) {
+    MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).push_str(&message);
+}
+
+fn failure(source: libbpf_rs::Error) -> Error {
+    let messages = mem::take(&mut *MESSAGES.lock().unwrap_or_else(PoisonError::into_inner));
+    if messages.contains("BEGIN PROG LOAD LOG") {
+        match save(&messages) {
+            Ok(log) => return Error::Verifier { log, source },
+            Err(error) => {
+                return Error::Load { messages: format!("{messages}; not saved: {error}"), has_btf: true, source };
+            }
+        }
+    }
+    let messages = messages.lines().map(|line| line.trim_start_matches("libbpf: ")).collect::<Vec<_>>().join("; ");
+    Error::Load { messages, has_btf: kernel::has_btf(), source }
+}
+
+fn save(log: &str) -> std::io::Result<std::path::PathBuf> {
+    let mut file = tempfile::Builder::new().prefix("tcp-bounce-verifier-").suffix(".log").tempfile()?;
+    file.write_all(log.as_bytes())?;
+    let (_, path) = file.keep().map_err(|error| error.error)?;
+    Ok(path)
+}

@@ -1,0 +1,20 @@
+//! The libbpf-rs skeleton of the XDP program: the only place where generated types are seen.
+
+#![allow(missing_docs, reason = "generated")]
+
+use tcp_bounce_wire::{Config, Counters, Ports};
+
+mod generated {
+    #![allow(clippy::all, clippy::undocumented_unsafe_blocks, reason = "generated")]
+    include!(concat!(env!("OUT_DIR"), "/tcp_bounce.skel.rs"));
+}
+
+pub use generated::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
+
+// Each of the program's globals is alone in its section, so the section is read and written as the type that both sides share.
+const _: () = {
+    use generated::types;
+    assert!(size_of::<types::rodata>() == size_of::<Config>());
+    assert!(size_of::<types::bss>() == size_of::<Ports>());
+    assert!(size_of::<types::Counters>() == size_of::<Counters>());
+};

@@ -1,0 +1,55 @@
+//! The Internet checksum (RFC 1071).
+//!
+//! Words are taken from memory as they lie and results go back the same way, with no byte swapped: the sum is the same in either
+//! byte order (RFC 1071, 2(B)). That is why checksum fields are `[u8; 2]`.
+
+/// A one's complement sum that is not folded yet. It holds four thousand million words before it could overflow.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The sum of nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// Adds a 16-bit word.
+    #[inline(always)]
+    pub const fn word(self, word: [u8; 2]) -> Self {
+        Self(self.0.wrapping_add(u16::from_ne_bytes(word) as u64))
+    }
+
+    /// Adds two 16-bit words.
+    #[inline(always)]
+    pub const fn words(self, words: [u8; 4]) -> Self {
+        Self(self.0.wrapping_add(u32::from_ne_bytes(words) as u64))
+    }
+
+    /// Adds another sum, folded.
+    #[inline(always)]
+    pub const fn folded(self, sum: u16) -> Self {
+        self.word(sum.to_ne_bytes())
+    }
+
+    /// Adds an even number of bytes: for what is summed ahead, not for the packet path.
+    pub const fn bytes(mut self, mut bytes: &[u8]) -> Self {
+        while let [high, low, rest @ ..] = bytes {
+            self = self.word([*high, *low]);
+            bytes = rest;
+        }
+        self
+    }
+
+    /// The sum in 16 bits, with the carries added back in. It may stand for the sum in a further one.
+    #[inline(always)]
+    pub const fn fold(self) -> u16 {
+        // After the first step there are at most 33 bits, after the second at most 17, and then there is no carry left to make.
+        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        (sum + (sum >> 16)) as u16
+    }
+
+    /// The checksum: the complement of the folded sum.
+    #[inline(always)]
+    pub const fn checksum(self) -> [u8; 2] {
+        (!self.fold()).to_ne_bytes()
+    }
+}

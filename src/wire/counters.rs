@@ -1,0 +1,51 @@
+//! Packets by verdict: the value of the XDP program's per-CPU map.
+
+use core::ops::{Add, Index};
+
+use crate::verdict::{Action, Verdict};
+
+/// How many frames got each verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters([u64; Verdict::ALL.len()]);
+
+impl Counters {
+    /// Counts one frame.
+    #[inline(always)]
+    pub fn count(&mut self, verdict: Verdict) {
+        if let Some(counter) = self.0.get_mut(verdict as usize) {
+            *counter = counter.wrapping_add(1);
+        }
+    }
+
+    /// All frames that got `action`.
+    pub fn total(&self, action: Action) -> u64 {
+        Verdict::ALL.into_iter().filter(|verdict| verdict.action() == action).map(|verdict| self[verdict]).sum()
+    }
+}
+
+impl From<[u64; Verdict::ALL.len()]> for Counters {
+    /// The counters in the order of [`Verdict::ALL`].
+    fn from(counters: [u64; Verdict::ALL.len()]) -> Self {
+        Self(counters)
+    }
+}
+
+impl Index<Verdict> for Counters {
+    type Output = u64;
+
+    fn index(&self, verdict: Verdict) -> &u64 {
+        &self.0[verdict as usize]
+    }
+}
+
+impl Add for Counters {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum = sum.wrapping_add(more);
+        }
+        self
+    }
+}

@@ -1,0 +1,68 @@
+//! A frame that can be read and written by typed views, in the kernel and on the host alike.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// A piece of a packet: any bytes are a valid value, and it may lie at any address.
+///
+/// Every type that derives the five traits is one.
+pub trait View: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned {}
+impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned> View for T {}
+
+/// An Ethernet frame, without its frame check sequence.
+///
+/// The XDP program implements this over `xdp_md` by comparing pointers, the way the verifier demands it; [`Buffer`] does
+/// over a slice. Offsets and lengths are in bytes.
+#[expect(clippy::len_without_is_empty, reason = "an empty frame is no case of its own")]
+pub trait Frame {
+    /// The length of the frame.
+    fn len(&self) -> usize;
+
+    /// The `T` that begins at `offset`, if the whole of it lies within the frame.
+    fn at<T: View>(&mut self, offset: usize) -> Option<&mut T>;
+
+    /// The `T` that the frame ends with, if it is not longer than the frame.
+    fn last<T: View>(&mut self) -> Option<&mut T>;
+
+    /// Cuts or extends the frame at its end to `len` bytes; `None` if there is no room. What is added is zero.
+    ///
+    /// This is the dearest step of all in the kernel (`bpf_xdp_adjust_tail`), so it is for frames that cannot stay as long as they are.
+    fn resize(&mut self, len: usize) -> Option<()>;
+}
+
+/// A frame in memory: the first `len` bytes of a buffer; the rest is the room it can grow into.
+#[derive(Debug)]
+pub struct Buffer<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Buffer<'a> {
+    /// The frame that is the first `len` bytes of `bytes`; all of them, if `len` is more.
+    pub fn new(bytes: &'a mut [u8], len: usize) -> Self {
+        let len = len.min(bytes.len());
+        Self { bytes, len }
+    }
+}
+
+impl Frame for Buffer<'_> {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
+        let tail = self.bytes.get_mut(..self.len)?.get_mut(offset..)?;
+        T::mut_from_prefix(tail).ok().map(|(view, _)| view)
+    }
+
+    fn last<T: View>(&mut self) -> Option<&mut T> {
+        T::mut_from_suffix(self.bytes.get_mut(..self.len)?).ok().map(|(_, view)| view)
+    }
+
+    fn resize(&mut self, len: usize) -> Option<()> {
+        if let Some(added) = self.bytes.get_mut(self.len..len) {
+            added.fill(0);
+        }
+        self.len = (len <= self.bytes.len()).then_some(len)?;
+        Some(())
+    }
+}

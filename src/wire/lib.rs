@@ -1,0 +1,30 @@
+//! The packet logic of tcp-bounce: which TCP segments are answered, and with what.
+//!
+//! One source, two worlds. The XDP program runs [`bounce`] over the frame that the NIC received; the tests run the
+//! very same function over a buffer on the host. So this crate knows no kernel and no command line, allocates nothing, contains no
+//! `unsafe`, and cannot panic: a surviving panic path does not link for BPF.
+//!
+//! Follow a SYN: [`bounce()`] parses it ([`ethernet`], [`ipv4`], [`tcp`]), decides ([`Verdict`]), and writes
+//! the reply ([`syn_ack`]).
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod bounce;
+pub mod checksum;
+pub mod config;
+pub mod counters;
+pub mod ethernet;
+pub mod frame;
+pub mod ipv4;
+pub mod ports;
+pub mod syn_ack;
+pub mod tcp;
+pub mod verdict;
+
+pub use bounce::bounce;
+pub use config::{Config, Settings};
+pub use counters::Counters;
+pub use frame::Frame;
+pub use ports::Ports;
+pub use verdict::{Action, Verdict};

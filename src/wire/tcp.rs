@@ -1,0 +1,84 @@
+//! TCP (RFC 9293).
+
+use zerocopy::byteorder::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, transmute};
+
+/// A TCP header without options.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Tcp {
+    /// Source port.
+    pub source_port: U16,
+    /// Destination port.
+    pub destination_port: U16,
+    /// Sequence number of the first byte (of the SYN, if there is one).
+    pub sequence_number: U32,
+    /// The next sequence number expected, if ACK is set.
+    pub acknowledgment_number: U32,
+    /// Header length in 32-bit words (4 bits, 5 to 15) and reserved bits.
+    pub data_offset: u8,
+    /// The control bits.
+    pub flags: u8,
+    /// Receive window, unscaled in a segment with SYN.
+    pub window: U16,
+    /// Checksum of pseudo-header, header and payload, in the order of memory (see [`crate::checksum`]).
+    pub checksum: [u8; 2],
+    /// Urgent pointer.
+    pub urgent_pointer: U16,
+}
+
+impl Tcp {
+    /// All zero.
+    pub const ZERO: Self = transmute!([0u8; size_of::<Self>()]);
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronize sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset the connection.
+    pub const RST: u8 = 0x04;
+    /// The acknowledgment number counts.
+    pub const ACK: u8 = 0x10;
+
+    /// The length of header and options in bytes: 0 to 60, of which less than 20 is malformed.
+    #[inline(always)]
+    pub const fn header_length(&self) -> usize {
+        (self.data_offset >> 4) as usize * 4
+    }
+
+    /// Whether this opens a connection: SYN, and none of ACK, RST and FIN. (ECE, CWR, URG and PSH do not matter.)
+    #[inline(always)]
+    pub const fn is_syn(&self) -> bool {
+        self.flags & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
+    }
+
+    /// Whether this could belong to a connection that is open: ACK, and no SYN.
+    #[inline(always)]
+    pub const fn is_ack(&self) -> bool {
+        self.flags & (Self::SYN | Self::ACK) == Self::ACK
+    }
+}
+
+/// The sequence number after `number`: they wrap (RFC 9293, 3.4).
+#[inline(always)]
+pub const fn next(number: U32) -> U32 {
+    U32::new(number.get().wrapping_add(1))
+}
+
+/// The option "maximum segment size" (RFC 9293, 3.7.1).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct MssOption {
+    /// 2.
+    pub kind: u8,
+    /// 4.
+    pub length: u8,
+    /// The largest payload that the sender of this option takes, in bytes.
+    pub mss: U16,
+}
+
+impl MssOption {
+    /// The option that announces `mss`.
+    pub const fn new(mss: U16) -> Self {
+        Self { kind: 2, length: 4, mss }
+    }
+}

@@ -1,0 +1,95 @@
+//! What became of a packet, and why.
+
+/// What is to happen to a frame: the XDP actions that tcp-bounce uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// To the kernel's own stack, untouched.
+    Pass,
+    /// Nowhere.
+    Drop,
+    /// Back out of the interface it came in by.
+    Tx,
+}
+
+/// Why a frame got the action it got. Each has a counter, whose index it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Verdict {
+    /// A SYN, answered with a SYN-ACK.
+    Answered,
+    /// The ACK that completes a handshake: it acknowledges our ISN + 1 and carries nothing.
+    Completed,
+    /// A later segment of a bounced connection: data, FIN or RST that acknowledges our ISN + 1.
+    Later,
+    /// Any other TCP, under takeover.
+    TakenOver,
+    /// Not IPv4.
+    NotIpv4,
+    /// IPv4, but not TCP.
+    NotTcp,
+    /// A fragment of a datagram.
+    Fragment,
+    /// Truncated, or with lengths that contradict each other.
+    Malformed,
+    /// Not a packet from one host to another: group or impossible addresses, or a source that is its own destination.
+    NotUnicast,
+    /// To a port that is not ours: the host listens there, or the user excepted it.
+    Spared,
+    /// TCP that is no SYN and acknowledges nothing of ours: the host's own connections.
+    NotOurs,
+    /// A SYN whose frame had no room for the reply.
+    NoRoom,
+}
+
+impl Verdict {
+    /// Every verdict, in the order of its index.
+    pub const ALL: [Self; 12] = [
+        Self::Answered,
+        Self::Completed,
+        Self::Later,
+        Self::TakenOver,
+        Self::NotIpv4,
+        Self::NotTcp,
+        Self::Fragment,
+        Self::Malformed,
+        Self::NotUnicast,
+        Self::Spared,
+        Self::NotOurs,
+        Self::NoRoom,
+    ];
+
+    /// What happens to the frame.
+    #[inline(always)]
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Answered => Action::Tx,
+            Self::Completed | Self::Later | Self::TakenOver => Action::Drop,
+            Self::NotIpv4
+            | Self::NotTcp
+            | Self::Fragment
+            | Self::Malformed
+            | Self::NotUnicast
+            | Self::Spared
+            | Self::NotOurs
+            | Self::NoRoom => Action::Pass,
+        }
+    }
+
+    /// The same in words, after a number of frames.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Answered => "SYNs answered",
+            Self::Completed => "handshakes completed",
+            Self::Later => "later segments of bounced connections dropped",
+            Self::TakenOver => "other TCP segments dropped",
+            Self::NotIpv4 => "passed: not IPv4",
+            Self::NotTcp => "passed: not TCP",
+            Self::Fragment => "passed: fragment",
+            Self::Malformed => "passed: malformed",
+            Self::NotUnicast => "passed: not from one host to another",
+            Self::Spared => "passed: to a spared port",
+            Self::NotOurs => "passed: of the host's own connections",
+            Self::NoRoom => "passed: no room for the reply",
+        }
+    }
+}
