@@ -1,4 +1,5 @@
-//! Compiles the XDP program in `src/bpf`, Rust only, and generates its libbpf-rs skeleton. Everything it makes is in `OUT_DIR`.
+//! Compiles the XDP program in `src/bpf`, Rust only, and generates its libbpf-rs skeleton. Everything it makes is
+//! in `OUT_DIR`.
 //!
 //! | variable | meaning |
 //! |---|---|

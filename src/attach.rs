@@ -44,7 +44,8 @@ impl Display for AttachMode {
 
 /// A program that is attached to an interface as long as this value lives, and no longer than the process.
 ///
-/// It is a bpf_link: the kernel detaches the program when the last file descriptor of the link is closed, even by SIGKILL.
+/// It is a bpf_link: the kernel detaches the program when the last file descriptor of the link is closed, even by
+/// SIGKILL.
 #[derive(Debug)]
 pub struct Attachment(OwnedFd);
 

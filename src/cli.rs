@@ -11,8 +11,9 @@ use crate::ports::PortList;
 
 /// Make every TCP port of a machine accept connections, with no sockets and no state.
 ///
-/// An XDP program answers each SYN that arrives on IFACE with a SYN-ACK, and drops the ACK that completes the handshake. All else is passed
-/// to the host, and so are the SYNs to ports that the host itself listens on. It ends with Ctrl-C, and then nothing is attached any more.
+/// An XDP program answers each SYN that arrives on IFACE with a SYN-ACK, and drops the ACK that completes the
+/// handshake. All else is passed to the host, and so are the SYNs to ports that the host itself listens on. It ends
+/// with Ctrl-C, and then nothing is attached any more.
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Numbers may be decimal or hexadecimal (0x...).")]
 pub struct Cli {

@@ -1,7 +1,7 @@
 //! What can go wrong, and what the operator can do about it.
 
 use std::error::Error as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use caps::Capability;
@@ -18,6 +18,8 @@ pub enum Error {
     NamedTwice { name: String },
     #[error("{name} is the loopback interface: there every packet comes from the host itself, which is never answered")]
     Loopback { name: String },
+    #[error("{name} is no Ethernet interface")]
+    NotEthernet { name: String },
     #[error("--except names every port: none is left to answer on")]
     NothingLeft,
     #[error("missing {}", list(missing))]
@@ -56,11 +58,12 @@ impl Error {
         Some(match self {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
             Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),
+            Self::NotEthernet { .. } => "only IPv4 over Ethernet is supported".into(),
             Self::MissingCapabilities { .. } => "run it as root, like `sudo tcp-bounce eth1`".into(),
             Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9".into(),
             Self::Occupied { interface, occupant } => format!(
-                "it is never replaced; see `bpftool prog show id {}` for whose it is, and `ip link set dev {interface} xdp off` or \
-                 `xdp-loader unload {interface} --all` to be rid of it",
+                "it is never replaced; `bpftool prog show id {}` tells more of it, and `ip link set dev {interface} xdp off` \
+                 or `xdp-loader unload {interface} --all` takes it off",
                 occupant.id
             ),
             Self::Refused { mode: AttachMode::Native, .. } => {
@@ -83,10 +86,11 @@ impl Error {
             line += &format!(": {cause}");
             source = cause.source();
         }
-        eprintln!("{line}");
         if let Some(hint) = self.hint() {
-            eprintln!("  hint: {hint}");
+            line += &format!("\n  hint: {hint}");
         }
+        // If nobody is there to read it, the exit status must do.
+        let _ = writeln!(io::stderr(), "{line}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, Prop};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::net::if_::if_indextoname;
 
@@ -19,7 +19,7 @@ pub struct Interface {
     pub index: u32,
     /// Whether it is one end of a veth pair.
     pub is_veth: bool,
-    is_loopback: bool,
+    layer: LinkLayerType,
     altnames: Vec<String>,
 }
 
@@ -33,8 +33,10 @@ impl Interface {
                 let names = all.into_iter().map(|interface| interface.name).collect();
                 return Err(Error::NoSuchInterface { name: name.clone(), names });
             };
-            if interface.is_loopback {
-                return Err(Error::Loopback { name: name.clone() });
+            match interface.layer {
+                LinkLayerType::Ether => {}
+                LinkLayerType::Loopback => return Err(Error::Loopback { name: name.clone() }),
+                _ => return Err(Error::NotEthernet { name: name.clone() }),
             }
             if found.contains(interface) {
                 return Err(Error::NamedTwice { name: interface.name.clone() });
@@ -70,7 +72,7 @@ impl From<LinkMessage> for Interface {
             name: String::new(),
             index: link.header.index,
             is_veth: false,
-            is_loopback: link.header.flags.contains(LinkFlags::Loopback),
+            layer: link.header.link_layer_type,
             altnames: Vec::new(),
         };
         for attribute in link.attributes {

@@ -1,8 +1,8 @@
 //! tcp-bounce makes every TCP port of a machine accept connections, with no sockets and no state.
 //!
-//! This crate is the user-space half: it loads the XDP program, attaches it, spares the ports that the host itself listens on, and reads the
-//! counters. What the program does to a packet is in the package `tcp-bounce-wire` (`src/wire`); how it is called by the kernel is in
-//! `src/bpf`.
+//! This crate is the user-space half: it loads the XDP program, attaches it, spares the ports that the host itself
+//! listens on, and reads the counters. What the program does to a packet is in the package `tcp-bounce-wire`
+//! (`src/wire`); how it is called by the kernel is in `src/bpf`.
 
 pub mod attach;
 pub mod bouncer;

@@ -10,8 +10,8 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use crate::netlink;
 
-/// The ports on which a socket of the calling thread's network namespace listens, on any address but loopback's: what comes in
-/// from a network cannot reach those.
+/// The ports on which a socket of the calling thread's network namespace listens, on any address but loopback's:
+/// what comes in from a network cannot reach those.
 ///
 /// It asks the kernel's `inet_diag` for listeners alone; `/proc/net/tcp` would list every connection too.
 pub fn ports() -> io::Result<BTreeSet<u16>> {

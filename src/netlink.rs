@@ -10,7 +10,8 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// Asks the kernel for all objects that `request` describes.
 ///
-/// `protocol` is one of [`netlink_sys::protocols`]. What is asked for is in the network namespace of the calling thread.
+/// `protocol` is one of [`netlink_sys::protocols`]. What is asked for is in the network namespace of the calling
+/// thread.
 pub fn dump<T>(protocol: isize, request: T) -> io::Result<Vec<T>>
 where
     T: NetlinkSerializable + NetlinkDeserializable,

@@ -34,7 +34,8 @@ impl Report {
 
     /// Shows on a terminal what has been counted in all, and how much each second since it was last shown.
     ///
-    /// `elapsed` is the time since the start; it may be called more often than once a second, and does nothing then.
+    /// `elapsed` is the time since the start; it may be called more often than once a second, and does nothing
+    /// then.
     pub fn progress(&mut self, elapsed: Duration, counters: &Counters) {
         let (last, before) = &self.shown;
         let seconds = elapsed.saturating_sub(*last).as_secs_f64();

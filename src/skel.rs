@@ -11,7 +11,8 @@ mod generated {
 
 pub use generated::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
 
-// Each of the program's globals is alone in its section, so the section is read and written as the type that both sides share.
+// Each of the program's globals is alone in its section, so the section is read and written as the type that both
+// sides share.
 const _: () = {
     use generated::types;
     assert!(size_of::<types::rodata>() == size_of::<Config>());

@@ -10,8 +10,8 @@ use tcp_bounce_wire::frame::{Frame, View};
 
 /// The frame that an XDP program was called for.
 ///
-/// Whoever reads it compares pointers and never makes a slice: the verifier knows a packet pointer to be good after a comparison with
-/// `data_end`, but takes `data_end - data` for just a number.
+/// Whoever reads it compares pointers and never makes a slice: the verifier knows a packet pointer to be good after
+/// a comparison with `data_end`, but takes `data_end - data` for just a number.
 pub struct XdpFrame {
     ctx: XdpContext,
     data: usize,
@@ -40,14 +40,16 @@ impl Frame for XdpFrame {
         }
         // SAFETY: The packet is not at address 0.
         unsafe { assert_unchecked(start != 0) };
-        // SAFETY: The whole of it lies in the packet, where any bytes are a valid `T` at any alignment, and `self` is borrowed as long as it is.
+        // SAFETY: The whole of it lies in the packet, where any bytes are a valid `T` at any alignment, and `self` is
+        // borrowed as long as it is.
         Some(unsafe { &mut *(start as *mut T) })
     }
 
     #[inline(always)]
     fn last<T: View>(&mut self) -> Option<&mut T> {
         let mut offset = self.len().wrapping_sub(size_of::<T>());
-        // The compiler would find that this counts back from the end of the packet, but the verifier allows no arithmetic on `data_end`.
+        // The compiler would find that this counts back from the end of the packet, but the verifier allows no
+        // arithmetic on `data_end`.
         // SAFETY: It does nothing.
         unsafe { asm!("{0} = {0}", inout(reg) offset, options(pure, nomem, nostack, preserves_flags)) };
         // The verifier wants a bound; this is its own, MAX_PACKET_OFF, rounded down.

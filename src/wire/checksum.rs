@@ -1,7 +1,7 @@
 //! The Internet checksum (RFC 1071).
 //!
-//! Words are taken from memory as they lie and results go back the same way, with no byte swapped: the sum is the same in either
-//! byte order (RFC 1071, 2(B)). That is why checksum fields are `[u8; 2]`.
+//! Words are taken from memory as they lie and results go back the same way, with no byte swapped: the sum is the
+//! same in either byte order (RFC 1071, 2(B)). That is why checksum fields are `[u8; 2]`.
 
 /// A one's complement sum that is not folded yet. It holds four thousand million words before it could overflow.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,8 @@ impl Sum {
     /// The sum in 16 bits, with the carries added back in. It may stand for the sum in a further one.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
-        // After the first step there are at most 33 bits, after the second at most 17, and then there is no carry left to make.
+        // After the first step there are at most 33 bits, after the second at most 17, and then there is no carry left
+        // to make.
         let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         (sum + (sum >> 16)) as u16

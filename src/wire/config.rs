@@ -18,19 +18,20 @@ pub struct Settings {
     pub mss: u16,
     /// Whether TCP that is not ours is dropped instead of passed to the host.
     pub takeover: bool,
-    /// The mode that the program is attached in, as `XDP_FLAGS_*_MODE` of `linux/if_link.h`. For whoever inspects the loaded program: it does
-    /// the same in each.
+    /// The mode that the program is attached in, as `XDP_FLAGS_*_MODE` of `linux/if_link.h`. For whoever inspects
+    /// the loaded program: it does the same in each.
     pub attach_mode: u16,
 }
 
 impl Settings {
-    /// The ISN reads "tcpb" in a hex dump; TTL, window and MSS are what Linux sends on an Ethernet with an MTU of 1500.
+    /// The ISN reads "tcpb" in a hex dump; TTL, window and MSS are what Linux sends on an Ethernet with an MTU of
+    /// 1500.
     pub const DEFAULT: Self =
         Self { isn: 0x7463_7062, ttl: 64, window: 65_160, mss: 1460, takeover: false, attach_mode: 0 };
 }
 
-/// The settings as the XDP program reads them: in read-only memory, frozen before it is verified, so that the verifier removes what is
-/// off. What goes into a packet is in network byte order.
+/// The settings as the XDP program reads them: in read-only memory, frozen before it is verified, so that the
+/// verifier removes what is off. What goes into a packet is in network byte order.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Config {
@@ -40,14 +41,15 @@ pub struct Config {
     pub(crate) ttl: u8,
     pub(crate) takeover: u8,
     attach_mode: u16,
-    /// The sums of all that is the same in each SYN-ACK, made ahead: of the IP header, and of the TCP pseudo-header and segment.
+    /// The sums of all that is the same in each SYN-ACK, made ahead: of the IP header, and of the TCP pseudo-header
+    /// and segment.
     pub(crate) ipv4_sum: u16,
     pub(crate) tcp_sum: u16,
 }
 
 impl Config {
-    /// What the object does when something other than tcp-bounce loads it: it answers on every port, and takes nothing else
-    /// from the host.
+    /// What the object does when something other than tcp-bounce loads it: it answers on every port, and takes
+    /// nothing else from the host.
     pub const BUILT_IN: Self = Self::new(Settings::DEFAULT);
 
     /// The settings for the XDP program.

@@ -10,8 +10,8 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned> View for T 
 
 /// An Ethernet frame, without its frame check sequence.
 ///
-/// The XDP program implements this over `xdp_md` by comparing pointers, the way the verifier demands it; [`Buffer`] does
-/// over a slice. Offsets and lengths are in bytes.
+/// The XDP program implements this over `xdp_md` by comparing pointers, the way the verifier demands it; [`Buffer`]
+/// does over a slice. Offsets and lengths are in bytes.
 #[expect(clippy::len_without_is_empty, reason = "an empty frame is no case of its own")]
 pub trait Frame {
     /// The length of the frame.
@@ -25,7 +25,8 @@ pub trait Frame {
 
     /// Cuts or extends the frame at its end to `len` bytes; `None` if there is no room. What is added is zero.
     ///
-    /// This is the dearest step of all in the kernel (`bpf_xdp_adjust_tail`), so it is for frames that cannot stay as long as they are.
+    /// This is the dearest step of all in the kernel (`bpf_xdp_adjust_tail`), so it is for frames that cannot stay
+    /// as long as they are.
     fn resize(&mut self, len: usize) -> Option<()>;
 }
 

@@ -42,8 +42,8 @@ pub struct Ipv4 {
 pub struct Address(pub [u8; 4]);
 
 impl Address {
-    /// Whether one host on a network can have this address: not in 0/8 ("this network") or 127/8 (loopback), nor in 224/4 and above
-    /// (multicast, reserved, broadcast). See RFC 1122, 3.2.1.3.
+    /// Whether one host on a network can have this address: not in 0/8 ("this network") or 127/8 (loopback), nor in
+    /// 224/4 and above (multicast, reserved, broadcast). See RFC 1122, 3.2.1.3.
     #[inline(always)]
     pub const fn is_unicast(self) -> bool {
         let first = self.0[0];

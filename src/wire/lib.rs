@@ -1,8 +1,8 @@
 //! The packet logic of tcp-bounce: which TCP segments are answered, and with what.
 //!
 //! One source, two worlds. The XDP program runs [`bounce`] over the frame that the NIC received; the tests run the
-//! very same function over a buffer on the host. So this crate knows no kernel and no command line, allocates nothing, contains no
-//! `unsafe`, and cannot panic: a surviving panic path does not link for BPF.
+//! very same function over a buffer on the host. So this crate knows no kernel and no command line, allocates
+//! nothing, contains no `unsafe`, and cannot panic: a surviving panic path does not link for BPF.
 //!
 //! Follow a SYN: [`bounce()`] parses it ([`ethernet`], [`ipv4`], [`tcp`]), decides ([`Verdict`]), and writes
 //! the reply ([`syn_ack`]).

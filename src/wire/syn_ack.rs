@@ -26,7 +26,8 @@ impl SynAck {
 
     /// The reply to the SYN `syn` that went from `source` to `destination`.
     ///
-    /// It acknowledges the SYN alone: a client sends data that came with it again. The IP header is as Linux sends it: DF, and no identification.
+    /// It acknowledges the SYN alone: a client sends data that came with it again. The IP header is as Linux sends
+    /// it: DF, and no identification.
     #[inline(always)]
     pub const fn new(config: &Config, source: Address, destination: Address, syn: &Tcp) -> Self {
         let acknowledgment_number = tcp::next(syn.sequence_number);
@@ -64,7 +65,8 @@ impl SynAck {
         }
     }
 
-    /// The sums of what is the same in every reply, to be made once: of the IP header, and of the TCP pseudo-header and segment.
+    /// The sums of what is the same in every reply, to be made once: of the IP header, and of the TCP pseudo-header
+    /// and segment.
     pub(crate) const fn constant_sums(config: &Config) -> [u16; 2] {
         const ANY: Address = Address([0; 4]);
         const SYN: Tcp = Tcp { sequence_number: U32::new(u32::MAX), ..Tcp::ZERO };

@@ -31,7 +31,8 @@ pub enum Verdict {
     Fragment,
     /// Truncated, or with lengths that contradict each other.
     Malformed,
-    /// Not a packet from one host to another: group or impossible addresses, or a source that is its own destination.
+    /// Not a packet from one host to another: group or impossible addresses, or a source that is its own
+    /// destination.
     NotUnicast,
     /// To a port that is not ours: the host listens there, or the user excepted it.
     Spared,
