@@ -83,10 +83,12 @@ fn compile(out_dir: &Path) -> Result<PathBuf> {
 
 /// Copies the object `from` to `to` without what neither libbpf nor the kernel reads, debug info above all.
 fn strip(from: &Path, to: &Path) -> Result<()> {
-    let mut linker = libbpf_rs::Linker::new(to)?;
-    linker.add_file(from)?;
-    linker.link()?;
-    Ok(())
+    let link = || {
+        let mut linker = libbpf_rs::Linker::new(to)?;
+        linker.add_file(from)?;
+        linker.link()
+    };
+    link().map_err(|error| format!("{} is no BPF object that libbpf can read: {error:#}", from.display()).into())
 }
 
 /// Names all that the result depends on, so that nothing else makes Cargo do this again.

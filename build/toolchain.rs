@@ -1,7 +1,8 @@
-//! Finds what turns Rust into BPF: a compiler that has the source of `core`, and a linker that can read its bitcode.
+//! Finds what turns Rust into BPF: a compiler that has the source of `core`, and a linker that can read its
+//! bitcode.
 //!
-//! A module of the build script. Compiled on its own (`rustc build/toolchain.rs`) it is a program that prints what it found, which is how
-//! `make setup` learns what is missing.
+//! A module of the build script. Compiled on its own (`rustc build/toolchain.rs`) it is a program that prints what
+//! it found, which is how `make setup` learns what is missing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ pub struct Tool {
     pub llvm: u32,
 }
 
-/// The compiler for the BPF target: `TCP_BOUNCE_BPF_RUSTC` if it is set; else the first that has the source of `core`, of the active
-/// toolchain, the other rustup toolchains, and the distribution's.
+/// The compiler for the BPF target: `TCP_BOUNCE_BPF_RUSTC` if it is set; else the first that has the source of
+/// `core`, of the active toolchain, the other rustup toolchains, and the distribution's.
 ///
 /// No compiled `core` exists for the BPF targets (they are of tier 3), so it is built along.
 pub fn compiler() -> Result<Tool, String> {
@@ -37,8 +38,8 @@ pub fn compiler() -> Result<Tool, String> {
     Err(format!("found no Rust compiler that can build for BPF{reasons}. {MEND}"))
 }
 
-/// The linker for the BPF target: `TCP_BOUNCE_BPF_LINKER` if it is set; else the first whose LLVM is not older than the
-/// compiler's, of the one that `make setup` built, and the one on the PATH.
+/// The linker for the BPF target: `TCP_BOUNCE_BPF_LINKER` if it is set; else the first whose LLVM is not older than
+/// the compiler's, of the one that `make setup` built, and the one on the PATH.
 pub fn linker(compiler: &Tool) -> Result<Tool, String> {
     let candidates = match env::var_os("TCP_BOUNCE_BPF_LINKER") {
         Some(linker) => vec![linker],
