@@ -3,7 +3,7 @@
 //! Words are taken from memory as they lie and results go back the same way, with no byte swapped: the sum is the
 //! same in either byte order (RFC 1071, 2(B)). That is why checksum fields are `[u8; 2]`.
 
-/// A one's complement sum that is not folded yet. It holds four thousand million words before it could overflow.
+/// A one's complement sum that is not folded yet, of at most 65,536 double words: four times the longest packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum(u64);
 
@@ -41,8 +41,8 @@ impl Sum {
     /// The sum in 16 bits, with the carries added back in. It may stand for the sum in a further one.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
-        // After the first step there are at most 33 bits, after the second at most 17, and then there is no carry left
-        // to make.
+        // The upper half is less than 2^16, so the first step gives at most 2^32 + 2^16 - 2, the second 0x1fffe, and the
+        // third makes no carry any more.
         let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         (sum + (sum >> 16)) as u16

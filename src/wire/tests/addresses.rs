@@ -1,0 +1,87 @@
+//! Only what goes from one host to another is answered, or dropped.
+
+mod common;
+
+use common::{Request, Setup};
+use tcp_bounce_wire::Verdict;
+
+/// Checks a SYN and an ACK that differ from the usual ones in their addresses, by `edit`.
+fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
+    for setup in Setup::both() {
+        for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
+            let request = edit(request);
+            let expected = if expected { verdict } else { Verdict::NotUnicast };
+            assert_eq!(setup.verdict(&request.frame()), expected, "{request:?}");
+        }
+    }
+}
+
+/// Not 0/8, 127/8, 224/4 or 240/4: these can be no host's address on a network.
+fn is_host(first_octet: u8) -> bool {
+    first_octet != 0 && first_octet != 127 && first_octet / 16 != 14 && first_octet / 16 != 15
+}
+
+/// The lowest, the highest and another address of each /8.
+fn addresses() -> impl Iterator<Item = [u8; 4]> {
+    (0..=u8::MAX).flat_map(|first| [[first, 0, 0, 0], [first, 255, 255, 255], [first, 0, 0, 1], [first, 1, 2, 3]])
+}
+
+#[test]
+fn a_source_that_no_host_can_have_is_not_answered() {
+    for source in addresses() {
+        assert_unicast(is_host(source[0]), |request| Request { source, ..request });
+    }
+}
+
+#[test]
+fn a_destination_that_no_host_can_have_is_not_answered() {
+    for destination in addresses() {
+        assert_unicast(is_host(destination[0]), |request| Request { destination, ..request });
+    }
+}
+
+#[test]
+fn a_source_that_is_the_destination_is_not_answered() {
+    for address in addresses() {
+        assert_unicast(false, |request| Request { source: address, destination: address, ..request });
+    }
+    // The land attack proper: the ports are the same too.
+    let port = 139;
+    let address = [192, 0, 2, 1];
+    assert_unicast(false, |request| Request {
+        source: address,
+        destination: address,
+        source_port: port,
+        destination_port: port,
+        ..request
+    });
+}
+
+#[test]
+fn addresses_that_differ_in_a_single_bit_are_two_hosts() {
+    // No bit of its first octet makes this another kind of address.
+    let source = [10, 20, 30, 40];
+    for bit in 0..32 {
+        let destination = (u32::from_be_bytes(source) ^ 1 << bit).to_be_bytes();
+        assert_unicast(true, |request| Request { source, destination, ..request });
+        assert_unicast(true, |request| Request { source: destination, destination: source, ..request });
+    }
+}
+
+#[test]
+fn the_same_port_on_both_sides_does_not_matter() {
+    assert_unicast(true, |request| Request { source_port: 443, destination_port: 443, ..request });
+}
+
+#[test]
+fn a_mac_address_with_the_group_bit_is_not_answered() {
+    for first in 0..=u8::MAX {
+        // Broadcast and all zero are among them.
+        for rest in [0, 0xff, 0x01] {
+            let mac = [first, rest, rest, rest, rest, rest];
+            let is_single = first % 2 == 0;
+            assert_unicast(is_single, |request| Request { destination_mac: mac, ..request });
+            assert_unicast(is_single, |request| Request { source_mac: mac, ..request });
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `Buffer` is the frame that `Frame` describes: nothing beyond its end can be reached, and what is added is zero.
+
+use tcp_bounce_wire::Frame;
+use tcp_bounce_wire::frame::Buffer;
+
+type Word = [u8; 4];
+
+/// 8 bytes, and room for 4 more.
+fn bytes() -> [u8; 12] {
+    [1, 2, 3, 4, 5, 6, 7, 8, 0xa5, 0xa5, 0xa5, 0xa5]
+}
+
+#[test]
+fn a_view_must_lie_within_the_frame() {
+    let mut bytes = bytes();
+    let mut frame = Buffer::new(&mut bytes, 8);
+    assert_eq!(frame.at(0), Some(&mut [1u8, 2, 3, 4]));
+    assert_eq!(frame.at(3), Some(&mut [4u8, 5, 6, 7]));
+    assert_eq!(frame.at(4), Some(&mut [5u8, 6, 7, 8]));
+    for offset in [5, 8, 9, 12, 13, usize::MAX - 2, usize::MAX] {
+        assert_eq!(frame.at::<Word>(offset), None, "offset {offset}");
+    }
+}
+
+#[test]
+fn the_last_view_ends_with_the_frame() {
+    let mut bytes = bytes();
+    let mut frame = Buffer::new(&mut bytes, 5);
+    assert_eq!(frame.last(), Some(&mut [5u8]));
+    assert_eq!(frame.last(), Some(&mut [2u8, 3, 4, 5]));
+    assert_eq!(frame.last(), Some(&mut [1u8, 2, 3, 4, 5]));
+    assert_eq!(frame.last::<[u8; 6]>(), None);
+}
+
+#[test]
+fn what_is_written_to_a_view_is_in_the_frame() {
+    let mut bytes = bytes();
+    let mut frame = Buffer::new(&mut bytes, 8);
+    frame.at::<Word>(1).expect("within the frame").fill(0);
+    frame.last::<[u8; 2]>().expect("within the frame").fill(9);
+    assert_eq!(bytes, [1, 0, 0, 0, 0, 6, 9, 9, 0xa5, 0xa5, 0xa5, 0xa5]);
+}
+
+#[test]
+fn a_frame_grows_by_zeros_as_far_as_there_is_room() {
+    for length in 8..=12 {
+        let mut bytes = bytes();
+        let mut expected = bytes;
+        expected[8..length].fill(0);
+        let mut frame = Buffer::new(&mut bytes, 8);
+        assert_eq!(frame.resize(length), Some(()));
+        assert_eq!(frame.len(), length);
+        assert_eq!(bytes, expected);
+    }
+}
+
+#[test]
+fn a_frame_shrinks_at_its_end() {
+    let mut bytes = bytes();
+    let mut frame = Buffer::new(&mut bytes, 8);
+    assert_eq!(frame.resize(4), Some(()));
+    assert_eq!(frame.len(), 4);
+    assert_eq!(frame.last(), Some(&mut [1u8, 2, 3, 4]));
+    assert_eq!(frame.at::<Word>(1), None);
+}
+
+#[test]
+fn a_frame_without_room_stays_as_it_is() {
+    for length in [13, 100, usize::MAX] {
+        let mut unchanged = bytes();
+        let mut frame = Buffer::new(&mut unchanged, 8);
+        assert_eq!(frame.resize(length), None);
+        assert_eq!(frame.len(), 8);
+        assert_eq!(unchanged, bytes());
+    }
+}
+
+#[test]
+fn a_frame_is_not_longer_than_its_buffer() {
+    assert_eq!(Buffer::new(&mut bytes(), 13).len(), 12);
+    assert_eq!(Buffer::new(&mut [], 1).len(), 0);
+}

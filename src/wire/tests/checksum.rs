@@ -1,0 +1,119 @@
+//! `Sum` is the Internet checksum, for all data and however it is cut into pieces.
+//!
+//! Sums are compared exactly. One's complement has two zeros, 0x0000 and 0xffff, but a sum of words that are not all
+//! zero is never 0x0000: an addition whose carry is added back cannot get there. So both sides must give the same zero.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tcp_bounce_wire::checksum::Sum;
+
+/// The sum as RFC 1071 describes it: big-endian words, and each carry is added back at once.
+fn naive_sum(bytes: &[u8]) -> u16 {
+    bytes.chunks_exact(2).fold(0, |sum: u16, word| {
+        let (sum, carry) = sum.overflowing_add(u16::from_be_bytes([word[0], word[1]]));
+        sum + u16::from(carry)
+    })
+}
+
+/// The folded sum as a big-endian number. `Sum` keeps words as they lie in memory.
+fn folded(sum: Sum) -> u16 {
+    u16::from_be_bytes(sum.fold().to_ne_bytes())
+}
+
+fn assert_sum(sum: Sum, expected: u16) {
+    assert_eq!(folded(sum), expected, "{sum:x?}");
+    assert_eq!(u16::from_be_bytes(sum.checksum()), !expected, "{sum:x?}");
+}
+
+/// `count` times the double word `words`.
+fn repeated(words: [u8; 4], count: u32) -> Sum {
+    (0..count).fold(Sum::ZERO, |sum, _| sum.words(words))
+}
+
+/// The example of RFC 1071, section 3: the sum is ddf2.
+#[test]
+fn the_example_of_rfc_1071_comes_out() {
+    assert_sum(Sum::ZERO.bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
+    assert_sum(Sum::ZERO.words([0x00, 0x01, 0xf2, 0x03]).words([0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
+}
+
+#[test]
+fn the_sum_of_nothing_is_zero() {
+    assert_sum(Sum::ZERO, 0);
+    assert_sum(Sum::ZERO.bytes(&[]), 0);
+    assert_sum(Sum::ZERO.bytes(&[0; 64]), 0);
+}
+
+#[test]
+fn every_word_is_its_own_sum() {
+    for word in 0..=u16::MAX {
+        assert_sum(Sum::ZERO.word(word.to_be_bytes()), word);
+        assert_sum(Sum::ZERO.folded(u16::from_ne_bytes(word.to_be_bytes())), word);
+    }
+}
+
+/// The most carries there can be: 0xffff is one of the two zeros, so the sum of any number of them stays what it is.
+#[test]
+fn all_ones_sum_to_all_ones() {
+    for length in (2..=512).step_by(2) {
+        assert_sum(Sum::ZERO.bytes(&vec![0xff; length]), 0xffff);
+    }
+    assert_sum(Sum::ZERO.bytes(&[0xff; 65_536]), 0xffff);
+    assert_sum(repeated([0xff; 4], 65_536), 0xffff);
+}
+
+/// One more after a sum of all ones is the sum where a lost carry shows: 0xffff + x is x.
+#[test]
+fn the_carry_of_each_word_behind_all_ones_is_added_back() {
+    for count in [1, 65_536] {
+        let ones = repeated([0xff; 4], count);
+        for word in 1..=u16::MAX {
+            assert_sum(ones.word(word.to_be_bytes()), word);
+        }
+    }
+}
+
+/// Bytes that are often all ones or zero, as it is these that make carries and zeros.
+fn extreme_byte() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(0xff), Just(0), any::<u8>()]
+}
+
+/// Whole words.
+fn even(length: usize) -> usize {
+    length & !1
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_are_summed_as_rfc_1071_describes(bytes in vec(extreme_byte(), 0..200)) {
+        let bytes = &bytes[..even(bytes.len())];
+        assert_sum(Sum::ZERO.bytes(bytes), naive_sum(bytes));
+    }
+
+    #[test]
+    fn it_does_not_matter_how_the_data_is_cut(bytes in vec(extreme_byte(), 0..200), cuts in vec(0..4u8, 100)) {
+        let mut rest = &bytes[..even(bytes.len())];
+        let expected = naive_sum(rest);
+        let mut sum = Sum::ZERO;
+        for cut in cuts {
+            (sum, rest) = match (cut, rest) {
+                (0, [a, b, rest @ ..]) => (sum.word([*a, *b]), rest),
+                (1, [a, b, c, d, rest @ ..]) => (sum.words([*a, *b, *c, *d]), rest),
+                (2, [a, b, c, d, rest @ ..]) => (sum.folded(Sum::ZERO.bytes(&[*a, *b, *c, *d]).fold()), rest),
+                // What was summed so far may be folded at any time.
+                (3, rest) => (Sum::ZERO.folded(sum.fold()), rest),
+                _ => break,
+            };
+        }
+        assert_sum(sum.bytes(rest), expected);
+    }
+
+    /// What a receiver does: the sum of all words with the checksum among them is all ones.
+    #[test]
+    fn data_with_its_checksum_sums_to_all_ones(bytes in vec(extreme_byte(), 0..200)) {
+        let sum = Sum::ZERO.bytes(&bytes[..even(bytes.len())]);
+        assert_sum(sum.word(sum.checksum()), 0xffff);
+    }
+}

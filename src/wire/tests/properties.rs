@@ -1,0 +1,235 @@
+//! What holds for any request, any settings, and any bytes at all.
+//!
+//! `Setup::verdict` checks the reply with an independent parser, and that all else is left as it was.
+
+mod common;
+
+use common::{ACK, CWR, ECE, FIN, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, URG};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use tcp_bounce_wire::{Settings, Verdict};
+
+fn settings() -> impl Strategy<Value = Settings> {
+    (number(), any::<u8>(), any::<u16>(), any::<u16>(), any::<bool>(), any::<u16>()).prop_map(
+        |(isn, ttl, window, mss, takeover, attach_mode)| Settings { isn, ttl, window, mss, takeover, attach_mode },
+    )
+}
+
+/// Sequence numbers, among them those that wrap.
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => any::<u32>(), 1 => Just(u32::MAX), 1 => Just(0), 1 => Just(0xffff), 1 => Just(0xffff_0000)]
+}
+
+/// Addresses of hosts; many octets are extreme.
+fn address() -> impl Strategy<Value = [u8; 4]> {
+    let octet = || prop_oneof![any::<u8>(), Just(0), Just(255)];
+    (prop_oneof![1..=126u8, 128..=223u8], octet(), octet(), octet()).prop_map(|(a, b, c, d)| [a, b, c, d])
+}
+
+fn mac() -> impl Strategy<Value = [u8; 6]> {
+    any::<[u8; 6]>().prop_map(|mut mac| {
+        mac[0] &= 0xfe;
+        mac
+    })
+}
+
+/// Options of any kind, well formed or not: whole words of any bytes.
+fn options() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<[u8; 4]>(), 0..=10).prop_map(|words| words.concat())
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    prop_oneof![4 => any::<u16>(), 1 => Just(0), 1 => Just(u16::MAX)]
+}
+
+/// Whole segments from one host to another, with any flags and any contents.
+fn request() -> impl Strategy<Value = Request> {
+    let ethernet = (mac(), mac());
+    let ipv4 = (any::<u8>(), any::<u16>(), select(vec![0, 0x4000, 0x8000, 0xc000]), any::<u8>(), any::<u16>());
+    let hosts = (address(), address()).prop_filter("two hosts", |(source, destination)| source != destination);
+    let numbers = (port(), port(), number(), number());
+    let tcp = (0..16u8, any::<u8>(), any::<u16>(), any::<u16>(), any::<u16>());
+    let contents = (options(), options(), vec(any::<u8>(), 0..64), vec(any::<u8>(), 0..48));
+    (ethernet, ipv4, hosts, numbers, tcp, contents).prop_map(|(ethernet, ipv4, hosts, numbers, tcp, contents)| {
+        Request {
+            destination_mac: ethernet.0,
+            source_mac: ethernet.1,
+            type_of_service: ipv4.0,
+            identification: ipv4.1,
+            fragment: ipv4.2,
+            ttl: ipv4.3,
+            header_checksum: ipv4.4,
+            source: hosts.0,
+            destination: hosts.1,
+            source_port: numbers.0,
+            destination_port: numbers.1,
+            sequence_number: numbers.2,
+            acknowledgment_number: numbers.3,
+            reserved: tcp.0,
+            flags: tcp.1,
+            window: tcp.2,
+            checksum: tcp.3,
+            urgent_pointer: tcp.4,
+            ip_options: contents.0,
+            options: contents.1,
+            payload: contents.2,
+            trailer: contents.3,
+            ..Request::syn()
+        }
+    })
+}
+
+/// Requests to open a connection, with any of the flags that do not matter.
+fn syn() -> impl Strategy<Value = Request> {
+    (request(), any::<u8>())
+        .prop_map(|(request, flags)| Request { flags: SYN | flags & (PSH | URG | ECE | CWR), ..request })
+}
+
+/// The same bytes, but each of them another.
+fn inverted(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| !byte).collect()
+}
+
+/// What can go wrong with a frame on its way, or be made wrong.
+#[derive(Clone, Debug)]
+enum Damage {
+    /// A byte becomes another.
+    Change(Index, u8),
+    /// A byte of the headers becomes another.
+    ChangeHeader(usize, u8),
+    /// The frame ends early.
+    Cut(Index),
+    /// Bytes are added at the end.
+    Extend(Vec<u8>),
+    /// Bytes are missing in the middle.
+    Remove(Index, Index),
+}
+
+impl Damage {
+    fn strategy() -> impl Strategy<Value = Self> {
+        let value = || prop_oneof![any::<u8>(), Just(0), Just(0xff), (0..8u32).prop_map(|bit| 1 << bit)];
+        prop_oneof![
+            2 => (any::<Index>(), value()).prop_map(|(at, value)| Self::Change(at, value)),
+            4 => (0..54usize, value()).prop_map(|(at, value)| Self::ChangeHeader(at, value)),
+            1 => any::<Index>().prop_map(Self::Cut),
+            1 => vec(any::<u8>(), 1..40).prop_map(Self::Extend),
+            1 => any::<(Index, Index)>().prop_map(|(from, to)| Self::Remove(from, to)),
+        ]
+    }
+
+    fn apply(self, frame: &mut Vec<u8>) {
+        if frame.is_empty() {
+            return;
+        }
+        match self {
+            Self::Change(at, value) => *at.get_mut(frame) = value,
+            Self::ChangeHeader(at, value) => {
+                if let Some(byte) = frame.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            Self::Cut(length) => frame.truncate(length.index(frame.len())),
+            Self::Extend(bytes) => frame.extend(bytes),
+            Self::Remove(from, to) => {
+                let (from, to) = (from.index(frame.len()), to.index(frame.len()));
+                frame.drain(from.min(to)..from.max(to));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_syn_is_answered_as_specified(request in syn(), settings in settings(), room in 0..8usize) {
+        let frame = request.frame();
+        let fits = frame.len() + room >= REPLY_LENGTH;
+        let expected = if fits { Verdict::Answered } else { Verdict::NoRoom };
+        prop_assert_eq!(Setup { room, ..Setup::new(settings) }.verdict(&frame), expected);
+    }
+
+    /// So none of it can be in the reply, not even folded into a checksum; and checksums that are wrong do not matter.
+    #[test]
+    fn the_reply_does_not_depend_on_what_the_request_contains(request in syn(), settings in settings()) {
+        let other = Request {
+            type_of_service: !request.type_of_service,
+            identification: !request.identification,
+            fragment: request.fragment ^ 0x4000,
+            ttl: !request.ttl,
+            header_checksum: !request.header_checksum,
+            ip_options: inverted(&request.ip_options),
+            acknowledgment_number: !request.acknowledgment_number,
+            reserved: request.reserved ^ 0xf,
+            flags: request.flags ^ (PSH | URG | ECE | CWR),
+            window: !request.window,
+            checksum: !request.checksum,
+            urgent_pointer: !request.urgent_pointer,
+            options: inverted(&request.options),
+            payload: inverted(&request.payload),
+            trailer: inverted(&request.trailer),
+            ..request.clone()
+        };
+        let setup = Setup::new(settings);
+        prop_assert_eq!(setup.bounce(&request.frame()), setup.bounce(&other.frame()));
+    }
+
+    #[test]
+    fn every_segment_gets_the_verdict_that_its_flags_ask_for(
+        request in request(),
+        settings in settings(),
+        beyond_isn in select(vec![Some(0), Some(1), Some(2), None]),
+    ) {
+        let acknowledgment_number = match beyond_isn {
+            Some(beyond) => settings.isn.wrapping_add(beyond),
+            None => request.acknowledgment_number,
+        };
+        let request = Request { acknowledgment_number, ..request };
+        let is_ours = acknowledgment_number == settings.isn.wrapping_add(1);
+        let expected = common::expected(request.flags, is_ours, !request.payload.is_empty(), settings.takeover);
+        prop_assert_eq!(Setup::new(settings).verdict(&request.frame()), expected);
+    }
+
+    #[test]
+    fn random_bytes_are_harmless(frame in vec(any::<u8>(), 0..200), settings in settings()) {
+        common::assert_expected(&frame, Setup::new(settings).verdict(&frame), &settings);
+    }
+
+    /// Random bytes behind an Ethernet header that says IPv4: the parser gets further with them.
+    #[test]
+    fn random_datagrams_are_harmless(
+        mut frame in vec(any::<u8>(), 34..200),
+        ihl in 4..16u8,
+        data_offset in 4..16u8,
+        short_by in 0..3usize,
+        settings in settings(),
+    ) {
+        let total_length = frame.len() - 14 - short_by;
+        frame[12..14].copy_from_slice(&[8, 0]);
+        frame[14] = 0x40 | ihl;
+        frame[16..18].copy_from_slice(&(total_length as u16).to_be_bytes());
+        frame[20..22].copy_from_slice(&[0, 0]);
+        frame[23] = 6;
+        // No address is of a group.
+        [frame[0], frame[6], frame[26], frame[30]] = [2, 2, 10, 11];
+        let tcp = 14 + usize::from(ihl) * 4;
+        if let Some(byte) = frame.get_mut(tcp + 12) {
+            *byte = data_offset << 4;
+        }
+        common::assert_expected(&frame, Setup::new(settings).verdict(&frame), &settings);
+    }
+
+    #[test]
+    fn damaged_segments_are_answered_only_if_they_are_still_whole(
+        request in request(),
+        flags in select(vec![SYN, SYN, SYN, ACK, ACK | PSH, FIN | ACK, RST]),
+        damage in vec(Damage::strategy(), 1..4),
+        settings in settings(),
+    ) {
+        let acknowledgment_number = settings.isn.wrapping_add(1);
+        let mut frame = Request { flags, acknowledgment_number, ..request }.frame();
+        damage.into_iter().for_each(|damage| damage.apply(&mut frame));
+        common::assert_expected(&frame, Setup::new(settings).verdict(&frame), &settings);
+    }
+}

@@ -1,0 +1,84 @@
+//! A reply needs 58 bytes. How long its frame is depends on how long the request's frame was and on its room to grow.
+
+mod common;
+
+use common::{REPLY_LENGTH, Request, Setup};
+use tcp_bounce_wire::frame::{Buffer, View};
+use tcp_bounce_wire::{Config, Frame, Ports, Settings, Verdict, bounce};
+
+/// A change of length is the dearest step in the kernel, so a frame keeps it if this much is left behind the reply.
+const PADDING_LIMIT: usize = 23;
+
+/// SYNs in frames of each length, from the shortest. What makes a frame longer is data, in the others it is padding.
+fn syns(filled: fn(Vec<u8>) -> Request) -> impl Iterator<Item = Vec<u8>> {
+    (0..=200).map(move |more| filled(vec![0xee; more]).frame())
+}
+
+fn with_data(bytes: Vec<u8>) -> Request {
+    Request { payload: bytes, ..Request::syn() }
+}
+
+fn with_padding(bytes: Vec<u8>) -> Request {
+    Request { trailer: bytes, ..Request::syn() }
+}
+
+#[test]
+fn a_reply_has_58_bytes_or_the_little_more_that_its_request_had() {
+    let setup = Setup::standard();
+    for frame in syns(with_data).chain(syns(with_padding)) {
+        let expected = match frame.len() {
+            length if (REPLY_LENGTH..=REPLY_LENGTH + PADDING_LIMIT).contains(&length) => length,
+            _ => REPLY_LENGTH,
+        };
+        let (verdict, reply) = setup.bounce(&frame);
+        assert_eq!((verdict, reply.len()), (Verdict::Answered, expected), "to a frame of {} bytes", frame.len());
+    }
+}
+
+#[test]
+fn a_frame_that_is_too_short_is_answered_exactly_if_it_has_room_to_grow() {
+    for frame in syns(with_data).chain(syns(with_padding)) {
+        for room in 0..=5 {
+            let fits = frame.len() + room >= REPLY_LENGTH;
+            let expected = if fits { Verdict::Answered } else { Verdict::NoRoom };
+            let setup = Setup { room, ..Setup::standard() };
+            assert_eq!(setup.verdict(&frame), expected, "{} bytes and {room} more", frame.len());
+        }
+    }
+}
+
+/// A frame whose length cannot be changed: the kernel may refuse.
+struct Rigid<'a>(Buffer<'a>);
+
+impl Frame for Rigid<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
+        self.0.at(offset)
+    }
+
+    fn last<T: View>(&mut self) -> Option<&mut T> {
+        self.0.last()
+    }
+
+    fn resize(&mut self, _: usize) -> Option<()> {
+        None
+    }
+}
+
+#[test]
+fn a_frame_whose_length_cannot_be_changed_is_answered_in_its_length_or_left_as_it_was() {
+    for request in syns(with_data).chain(syns(with_padding)) {
+        let mut bytes = request.clone();
+        let mut frame = Rigid(Buffer::new(&mut bytes, request.len()));
+        match bounce(&mut frame, &Config::BUILT_IN, &Ports::new()) {
+            Verdict::NoRoom => assert_eq!(bytes, request),
+            verdict => {
+                assert_eq!(verdict, Verdict::Answered);
+                common::assert_answer(&request, &bytes, &Settings::DEFAULT);
+            }
+        }
+    }
+}

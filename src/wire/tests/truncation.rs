@@ -1,0 +1,59 @@
+//! A frame that ends too early is passed as it came, wherever it ends.
+
+mod common;
+
+use common::{ACK, PSH, Request, Setup};
+use tcp_bounce_wire::Verdict;
+
+/// With options and data of every kind, so that the frame can end within each.
+fn with_everything(request: Request) -> Request {
+    Request {
+        ip_options: vec![0x94, 4, 0, 0],
+        options: vec![2, 4, 5, 0xb4, 4, 2, 1, 1],
+        payload: b"an odd number of bytes".to_vec(),
+        ..request
+    }
+}
+
+fn assert_only_complete(request: &Request, complete: Verdict) {
+    let frame = request.frame();
+    for setup in Setup::both() {
+        for length in 0..frame.len() {
+            assert_eq!(setup.verdict(&frame[..length]), Verdict::Malformed, "{length} of {} bytes", frame.len());
+        }
+        assert_eq!(setup.verdict(&frame), complete);
+    }
+}
+
+#[test]
+fn a_truncated_syn_is_malformed() {
+    assert_only_complete(&Request::syn(), Verdict::Answered);
+    assert_only_complete(&with_everything(Request::syn()), Verdict::Answered);
+}
+
+#[test]
+fn a_truncated_ack_is_malformed() {
+    assert_only_complete(&Request::ack(), Verdict::Completed);
+    assert_only_complete(&with_everything(Request { flags: ACK | PSH, ..Request::ack() }), Verdict::Later);
+}
+
+#[test]
+fn a_total_length_below_the_headers_or_beyond_the_frame_is_malformed() {
+    let request = with_everything(Request::syn());
+    for setup in Setup::both() {
+        for total_length in 0..=u16::MAX {
+            let frame = Request { total_length: Some(total_length), ..request.clone() }.frame();
+            let fits = (request.headers_length()..=request.datagram_length()).contains(&total_length.into());
+            let expected = if fits { Verdict::Answered } else { Verdict::Malformed };
+            assert_eq!(setup.verdict(&frame), expected, "total length {total_length}");
+        }
+    }
+}
+
+#[test]
+fn the_longest_datagram_is_answered() {
+    let mut request = Request::syn();
+    request.payload = vec![0xee; usize::from(u16::MAX) - request.headers_length()];
+    assert_eq!(request.datagram_length(), 65_535);
+    assert_eq!(Setup::standard().verdict(&request.frame()), Verdict::Answered);
+}
