@@ -1,8 +1,8 @@
 //! From the skeleton to a program in the kernel.
 
+use std::cell::RefCell;
 use std::io::Write as _;
-use std::mem::{self, MaybeUninit};
-use std::sync::{Mutex, PoisonError};
+use std::mem::MaybeUninit;
 
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 use libbpf_rs::{PrintLevel, set_print};
@@ -29,6 +29,7 @@ pub fn load(settings: Settings, offload: Option<u32>) -> Result<TcpBounceSkel<'s
 /// The program before it is loaded, with the settings that it was built with.
 pub fn open() -> libbpf_rs::Result<OpenTcpBounceSkel<'static>> {
     set_print(Some((PrintLevel::Warn, collect)));
+    MESSAGES.take();
     // The library wants this place, a pointer's worth, to outlive the skeleton; so it lives as long as the process.
     let place = Box::leak(Box::new(MaybeUninit::uninit()));
     TcpBounceSkelBuilder::default().open(place)
@@ -39,15 +40,17 @@ pub fn load_opened(skel: OpenTcpBounceSkel<'static>) -> Result<TcpBounceSkel<'st
     skel.load().map_err(failure)
 }
 
-/// What libbpf has said since it was last asked. It is the only way to the verifier's log.
-static MESSAGES: Mutex<String> = Mutex::new(String::new());
+thread_local! {
+    /// What libbpf has said to this thread since it was last asked. It is the only way to the verifier's log.
+    static MESSAGES: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 fn collect(_level: PrintLevel, message: String) {
-    MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).push_str(&message);
+    MESSAGES.with_borrow_mut(|messages| messages.push_str(&message));
 }
 
 fn failure(source: libbpf_rs::Error) -> Error {
-    let messages = mem::take(&mut *MESSAGES.lock().unwrap_or_else(PoisonError::into_inner));
+    let messages = MESSAGES.take();
     if messages.contains("BEGIN PROG LOAD LOG") {
         match save(&messages) {
             Ok(log) => return Error::Verifier { log, source },
