@@ -1,7 +1,7 @@
 //! What `make bench` measures the XDP program with; no part of the product.
 //!
-//! A repeated test run feeds a program its own output, so after the first round a SYN would be a SYN-ACK. `restore` writes the
-//! packet anew each round, and then tail-calls the program under test.
+//! A repeated test run feeds a program its own output, so after the first round a SYN would be a SYN-ACK. `restore`
+//! writes the packet anew each round, and then tail-calls the program under test.
 
 #![no_std]
 #![no_main]
@@ -23,36 +23,40 @@ use global::Global;
 use tcp_bounce_wire::ethernet::Ethernet;
 use tcp_bounce_wire::frame::Frame;
 
-/// The packet, at most 128 bytes of it.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".rodata")]
-static PACKET: Global<[[u8; 8]; 16]> = Global::new([[0; 8]; 16]);
+/// The packet that each round begins with.
+#[repr(C)]
+pub struct Packet {
+    /// Its length in bytes, a multiple of 2.
+    length: u64,
+    /// Its bytes.
+    words: [[u8; 8]; 16],
+}
 
-/// The length of the packet in bytes; a multiple of 2.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
-static LENGTH: Global<u32> = Global::new(0);
+static PACKET: Global<Packet> = Global::new(Packet { length: 0, words: [[0; 8]; 16] });
+
+/// When the first and the last round began: the kernel tells the time of a round in whole nanoseconds only.
+#[repr(C)]
+pub struct Clock {
+    /// Rounds to go.
+    rounds: Cell<u64>,
+    /// `bpf_ktime_get_ns` at the first round and at the last.
+    first: Cell<u64>,
+    last: Cell<u64>,
+}
+
+#[unsafe(no_mangle)]
+static CLOCK: Global<Clock> = Global::new(Clock { rounds: Cell::new(0), first: Cell::new(0), last: Cell::new(0) });
 
 /// The program under test.
 #[btf_map]
 static NEXT: ProgramArray<1> = ProgramArray::new();
 
-/// When the first and the last round began. The kernel gives the time of a round in whole nanoseconds only.
-#[repr(C)]
-pub struct Clock {
-    /// Rounds to go; written by user space before the first.
-    rounds: Cell<u64>,
-    /// `bpf_ktime_get_ns` at the first round and at the last.
-    times: [Cell<u64>; 2],
-}
-
-#[unsafe(no_mangle)]
-static CLOCK: Global<Clock> = Global::new(Clock { rounds: Cell::new(0), times: [const { Cell::new(0) }; 2] });
-
 /// Writes the packet and runs the program under test on it.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
-    let Clock { rounds, times: [first, last] } = CLOCK.get();
+    let Clock { rounds, first, last } = CLOCK.get();
     if first.get() == 0 {
         first.set(now());
     }
@@ -68,14 +72,9 @@ pub fn restore(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn now() -> u64 {
-    // SAFETY: The helper takes nothing.
-    unsafe { bpf_ktime_get_ns() }
-}
-
-#[inline(always)]
 fn write_packet(frame: &mut XdpFrame) -> Option<()> {
-    let length = *LENGTH.get() as usize;
+    let Packet { length, words } = PACKET.get();
+    let length = *length as usize;
     if frame.len() != length {
         frame.resize(length)?;
     }
@@ -83,23 +82,26 @@ fn write_packet(frame: &mut XdpFrame) -> Option<()> {
     macro_rules! write_words {
         ($($index:literal)*) => {
             $(if $index * 8 + 8 <= length {
-                *frame.at($index * 8)? = PACKET.get()[$index];
-            } else if $index * 8 < length {
-                *frame.at($index * 8)? = [PACKET.get()[$index][0], PACKET.get()[$index][1]];
+                *frame.at($index * 8)? = words[$index];
+            } else {
+                for half in 0..4 {
+                    let offset = $index * 8 + half * 2;
+                    if offset + 2 <= length {
+                        *frame.at(offset)? = [words[$index][half * 2], words[$index][half * 2 + 1]];
+                    }
+                }
             })*
         };
     }
     write_words!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    if *BARRIER.get() != 0 {
-        let mut settled = 0u64;
-        unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) &raw mut settled, in(reg) 1u64) };
-    }
     Some(())
 }
 
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".rodata")]
-static BARRIER: Global<u32> = Global::new(0);
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: The helper takes nothing.
+    unsafe { bpf_ktime_get_ns() }
+}
 
 /// Zero: what the measuring itself costs.
 #[xdp]
@@ -107,7 +109,7 @@ pub fn transmit(_ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// Floor: the least that sends a frame back.
+/// Floor: the least that sends a frame back to where it came from.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(ctx);
