@@ -1,0 +1,205 @@
+//! The command line: what is taken, and what is said about the rest. No root needed.
+
+use std::process::{Command, Output};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tcp-bounce");
+
+fn tcp_bounce(arguments: &[&str]) -> Output {
+    Command::new(BINARY).args(arguments).env("LC_ALL", "C").output().unwrap()
+}
+
+/// Runs tcp-bounce with arguments that it must not take, and returns what it says about them.
+#[track_caller]
+fn complaint(arguments: &[&str], code: i32) -> String {
+    let output = tcp_bounce(arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?} {output:?}");
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(!complaint.contains("panicked"), "{complaint}");
+    complaint
+}
+
+/// The options that take a number, with the least and the greatest that they take.
+const NUMBERS: [(&str, u32, u32); 4] =
+    [("--isn", 0, u32::MAX), ("--ttl", 1, 255), ("--window", 0, 65_535), ("--mss", 1, 65_535)];
+
+#[track_caller]
+fn assert_is_no_number(value: &str) {
+    for (option, first, last) in NUMBERS {
+        for arguments in [&[option, value, "nosuch0"] as &[_], &[&format!("{option}={value}"), "nosuch0"]] {
+            let complaint = complaint(arguments, 2);
+            let range = format!("not a number from {first} to {last}");
+            assert!(complaint.contains(option) && complaint.contains(&range), "{arguments:?} {complaint}");
+        }
+    }
+}
+
+#[test]
+fn malformed_numbers_are_refused_with_the_range() {
+    for value in ["", " ", "x", "0x", "0xg", "x10", "1.5", "1e2", "1 ", " 1", "1_000", "1,000", "0b1", "١"] {
+        assert_is_no_number(value);
+    }
+}
+
+#[test]
+fn signed_numbers_are_refused_with_the_range() {
+    for value in ["+1", "0x+1", "0x-1", "-1", "-0"] {
+        assert_is_no_number(value);
+    }
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_with_the_range() {
+    for value in ["4294967296", "0x100000000", "18446744073709551616", "0x10000000000000000", "99999999999999999999"] {
+        assert_is_no_number(value);
+    }
+    for (arguments, range) in [
+        (["--ttl", "0"], "1 to 255"),
+        (["--ttl", "0x0"], "1 to 255"),
+        (["--ttl", "256"], "1 to 255"),
+        (["--window", "65536"], "0 to 65535"),
+        (["--window", "0x10000"], "0 to 65535"),
+        (["--mss", "0"], "1 to 65535"),
+        (["--mss", "65536"], "1 to 65535"),
+    ] {
+        let complaint = complaint(&[arguments[0], arguments[1], "nosuch0"], 2);
+        assert!(complaint.contains(&format!("not a number from {range},")), "{arguments:?} {complaint}");
+    }
+}
+
+#[test]
+fn malformed_lists_are_named_with_what_would_be_right() {
+    for (list, item) in [
+        ("", ""),
+        (" ", " "),
+        (",", ""),
+        ("22,", ""),
+        (",22", ""),
+        ("22,,80", ""),
+        ("22, 80", " 80"),
+        ("22 80", "22 80"),
+        ("ssh", "ssh"),
+        ("65536", "65536"),
+        ("1-65536", "65536"),
+        ("99999999999", "99999999999"),
+        ("-22", ""),
+        ("22-", ""),
+        ("-", ""),
+        ("1-2-3", "2-3"),
+        ("+22", "+22"),
+        ("1--2", "-2"),
+        ("0x16", "0x16"),
+        ("22;80", "22;80"),
+        ("٢٢", "٢٢"),
+    ] {
+        let complaint = complaint(&[&format!("--except={list}"), "nosuch0"], 2);
+        let words = format!("\"{item}\" is not a port from 0 to 65535; a list looks like 22,8000-8999");
+        assert!(complaint.contains(&words), "{list:?} {complaint}");
+    }
+    assert!(complaint(&["--except", "80,9-5", "nosuch0"], 2).contains("the range 9-5 runs backwards"));
+}
+
+#[test]
+fn other_malformed_arguments_are_named() {
+    for (arguments, words) in [
+        (&[] as &[_], "required arguments were not provided:\n  <IFACE>"),
+        (&["--quiet"], "<IFACE>"),
+        (&["--mode", "fast", "nosuch0"], "'fast'"),
+        (&["--mode", "fast", "nosuch0"], "auto, native, skb, hw"),
+        (&["--mode", "nosuch0"], "auto, native, skb, hw"),
+        (&["--mode"], "--mode <MODE>"),
+        (&["--isn"], "--isn <N>"),
+        (&["--except"], "--except <LIST>"),
+        (&["--no-such-option", "nosuch0"], "'--no-such-option'"),
+        (&["--ttl", "1", "--ttl", "2", "nosuch0"], "cannot be used multiple times"),
+        (&["--quiet=yes", "nosuch0"], "'yes'"),
+    ] {
+        let complaint = complaint(arguments, 2);
+        assert!(complaint.contains(words), "{arguments:?} {complaint}");
+    }
+}
+
+/// That they are good shows in that the interface is looked for.
+#[test]
+fn good_arguments_are_taken() {
+    for arguments in [
+        "--isn 0",
+        "--isn 4294967295",
+        "--isn 0xffffffff",
+        "--isn 0XFFFFFFFF",
+        "--isn 0x0",
+        "--isn 007",
+        "--ttl 1",
+        "--ttl 255",
+        "--ttl 0xff",
+        "--window 0",
+        "--window 65535",
+        "--window 0xffff",
+        "--mss 1",
+        "--mss 65535",
+        "--except 0",
+        "--except 65535",
+        "--except 22,80",
+        "--except 0-65534",
+        "--except 80-80",
+        "--except 22,22,20-30",
+        "--mode auto",
+        "--mode native",
+        "--mode skb",
+        "--mode hw",
+        "--takeover",
+        "--quiet",
+        "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --except 5",
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').chain(["nosuch0"]).collect();
+        let complaint = complaint(&arguments, 1);
+        assert!(complaint.starts_with("tcp-bounce: there is no interface nosuch0\n"), "{arguments:?} {complaint}");
+    }
+}
+
+#[test]
+fn an_unknown_interface_is_answered_with_those_there_are() {
+    for name in ["nosuch0", "", "no such", "a-name-that-is-longer-than-any-interface-can-have", "../lo", "lo0"] {
+        let complaint = complaint(&[name], 1);
+        let (line, hint) = complaint.split_once('\n').unwrap();
+        assert_eq!(line, format!("tcp-bounce: there is no interface {name}"));
+        assert!(hint.starts_with("  hint: there are "), "{hint}");
+        assert!(hint.split([' ', ',', '\n']).any(|name| name == "lo"), "{hint}");
+    }
+}
+
+#[test]
+fn the_loopback_interface_is_refused_with_the_reason() {
+    let complaint = complaint(&["lo"], 1);
+    assert!(complaint.starts_with("tcp-bounce: lo is the loopback interface: "), "{complaint}");
+    assert!(complaint.contains("  hint: "), "{complaint}");
+}
+
+#[test]
+fn to_except_every_port_is_refused() {
+    for list in ["0-65535", "0-30000,30001-65535", "65535,0-65534"] {
+        let complaint = complaint(&["--except", list, "nosuch0"], 1);
+        assert!(complaint.contains("--except names every port: none is left"), "{complaint}");
+    }
+}
+
+#[test]
+fn help_names_every_option() {
+    for option in ["-h", "--help"] {
+        let output = tcp_bounce(&[option]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr, b"");
+        let help = String::from_utf8(output.stdout).unwrap();
+        for word in ["--mode", "--isn", "--except", "--takeover", "--ttl", "--window", "--mss", "--quiet", "IFACE"] {
+            assert!(help.contains(word), "{word} {help}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    for option in ["-V", "--version"] {
+        let output = tcp_bounce(&[option]);
+        assert_eq!(output.stdout, concat!("tcp-bounce ", env!("CARGO_PKG_VERSION"), "\n").as_bytes(), "{output:?}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Two hosts and the cable between them.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+use tcp_bounce::attach::Attachment;
+use tcp_bounce_wire::Verdict;
+
+use super::bouncer::TcpBounce;
+use super::namespace::Namespace;
+use super::{DEADLINE, programs, until};
+
+/// The address of `host0`, where tcp-bounce answers.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The address of `client0`.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// Where in the receive path tcp-bounce shall run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `--mode native`
+    Native,
+    /// `--mode skb`
+    Skb,
+}
+
+/// A host and a client, each in its namespace, and a veth pair from `host0` of the one to `client0` of the other.
+pub struct Network {
+    /// Where tcp-bounce runs.
+    pub host: Namespace,
+    /// Where connections come from.
+    pub client: Namespace,
+    mode: Mode,
+    /// A veth carries native replies only if its peer has a program too.
+    _pass: Option<Attachment>,
+}
+
+impl Network {
+    /// A network in which tcp-bounce can run in this mode.
+    pub fn new(mode: Mode) -> Self {
+        let (host, client) = (Namespace::new(), Namespace::new());
+        host.ip(&format!("link add host0 type veth peer name client0 netns {}", client.path()));
+        host.ip(&format!("address add {HOST}/24 dev host0"));
+        host.ip("link set host0 up");
+        client.ip(&format!("address add {CLIENT}/24 dev client0"));
+        client.ip("link set client0 up");
+        let pass = (mode == Mode::Native).then(|| programs::pass(&client, "client0"));
+        Self { host, client, mode, _pass: pass }
+    }
+
+    /// Starts tcp-bounce on `host0` with further arguments, separated by spaces, and waits until it answers.
+    #[track_caller]
+    pub fn bounce(&self, arguments: &str) -> TcpBounce {
+        TcpBounce::start(&self.host, &self.arguments(arguments))
+    }
+
+    /// The arguments that [`Network::bounce`] gives to tcp-bounce.
+    pub fn arguments(&self, further: &str) -> String {
+        let mode = match self.mode {
+            Mode::Native => "native",
+            Mode::Skb => "skb",
+        };
+        format!("--mode {mode} {further} host0")
+    }
+
+    /// Connects from the client to a port of the host.
+    pub fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        self.client.enter(|| connect(HOST, port))
+    }
+
+    /// Connects from the host to a port of the client.
+    pub fn connect_back(&self, port: u16) -> io::Result<TcpStream> {
+        self.host.enter(|| connect(CLIENT, port))
+    }
+
+    /// Waits until the program on `host0` has counted this many frames with this verdict.
+    ///
+    /// A connection is open before its last segment has arrived at the other end.
+    #[track_caller]
+    pub fn wait_until_counted(&self, verdict: Verdict, frames: u64) {
+        let program = programs::attached(&self.host, "host0").expect("a program is attached");
+        until(&format!("for {frames} frames that are {verdict:?}"), || {
+            (programs::counters(program)[verdict] >= frames).then_some(())
+        });
+    }
+
+    /// Adds a second cable, from `host1` to `client1`, and returns the address of `host1`.
+    pub fn add_cable(&self) -> Ipv4Addr {
+        self.host.ip(&format!("link add host1 type veth peer name client1 netns {}", self.client.path()));
+        self.host.ip("address add 198.51.100.1/24 dev host1");
+        self.host.ip("link set host1 up");
+        self.client.ip("address add 198.51.100.2/24 dev client1");
+        self.client.ip("link set client1 up");
+        Ipv4Addr::new(198, 51, 100, 1)
+    }
+
+    /// Checks that no program is on `host0`, and that no port answers there.
+    #[track_caller]
+    pub fn assert_nothing_is_attached(&self) {
+        assert_eq!(programs::attached(&self.host, "host0"), None);
+        self.assert_refused(80);
+    }
+
+    /// Checks that the host's kernel refuses connections to `port`.
+    #[track_caller]
+    pub fn assert_refused(&self, port: u16) {
+        let error = self.connect(port).expect_err("nothing listens there");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+    }
+
+    /// A listener on the host.
+    pub fn listen(&self, port: u16) -> TcpListener {
+        self.host.enter(|| TcpListener::bind((HOST, port))).unwrap()
+    }
+
+    /// A listener on the client.
+    pub fn listen_at_client(&self, port: u16) -> TcpListener {
+        self.client.enter(|| TcpListener::bind((CLIENT, port))).unwrap()
+    }
+}
+
+/// Connects from the namespace of the calling thread.
+pub fn connect(address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&SocketAddr::from((address, port)), DEADLINE)
+}

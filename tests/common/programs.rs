@@ -1,0 +1,64 @@
+//! XDP programs other than the running tcp-bounce: those that are attached, and one to attach.
+
+use std::os::fd::AsFd as _;
+
+use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder};
+use tcp_bounce::attach::{AttachMode, Attachment};
+use tcp_bounce::interface::Interface;
+use tcp_bounce_wire::{Counters, Verdict};
+
+use super::namespace::Namespace;
+use super::process::run;
+
+/// The object with the program of tcp-bounce.
+pub const PRODUCT: &str = concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o");
+/// The object with the program `pass`, which passes everything.
+pub const BENCH: &str = concat!(env!("OUT_DIR"), "/bench.bpf.o");
+
+/// The id of the XDP program on an interface, as `ip` sees it.
+#[track_caller]
+pub fn attached(namespace: &Namespace, interface: &str) -> Option<u32> {
+    let link = namespace.ip(&format!("link show dev {interface}"));
+    let (_, rest) = link.split_once("prog/xdp id ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// Has `ip` load or unload a program: the arguments of `ip link set dev`, separated by spaces.
+///
+/// It makes folders in the file system of BPF, so it gets one for itself, in a mount namespace that ends with it.
+#[track_caller]
+pub fn ip_link_set(namespace: &Namespace, arguments: &str) {
+    let mut unshare = namespace.command("unshare");
+    unshare.args(["--mount", "sh", "-c", "mount -t bpf bpf /sys/fs/bpf && exec ip link set dev \"$@\"", "ip"]);
+    run(unshare.args(arguments.split_whitespace())).success();
+}
+
+/// Attaches `pass` to an interface in native mode.
+pub fn pass(namespace: &Namespace, interface: &str) -> Attachment {
+    namespace.enter(|| {
+        let mut object = ObjectBuilder::default().open_file(BENCH).unwrap();
+        object.progs_mut().for_each(|mut program| {
+            let is_pass = program.name() == "pass";
+            program.set_autoload(is_pass);
+        });
+        let object = object.load().unwrap();
+        let program = object.progs().find(|program| program.name() == "pass").unwrap();
+        let interface = Interface::find(&[interface.to_owned()]).unwrap().remove(0);
+        Attachment::new(program.as_fd(), &interface, AttachMode::Native).unwrap()
+    })
+}
+
+/// What the program with this id has counted, read from its map in the kernel.
+pub fn counters(program: u32) -> Counters {
+    let options = ProgInfoQueryOptions::default().include_map_ids(true);
+    let program = ProgInfoIter::with_query_opts(options).find(|info| info.id == program).unwrap();
+    let maps = program.map_ids.into_iter().map(|id| MapHandle::from_map_id(id).unwrap());
+    let map = maps.into_iter().find(|map| map.name() == "COUNTERS").unwrap();
+    let cpus = map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap().unwrap();
+    let add = |sum, cpu: Vec<u8>| {
+        let mut words = cpu.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap()));
+        sum + Counters::from([(); Verdict::ALL.len()].map(|()| words.next().unwrap()))
+    };
+    cpus.into_iter().fold(Counters::default(), add)
+}

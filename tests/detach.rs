@@ -1,0 +1,88 @@
+//! However tcp-bounce ends, nothing is left attached; and it ends when it is detached.
+
+#[macro_use]
+mod common;
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use common::bouncer::Summary;
+use common::namespace::Namespace;
+use common::network::{Mode, Network};
+use common::programs::attached;
+use common::until;
+use libbpf_rs::query::LinkInfoIter;
+use nix::sys::signal::Signal;
+
+in_each_mode! {
+    interrupt_terminate_and_hang_up_leave_nothing_attached,
+    kill_leaves_nothing_attached,
+    an_interface_that_is_removed_ends_the_run,
+    an_interface_that_leaves_the_namespace_ends_the_run,
+    a_detachment_by_force_ends_the_run,
+    a_renamed_interface_goes_on_answering,
+}
+
+fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
+    let network = Network::new(mode);
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let bouncer = network.bounce("");
+        network.connect(80).unwrap();
+        bouncer.0.signal(signal);
+        let summary = Summary::of(&bouncer.0.finish());
+        assert_eq!(summary.count("SYNs answered"), 1, "{signal}: {summary:?}");
+        network.assert_nothing_is_attached();
+    }
+}
+
+fn kill_leaves_nothing_attached(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    network.connect(80).unwrap();
+    bouncer.0.signal(Signal::SIGKILL);
+    let finished = bouncer.0.finish();
+    assert_eq!(finished.status.signal(), Some(Signal::SIGKILL as i32), "{finished:?}");
+    until("for the kernel to detach the program", || attached(&network.host, "host0").is_none().then_some(()));
+    network.assert_nothing_is_attached();
+}
+
+fn an_interface_that_is_removed_ends_the_run(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    network.host.ip("link delete host0");
+    let reason = bouncer.failure();
+    assert!(reason.contains("host0 was removed"), "{reason}");
+}
+
+fn an_interface_that_leaves_the_namespace_ends_the_run(mode: Mode) {
+    let (network, elsewhere) = (Network::new(mode), Namespace::new());
+    let bouncer = network.bounce("");
+    network.host.ip(&format!("link set host0 netns {}", elsewhere.path()));
+    let reason = bouncer.failure();
+    assert!(reason.contains("host0"), "{reason}");
+    assert_eq!(attached(&elsewhere, "host0"), None);
+}
+
+fn a_detachment_by_force_ends_the_run(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let program = attached(&network.host, "host0").unwrap();
+    let link = LinkInfoIter::default().find(|link| link.prog_id == program).unwrap();
+    network.host.run("bpftool", &format!("link detach id {}", link.id));
+    let reason = bouncer.failure();
+    assert!(reason.contains("detached the program from host0"), "{reason}");
+    network.assert_nothing_is_attached();
+}
+
+fn a_renamed_interface_goes_on_answering(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    network.host.ip("link set host0 name renamed0");
+    // When it has seen both of these, it has also seen that the interface is still there.
+    for port in [2222, 2223] {
+        let listener = network.listen(port);
+        bouncer.0.stdout.wait_for(&format!("answers but {port} (the host listens)\n"));
+        drop(listener);
+    }
+    network.connect(80).unwrap();
+    bouncer.interrupt();
+}

@@ -1,0 +1,130 @@
+//! Every TCP port answers, whoever asks.
+
+#[macro_use]
+mod common;
+
+use std::net::TcpStream;
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::thread;
+
+use common::network::{HOST, Mode, Network, connect};
+use common::process::run;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tcp_bounce_wire::Verdict;
+
+in_each_mode! {
+    the_standard_library_connects,
+    netcat_connects,
+    nmap_connects_to_every_port_that_can_be_connected_to,
+    nmap_finds_all_65536_ports_open,
+    ten_thousand_threads_connect_at_once,
+    a_connection_takes_data_without_an_answer,
+}
+
+fn the_standard_library_connects(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let ports = [1, 22, 80, 443, 5000, 8080, 32767, 32768, 60999, 65535];
+    let connections = ports.map(|port| network.connect(port).unwrap());
+    for (port, connection) in ports.into_iter().zip(&connections) {
+        assert_eq!(connection.peer_addr().unwrap(), (HOST, port).into());
+    }
+    network.wait_until_counted(Verdict::Completed, 10);
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 10, "{summary:?}");
+    assert_eq!(summary.count("handshakes completed"), 10, "{summary:?}");
+}
+
+/// The loop of the article that the project comes from. The limit of time is not the article's.
+fn netcat_connects(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let the_loop = format!("for i in {{5000..5010}}; do nc -w 30 -vz {HOST} ${{i}}; done");
+    let finished = run(network.client.command("bash").args(["-c", &the_loop]));
+    for port in 5000..=5010 {
+        assert!(finished.stderr.contains(&format!("{HOST} {port} port [tcp/*] succeeded!")), "{finished:?}");
+    }
+    network.wait_until_counted(Verdict::Completed, 11);
+    assert_eq!(bouncer.interrupt().count("handshakes completed"), 11);
+}
+
+/// Port 0 is not one of them: `connect` takes it for no port at all.
+fn nmap_connects_to_every_port_that_can_be_connected_to(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let report = network.client.run("nmap", &format!("-sT -n -Pn -T4 --max-retries 10 -p1-65535 -oG - {HOST}"));
+    assert_eq!(report.matches("/open/tcp/").count(), 65_535, "{}", head(&report));
+    let summary = bouncer.interrupt();
+    assert!(summary.count("SYNs answered") >= 65_535, "{summary:?}");
+}
+
+/// A scan by SYNs alone, made without the kernel's TCP.
+fn nmap_finds_all_65536_ports_open(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let report = network.client.run("nmap", &format!("-sS -n -Pn -T4 --max-retries 10 -p0-65535 -oG - {HOST}"));
+    assert_eq!(report.matches("/open/tcp/").count(), 65_536, "{}", head(&report));
+    assert!(report.contains(" 0/open/tcp/"), "{}", head(&report));
+    let summary = bouncer.interrupt();
+    assert!(summary.count("SYNs answered") >= 65_536, "{summary:?}");
+}
+
+fn ten_thousand_threads_connect_at_once(mode: Mode) {
+    const THREADS: u16 = 10_000;
+    // Two times 10,000 would be too many.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    allow_open_files(u64::from(THREADS) + 1000);
+
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    // A crowd that waits for the answer to one ARP request would be let down by the kernel.
+    network.connect(1).unwrap();
+    let connections = network.client.enter(|| connect_from_threads(THREADS));
+    let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
+    assert_eq!(accepted, usize::from(THREADS), "{:?}", connections.iter().find(|connection| connection.is_err()));
+    network.wait_until_counted(Verdict::Completed, 10_001);
+    let summary = bouncer.interrupt();
+    assert!(summary.count("SYNs answered") >= 10_001, "{summary:?}");
+    assert!(summary.count("handshakes completed") >= 10_001, "{summary:?}");
+}
+
+/// Connects each of `threads` threads to a port of its own, when all of them are ready.
+fn connect_from_threads(threads: u16) -> Vec<std::io::Result<TcpStream>> {
+    let start = Barrier::new(usize::from(threads));
+    thread::scope(|scope| {
+        let connect_when_all_are_ready = |port| {
+            start.wait();
+            connect(HOST, port)
+        };
+        let start_thread = |port| {
+            let builder = thread::Builder::new().stack_size(64 * 1024);
+            builder.spawn_scoped(scope, move || connect_when_all_are_ready(port)).unwrap()
+        };
+        let threads: Vec<_> = (1..=threads).map(start_thread).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn allow_open_files(number: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(number), hard.max(number)).unwrap();
+}
+
+fn a_connection_takes_data_without_an_answer(mode: Mode) {
+    use std::io::Write as _;
+
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let mut connection = network.connect(80).unwrap();
+    connection.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    network.wait_until_counted(Verdict::Later, 1);
+    assert!(common::is_silent(&mut connection));
+    let summary = bouncer.interrupt();
+    assert!(summary.count("later segments of bounced connections dropped") >= 1, "{summary:?}");
+    assert_eq!(summary.count("handshakes completed"), 1, "{summary:?}");
+}
+
+fn head(text: &str) -> String {
+    text.chars().take(2000).collect()
+}

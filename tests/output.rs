@@ -1,0 +1,123 @@
+//! What tcp-bounce says while it runs and when it ends.
+
+mod common;
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+use common::bouncer::{BINARY, Summary, TcpBounce, refusal};
+use common::network::{Mode, Network};
+use common::process::Process;
+use common::programs::attached;
+use common::until;
+use nix::sys::signal::Signal;
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_summary_counts_what_happened() {
+    let network = Network::new(Mode::Skb);
+    let listener = network.listen(2222);
+    let bouncer = network.bounce("");
+    for port in [80, 443, 2222] {
+        network.connect(port).unwrap();
+    }
+    drop(common::accept(&listener));
+    let summary = bouncer.interrupt();
+    assert!(summary.0.starts_with("0 seconds\n") || summary.0.contains(" second"), "{summary:?}");
+    assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
+    assert_eq!(summary.count("handshakes completed"), 2, "{summary:?}");
+    assert!(summary.count("passed: to a spared port") >= 2, "{summary:?}");
+    // What did not happen is not mentioned.
+    assert!(!summary.0.contains("fragment"), "{summary:?}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn quiet_says_nothing() {
+    let network = Network::new(Mode::Skb);
+    let bouncer = Process::start(&mut TcpBounce::command(&network.host, "--quiet host0"));
+    until("for the program to be attached", || attached(&network.host, "host0"));
+    // It would say that it has begun to spare this port.
+    let listener = network.listen(2222);
+    until("for the listener to be served", || {
+        let _connection = network.connect(2222).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().ok()
+    });
+    bouncer.signal(Signal::SIGINT);
+    let finished = bouncer.finish();
+    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("", ""));
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn quiet_still_says_why_it_does_not_start() {
+    let network = Network::new(Mode::Skb);
+    assert!(refusal(&network.host, "--quiet nosuch0").contains("there is no interface nosuch0"));
+}
+
+/// As in `tcp-bounce host0 | head -1`.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn it_goes_on_when_nobody_reads_any_more() {
+    let network = Network::new(Mode::Skb);
+    let (reader, writer) = io::pipe().unwrap();
+    let mut command = TcpBounce::command(&network.host, "host0");
+    let bouncer = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
+    drop(command);
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).unwrap();
+    assert!(line.ends_with("every TCP port answers\n"), "{line}");
+
+    // The next thing it says, nobody reads: that it spares a port.
+    let listener = network.listen(2222);
+    until("for the listener to be served", || {
+        let _connection = network.connect(2222).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().ok()
+    });
+    network.connect(80).unwrap();
+    bouncer.signal(Signal::SIGINT);
+    let finished = bouncer.finish();
+    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!(finished.stderr, "");
+}
+
+/// tcp-bounce on a terminal of 120 columns, made by `script`.
+fn on_a_terminal(network: &Network) -> Process {
+    let on_terminal = format!("stty columns 120 && exec '{BINARY}' --mode skb host0");
+    let mut script = network.host.command("script");
+    script.args(["--quiet", "--return", "--command", &on_terminal, "/dev/null"]).env("TERM", "xterm");
+    Process::start_as_is(script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_terminal_shows_a_status_line_until_ctrl_c() {
+    let network = Network::new(Mode::Skb);
+    let mut terminal = on_a_terminal(&network);
+    terminal.stdout.wait_for("every TCP port answers");
+    network.connect(80).unwrap();
+    let text = terminal.stdout.wait_for("1 SYNs answered (");
+    assert!(text.contains("/s), 1 handshakes completed ("), "{text:?}");
+
+    let keyboard = terminal.child.stdin.as_mut().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    let finished = terminal.finish();
+    assert!(finished.status.success(), "{finished:?}");
+    let (_, summary) = finished.stdout.split_once("detached after ").unwrap();
+    let summary = Summary(summary.replace('\r', ""));
+    assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
+    assert_eq!(attached(&network.host, "host0"), None);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_loss_of_the_terminal_ends_it() {
+    let network = Network::new(Mode::Skb);
+    let terminal = on_a_terminal(&network);
+    terminal.stdout.wait_for("every TCP port answers");
+    drop(terminal);
+    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+}

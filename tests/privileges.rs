@@ -1,0 +1,71 @@
+//! What tcp-bounce must be allowed to do, and how it says what it lacks.
+
+mod common;
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use common::bouncer::{BINARY, TcpBounce};
+use common::network::{Mode, Network};
+use common::process::{Process, run};
+use common::programs::attached;
+
+/// Starts tcp-bounce on `host0` as nobody, with no capabilities but these, each with `,+` before it.
+///
+/// The binary may be in a folder that is closed to nobody, so it comes by standard input.
+fn start_as_nobody(network: &Network, capabilities: &str) -> Process {
+    let mut command = network.host.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=keep"]);
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.arg(format!("{set}=-all{capabilities}"));
+    }
+    command.args(["--", "/proc/self/fd/0", "host0"]);
+    let binary = File::open(BINARY).unwrap();
+    Process::start_as_is(command.stdin(binary).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn any_user_with_the_capabilities_may_run_it() {
+    let network = Network::new(Mode::Skb);
+    for capabilities in [",+bpf,+net_admin,+perfmon", ",+sys_admin,+net_admin"] {
+        let process = start_as_nobody(&network, capabilities);
+        process.stdout.wait_for("every TCP port answers");
+        let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
+        assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
+        network.connect(80).unwrap();
+        assert_eq!(TcpBounce(process).interrupt().count("SYNs answered"), 1);
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_missing_capabilities_are_named() {
+    let network = Network::new(Mode::Skb);
+    for (capabilities, missing) in [
+        ("", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON\n"),
+        (",+bpf", "missing CAP_NET_ADMIN, CAP_PERFMON\n"),
+        (",+bpf,+net_admin", "missing CAP_PERFMON\n"),
+        (",+net_admin,+perfmon", "missing CAP_BPF\n"),
+        (",+bpf,+perfmon", "missing CAP_NET_ADMIN\n"),
+        (",+sys_admin", "missing CAP_NET_ADMIN\n"),
+    ] {
+        let finished = start_as_nobody(&network, capabilities).finish();
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert!(finished.stderr.starts_with(&format!("tcp-bounce: {missing}")), "{capabilities}: {finished:?}");
+        assert!(finished.stderr.contains("hint: "), "{finished:?}");
+        assert_eq!(attached(&network.host, "host0"), None);
+    }
+}
+
+/// As in a container: the user is root, but not mighty.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn root_without_capabilities_is_told_so() {
+    let network = Network::new(Mode::Skb);
+    let mut command = network.host.command("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "host0"]);
+    let finished = run(&mut command);
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"), "{finished:?}");
+}
