@@ -211,9 +211,7 @@ impl Wrapper {
         self.map(".bss")?.update(&key, clock.as_bytes(), MapFlags::ANY)?;
 
         let restore = self.object.progs_mut().find(|program| program.name() == "restore").ok_or("no wrapper")?;
-        let mut input = ProgramInput::default();
-        input.data_in = Some(&self.packet);
-        input.repeat = ROUNDS;
+        let input = ProgramInput { data_in: Some(&self.packet), repeat: ROUNDS, ..Default::default() };
         let output = restore.test_run(input)?;
         if output.return_value != action {
             return Err(format!("a program gave the XDP action {}, not {action}", output.return_value).into());

@@ -15,14 +15,14 @@ use crate::ports::PortList;
 /// handshake. All else is passed to the host, and so are the SYNs to ports that the host itself listens on. It ends
 /// with Ctrl-C, and then nothing is attached any more.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Numbers may be decimal or hexadecimal (0x...).")]
+#[command(version, after_help = "Each N may be decimal or hexadecimal (0x...).")]
 pub struct Cli {
     /// Where to attach the program
     #[arg(long, value_enum, default_value_t)]
     pub mode: Mode,
 
     /// Initial sequence number of every SYN-ACK
-    #[arg(long, value_name = "N", value_parser = number(0..=u32::MAX), default_value_t = Settings::DEFAULT.isn)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u32::MAX), default_value_t = Settings::DEFAULT.isn)]
     pub isn: u32,
 
     /// Ports never answered, like 22,8000-8999
@@ -34,15 +34,15 @@ pub struct Cli {
     pub takeover: bool,
 
     /// Time to live of the SYN-ACK, in hops
-    #[arg(long, value_name = "N", value_parser = number(1..=u8::MAX), default_value_t = Settings::DEFAULT.ttl)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u8::MAX), default_value_t = Settings::DEFAULT.ttl)]
     pub ttl: u8,
 
     /// Receive window that the SYN-ACK announces, in bytes
-    #[arg(long, value_name = "N", value_parser = number(0..=u16::MAX), default_value_t = Settings::DEFAULT.window)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u16::MAX), default_value_t = Settings::DEFAULT.window)]
     pub window: u16,
 
     /// Maximum segment size that the SYN-ACK announces, in bytes
-    #[arg(long, value_name = "N", value_parser = number(1..=u16::MAX), default_value_t = Settings::DEFAULT.mss)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX), default_value_t = Settings::DEFAULT.mss)]
     pub mss: u16,
 
     /// Say nothing but errors
@@ -78,7 +78,9 @@ where
             Some(digits) => u64::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        let number = number.ok().and_then(|number| N::try_from(number).ok());
+        // `+5` would be one for the standard library.
+        let number = number.ok().filter(|_| !text.contains('+'));
+        let number = number.and_then(|number| N::try_from(number).ok());
         number
             .filter(|number| range.contains(number))
             .ok_or_else(|| format!("not a number from {} to {}, decimal or 0x hexadecimal", range.start(), range.end()))

@@ -48,7 +48,8 @@ impl Interface {
 
     /// Whether it is still in this network namespace, under whatever name.
     pub fn exists(&self) -> bool {
-        if_indextoname(self.index).is_ok()
+        // Where there is none, nix gives no error but an empty name.
+        if_indextoname(self.index).is_ok_and(|name| !name.is_empty())
     }
 
     fn all() -> io::Result<Vec<Self>> {
