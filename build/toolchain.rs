@@ -86,6 +86,7 @@ fn compilers() -> Vec<OsString> {
     let toolchains = rustup_home.and_then(|home| fs::read_dir(home.join("toolchains")).ok());
     let mut others: Vec<OsString> =
         toolchains.into_iter().flatten().flatten().map(|entry| entry.path().join("bin/rustc").into()).collect();
+    others.retain(|rustc| *rustc != active);
     others.sort();
     [active].into_iter().chain(others).chain(["/usr/bin/rustc".into()]).collect()
 }
