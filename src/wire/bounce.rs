@@ -111,9 +111,9 @@ impl Segment {
 
 /// Makes `frame` hold a reply of `length` bytes, with nothing of the request behind it.
 ///
-/// A frame that is less than 24 bytes longer keeps its length, and what will follow the reply is cleared and
-/// becomes padding, which the receiver ignores (RFC 894). The SYN of any common system is such a frame, and to
-/// change its length would cost more than all the rest.
+/// A frame that is less than 24 bytes longer keeps its length, and what will follow the reply is cleared and becomes
+/// padding, which the receiver ignores (RFC 894). The SYN of any common system is such a frame, and to change its
+/// length takes a helper call that costs half as much as all the rest.
 #[inline(always)]
 fn fit<F: Frame>(frame: &mut F, length: usize) -> Option<()> {
     type Word = [u8; 8];

@@ -25,8 +25,8 @@ pub trait Frame {
 
     /// Cuts or extends the frame at its end to `len` bytes; `None` if there is no room. What is added is zero.
     ///
-    /// This is the dearest step of all in the kernel (`bpf_xdp_adjust_tail`), so it is for frames that cannot stay
-    /// as long as they are.
+    /// In the kernel it is a helper call (`bpf_xdp_adjust_tail`), the dearest step of all, so it is for frames that
+    /// cannot stay as long as they are.
     fn resize(&mut self, len: usize) -> Option<()>;
 }
 
