@@ -34,8 +34,8 @@ pub enum Error {
     Attach { interface: String, mode: AttachMode, source: io::Error },
     #[error("the kernel's verifier refuses the program; its log is in {}", log.display())]
     Verifier { log: PathBuf, source: libbpf_rs::Error },
-    #[error("cannot load the program (libbpf: {messages})")]
-    Load { messages: String, has_btf: bool, source: libbpf_rs::Error },
+    #[error("cannot load the program")]
+    Load { messages: Vec<String>, has_btf: bool, source: libbpf_rs::Error },
     #[error("{interface} was removed; nothing is attached to it any more")]
     Removed { interface: String },
     #[error("somebody detached the program from {interface}")]
@@ -71,6 +71,9 @@ impl Error {
             }
             Self::Refused { .. } => "use --mode native or --mode skb".into(),
             Self::Verifier { .. } => "please report it with that file and the output of `uname -a`".into(),
+            Self::Load { source, .. } if source.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
+                "a user namespace (a rootless container) or lockdown keeps even root from BPF; run it outside".into()
+            }
             Self::Load { has_btf: false, .. } => {
                 "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF); the program may need it".into()
             }
@@ -78,7 +81,7 @@ impl Error {
         })
     }
 
-    /// Prints the error with its causes in one line, and the hint in another.
+    /// Prints the error with its causes in one line, and the hint in another. What libbpf had to say follows.
     pub fn report(&self) {
         let mut line = format!("tcp-bounce: {self}");
         let mut source = self.source();
@@ -88,6 +91,9 @@ impl Error {
         }
         if let Some(hint) = self.hint() {
             line += &format!("\n  hint: {hint}");
+        }
+        if let Self::Load { messages, .. } = self {
+            messages.iter().for_each(|message| line += &format!("\n  libbpf: {message}"));
         }
         // If nobody is there to read it, the exit status must do.
         let _ = writeln!(io::stderr(), "{line}");

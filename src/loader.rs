@@ -51,15 +51,13 @@ fn collect(_level: PrintLevel, message: String) {
 
 fn failure(source: libbpf_rs::Error) -> Error {
     let messages = MESSAGES.take();
-    if messages.contains("BEGIN PROG LOAD LOG") {
-        match save(&messages) {
-            Ok(log) => return Error::Verifier { log, source },
-            Err(error) => {
-                return Error::Load { messages: format!("{messages}; not saved: {error}"), has_btf: true, source };
-            }
-        }
+    // Where the log cannot be saved, all of it is shown.
+    if messages.contains("BEGIN PROG LOAD LOG")
+        && let Ok(log) = save(&messages)
+    {
+        return Error::Verifier { log, source };
     }
-    let messages = messages.lines().map(|line| line.trim_start_matches("libbpf: ")).collect::<Vec<_>>().join("; ");
+    let messages = messages.lines().map(|line| line.trim_start_matches("libbpf: ").to_owned()).collect();
     Error::Load { messages, has_btf: kernel::has_btf(), source }
 }
 

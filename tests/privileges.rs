@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::process::Stdio;
 
 use common::bouncer::{BINARY, TcpBounce};
+use common::namespace::Namespace;
 use common::network::{Mode, Network};
 use common::process::{Process, run};
 use common::programs::attached;
@@ -68,4 +69,18 @@ fn root_without_capabilities_is_told_so() {
     let finished = run(&mut command);
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stderr.contains("missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"), "{finished:?}");
+}
+
+/// As in a rootless container: the user has all capabilities, but only there.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn root_of_a_user_namespace_is_told_so() {
+    let namespace = Namespace::new();
+    let script = format!("ip link add host0 type veth peer name client0 && exec {BINARY} host0");
+    let finished = run(namespace.command("unshare").args(["--map-root-user", "--net", "sh", "-c", &script]));
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    let (line, rest) = finished.stderr.split_once('\n').unwrap();
+    assert_eq!(line, "tcp-bounce: cannot load the program: Operation not permitted (os error 1)");
+    assert!(rest.starts_with("  hint: a user namespace"), "{rest}");
+    assert!(rest.contains("\n  libbpf: "), "{rest}");
 }
