@@ -80,7 +80,7 @@ fn a_renamed_interface_goes_on_answering(mode: Mode) {
     // When it has seen both of these, it has also seen that the interface is still there.
     for port in [2222, 2223] {
         let listener = network.listen(port);
-        bouncer.0.stdout.wait_for(&format!("answers but {port} (the host listens)\n"));
+        bouncer.0.wait_for(&format!("answers but {port} (the host listens)\n"));
         drop(listener);
     }
     network.connect(80).unwrap();

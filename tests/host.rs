@@ -118,12 +118,12 @@ fn a_later_listener_is_spared_as_long_as_it_listens(mode: Mode) {
     assert_bounces(&network, 2222);
 
     let listener = network.listen(2222);
-    bouncer.0.stdout.wait_for("from now on every TCP port answers but 2222 (the host listens)\n");
+    bouncer.0.wait_for("from now on every TCP port answers but 2222 (the host listens)\n");
     assert_serves(&network, &listener);
     assert_bounces(&network, 2223);
 
     drop(listener);
-    bouncer.0.stdout.wait_for("from now on every TCP port answers\n");
+    bouncer.0.wait_for("from now on every TCP port answers\n");
     assert_bounces(&network, 2222);
     bouncer.interrupt();
 }

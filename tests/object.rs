@@ -44,7 +44,7 @@ fn xdp_loader_loads_it() {
         unshare.args(["--mount", "sh", "-c", &script]);
         let mut shell =
             Process::start_as_is(unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
-        shell.stdout.wait_for("loaded");
+        shell.wait_for("loaded");
         assert_every_port_answers(&network);
         drop(shell.child.stdin.take());
         shell.finish().success();

@@ -58,7 +58,7 @@ fn of_two_at_the_same_time_one_is_refused() {
     let (refused, running) = if refused == 0 { (first, second) } else { (second, first) };
     let reason = TcpBounce(refused).failure();
     assert_says(&reason, &["already attached to host0", "\"tcp_bounce\""], "never replaced");
-    running.stdout.wait_for("every TCP port answers");
+    running.wait_for("every TCP port answers");
     TcpBounce(running).interrupt();
 }
 

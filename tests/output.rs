@@ -97,9 +97,9 @@ fn on_a_terminal(network: &Network) -> Process {
 fn a_terminal_shows_a_status_line_until_ctrl_c() {
     let network = Network::new(Mode::Skb);
     let mut terminal = on_a_terminal(&network);
-    terminal.stdout.wait_for("every TCP port answers");
+    terminal.wait_for("every TCP port answers");
     network.connect(80).unwrap();
-    let text = terminal.stdout.wait_for("1 SYNs answered (");
+    let text = terminal.wait_for("1 SYNs answered (");
     assert!(text.contains("/s), 1 handshakes completed ("), "{text:?}");
 
     let keyboard = terminal.child.stdin.as_mut().unwrap();
@@ -117,7 +117,7 @@ fn a_terminal_shows_a_status_line_until_ctrl_c() {
 fn the_loss_of_the_terminal_ends_it() {
     let network = Network::new(Mode::Skb);
     let terminal = on_a_terminal(&network);
-    terminal.stdout.wait_for("every TCP port answers");
+    terminal.wait_for("every TCP port answers");
     drop(terminal);
     until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
 }

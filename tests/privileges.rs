@@ -31,7 +31,7 @@ fn any_user_with_the_capabilities_may_run_it() {
     let network = Network::new(Mode::Skb);
     for capabilities in [",+bpf,+net_admin,+perfmon", ",+sys_admin,+net_admin"] {
         let process = start_as_nobody(&network, capabilities);
-        process.stdout.wait_for("every TCP port answers");
+        process.wait_for("every TCP port answers");
         let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
         assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
         network.connect(80).unwrap();

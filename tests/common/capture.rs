@@ -28,7 +28,7 @@ impl Capture {
         dumpcap.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
 
         let (tshark, dumpcap) = (Process::start_as_is(&mut tshark), Process::start_as_is(&mut dumpcap));
-        dumpcap.stderr.wait_for("File: ");
+        dumpcap.stderr.wait_for("File: ").expect("dumpcap says where to");
         Self { tshark, _dumpcap: dumpcap }
     }
 

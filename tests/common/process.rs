@@ -59,6 +59,14 @@ impl Process {
         Self { child, stdout, stderr }
     }
 
+    /// Waits until `needle` has been written to standard output, and returns all that has been.
+    #[track_caller]
+    pub fn wait_for(&self, needle: &str) -> String {
+        self.stdout.wait_for(needle).unwrap_or_else(|| {
+            panic!("{needle:?} did not come, but {:?} and {:?}", self.stdout.text(), self.stderr.text())
+        })
+    }
+
     /// Sends `signal`.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
@@ -122,12 +130,10 @@ impl Output {
         String::from_utf8_lossy(&self.lock().bytes).into_owned()
     }
 
-    /// Waits until `needle` has been written, and returns all that has been.
-    #[track_caller]
-    pub fn wait_for(&self, needle: &str) -> String {
+    /// Waits until `needle` has been written, and returns all that has been; `None` if it never is.
+    pub fn wait_for(&self, needle: &str) -> Option<String> {
         self.wait(|text, ended| (text.contains(needle) || ended).then(|| text.to_owned()))
             .filter(|text| text.contains(needle))
-            .unwrap_or_else(|| panic!("{needle:?} did not come, but {:?}", self.text()))
     }
 
     #[track_caller]
