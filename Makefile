@@ -22,7 +22,7 @@ build: ## build ./tcp-bounce, and set up what that takes
 	@install -m 755 "$(CARGO_TARGET_DIR)/release/tcp-bounce" tcp-bounce
 
 demo: ## build, and watch it answer on a network of its own (asks for root)
-	@scripts/setup build demo
+	@scripts/setup demo build
 	@$(MAKE) --no-print-directory build
 	@scripts/demo
 
