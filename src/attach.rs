@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libbpf_rs::libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_SKB_MODE};
-use libbpf_rs::query::{LinkInfo, LinkTypeInfo, ProgInfoIter};
+use libbpf_rs::query::{LinkInfo, LinkInfoIter, LinkTypeInfo, ProgInfoIter, XdpLinkInfo};
 use libbpf_rs::{Xdp, XdpFlags};
 
 use crate::interface::Interface;
@@ -84,6 +84,10 @@ pub struct Occupant {
     pub name: Option<String>,
     /// Its id, as `bpftool prog` shows it.
     pub id: u32,
+    /// The mode that it is attached in.
+    pub mode: AttachMode,
+    /// Whether it is attached by a bpf_link, as far as the kernel tells: only the holder of that can take it off.
+    pub has_link: bool,
 }
 
 impl Occupant {
@@ -92,19 +96,26 @@ impl Occupant {
         // A query is about no program, but the library wants to see one.
         let stdin = io::stdin();
         let attached = Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE)?;
-        let ids = [attached.drv_prog_id, attached.skb_prog_id, attached.hw_prog_id, attached.prog_id];
-        let Some(id) = ids.into_iter().find(|&id| id != 0) else { return Ok(None) };
+        let modes = [
+            (AttachMode::Native, attached.drv_prog_id),
+            (AttachMode::Skb, attached.skb_prog_id),
+            (AttachMode::Hw, attached.hw_prog_id),
+        ];
+        let Some((mode, id)) = modes.into_iter().find(|&(_, id)| id != 0) else { return Ok(None) };
         let program = ProgInfoIter::default().find(|program| program.id == id);
         let name = program.map(|program| program.name.to_string_lossy().into_owned());
-        Ok(Some(Self { name, id }))
+        let is_here = |link: &XdpLinkInfo| link.ifindex == interface.index;
+        let has_link = LinkInfoIter::default()
+            .any(|link| link.prog_id == id && matches!(&link.info, LinkTypeInfo::Xdp(link) if is_here(link)));
+        Ok(Some(Self { name, id, mode, has_link }))
     }
 }
 
 impl Display for Occupant {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "\"{name}\" (id {})", self.id),
-            None => write!(f, "with id {}", self.id),
+            Some(name) => write!(f, "\"{name}\" (id {}, {} mode)", self.id, self.mode),
+            None => write!(f, "id {}, {} mode", self.id, self.mode),
         }
     }
 }

@@ -16,12 +16,14 @@ use crate::interface::Interface;
 use crate::skel::TcpBounceSkel;
 use crate::{loader, stats};
 
+const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
+
 /// The program, loaded and attached to an interface as long as this value lives.
 pub struct Bouncer {
     interface: Interface,
     mode: AttachMode,
-    /// Why auto chose that mode, where it is not the one that it would rather have.
-    reason: Option<String>,
+    /// What there is to know about that mode here.
+    remark: Option<String>,
     attachment: Attachment,
     program: TcpBounceSkel<'static>,
 }
@@ -30,17 +32,15 @@ impl Bouncer {
     /// Loads the program with the settings of `cli`, tells it the ports to spare, and attaches it to `interface`.
     pub fn start(interface: Interface, cli: &Cli, spared: &Ports) -> Result<Self, Error> {
         let attach = |mode| attach(&interface, mode, cli, spared);
-        let (mode, reason) = match cli.mode {
+        let (mode, remark) = match cli.mode {
+            Mode::Native if interface.is_veth => (AttachMode::Native, Some(LOST_ON_VETH.to_owned())),
             Mode::Native => (AttachMode::Native, None),
             Mode::Skb => (AttachMode::Skb, None),
             Mode::Hw => (AttachMode::Hw, None),
-            Mode::Auto if interface.is_veth => {
-                let reason = "on veth, native replies are lost unless the peer has an XDP program too";
-                (AttachMode::Skb, Some(reason.to_owned()))
-            }
+            Mode::Auto if interface.is_veth => (AttachMode::Skb, Some(LOST_ON_VETH.to_owned())),
             Mode::Auto => match attach(AttachMode::Native) {
                 Ok((program, attachment)) => {
-                    return Ok(Self { interface, mode: AttachMode::Native, reason: None, attachment, program });
+                    return Ok(Self { interface, mode: AttachMode::Native, remark: None, attachment, program });
                 }
                 Err(Error::Refused { source, .. }) => {
                     (AttachMode::Skb, Some(format!("the driver refuses native mode: {source}")))
@@ -49,7 +49,7 @@ impl Bouncer {
             },
         };
         let (program, attachment) = attach(mode)?;
-        Ok(Self { interface, mode, reason, attachment, program })
+        Ok(Self { interface, mode, remark, attachment, program })
     }
 
     /// Tells the program which ports to spare from now on.
@@ -79,8 +79,8 @@ impl Display for Bouncer {
     /// The interface, and how the program is attached to it.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         write!(f, "{} ({} mode", self.interface.name, self.mode)?;
-        if let Some(reason) = &self.reason {
-            write!(f, ": {reason}")?;
+        if let Some(remark) = &self.remark {
+            write!(f, ": {remark}")?;
         }
         write!(f, ")")
     }

@@ -22,14 +22,15 @@ pub struct Cli {
     pub mode: Mode,
 
     /// Initial sequence number of every SYN-ACK
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u32::MAX), default_value_t = Settings::DEFAULT.isn)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u32::MAX), default_value = DEFAULT_ISN)]
     pub isn: u32,
 
-    /// Ports never answered, like 22,8000-8999
+    /// Ports of this host that are never answered but left to it, like 22,8000-8999
     #[arg(long, value_name = "LIST")]
-    pub except: Option<PortList>,
+    pub except: Vec<PortList>,
 
-    /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are cut
+    /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are cut, but
+    /// for those to the ports of --except
     #[arg(long)]
     pub takeover: bool,
 
@@ -53,6 +54,9 @@ pub struct Cli {
     #[arg(value_name = "IFACE", required = true)]
     pub interfaces: Vec<String>,
 }
+
+/// [`Settings::DEFAULT`] has the same, but would be shown in decimal.
+const DEFAULT_ISN: &str = "0x74637062";
 
 /// How to attach, as asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

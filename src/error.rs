@@ -12,7 +12,7 @@ use crate::attach::{AttachMode, Occupant};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    #[error("there is no interface {name}")]
+    #[error("there is no interface {name:?}")]
     NoSuchInterface { name: String, names: Vec<String> },
     #[error("{name} is named twice")]
     NamedTwice { name: String },
@@ -36,9 +36,9 @@ pub enum Error {
     Verifier { log: PathBuf, source: libbpf_rs::Error },
     #[error("cannot load the program")]
     Load { messages: Vec<String>, has_btf: bool, source: libbpf_rs::Error },
-    #[error("{interface} was removed; nothing is attached to it any more")]
+    #[error("{interface} was removed or moved to another network namespace; nothing is attached any more")]
     Removed { interface: String },
-    #[error("somebody detached the program from {interface}")]
+    #[error("somebody detached the program from {interface}; nothing is attached any more")]
     Detached { interface: String },
     #[error("cannot list the network interfaces")]
     ListInterfaces(#[source] io::Error),
@@ -59,17 +59,28 @@ impl Error {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
             Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),
             Self::NotEthernet { .. } => "only IPv4 over Ethernet is supported".into(),
-            Self::MissingCapabilities { .. } => "run it as root, like `sudo tcp-bounce eth1`".into(),
+            Self::MissingCapabilities { .. } => "run it as root, with sudo for example".into(),
             Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9".into(),
-            Self::Occupied { interface, occupant } => format!(
-                "it is never replaced; `bpftool prog show id {}` tells more of it, and `ip link set dev {interface} xdp off` \
-                 or `xdp-loader unload {interface} --all` takes it off",
-                occupant.id
-            ),
+            Self::Occupied { occupant: Occupant { has_link: true, .. }, .. } => {
+                "it is never replaced, and goes when the process ends that attached it; another tcp-bounce, perhaps: \
+                 `pgrep --list-full --exact tcp-bounce`"
+                    .into()
+            }
+            Self::Occupied { interface, occupant: Occupant { id, mode, .. } } => {
+                let off = match mode {
+                    AttachMode::Native => "xdpdrv off",
+                    AttachMode::Skb => "xdpgeneric off",
+                    AttachMode::Hw => "xdpoffload off",
+                };
+                format!(
+                    "it is never replaced; `bpftool prog show id {id}` tells more of it, and `ip link set dev {interface} {off}` \
+                     takes it off, unless a process holds it"
+                )
+            }
             Self::Refused { mode: AttachMode::Native, .. } => {
                 "--mode skb works with every driver, but is slower".into()
             }
-            Self::Refused { .. } => "use --mode native or --mode skb".into(),
+            Self::Refused { .. } => "--mode auto takes what works".into(),
             Self::Verifier { .. } => "please report it with that file and the output of `uname -a`".into(),
             Self::Load { source, .. } if source.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
                 "a user namespace (a rootless container) or lockdown keeps even root from BPF; run it outside".into()

@@ -51,10 +51,10 @@ fn collect(_level: PrintLevel, message: String) {
 
 fn failure(source: libbpf_rs::Error) -> Error {
     let messages = MESSAGES.take();
-    // Where the log cannot be saved, all of it is shown.
-    if messages.contains("BEGIN PROG LOAD LOG")
-        && let Ok(log) = save(&messages)
-    {
+    // The log is there also where the kernel did not get so far as to verify anything. Where it cannot be saved, all of
+    // it is shown.
+    let verified = messages.contains("BEGIN PROG LOAD LOG") && !messages.contains("processed 0 insns");
+    if verified && let Ok(log) = save(&messages) {
         return Error::Verifier { log, source };
     }
     let messages = messages.lines().map(|line| line.trim_start_matches("libbpf: ").to_owned()).collect();

@@ -9,6 +9,11 @@ use std::str::FromStr;
 pub struct PortList(pub BTreeSet<u16>);
 
 impl PortList {
+    /// What is in one of these lists.
+    pub fn union(lists: &[Self]) -> Self {
+        Self(lists.iter().flat_map(|list| &list.0).copied().collect())
+    }
+
     /// Whether every port is in it.
     pub fn is_everything(&self) -> bool {
         self.0.len() == usize::from(u16::MAX) + 1
@@ -21,6 +26,7 @@ impl FromStr for PortList {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut ports = BTreeSet::new();
         for item in text.split(',') {
+            let item = item.trim();
             let (first, last) = item.split_once('-').unwrap_or((item, item));
             let range = port(first)?..=port(last)?;
             if range.is_empty() {

@@ -45,12 +45,13 @@ impl Report {
         let show = |what: &str, of: fn(&Counters) -> u64| {
             let (now, before) = (of(counters), of(before));
             let rate = now.saturating_sub(before) as f64 / seconds;
-            format!("{} {what} ({}/s)", HumanCount(now), HumanCount(rate.round() as u64))
+            format!("{what} {} ({}/s)", HumanCount(now), HumanCount(rate.round() as u64))
         };
+        // Short, for a terminal of 80 columns.
         let parts = [
             show("SYNs answered", |counters| counters[Verdict::Answered]),
-            show("handshakes completed", |counters| counters[Verdict::Completed]),
-            show("packets passed", |counters| counters.total(Action::Pass)),
+            show("completed", |counters| counters[Verdict::Completed]),
+            show("passed", |counters| counters.total(Action::Pass)),
         ];
         self.status.set_message(parts.join(", "));
         self.shown = (elapsed, *counters);

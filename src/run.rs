@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Answers on the interfaces of `cli` until interrupted, on all or on none. When it returns, nothing is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
-    if cli.except.as_ref().is_some_and(PortList::is_everything) {
+    if PortList::union(&cli.except).is_everything() {
         return Err(Error::NothingLeft);
     }
     let interfaces = Interface::find(&cli.interfaces)?;
@@ -39,7 +39,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     }
 
     let started = Instant::now();
-    while let Err(RecvTimeoutError::Timeout) = interrupted.recv_timeout(TICK) {
+    let end = until(&interrupted, || {
         bouncers.iter().try_for_each(Bouncer::check)?;
         let now = Spared::now(cli)?;
         if now != spared {
@@ -48,10 +48,20 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
             report.line(&format!("from now on every TCP port answers{spared}"));
         }
         report.progress(started.elapsed(), &count(&bouncers)?);
-    }
-    let counters = count(&bouncers)?;
+        Ok(())
+    });
+    // What was counted is known also where an interface is gone.
+    let counters = count(&bouncers);
     drop(bouncers);
-    report.summary(started.elapsed(), &counters);
+    report.summary(started.elapsed(), &counters?);
+    end
+}
+
+/// Ticks until `interrupted` or something goes wrong.
+fn until(interrupted: &Receiver<()>, mut tick: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    while let Err(RecvTimeoutError::Timeout) = interrupted.recv_timeout(TICK) {
+        tick()?;
+    }
     Ok(())
 }
 

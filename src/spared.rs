@@ -24,7 +24,7 @@ impl Spared {
     pub fn now(cli: &Cli) -> Result<Self, Error> {
         let listening =
             if cli.takeover { BTreeSet::new() } else { listeners::ports().map_err(Error::ListListeners)? };
-        Ok(Self { listening: PortList(listening), except: cli.except.clone().unwrap_or_default() })
+        Ok(Self { listening: PortList(listening), except: PortList::union(&cli.except) })
     }
 
     /// The same for the program.

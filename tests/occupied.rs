@@ -13,25 +13,25 @@ use common::until;
 fn a_program_of_somebody_else_is_named_and_stays() {
     let network = Network::new(Mode::Skb);
     let _pass = pass(&network.client, "client0");
-    for attach in ["xdp", "xdpgeneric"] {
+    for attach in ["xdpdrv", "xdpgeneric"] {
         ip_link_set(&network.host, &format!("host0 {attach} object {BENCH} program pass"));
         let theirs = attached(&network.host, "host0").unwrap();
         for mode in ["auto", "native", "skb"] {
             let reason = refusal(&network.host, &format!("--mode {mode} host0"));
-            assert_says(
-                &reason,
-                &["already attached to host0", "\"pass\"", &format!("id {theirs})")],
-                "never replaced",
-            );
+            let hint = format!("`ip link set dev host0 {attach} off` takes it off");
+            assert_says(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], &hint);
             assert_eq!(attached(&network.host, "host0"), Some(theirs));
         }
-        ip_link_set(&network.host, &format!("host0 {attach} off"));
+        // The advice is good.
+        network.host.ip(&format!("link set dev host0 {attach} off"));
+        assert_eq!(attached(&network.host, "host0"), None);
     }
     // The same by a link, which `ip` cannot take off.
     let _theirs = pass(&network.host, "host0");
     let theirs = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
-    assert_says(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs})")], "never replaced");
+    let hint = "goes when the process ends that attached it";
+    assert_says(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], hint);
     assert_eq!(attached(&network.host, "host0"), Some(theirs));
 }
 
@@ -42,7 +42,7 @@ fn a_second_tcp_bounce_is_refused() {
     let bouncer = network.bounce("");
     let first = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
-    assert_says(&reason, &["already attached to host0", "\"tcp_bounce\"", &format!("id {first})")], "");
+    assert_says(&reason, &["already attached to host0", "\"tcp_bounce\"", &format!("id {first},")], "tcp-bounce");
     network.connect(80).unwrap();
     bouncer.interrupt();
 }

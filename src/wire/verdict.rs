@@ -36,7 +36,7 @@ pub enum Verdict {
     NotUnicast,
     /// To a port that is not ours: the host listens there, or the user excepted it.
     Spared,
-    /// TCP that is no SYN and acknowledges nothing of ours: the host's own connections.
+    /// TCP that is no SYN and acknowledges nothing of ours: of the host's own connections, or a reset.
     NotOurs,
     /// A SYN whose frame had no room for the reply.
     NoRoom,
@@ -89,7 +89,7 @@ impl Verdict {
             Self::Malformed => "passed: malformed",
             Self::NotUnicast => "passed: not from one host to another",
             Self::Spared => "passed: to a spared port",
-            Self::NotOurs => "passed: of the host's own connections",
+            Self::NotOurs => "passed: other TCP segments",
             Self::NoRoom => "passed: no room for the reply",
         }
     }
