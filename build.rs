@@ -36,7 +36,13 @@ fn build() -> Result<()> {
             strip(&compiled.join("bench"), &out_dir.join("bench.bpf.o"))?;
         }
     }
-    SkeletonBuilder::new().obj(&object).generate(out_dir.join("tcp_bounce.skel.rs"))?;
+    let skeleton = SkeletonBuilder::new().obj(&object).generate(out_dir.join("tcp_bounce.skel.rs"));
+    skeleton.map_err(|error| {
+        format!(
+            "libbpf does not take the XDP program: {error:#} (a panic that the compiler does not remove leaves a call to \
+             a symbol that is nowhere)"
+        )
+    })?;
     Ok(())
 }
 
@@ -83,6 +89,7 @@ fn compile(out_dir: &Path) -> Result<PathBuf> {
 
 /// Copies the object `from` to `to` without what neither libbpf nor the kernel reads, debug info above all.
 fn strip(from: &Path, to: &Path) -> Result<()> {
+    fs::metadata(from).map_err(|error| format!("{}: {error}", from.display()))?;
     let link = || {
         let mut linker = libbpf_rs::Linker::new(to)?;
         linker.add_file(from)?;
@@ -96,7 +103,6 @@ fn watch() -> Result<()> {
     for variable in ["OBJ", "RUSTC", "LINKER"] {
         println!("cargo::rerun-if-env-changed=TCP_BOUNCE_BPF_{variable}");
     }
-    println!("cargo::rerun-if-env-changed=PATH");
     if let Some(finished) = env::var_os("TCP_BOUNCE_BPF_OBJ") {
         println!("cargo::rerun-if-changed={}", Path::new(&finished).display());
     }

@@ -39,7 +39,7 @@ fn the_standard_library_connects(mode: Mode) {
 fn netcat_connects(mode: Mode) {
     let network = Network::new(mode);
     let bouncer = network.bounce("");
-    let the_loop = format!("for i in {{5000..5010}}; do nc -w 30 -vz {HOST} ${{i}}; done");
+    let the_loop = format!("for i in {{5000..5010}}; do nc.openbsd -w 30 -vz {HOST} ${{i}}; done");
     let finished = run(network.client.command("bash").args(["-c", &the_loop]));
     for port in 5000..=5010 {
         assert!(finished.stderr.contains(&format!("{HOST} {port} port [tcp/*] succeeded!")), "{finished:?}");

@@ -2,7 +2,7 @@
 //!
 //! One source, two worlds. The XDP program runs [`bounce`] over the frame that the NIC received; the tests run the
 //! very same function over a buffer on the host. So this crate knows no kernel and no command line, allocates
-//! nothing, contains no `unsafe`, and cannot panic: a surviving panic path does not link for BPF.
+//! nothing, contains no `unsafe`, and cannot panic: libbpf refuses a program in which a panic path is left.
 //!
 //! Follow a SYN: [`bounce()`] parses it ([`ethernet`], [`ipv4`], [`tcp`]), decides ([`Verdict`]), and writes
 //! the reply ([`syn_ack`]).
