@@ -7,8 +7,8 @@ use core::cell::UnsafeCell;
 #[repr(transparent)]
 pub struct Global<T>(UnsafeCell<T>);
 
-// SAFETY: The program only reads it. What user space writes while the program runs is a set of bits, each of
-// which is good on its own.
+// SAFETY: What is written while the program runs, by user space, is a set of bits each of which is good on its own.
+// (The cells of the benchmark are its own, and it runs on one CPU.)
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {
@@ -18,7 +18,7 @@ impl<T> Global<T> {
 
     #[inline(always)]
     pub fn get(&self) -> &T {
-        // SAFETY: No reference to it is ever mutable.
+        // SAFETY: It is memory of a map that the program holds, and no reference to it is ever mutable.
         unsafe { &*self.0.get() }
     }
 }

@@ -31,6 +31,7 @@ static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 pub fn tcp_bounce(ctx: XdpContext) -> u32 {
     let verdict = bounce(&mut XdpFrame::new(ctx), CONFIG.get(), SPARED.get());
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: They are this CPU's, on which no other packet is handled meanwhile.
         unsafe { (*counters).count(verdict) };
     }
     match verdict.action() {
