@@ -69,11 +69,9 @@ impl Attachment {
     }
 
     /// Whether it is still attached: the interface may be gone, or somebody may have detached the program by force.
-    pub fn is_attached(&self) -> bool {
-        match LinkInfo::from_fd(self.0.as_fd()) {
-            Ok(LinkInfo { info: LinkTypeInfo::Xdp(link), .. }) => link.ifindex != 0,
-            _ => false,
-        }
+    pub fn is_attached(&self) -> libbpf_rs::Result<bool> {
+        let link = LinkInfo::from_fd(self.0.as_fd())?;
+        Ok(matches!(link.info, LinkTypeInfo::Xdp(link) if link.ifindex != 0))
     }
 }
 

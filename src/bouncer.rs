@@ -66,11 +66,12 @@ impl Bouncer {
     pub fn check(&self) -> Result<(), Error> {
         let interface = self.interface.name.clone();
         if !self.interface.exists() {
-            Err(Error::Removed { interface })
-        } else if !self.attachment.is_attached() {
-            Err(Error::Detached { interface })
-        } else {
-            Ok(())
+            return Err(Error::Removed { interface });
+        }
+        match self.attachment.is_attached() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Detached { interface }),
+            Err(source) => Err(Error::QueryLink { interface, source }),
         }
     }
 }
@@ -129,14 +130,12 @@ fn spare(program: &TcpBounceSkel, ports: &Ports) -> Result<(), Error> {
 /// The kernel gives no more than an errno; what it means depends on what was asked.
 fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> Error {
     match source.raw_os_error().map(Errno::from_raw) {
-        // Somebody was faster than we.
+        // Somebody was faster than we; or the interface belongs to another, like a bond's, that has a program.
         Some(Errno::EBUSY | Errno::EEXIST) => {
-            check_vacant(interface).err().unwrap_or(Error::Attach { interface: interface.name.clone(), mode, source })
+            check_vacant(interface).err().unwrap_or_else(|| refused(interface, mode, source.into()))
         }
         Some(Errno::ENODEV) => Error::Removed { interface: interface.name.clone() },
-        Some(Errno::EPERM | Errno::EACCES | Errno::ENOMEM) => {
-            Error::Attach { interface: interface.name.clone(), mode, source }
-        }
+        Some(Errno::EPERM | Errno::EACCES) => Error::Attach { interface: interface.name.clone(), mode, source },
         _ => refused(interface, mode, source.into()),
     }
 }

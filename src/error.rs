@@ -46,6 +46,8 @@ pub enum Error {
     ListListeners(#[source] io::Error),
     #[error("cannot see which program is attached to {interface}")]
     Query { interface: String, source: libbpf_rs::Error },
+    #[error("cannot see whether the program is still attached to {interface}")]
+    QueryLink { interface: String, source: libbpf_rs::Error },
     #[error("cannot reach the maps of the program")]
     Maps(#[source] libbpf_rs::Error),
     #[error("cannot handle Ctrl-C")]
@@ -57,6 +59,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
+            Self::NamedTwice { .. } => "name each interface once; it may have several names".into(),
+            Self::NothingLeft => "leave at least one port out of the lists".into(),
             Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),
             Self::NotEthernet { .. } => "only IPv4 over Ethernet is supported".into(),
             Self::MissingCapabilities { .. } => "run it as root, with sudo for example".into(),
@@ -84,6 +88,14 @@ impl Error {
             Self::Verifier { .. } => "please report it with that file and the output of `uname -a`".into(),
             Self::Load { source, .. } if source.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
                 "a user namespace (a rootless container) or lockdown keeps even root from BPF; run it outside".into()
+            }
+            Self::Attach { .. } => "a security module may forbid it: see the kernel's log".into(),
+            Self::Removed { .. } => "start it again on the interfaces that there are".into(),
+            Self::Detached { .. } => {
+                "start it again, if nobody else needs the interface for a program of theirs".into()
+            }
+            Self::ListListeners(error) if error.kind() == io::ErrorKind::NotFound => {
+                "this needs the kernel modules inet_diag and tcp_diag: `modprobe tcp_diag`".into()
             }
             Self::Load { has_btf: false, .. } => {
                 "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF); the program may need it".into()

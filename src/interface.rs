@@ -5,6 +5,7 @@ use std::io;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, Prop};
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 
 use crate::error::Error;
@@ -48,8 +49,11 @@ impl Interface {
 
     /// Whether it is still in this network namespace, under whatever name.
     pub fn exists(&self) -> bool {
-        // Where there is none, nix gives no error but an empty name.
-        if_indextoname(self.index).is_ok_and(|name| !name.is_empty())
+        match if_indextoname(self.index) {
+            // Where there is none, nix mostly gives no error but an empty name.
+            Ok(name) => !name.is_empty(),
+            Err(errno) => !matches!(errno, Errno::ENXIO | Errno::ENODEV),
+        }
     }
 
     fn all() -> io::Result<Vec<Self>> {

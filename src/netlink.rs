@@ -3,7 +3,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
     NetlinkSerializable,
 };
 use netlink_sys::{Socket, SocketAddr};
@@ -13,6 +13,20 @@ use netlink_sys::{Socket, SocketAddr};
 /// `protocol` is one of [`netlink_sys::protocols`]. What is asked for is in the network namespace of the calling
 /// thread.
 pub fn dump<T>(protocol: isize, request: T) -> io::Result<Vec<T>>
+where
+    T: NetlinkSerializable + NetlinkDeserializable + Clone,
+{
+    // What changes while it is told may be told wrong, and the kernel says so.
+    for _ in 0..10 {
+        if let Some(objects) = try_dump(protocol, request.clone())? {
+            return Ok(objects);
+        }
+    }
+    Err(io::ErrorKind::Interrupted.into())
+}
+
+/// One attempt at [`dump`]; `None` if something changed meanwhile.
+fn try_dump<T>(protocol: isize, request: T) -> io::Result<Option<Vec<T>>>
 where
     T: NetlinkSerializable + NetlinkDeserializable,
 {
@@ -29,15 +43,17 @@ where
     socket.send(&bytes, 0)?;
 
     let mut objects = Vec::new();
+    let mut interrupted = false;
     loop {
         let (bytes, _) = socket.recv_from_full()?;
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let message = NetlinkMessage::<T>::deserialize(rest)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
             match message.payload {
                 NetlinkPayload::InnerMessage(object) => objects.push(object),
-                NetlinkPayload::Done(_) => return Ok(objects),
+                NetlinkPayload::Done(_) => return Ok((!interrupted).then_some(objects)),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }

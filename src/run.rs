@@ -3,6 +3,7 @@
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tcp_bounce_wire::Counters;
 
 use crate::bouncer::{self, Bouncer};
@@ -16,6 +17,7 @@ use crate::spared::Spared;
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
+const _: () = assert!(TICK.as_millis() <= 1000, "a new listener is served within two seconds");
 
 /// Answers on the interfaces of `cli` until interrupted, on all or on none. When it returns, nothing is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
@@ -27,11 +29,13 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
     let interrupted = interrupts()?;
 
-    let mut spared = Spared::now(cli)?;
     let mut bouncers = Vec::new();
     for interface in interfaces {
-        bouncers.push(Bouncer::start(interface, cli, &spared.ports())?);
+        // A NIC may take seconds for it, and what listens may change meanwhile.
+        bouncers.push(Bouncer::start(interface, cli, &Spared::now(cli)?.ports())?);
     }
+    let mut spared = Spared::now(cli)?;
+    bouncers.iter().try_for_each(|bouncer| bouncer.spare(&spared.ports()))?;
     let mut report = Report::new(cli.quiet);
     for bouncer in &bouncers {
         let rest = if cli.takeover { "; all other TCP is dropped (--takeover)" } else { "" };
@@ -69,13 +73,22 @@ fn count(bouncers: &[Bouncer]) -> Result<Counters, Error> {
     bouncers.iter().try_fold(Counters::default(), |sum, bouncer| Ok(sum + bouncer.counters()?))
 }
 
-/// Something arrives when the user wants an end: Ctrl-C, SIGTERM or SIGHUP.
+/// Something arrives when the user wants an end: Ctrl-C, SIGTERM or SIGHUP; not SIGHUP under `nohup`.
 fn interrupts() -> Result<Receiver<()>, Error> {
     let (sender, receiver) = mpsc::channel();
+    let nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
     ctrlc::set_handler(move || {
         // Nobody receives any more if the run is already over.
         let _ = sender.send(());
     })
     .map_err(Error::Signals)?;
+    if nohup {
+        set_hangup(SigHandler::SigIgn)?;
+    }
     Ok(receiver)
+}
+
+fn set_hangup(handler: SigHandler) -> Result<SigHandler, Error> {
+    // SAFETY: What is installed is no function.
+    unsafe { signal(Signal::SIGHUP, handler) }.map_err(|errno| Error::Signals(ctrlc::Error::System(errno.into())))
 }

@@ -130,7 +130,7 @@ fn an_interface_may_be_named_only_once() {
     network.host.ip("link property add dev host0 altname a-very-long-name-of-host0");
     for arguments in ["host0 host0", "host0 a-very-long-name-of-host0"] {
         let reason = refusal(&network.host, arguments);
-        assert_says(&reason, &["host0 is named twice"], "");
+        assert_says(&reason, &["host0 is named twice"], "several names");
     }
     let bouncer = TcpBounce::start(&network.host, "a-very-long-name-of-host0");
     network.connect(80).unwrap();

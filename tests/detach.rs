@@ -5,9 +5,10 @@ mod common;
 
 use std::os::unix::process::ExitStatusExt as _;
 
-use common::bouncer::Summary;
+use common::bouncer::{BINARY, Summary};
 use common::namespace::Namespace;
 use common::network::{Mode, Network};
+use common::process::Process;
 use common::programs::attached;
 use common::until;
 use libbpf_rs::query::LinkInfoIter;
@@ -15,6 +16,7 @@ use nix::sys::signal::Signal;
 
 in_each_mode! {
     interrupt_terminate_and_hang_up_leave_nothing_attached,
+    a_hang_up_that_was_ignored_at_the_start_stays_so,
     kill_leaves_nothing_attached,
     an_interface_that_is_removed_ends_the_run,
     an_interface_that_leaves_the_namespace_ends_the_run,
@@ -32,6 +34,21 @@ fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
         assert_eq!(summary.count("SYNs answered"), 1, "{signal}: {summary:?}");
         network.assert_nothing_is_attached();
     }
+}
+
+/// As under `nohup`.
+fn a_hang_up_that_was_ignored_at_the_start_stays_so(mode: Mode) {
+    let network = Network::new(mode);
+    let arguments = network.arguments("");
+    let mut command = network.host.command("sh");
+    command.args(["-c", &format!("trap '' HUP; exec {BINARY} {arguments}")]);
+    let process = Process::start(&mut command);
+    process.wait_for("every TCP port answers");
+    process.signal(Signal::SIGHUP);
+    network.connect(80).unwrap();
+    process.signal(Signal::SIGINT);
+    let summary = Summary::of(&process.finish());
+    assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
 }
 
 fn kill_leaves_nothing_attached(mode: Mode) {

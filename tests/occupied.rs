@@ -69,7 +69,7 @@ fn it_attaches_to_all_interfaces_or_to_none() {
     network.add_cable();
     let occupant = pass(&network.host, "host1");
     let reason = refusal(&network.host, "host0 host1");
-    assert_says(&reason, &["already attached to host1"], "");
+    assert_says(&reason, &["already attached to host1"], "goes when the process ends");
     network.assert_nothing_is_attached();
 
     // Here the first is attached already when the second is refused.

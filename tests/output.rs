@@ -11,6 +11,7 @@ use common::process::Process;
 use common::programs::attached;
 use common::until;
 use nix::sys::signal::Signal;
+use tcp_bounce_wire::Verdict;
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
@@ -22,8 +23,8 @@ fn the_summary_counts_what_happened() {
         network.connect(port).unwrap();
     }
     drop(common::accept(&listener));
+    network.wait_until_counted(Verdict::Completed, 2);
     let summary = bouncer.interrupt();
-    assert!(summary.0.starts_with("0 seconds\n") || summary.0.contains(" second"), "{summary:?}");
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 2, "{summary:?}");
     assert!(summary.count("passed: to a spared port") >= 2, "{summary:?}");

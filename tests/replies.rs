@@ -102,6 +102,9 @@ fn known_limit_in_skb_mode_a_complete_checksum_may_be_taken_for_incomplete() {
     let network = Network::new(Mode::Skb);
     let far = behind_router(&network);
     let bouncer = network.bounce("");
+    // The client's one SYN must not wait for ARP.
+    far.run("ping", "-n -c 1 -W 30 198.51.100.1");
+    network.client.run("ping", &format!("-n -c 1 -W 30 {HOST}"));
     let capture = Capture::start(&far, "far0", SYN_ACKS, 1, &["ip.checksum.status", "tcp.checksum.status"]);
     let connection = far.enter(|| TcpStream::connect_timeout(&(HOST, 80).into(), SILENCE));
     assert_eq!(capture.packets(), [["1", "0"]]);

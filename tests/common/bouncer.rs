@@ -57,12 +57,13 @@ pub fn refusal(namespace: &Namespace, arguments: &str) -> String {
     finished.stderr
 }
 
-/// Checks that `reason` is one line that has all these words, and a hint with these, or none if these are none.
+/// Checks that `reason` is one line that has all these words, and a hint in another that has these.
 #[track_caller]
 pub fn assert_says(reason: &str, words: &[&str], hint: &str) {
     let (line, rest) = reason.split_once('\n').unwrap();
     assert!(words.iter().all(|word| line.contains(word)), "{words:?} {reason}");
-    assert!(rest.lines().count() <= 1 && rest.contains(hint), "{hint:?} {reason}");
+    assert!(!hint.is_empty() && rest.starts_with("  hint: ") && rest.contains(hint), "{hint:?} {reason}");
+    assert_eq!(rest.lines().count(), 1, "{reason}");
 }
 
 /// What tcp-bounce said when it had ended well.
