@@ -1,5 +1,7 @@
 //! What happens to a packet: all policy, no kernel.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
 use crate::config::Config;
 use crate::ethernet::{ETHERTYPE_IPV4, Ethernet};
 use crate::frame::Frame;
@@ -14,7 +16,24 @@ use crate::verdict::Verdict;
 /// The frame is written to only if the verdict is [`Verdict::Answered`].
 #[inline(always)]
 pub fn bounce<F: Frame>(frame: &mut F, config: &Config, spared: &Ports) -> Verdict {
-    let segment = match Segment::parse(frame) {
+    let frame_length = frame.len();
+    // Nearly every segment, at the price of one bounds check, and with all offsets known.
+    if let Some(headers) = frame.at::<Headers>(0)
+        && headers.ethernet.ethertype.get() == ETHERTYPE_IPV4
+        && headers.ipv4.version_ihl == Ipv4::VERSION_4_IHL_5
+    {
+        let segment = carries_tcp(&headers.ipv4, frame_length)
+            .and_then(|()| Segment::new(&headers.ethernet, &headers.ipv4, &headers.tcp));
+        return respond(segment, frame, config, spared);
+    }
+    let segment = Segment::parse(frame);
+    respond(segment, frame, config, spared)
+}
+
+/// Decides what becomes of `frame`, given the segment that is in it, or the verdict if there is none.
+#[inline(always)]
+fn respond<F: Frame>(segment: Result<Segment, Verdict>, frame: &mut F, config: &Config, spared: &Ports) -> Verdict {
+    let segment = match segment {
         Ok(segment) => segment,
         Err(verdict) => return verdict,
     };
@@ -34,6 +53,15 @@ pub fn bounce<F: Frame>(frame: &mut F, config: &Config, spared: &Ports) -> Verdi
     }
 }
 
+/// The headers of a segment without IP options.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Headers {
+    ethernet: Ethernet,
+    ipv4: Ipv4,
+    tcp: Tcp,
+}
+
 /// A TCP segment on its way from one host to another: all that the reply is made from.
 struct Segment {
     /// Where the IP header begins in the frame.
@@ -45,7 +73,7 @@ struct Segment {
 }
 
 impl Segment {
-    /// Reads the segment that `frame` holds, or says why there is none.
+    /// Reads the segment that `frame` holds, header by header, or says why there is none.
     #[inline(always)]
     fn parse<F: Frame>(frame: &mut F) -> Result<Self, Verdict> {
         let frame_length = frame.len();
@@ -53,21 +81,16 @@ impl Segment {
         if ethernet.ethertype.get() != ETHERTYPE_IPV4 {
             return Err(Verdict::NotIpv4);
         }
+        let ipv4 = *frame.at::<Ipv4>(size_of::<Ethernet>()).ok_or(Verdict::Malformed)?;
+        carries_tcp(&ipv4, frame_length)?;
+        let tcp = *frame.at::<Tcp>(size_of::<Ethernet>() + ipv4.header_length()).ok_or(Verdict::Malformed)?;
+        Self::new(&ethernet, &ipv4, &tcp)
+    }
 
-        let ip_offset = size_of::<Ethernet>();
-        let ipv4 = *frame.at::<Ipv4>(ip_offset).ok_or(Verdict::Malformed)?;
+    /// The segment with these headers, of which the first two have been checked; or the reason why it is none.
+    #[inline(always)]
+    fn new(ethernet: &Ethernet, ipv4: &Ipv4, tcp: &Tcp) -> Result<Self, Verdict> {
         let total_length = ipv4.total_length.get() as usize;
-        if !ipv4.is_version_4() || ip_offset + total_length > frame_length {
-            return Err(Verdict::Malformed);
-        }
-        if ipv4.protocol != PROTOCOL_TCP {
-            return Err(Verdict::NotTcp);
-        }
-        if ipv4.is_fragment() {
-            return Err(Verdict::Fragment);
-        }
-
-        let tcp = *frame.at::<Tcp>(ip_offset + ipv4.header_length()).ok_or(Verdict::Malformed)?;
         let headers_length = ipv4.header_length() + tcp.header_length();
         if tcp.header_length() < size_of::<Tcp>() || headers_length > total_length {
             return Err(Verdict::Malformed);
@@ -83,7 +106,7 @@ impl Segment {
             return Err(Verdict::NotUnicast);
         }
         let payload_length = total_length - headers_length;
-        Ok(Self { ip_offset, source, destination, tcp, payload_length })
+        Ok(Self { ip_offset: size_of::<Ethernet>(), source, destination, tcp: *tcp, payload_length })
     }
 
     /// Whether this acknowledges our SYN-ACK, and nothing beyond it.
@@ -106,6 +129,20 @@ impl Segment {
         core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
         *frame.at(self.ip_offset)? = SynAck::new(config, self.source, self.destination, &self.tcp);
         Some(())
+    }
+}
+
+/// Checks that a datagram with this header, in a frame of this length, holds a whole TCP segment.
+#[inline(always)]
+fn carries_tcp(ipv4: &Ipv4, frame_length: usize) -> Result<(), Verdict> {
+    if !ipv4.is_version_4() || size_of::<Ethernet>() + ipv4.total_length.get() as usize > frame_length {
+        Err(Verdict::Malformed)
+    } else if ipv4.protocol != PROTOCOL_TCP {
+        Err(Verdict::NotTcp)
+    } else if ipv4.is_fragment() {
+        Err(Verdict::Fragment)
+    } else {
+        Ok(())
     }
 }
 

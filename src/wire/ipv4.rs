@@ -47,7 +47,8 @@ impl Address {
     #[inline(always)]
     pub const fn is_unicast(self) -> bool {
         let first = self.0[0];
-        first != 0 && first != 127 && first < 224
+        // One comparison for both ends: 0 wraps.
+        first.wrapping_sub(1) < 223 && first != 127
     }
 }
 

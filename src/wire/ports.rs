@@ -2,7 +2,8 @@
 
 use zerocopy::{Immutable, IntoBytes};
 
-/// A bit for each of the 65,536 ports.
+/// A bit for each of the 65,536 ports. The index of a port's bit is its number as it lies in a packet, read without
+/// swapping its bytes: both sides that use a set are on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Ports([u64; 1024]);
@@ -16,11 +17,13 @@ impl Ports {
     /// Whether `port` is in the set.
     #[inline(always)]
     pub fn contains(&self, port: u16) -> bool {
+        let port = port.to_be();
         self.0[port as usize / 64] & (1 << (port % 64)) != 0
     }
 
     /// Adds `port`.
     pub fn insert(&mut self, port: u16) {
+        let port = port.to_be();
         self.0[port as usize / 64] |= 1 << (port % 64);
     }
 }
