@@ -16,8 +16,10 @@ use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, Program, ProgramI
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, Uid};
 use tcp_bounce::loader;
-use tcp_bounce_wire::{Ports, Settings};
-use zerocopy::IntoBytes as _;
+use tcp_bounce::prefixes::ranges;
+use tcp_bounce_wire::ethernet::Mac;
+use tcp_bounce_wire::{Filters, Link, Settings};
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const TURNS: usize = 31;
 const ROUNDS: u32 = 1_000_000;
@@ -96,12 +98,18 @@ fn bench() -> Result<(), Box<dyn Error>> {
     sched_setaffinity(Pid::from_raw(0), &one_cpu)?;
 
     let peer = env::var_os("PEER_OBJ").map(|file| load(Path::new(&file))).transpose()?;
-    let default = loader::load(Settings::DEFAULT, None)?;
-    let sparing = loader::load(Settings::DEFAULT, None)?;
-    let mut ports = Ports::new();
-    (0..100).for_each(|port| ports.insert(port));
-    sparing.maps.bss.update(&0u32.to_ne_bytes(), ports.as_bytes(), MapFlags::ANY)?;
-    let takeover = loader::load(Settings { takeover: true, ..Settings::DEFAULT }, None)?;
+    let [mut filters, mut sparing] =
+        [Filters::new_box_zeroed(), Filters::new_box_zeroed()].map(|new| new.expect("memory"));
+    filters.to[0].fill(&ranges(&["10.0.0.2/32".parse()?, "fd00::2/128".parse()?])).ok_or("too many")?;
+    sparing.clone_from(&filters);
+    (0..100).for_each(|port| sparing.spared.insert(port));
+    // As the command sets it, but for `frags`: a program without may not call one with, and the peer is one without.
+    let settings = Settings { own_mac: true, filter_to: true, ..Settings::DEFAULT };
+    let mac = Mac([2, 0, 0, 0, 0, 2]);
+    let link = Link::new(mac, 1500, None, None);
+    let default = loader::load(settings, &link, &filters, None)?;
+    let sparing = loader::load(settings, &link, &sparing, None)?;
+    let takeover = loader::load(Settings { takeover: true, filter_to: false, ..settings }, &link, &filters, None)?;
     let default_fd = default.progs.tcp_bounce.as_fd().as_raw_fd();
 
     println!("Linux's SYN, 74 bytes");

@@ -4,17 +4,18 @@ use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::os::fd::AsFd as _;
 
-use libbpf_rs::{MapCore as _, MapFlags};
 use nix::errno::Errno;
-use tcp_bounce_wire::{Counters, Ports, Settings};
-use zerocopy::IntoBytes as _;
+use tcp_bounce_wire::ethernet::Mac;
+use tcp_bounce_wire::{Counters, Filters, Isn, Link, Settings};
 
+use crate::answered::{self, Destinations};
 use crate::attach::{AttachMode, Attachment, Occupant};
 use crate::cli::{Cli, Mode};
 use crate::error::Error;
 use crate::interface::Interface;
 use crate::skel::TcpBounceSkel;
-use crate::{loader, stats};
+use crate::surroundings::Surroundings;
+use crate::{kernel, loader, stats};
 
 const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
 
@@ -26,12 +27,32 @@ pub struct Bouncer {
     remark: Option<String>,
     attachment: Attachment,
     program: TcpBounceSkel<'static>,
+    destinations: Destinations,
+    /// What the program has been told.
+    link: Link,
+    filters: Box<Filters>,
 }
 
 impl Bouncer {
-    /// Loads the program with the settings of `cli`, tells it the ports to spare, and attaches it to `interface`.
-    pub fn start(interface: Interface, cli: &Cli, spared: &Ports) -> Result<Self, Error> {
-        let attach = |mode| attach(&interface, mode, cli, spared);
+    /// Loads the program with the settings of `cli` and `isn`, and attaches it to `interface`.
+    pub fn start(interface: Interface, cli: &Cli, isn: Isn, surroundings: &Surroundings) -> Result<Self, Error> {
+        let link = link(cli, &interface);
+        let destinations = Destinations::now(cli, &interface, surroundings);
+        let filters = answered::filters(cli, &destinations, surroundings)?;
+        let attach = |mode: AttachMode| {
+            let settings = Settings {
+                isn,
+                ttl: cli.ttl,
+                window_scale: cli.wscale,
+                takeover: cli.takeover,
+                own_mac: true,
+                filter_to: destinations != Destinations::Any,
+                filter_from: !cli.from.is_empty(),
+                frags: mode != AttachMode::Hw && kernel::has_frags(),
+                attach_mode: mode.flags() as u16,
+            };
+            attach(&interface, mode, settings, &link, &filters)
+        };
         let (mode, remark) = match cli.mode {
             Mode::Native if interface.is_veth => (AttachMode::Native, Some(LOST_ON_VETH.to_owned())),
             Mode::Native => (AttachMode::Native, None),
@@ -40,7 +61,17 @@ impl Bouncer {
             Mode::Auto if interface.is_veth => (AttachMode::Skb, Some(LOST_ON_VETH.to_owned())),
             Mode::Auto => match attach(AttachMode::Native) {
                 Ok((program, attachment)) => {
-                    return Ok(Self { interface, mode: AttachMode::Native, remark: None, attachment, program });
+                    let mode = AttachMode::Native;
+                    return Ok(Self {
+                        interface,
+                        mode,
+                        remark: None,
+                        attachment,
+                        program,
+                        destinations,
+                        link,
+                        filters,
+                    });
                 }
                 Err(Error::Refused { source, .. }) => {
                     (AttachMode::Skb, Some(format!("the driver refuses native mode: {source}")))
@@ -49,30 +80,49 @@ impl Bouncer {
             },
         };
         let (program, attachment) = attach(mode)?;
-        Ok(Self { interface, mode, remark, attachment, program })
+        Ok(Self { interface, mode, remark, attachment, program, destinations, link, filters })
     }
 
-    /// Tells the program which ports to spare from now on.
-    pub fn spare(&self, ports: &Ports) -> Result<(), Error> {
-        spare(&self.program, ports)
+    /// Checks that the program is still attached, and tells it what has changed. If it answers for other addresses now,
+    /// these are returned.
+    pub fn follow(&mut self, cli: &Cli, surroundings: &Surroundings) -> Result<Option<&Destinations>, Error> {
+        let name = || self.interface.name.clone();
+        let Some(interface) = surroundings.interfaces.iter().find(|other| other.index == self.interface.index) else {
+            return Err(Error::Removed { interface: name() });
+        };
+        match self.attachment.is_attached() {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::Detached { interface: name() }),
+            Err(source) => return Err(Error::QueryLink { interface: name(), source }),
+        }
+
+        let link = link(cli, interface);
+        if link != self.link {
+            self.link = link;
+            loader::set_link(&self.program, &self.link).map_err(Error::Maps)?;
+        }
+        let destinations = Destinations::now(cli, interface, surroundings);
+        let ports = surroundings.spared.ports();
+        let moved = destinations != self.destinations;
+        if moved {
+            answered::replace(&mut self.filters, &destinations)?;
+            self.destinations = destinations;
+        }
+        if moved || ports != self.filters.spared {
+            self.filters.spared = ports;
+            loader::set_filters(&self.program, &self.filters).map_err(Error::Maps)?;
+        }
+        Ok(moved.then_some(&self.destinations))
+    }
+
+    /// The name of its interface.
+    pub fn name(&self) -> &str {
+        &self.interface.name
     }
 
     /// What the program has counted so far.
     pub fn counters(&self) -> Result<Counters, Error> {
         stats::read(&self.program).map_err(Error::Maps)
-    }
-
-    /// Checks that the program is still attached.
-    pub fn check(&self) -> Result<(), Error> {
-        let interface = self.interface.name.clone();
-        if !self.interface.exists() {
-            return Err(Error::Removed { interface });
-        }
-        match self.attachment.is_attached() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::Detached { interface }),
-            Err(source) => Err(Error::QueryLink { interface, source }),
-        }
     }
 }
 
@@ -83,7 +133,7 @@ impl Display for Bouncer {
         if let Some(remark) = &self.remark {
             write!(f, ": {remark}")?;
         }
-        write!(f, ")")
+        write!(f, ") for {}", self.destinations)
     }
 }
 
@@ -97,34 +147,26 @@ pub fn check_vacant(interface: &Interface) -> Result<(), Error> {
     }
 }
 
+fn link(cli: &Cli, interface: &Interface) -> Link {
+    Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window)
+}
+
 fn attach(
     interface: &Interface,
     mode: AttachMode,
-    cli: &Cli,
-    spared: &Ports,
+    settings: Settings,
+    link: &Link,
+    filters: &Filters,
 ) -> Result<(TcpBounceSkel<'static>, Attachment), Error> {
-    let settings = Settings {
-        isn: cli.isn,
-        ttl: cli.ttl,
-        window: cli.window,
-        mss: cli.mss,
-        takeover: cli.takeover,
-        attach_mode: mode.flags() as u16,
-    };
     let offload = (mode == AttachMode::Hw).then_some(interface.index);
-    let program = loader::load(settings, offload).map_err(|error| match error {
+    let program = loader::load(settings, link, filters, offload).map_err(|error| match error {
         // The offload device is named at load, so a driver without offload refuses there.
         Error::Load { source, .. } if offload.is_some() => refused(interface, mode, source.into()),
         error => error,
     })?;
-    spare(&program, spared)?;
     let attachment = Attachment::new(program.progs.tcp_bounce.as_fd(), interface, mode)
         .map_err(|source| attach_error(interface, mode, source))?;
     Ok((program, attachment))
-}
-
-fn spare(program: &TcpBounceSkel, ports: &Ports) -> Result<(), Error> {
-    program.maps.bss.update(&0u32.to_ne_bytes(), ports.as_bytes(), MapFlags::ANY).map_err(Error::Maps)
 }
 
 /// The kernel gives no more than an errno; what it means depends on what was asked.

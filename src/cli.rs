@@ -1,10 +1,13 @@
 //! The command line.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::num::ParseIntError;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 use tcp_bounce_wire::Settings;
 
 use crate::ports::PortList;
@@ -21,30 +24,51 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub mode: Mode,
 
-    /// Initial sequence number of every SYN-ACK
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u32::MAX), default_value = DEFAULT_ISN)]
-    pub isn: u32,
+    /// Initial sequence number of every SYN-ACK, or `keyed`: a keyed hash of addresses and ports, so that a forged ACK
+    /// is not taken for the end of a handshake
+    #[arg(long, value_name = "N|keyed", allow_negative_numbers = true, value_parser = isn, default_value = DEFAULT_ISN)]
+    pub isn: IsnChoice,
+
+    /// Where the key of `--isn keyed` is, as 32 hexadecimal digits, for machines that share an address
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+
+    /// Answer for these addresses instead of the interface's own, like 192.0.2.0/24, or `any`
+    #[arg(long, value_name = "CIDR|any", value_parser = to)]
+    pub to: Vec<To>,
+
+    /// Answer only these clients, like 2001:db8::/32; others are passed to the host
+    #[arg(long, value_name = "CIDR", value_parser = prefix)]
+    pub from: Vec<IpNet>,
+
+    /// Answer only these ports, like 22,8000-8999; others are passed to the host
+    #[arg(long, value_name = "LIST")]
+    pub ports: Vec<PortList>,
 
     /// Ports of this host that are never answered but left to it, like 22,8000-8999
     #[arg(long, value_name = "LIST")]
     pub except: Vec<PortList>,
 
     /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are cut, but
-    /// for those to the ports of --except
+    /// for those to the ports of --except. Answers for any address, without --to
     #[arg(long)]
     pub takeover: bool,
 
-    /// Time to live of the SYN-ACK, in hops
+    /// Time to live or hop limit of the SYN-ACK, in hops
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u8::MAX), default_value_t = Settings::DEFAULT.ttl)]
     pub ttl: u8,
 
-    /// Receive window that the SYN-ACK announces, in bytes
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u16::MAX), default_value_t = Settings::DEFAULT.window)]
-    pub window: u16,
+    /// Receive window that the SYN-ACK announces, in bytes [default: as many whole segments as are in 64 KiB]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u16::MAX))]
+    pub window: Option<u16>,
 
-    /// Maximum segment size that the SYN-ACK announces, in bytes
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX), default_value_t = Settings::DEFAULT.mss)]
-    pub mss: u16,
+    /// Window scale that the SYN-ACK announces, if the SYN does
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=14u8), default_value_t = Settings::DEFAULT.window_scale)]
+    pub wscale: u8,
+
+    /// Maximum segment size that the SYN-ACK announces, in bytes [default: the MTU less 40 for IPv4, 60 for IPv6]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX))]
+    pub mss: Option<u16>,
 
     /// Say nothing but errors
     #[arg(long)]
@@ -70,6 +94,47 @@ pub enum Mode {
     Skb,
     /// In the NIC
     Hw,
+}
+
+/// Where the initial sequence number comes from, as asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsnChoice {
+    /// It is this.
+    Fixed(u32),
+    /// A hash under a key.
+    Keyed,
+}
+
+/// For whom to answer, as asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Every address.
+    Any,
+    /// The addresses with this prefix.
+    Prefix(IpNet),
+}
+
+fn isn(text: &str) -> Result<IsnChoice, String> {
+    if text == "keyed" {
+        return Ok(IsnChoice::Keyed);
+    }
+    let isn = number(0..=u32::MAX)(text).map_err(|error| format!("{error}, and not `keyed`"))?;
+    Ok(IsnChoice::Fixed(isn))
+}
+
+fn to(text: &str) -> Result<To, String> {
+    if text == "any" {
+        return Ok(To::Any);
+    }
+    prefix(text).map(To::Prefix).map_err(|error| format!("{error}, or `any`"))
+}
+
+/// A prefix or a single address.
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    let prefix = address.or_else(|_| text.parse::<IpNet>());
+    prefix
+        .map_err(|_| "not an address or a prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32".to_owned())
 }
 
 /// A parser of decimal or hexadecimal numbers in `range`.

@@ -42,6 +42,20 @@ pub enum Error {
     Detached { interface: String },
     #[error("cannot list the network interfaces")]
     ListInterfaces(#[source] io::Error),
+    #[error("cannot list the addresses of the network interfaces")]
+    ListAddresses(#[source] io::Error),
+    #[error("{count} prefixes or addresses, of {source_of_them}, are too many: {most} are possible")]
+    TooManyPrefixes { source_of_them: &'static str, count: usize, most: usize },
+    #[error("--key-file is only for --isn keyed")]
+    KeyWithoutUse,
+    #[error("cannot read the key in {}", path.display())]
+    KeyFile { path: PathBuf, source: io::Error },
+    #[error("{} is no key: it must have 32 hexadecimal digits", path.display())]
+    NoKey { path: PathBuf },
+    #[error("the system gives no random numbers for a key")]
+    NoRandomness(#[source] getrandom::Error),
+    #[error("there is not enough memory")]
+    OutOfMemory,
     #[error("cannot list the ports that the host listens on")]
     ListListeners(#[source] io::Error),
     #[error("cannot see which program is attached to {interface}")]
@@ -59,6 +73,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
+            Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
+            Self::KeyWithoutUse => "add --isn keyed".into(),
+            Self::KeyFile { .. } | Self::NoKey { .. } => "make one with `openssl rand -hex 16`".into(),
             Self::NamedTwice { .. } => "name each interface once; it may have several names".into(),
             Self::NothingLeft => "leave at least one port out of the lists".into(),
             Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),

@@ -1,12 +1,13 @@
 //! Network interfaces.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, Prop};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use nix::errno::Errno;
-use nix::net::if_::if_indextoname;
 
 use crate::error::Error;
 use crate::netlink;
@@ -20,6 +21,12 @@ pub struct Interface {
     pub index: u32,
     /// Whether it is one end of a veth pair.
     pub is_veth: bool,
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// The index of the interface that it is a VLAN of.
+    vlan_of: Option<u32>,
     layer: LinkLayerType,
     altnames: Vec<String>,
 }
@@ -47,16 +54,8 @@ impl Interface {
         Ok(found)
     }
 
-    /// Whether it is still in this network namespace, under whatever name.
-    pub fn exists(&self) -> bool {
-        match if_indextoname(self.index) {
-            // Where there is none, nix mostly gives no error but an empty name.
-            Ok(name) => !name.is_empty(),
-            Err(errno) => !matches!(errno, Errno::ENXIO | Errno::ENODEV),
-        }
-    }
-
-    fn all() -> io::Result<Vec<Self>> {
+    /// All there are.
+    pub fn all() -> io::Result<Vec<Self>> {
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let messages = netlink::dump(NETLINK_ROUTE, request)?;
         let links = messages.into_iter().filter_map(|message| match message {
@@ -64,6 +63,20 @@ impl Interface {
             _ => None,
         });
         Ok(links.map(Self::from).collect())
+    }
+
+    /// Its addresses and those of its VLANs, of `all` the interfaces and `addresses` there are.
+    pub fn addresses(&self, all: &[Self], addresses: &[(u32, IpAddr)]) -> BTreeSet<IpAddr> {
+        let mut indices = vec![self.index];
+        let mut next = 0;
+        // A VLAN may have VLANs.
+        while let Some(&lower) = indices.get(next) {
+            let is_new = |upper: &&Self| upper.vlan_of == Some(lower) && !indices.contains(&upper.index);
+            let uppers: Vec<u32> = all.iter().filter(is_new).map(|upper| upper.index).collect();
+            indices.extend(uppers);
+            next += 1;
+        }
+        addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -77,13 +90,23 @@ impl From<LinkMessage> for Interface {
             name: String::new(),
             index: link.header.index,
             is_veth: false,
+            mac: [0; 6],
+            mtu: 0,
+            vlan_of: None,
             layer: link.header.link_layer_type,
             altnames: Vec::new(),
         };
+        let (mut is_vlan, mut lower) = (false, None);
         for attribute in link.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => interface.name = name,
-                LinkAttribute::LinkInfo(infos) => interface.is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
+                LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
+                LinkAttribute::Link(index) => lower = Some(index),
+                LinkAttribute::Address(address) => interface.mac = address.try_into().unwrap_or_default(),
+                LinkAttribute::LinkInfo(infos) => {
+                    interface.is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+                    is_vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
+                }
                 LinkAttribute::PropList(props) => {
                     interface.altnames.extend(props.into_iter().filter_map(|prop| match prop {
                         Prop::AltIfName(name) => Some(name),
@@ -93,6 +116,33 @@ impl From<LinkMessage> for Interface {
                 _ => {}
             }
         }
+        interface.vlan_of = lower.filter(|_| is_vlan);
         interface
     }
+}
+
+/// All addresses of this host, each with the index of its interface.
+pub fn addresses() -> io::Result<Vec<(u32, IpAddr)>> {
+    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let messages = netlink::dump(NETLINK_ROUTE, request)?;
+    Ok(messages
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(message) => Some((message.header.index, own_address(message)?)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The address at this end: on a point-to-point link, `Address` is that of the other.
+fn own_address(message: AddressMessage) -> Option<IpAddr> {
+    let (mut local, mut address) = (None, None);
+    for attribute in message.attributes {
+        match attribute {
+            AddressAttribute::Local(found) => local = Some(found),
+            AddressAttribute::Address(found) => address = Some(found),
+            _ => {}
+        }
+    }
+    local.or(address)
 }

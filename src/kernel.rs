@@ -14,7 +14,7 @@ const NEEDED: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN,
 
 /// Checks that the process may do what it is about to do, on a kernel that can.
 pub fn check() -> Result<(), Error> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release();
     if version(&release).is_some_and(|version| version < OLDEST) {
         return Err(Error::KernelTooOld { release: release.trim().to_owned() });
     }
@@ -26,6 +26,15 @@ pub fn check() -> Result<(), Error> {
         .filter(|&capability| !has(capability) && (!admin || capability == Capability::CAP_NET_ADMIN))
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(Error::MissingCapabilities { missing }) }
+}
+
+/// Whether a program may take frames that are in several parts (`BPF_F_XDP_HAS_FRAGS`, Linux 5.18).
+pub fn has_frags() -> bool {
+    version(&release()).is_some_and(|version| version >= (5, 18))
+}
+
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }
 
 /// Whether the kernel was built with BTF.

@@ -4,20 +4,24 @@
 //! listens on, and reads the counters. What the program does to a packet is in the package `tcp-bounce-wire`
 //! (`src/wire`); how it is called by the kernel is in `src/bpf`.
 
+pub mod answered;
 pub mod attach;
 pub mod bouncer;
 pub mod cli;
 pub mod error;
 pub mod interface;
 pub mod kernel;
+pub mod key;
 pub mod listeners;
 pub mod loader;
 pub mod netlink;
 pub mod ports;
+pub mod prefixes;
 pub mod report;
 pub mod run;
 pub mod skel;
 pub mod spared;
 pub mod stats;
+pub mod surroundings;
 
 pub use run::run;

@@ -4,26 +4,50 @@ use std::cell::RefCell;
 use std::io::Write as _;
 use std::mem::MaybeUninit;
 
+use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
-use libbpf_rs::{PrintLevel, set_print};
-use tcp_bounce_wire::{Config, Settings};
+use libbpf_rs::{MapCore as _, MapFlags, PrintLevel, set_print};
+use tcp_bounce_wire::{Config, Filters, Link, Settings};
 use zerocopy::IntoBytes as _;
 
 use crate::error::Error;
 use crate::kernel;
 use crate::skel::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
 
-/// Loads the program with these settings; for the NIC with the index `offload`, if it is to run there.
-pub fn load(settings: Settings, offload: Option<u32>) -> Result<TcpBounceSkel<'static>, Error> {
+/// Loads the program with these settings and what it will follow; for the NIC with the index `offload`, if it is to run
+/// there.
+pub fn load(
+    settings: Settings,
+    link: &Link,
+    filters: &Filters,
+    offload: Option<u32>,
+) -> Result<TcpBounceSkel<'static>, Error> {
     let mut skel = open().map_err(failure)?;
     skel.maps.rodata.set_initial_value(Config::new(settings).as_bytes()).map_err(failure)?;
+    skel.maps.data.set_initial_value(link.as_bytes()).map_err(failure)?;
+    if settings.frags {
+        skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
+    }
     if let Some(ifindex) = offload {
         skel.progs.tcp_bounce.set_ifindex(ifindex);
         skel.maps.COUNTERS.set_map_ifindex(ifindex);
         skel.maps.rodata.set_map_ifindex(ifindex);
+        skel.maps.data.set_map_ifindex(ifindex);
         skel.maps.bss.set_map_ifindex(ifindex);
     }
-    load_opened(skel)
+    let skel = load_opened(skel)?;
+    set_filters(&skel, filters).map_err(Error::Maps)?;
+    Ok(skel)
+}
+
+/// Tells the program what to answer from now on.
+pub fn set_filters(program: &TcpBounceSkel, filters: &Filters) -> libbpf_rs::Result<()> {
+    program.maps.bss.update(&0u32.to_ne_bytes(), filters.as_bytes(), MapFlags::ANY)
+}
+
+/// Tells the program what its interface is like from now on.
+pub fn set_link(program: &TcpBounceSkel, link: &Link) -> libbpf_rs::Result<()> {
+    program.maps.data.update(&0u32.to_ne_bytes(), link.as_bytes(), MapFlags::ANY)
 }
 
 /// The program before it is loaded, with the settings that it was built with.

@@ -10,10 +10,10 @@ use crate::bouncer::{self, Bouncer};
 use crate::cli::Cli;
 use crate::error::Error;
 use crate::interface::Interface;
-use crate::kernel;
 use crate::ports::PortList;
 use crate::report::Report;
-use crate::spared::Spared;
+use crate::surroundings::Surroundings;
+use crate::{kernel, key};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -29,27 +29,25 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
     let interrupted = interrupts()?;
 
+    let isn = key::isn(cli)?;
     let mut bouncers = Vec::new();
     for interface in interfaces {
         // A NIC may take seconds for it, and what listens may change meanwhile.
-        bouncers.push(Bouncer::start(interface, cli, &Spared::now(cli)?.ports())?);
+        bouncers.push(Bouncer::start(interface, cli, isn, &Surroundings::now(cli)?)?);
     }
-    let mut spared = Spared::now(cli)?;
-    bouncers.iter().try_for_each(|bouncer| bouncer.spare(&spared.ports()))?;
+    let Surroundings { mut spared, .. } = follow(cli, &mut bouncers, |_| {})?;
     let mut report = Report::new(cli.quiet);
     for bouncer in &bouncers {
         let rest = if cli.takeover { "; all other TCP is dropped (--takeover)" } else { "" };
-        report.line(&format!("{bouncer}: every TCP port answers{spared}{rest}"));
+        report.line(&format!("{bouncer}: {spared}{rest}"));
     }
 
     let started = Instant::now();
     let end = until(&interrupted, || {
-        bouncers.iter().try_for_each(Bouncer::check)?;
-        let now = Spared::now(cli)?;
-        if now != spared {
-            spared = now;
-            bouncers.iter().try_for_each(|bouncer| bouncer.spare(&spared.ports()))?;
-            report.line(&format!("from now on every TCP port answers{spared}"));
+        let now = follow(cli, &mut bouncers, |line| report.line(&line))?;
+        if now.spared != spared {
+            spared = now.spared;
+            report.line(&format!("from now on {spared}"));
         }
         report.progress(started.elapsed(), &count(&bouncers)?);
         Ok(())
@@ -67,6 +65,18 @@ fn until(interrupted: &Receiver<()>, mut tick: impl FnMut() -> Result<(), Error>
         tick()?;
     }
     Ok(())
+}
+
+/// Has all of them follow what has changed, and says who answers for other addresses now.
+fn follow(cli: &Cli, bouncers: &mut [Bouncer], mut say: impl FnMut(String)) -> Result<Surroundings, Error> {
+    let now = Surroundings::now(cli)?;
+    for bouncer in bouncers {
+        let name = bouncer.name().to_owned();
+        if let Some(destinations) = bouncer.follow(cli, &now)? {
+            say(format!("{name}: from now on for {destinations}"));
+        }
+    }
+    Ok(now)
 }
 
 fn count(bouncers: &[Bouncer]) -> Result<Counters, Error> {

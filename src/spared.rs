@@ -17,6 +17,8 @@ pub struct Spared {
     listening: PortList,
     /// The user said so.
     except: PortList,
+    /// The user said that only these are answered.
+    only: Option<PortList>,
 }
 
 impl Spared {
@@ -24,20 +26,31 @@ impl Spared {
     pub fn now(cli: &Cli) -> Result<Self, Error> {
         let listening =
             if cli.takeover { BTreeSet::new() } else { listeners::ports().map_err(Error::ListListeners)? };
-        Ok(Self { listening: PortList(listening), except: PortList::union(&cli.except) })
+        Ok(Self {
+            listening: PortList(listening),
+            except: PortList::union(&cli.except),
+            only: (!cli.ports.is_empty()).then(|| PortList::union(&cli.ports)),
+        })
     }
 
     /// The same for the program.
     pub fn ports(&self) -> Ports {
         let mut ports = Ports::new();
         self.listening.0.union(&self.except.0).for_each(|&port| ports.insert(port));
+        if let Some(only) = &self.only {
+            (0..=u16::MAX).filter(|port| !only.0.contains(port)).for_each(|port| ports.insert(port));
+        }
         ports
     }
 }
 
 impl Display for Spared {
-    /// The end of a sentence that says what is answered.
+    /// A sentence that says what is answered.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match &self.only {
+            None => f.write_str("every TCP port answers")?,
+            Some(only) => write!(f, "of the TCP ports {only} answer")?,
+        }
         let lists = [(&self.listening, "the host listens"), (&self.except, "--except")];
         let lists = lists.into_iter().filter(|(list, _)| !list.0.is_empty());
         for (index, (list, reason)) in lists.enumerate() {

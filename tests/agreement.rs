@@ -10,24 +10,38 @@ use std::env;
 use std::ops::Range;
 
 use fastrand::Rng;
-use packet::{ACK, CWR, ECE, FIN, Kernel, LONGEST, Outcome, PSH, RST, Request, SYN, URG};
+use ipnet::IpNet;
+use packet::{ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
+use tcp_bounce::prefixes::ranges;
 use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::{Config, Counters, Frame, Ports, Settings, Verdict, bounce};
+use tcp_bounce_wire::{Counters, Frame, Verdict};
 
 /// How many packets there are at least, in all.
-const PACKETS: usize = 500_000;
+const PACKETS: usize = 1_000_000;
 const SEED: u64 = 0x5eed_0f5e_a50e_d175;
 
-/// Settings, and the ports that are spared under them.
-const SETUPS: [(Settings, &[u16]); 7] = [
-    (Settings::DEFAULT, &[]),
-    (Settings { takeover: true, ..Settings::DEFAULT }, &[]),
-    (Settings::DEFAULT, &[22, 80, 443]),
-    (Settings { isn: u32::MAX, ttl: 255, window: u16::MAX, mss: u16::MAX, takeover: true, attach_mode: 2 }, &[0, 22]),
-    (Settings { isn: 0, ttl: 1, window: 0, mss: 1, takeover: false, attach_mode: 4 }, &[63, 64, u16::MAX]),
-    (Settings { isn: 0x0102_0304, ttl: 128, window: 1024, mss: 536, takeover: false, attach_mode: 8 }, &[]),
-    (Settings { isn: 0xfffe_ffff, ttl: 37, window: 5, mss: 8960, takeover: true, attach_mode: 0 }, &[443, 8080]),
+/// What the program is told: settings, and the ports that are spared under them.
+const SETUPS: [(Choice, &[u16]); 9] = [
+    (DEFAULT, &[]),
+    (Choice { takeover: true, ..DEFAULT }, &[]),
+    (DEFAULT, &[22, 80, 443]),
+    (
+        Choice { isn: u32::MAX, ttl: 255, window: Some(u16::MAX), mss: Some(u16::MAX), takeover: true, ..DEFAULT },
+        &[0, 22],
+    ),
+    (Choice { isn: 0, ttl: 1, window: Some(0), mss: Some(1), attach_mode: 4, ..DEFAULT }, &[63, 64, u16::MAX]),
+    (Choice { isn: 0x0102_0304, ttl: 128, window_scale: 0, mtu: 576, attach_mode: 8, ..DEFAULT }, &[]),
+    (Choice { isn: 0xfffe_ffff, ttl: 37, window_scale: 14, mtu: 9000, takeover: true, ..DEFAULT }, &[443, 8080]),
+    (Choice { key: Some(*b"0123456789abcdef"), ..DEFAULT }, &[]),
+    (Choice { key: Some([0xff; 16]), mac: Some(MAC), takeover: true, ..DEFAULT }, &[22]),
 ];
+const DEFAULT: Choice = Choice::DEFAULT;
+
+/// The MAC address of those that have one.
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// The setups after these many have filters.
+const WITHOUT_FILTERS: usize = SETUPS.len() / 2;
 
 /// Ports that a packet is often for: all that any setup spares, their neighbours in the bitmap, and some others.
 const PORTS: [u16; 14] = [0, 1, 22, 23, 62, 63, 64, 65, 80, 443, 8080, 8081, u16::MAX - 1, u16::MAX];
@@ -39,10 +53,10 @@ fn kernel_and_host_agree_on_every_packet() {
     println!("{packets} packets of seed {SEED:#x}");
     let mut rng = Rng::with_seed(SEED);
     let mut coverage = Coverage::default();
-    let mut sides: Vec<_> = SETUPS.into_iter().map(|(settings, spared)| Sides::new(settings, spared)).collect();
+    let mut sides: Vec<_> = (0..SETUPS.len()).map(Sides::new).collect();
     for index in 0..packets {
         let setup = index % SETUPS.len();
-        let packet = Generator { rng: &mut rng, isn: SETUPS[setup].0.isn }.packet();
+        let packet = Generator { rng: &mut rng, choice: SETUPS[setup].0 }.packet();
         let (verdict, reply_length) = sides[setup].compare(&packet).unwrap_or_else(|disagreement| {
             let (settings, spared) = SETUPS[setup];
             panic!("packet {index} of seed {SEED:#x}, {settings:?}, spared {spared:?}\n{disagreement}");
@@ -61,22 +75,33 @@ fn number_of_packets() -> usize {
 /// The program in the kernel, and what it is to be compared with.
 struct Sides {
     kernel: Kernel,
-    config: Config,
-    spared: Ports,
+    host: Setup,
 }
 
 impl Sides {
-    fn new(settings: Settings, spared: &[u16]) -> Self {
-        let kernel = Kernel::load(settings);
-        kernel.spare(spared.iter().copied());
-        Self { kernel, config: Config::new(settings), spared: packet::port_set(spared.iter().copied()) }
+    fn new(index: usize) -> Self {
+        let (choice, spared) = SETUPS[index];
+        let mut host = Setup::new(choice).sparing(packet::port_set(spared.iter().copied()));
+        if index >= WITHOUT_FILTERS {
+            (host.filter_to, host.filter_from) = (true, index.is_multiple_of(2));
+            // Most addresses that are generated, in many ranges and in few.
+            let prefixes =
+                ["1.0.0.0/8", "10.0.0.0/9", "10.128.0.0/10", "126.0.0.0/7", "192.0.0.0/2", "2000::/3", "fd00::/9"];
+            let prefixes: Vec<IpNet> = prefixes.iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
+            host.filters.to_index = index as u64 % 2;
+            host.filters.to[index % 2].fill(&ranges(&prefixes)).expect("not too many");
+            host.filters.from.fill(&ranges(&prefixes[index - WITHOUT_FILTERS..])).expect("not too many");
+        }
+        Self { kernel: Kernel::load_setup(&host), host }
     }
 
     /// What both sides say of `packet`: the verdict, and how long the frame is then. If they do not agree: the packet,
     /// and what each side says.
     fn compare(&mut self, packet: &[u8]) -> Result<(Verdict, usize), String> {
-        let (verdict, host) = self.host(packet);
         let kernel = self.kernel.run(packet);
+        // Only the kernel knows its clock.
+        self.host.settings.now = packet::timestamp(&kernel.frame).unwrap_or_default();
+        let (verdict, host) = self.host(packet);
         if kernel == host {
             Ok((verdict, host.frame.len()))
         } else {
@@ -90,7 +115,7 @@ impl Sides {
         let mut bytes = [0xa5; LONGEST];
         bytes[..packet.len()].copy_from_slice(packet);
         let mut frame = Buffer::new(&mut bytes, packet.len());
-        let verdict = bounce(&mut frame, &self.config, &self.spared);
+        let verdict = self.host.run(&mut frame);
         let length = frame.len();
         (verdict, Outcome::of(verdict, bytes[..length].to_vec()))
     }
@@ -128,7 +153,7 @@ impl Coverage {
         for verdict in Verdict::ALL {
             let count = self.verdicts[verdict];
             // There is always room in a test run.
-            let enough = if verdict == Verdict::NoRoom { count == 0 } else { count >= packets as u64 / 200 };
+            let enough = if verdict == Verdict::NoRoom { count == 0 } else { count >= packets as u64 / 500 };
             assert!(enough, "{verdict:?}: {count} of {packets} packets");
         }
         for count in self.replies {
@@ -140,7 +165,7 @@ impl Coverage {
 /// Makes packets, most of which are segments that the program has something to do with.
 struct Generator<'a> {
     rng: &'a mut Rng,
-    isn: u32,
+    choice: Choice,
 }
 
 impl Generator<'_> {
@@ -163,8 +188,8 @@ impl Generator<'_> {
         let ip_options = self.pick(&[0..1, 0..1, 0..1, 0..1, 0..1, 1..11]);
         let payload = self.pick(&[0..1, 0..1, 0..1, 1..2, 1..40, 1..1461, 1461..3300]);
         let trailer = self.pick(&[0..1, 0..1, 0..1, 1..7, 1..40, 1..100]);
-        let options = self.pick(&[0..1, 0..1, 1..6, 5..6, 0..11]);
-        Request {
+        let family = self.rng.u8(..5);
+        let mut request = Request {
             destination_mac: self.mac(),
             source_mac: self.mac(),
             type_of_service: self.rng.u8(..),
@@ -178,16 +203,75 @@ impl Generator<'_> {
             source_port: self.port(),
             destination_port: self.port(),
             sequence_number: self.number(),
-            acknowledgment_number: self.acknowledgment_number(),
+            acknowledgment_number: self.number(),
             flags: self.flags(),
             window: self.rng.u16(..),
             checksum: self.rng.u16(..),
             urgent_pointer: self.rng.u16(..),
-            options: self.words(options),
+            options: self.options(),
             payload: self.bytes(payload),
             trailer: self.bytes(trailer),
+            tags: self.tags(),
             ..Request::syn()
+        };
+        if family >= 3 {
+            request = request.over_ipv6();
+            request.v6 = Some(self.v6());
         }
+        if self.rng.bool() {
+            request.acknowledgment_number = self.acknowledgment_number(&request);
+        }
+        request
+    }
+
+    /// Mostly none.
+    fn tags(&mut self) -> Vec<u8> {
+        let tag = self.pick(&[[0x81, 0, 0, 42], [0x88, 0xa8, 0xf0, 7]]);
+        let count = self.pick(&[0, 0, 0, 0, 1, 2, 3]);
+        [tag, [0x81, 0, 0xff, 0xff], tag][..count].concat()
+    }
+
+    fn v6(&mut self) -> V6 {
+        let mut v6 = V6 { source: self.address_v6(), destination: self.address_v6(), ..V6::new() };
+        v6.class_and_flow = self.pick(&[0, 0, 0x0ff0_1234]);
+        for _ in 0..self.pick(&[0, 0, 0, 0, 1, 1, 2, 4, 5]) {
+            let kind = self.pick(&[0, 43, 60, 60, 60, 44, 51]);
+            let words = self.pick(&[1, 1, 1, 2, 5]);
+            let mut header = vec![0; usize::from(words) * 8];
+            header[..4].copy_from_slice(&[v6.next_header.unwrap_or(6), words - 1, 0, self.pick(&[0, 0, 0, 1])]);
+            v6.next_header = Some(kind);
+            v6.extensions.splice(..0, header);
+        }
+        v6
+    }
+
+    /// Those of common systems, any order of known ones, and nonsense; whole words.
+    fn options(&mut self) -> Vec<u8> {
+        const LINUX: &[u8] = &[2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
+        const KNOWN: [&[u8]; 12] = [
+            &[2, 4, 5, 0xb4],
+            &[4, 2],
+            &[8, 10, 9, 8, 7, 6, 0, 0, 0, 0],
+            &[3, 3, 8],
+            &[1],
+            &[1, 1],
+            &[0],
+            &[30, 3, 1],
+            &[19, 4, 0, 0],
+            &[3, 4, 0, 0],
+            &[5, 0],
+            &[254, 200],
+        ];
+        let mut options = match self.rng.u8(..8) {
+            0 | 1 => Vec::new(),
+            2..5 => LINUX.to_vec(),
+            5 | 6 => (0..self.rng.usize(1..9)).flat_map(|_| self.pick(&KNOWN[..]).to_vec()).collect(),
+            _ => self.words(0..11),
+        };
+        options.truncate(40);
+        let padding = self.pick(&[0, 1]);
+        options.resize(options.len().next_multiple_of(4), padding);
+        options
     }
 
     fn flags(&mut self) -> u8 {
@@ -200,16 +284,11 @@ impl Generator<'_> {
         }
     }
 
-    /// Half of the time, the one that belongs to our SYN-ACK.
-    fn acknowledgment_number(&mut self) -> u32 {
-        let next = self.isn.wrapping_add(1);
-        match self.rng.u8(..8) {
-            0..4 => next,
-            4 => self.isn,
-            5 => next.wrapping_add(1),
-            6 => next.swap_bytes(),
-            _ => self.number(),
-        }
+    /// Mostly the one that belongs to our SYN-ACK.
+    fn acknowledgment_number(&mut self, request: &Request) -> u32 {
+        let isn = Segment::parse(&request.frame()).map_or(self.choice.isn, |segment| segment.isn(&self.choice));
+        let next = isn.wrapping_add(1);
+        self.pick(&[next, next, next, next, isn, next.wrapping_add(1), next.swap_bytes()])
     }
 
     fn number(&mut self) -> u32 {
@@ -224,7 +303,14 @@ impl Generator<'_> {
     fn mac(&mut self) -> [u8; 6] {
         let mut mac: [u8; 6] = self.octets();
         mac[0] &= 0xfe;
-        mac
+        if self.rng.u8(..4) == 0 { mac } else { MAC }
+    }
+
+    /// An address that a host can have.
+    fn address_v6(&mut self) -> [u8; 16] {
+        let mut address: [u8; 16] = self.octets();
+        address[0] = self.pick(&[0x20, 0x3f, 0xfd, 0xfe]);
+        address
     }
 
     /// An address that a host can have.
@@ -254,8 +340,8 @@ impl Generator<'_> {
 
     /// Makes one field something else, mostly something wrong.
     fn spoil(&mut self, request: &mut Request) {
-        match self.rng.u8(..14) {
-            0 => request.ethertype = self.pick(&[0x0806, 0x8100, 0x86dd, 0x0008, 0x05dc, 0x0801, 0x0900]),
+        match self.rng.u8(..15) {
+            0 => request.ethertype = self.pick(&[0x0806, 0x8100, 0x86dd, 0x0800, 0x05dc, 0x0801, 0x88a8]),
             1 => request.version = self.rng.u8(..16),
             2 => request.ihl = Some(self.rng.u8(..16)),
             3 => request.data_offset = Some(self.rng.u8(..16)),
@@ -268,6 +354,12 @@ impl Generator<'_> {
             10 => request.source_mac[0] |= 1,
             11 => request.source[0] = self.group(),
             12 => request.destination[0] = self.group(),
+            13 => {
+                if let Some(v6) = &mut request.v6 {
+                    v6.payload_length = Some(self.near(request.options.len() + 20));
+                    v6.source[0] = self.pick(&[0, 0xff]);
+                }
+            }
             _ => request.source = request.destination,
         }
     }

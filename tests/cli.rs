@@ -107,7 +107,7 @@ fn other_malformed_arguments_are_named() {
         (&["--mode", "fast", "nosuch0"], "auto, native, skb, hw"),
         (&["--mode", "nosuch0"], "auto, native, skb, hw"),
         (&["--mode"], "--mode <MODE>"),
-        (&["--isn"], "--isn <N>"),
+        (&["--isn"], "--isn <N|keyed>"),
         (&["--except"], "--except <LIST>"),
         (&["--no-such-option", "nosuch0"], "'--no-such-option'"),
         (&["--ttl", "1", "--ttl", "2", "nosuch0"], "cannot be used multiple times"),

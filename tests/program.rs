@@ -15,24 +15,26 @@ use libbpf_rs::btf::types::Func;
 use libbpf_rs::libbpf_sys::{XDP_DROP, XDP_PASS, XDP_TX};
 use libbpf_rs::query::{ProgInfoIter, ProgramInfo};
 use libbpf_rs::{MapCore as _, MapFlags, ObjectBuilder, ProgramHandle, ProgramType};
-use packet::{ACK, CWR, ECE, FIN, Kernel, LONGEST, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, URG};
+use packet::{
+    ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Offer, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, URG, V6,
+};
 use tcp_bounce::error::Error;
 use tcp_bounce::loader;
-use tcp_bounce_wire::{Config, Settings, Verdict};
+use tcp_bounce_wire::{Config, Verdict};
 use zerocopy::IntoBytes as _;
 
 /// The object that the loader has inside.
 const OBJECT: &str = concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o");
 
-const DEFAULT: Settings = Settings::DEFAULT;
-const TAKEOVER: Settings = Settings { takeover: true, ..DEFAULT };
+const DEFAULT: Choice = Choice::DEFAULT;
+const TAKEOVER: Choice = Choice { takeover: true, ..DEFAULT };
 
 /// What the client 192.0.2.10:40262, whose sequence number is 0x3b9aca07, gets from 198.51.100.7:443 under the default
 /// settings. One line each, as in all frames here: Ethernet, IPv4, TCP, TCP options.
 const REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 0800
     4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
-    01bb 9d46 7463 7062 3b9a ca08 6012 fe88 23de 0000
+    01bb 9d46 7463 7062 3b9a ca08 6012 faf0 2776 0000
     0204 05b4";
 
 /// MSS, SACK permitted, timestamps, window scale.
@@ -48,6 +50,12 @@ const WINDOWS_SYN: &str = "
     4500 0034 2b11 4000 8006 e36d c000 020a c633 6407
     9d46 01bb 3b9a ca07 0000 0000 8002 faf0 e336 0000
     0204 05b4 0103 0308 0101 0402";
+
+const WINDOWS_REPLY: &str = "
+    5254 00ab cdef 5254 0012 3456 0800
+    4500 0034 0000 4000 4006 4e7f c633 6407 c000 020a
+    01bb 9d46 7463 7062 3b9a ca08 8012 faf0 fe60 0000
+    0204 05b4 0101 0402 0103 0307";
 
 /// MSS, NOP, window scale, NOP, NOP, timestamps, SACK permitted, end of options. ECE and CWR are set.
 const MACOS_SYN: &str = "
@@ -84,18 +92,23 @@ const ARP_REQUEST: &str = "
 /// A packet, and what is to become of it.
 struct Case {
     what: &'static str,
-    settings: Settings,
+    settings: Choice,
     spared: &'static [u16],
     packet: Vec<u8>,
     verdict: Verdict,
     action: u32,
-    /// The frame afterwards.
-    result: Vec<u8>,
+    /// The frame afterwards. `None`: the answer to the packet, with whatever TSval.
+    result: Option<Vec<u8>>,
 }
 
 impl Case {
     fn new(what: &'static str, packet: Vec<u8>, verdict: Verdict, action: u32, result: Vec<u8>) -> Self {
-        Self { what, settings: DEFAULT, spared: &[], packet, verdict, action, result }
+        Self { what, settings: DEFAULT, spared: &[], packet, verdict, action, result: Some(result) }
+    }
+
+    /// An answer whose bytes depend on the time.
+    fn answered_in_time(what: &'static str, packet: Vec<u8>) -> Self {
+        Self { result: None, ..Self::answered(what, packet, Vec::new()) }
     }
 
     fn answered(what: &'static str, packet: Vec<u8>, result: Vec<u8>) -> Self {
@@ -110,7 +123,7 @@ impl Case {
         Self::new(what, packet.clone(), verdict, XDP_PASS, packet)
     }
 
-    fn under(self, settings: Settings) -> Self {
+    fn under(self, settings: Choice) -> Self {
         Self { settings, ..self }
     }
 
@@ -124,10 +137,12 @@ impl Case {
         let mut kernel = Kernel::load(self.settings);
         kernel.spare(self.spared.iter().copied());
         let outcome = kernel.run(&self.packet);
-        let expected = Outcome { action: self.action, counted: vec![(self.verdict, 1)], frame: self.result.clone() };
+        let frame = self.result.clone().unwrap_or(outcome.frame.clone());
+        let expected = Outcome { action: self.action, counted: vec![(self.verdict, 1)], frame };
         assert_eq!(outcome, expected, "{}", self.what);
         if self.verdict == Verdict::Answered {
-            packet::assert_answer(&self.packet, &outcome.frame, &self.settings);
+            let now = packet::timestamp(&outcome.frame).unwrap_or_default();
+            packet::assert_answer(&self.packet, &outcome.frame, &Choice { now, ..self.settings });
         }
     }
 }
@@ -162,20 +177,29 @@ fn padded(mut frame: Vec<u8>, length: usize) -> Vec<u8> {
     frame
 }
 
-/// The SYN-ACK for `syn`, as etherparse builds it, in a frame of `length` bytes.
-fn syn_ack(syn: &Request, settings: Settings, length: usize) -> Vec<u8> {
-    let Settings { isn, ttl, window, mss, .. } = settings;
-    let [mss_high, mss_low] = mss.to_be_bytes();
+/// The SYN-ACK for `syn`, which offers no timestamps, as etherparse builds it, in a frame of `length` bytes.
+fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
+    let options = Offer::of(&syn.options).taken_up(settings.mss.unwrap_or(1460), 0, settings.window_scale);
     let builder = PacketBuilder::ethernet2(syn.destination_mac, syn.source_mac)
-        .ipv4(syn.destination, syn.source, ttl)
-        .tcp(syn.destination_port, syn.source_port, isn, window)
+        .ipv4(syn.destination, syn.source, settings.ttl)
+        .tcp(
+            syn.destination_port,
+            syn.source_port,
+            settings.isn,
+            settings.window.unwrap_or(settings.mss.map_or(64240, window_for)),
+        )
         .syn()
         .ack(syn.sequence_number.wrapping_add(1))
-        .options_raw(&[2, 4, mss_high, mss_low])
-        .expect("one word is not too much");
+        .options_raw(&options)
+        .expect("that is not too much");
     let mut frame = Vec::new();
     builder.write(&mut frame, &[]).expect("a vector takes all");
     padded(frame, length)
+}
+
+/// As many whole segments as are in 64 KiB, in bytes; but not more than fits.
+fn window_for(mss: u16) -> u16 {
+    (65536 / u32::from(mss) * u32::from(mss)).min(65535) as u16
 }
 
 /// The length of the reply to a frame of `length` bytes. A frame stays as long as it is, unless it is too short for a
@@ -201,11 +225,11 @@ fn the_syn_of_any_system_is_answered() {
     let mut padded_syn = frame(MASSCAN_SYN);
     padded_syn.resize(60, 0);
     check_without_and_with_takeover([
-        Case::answered("Linux", frame(LINUX_SYN), reply(74)),
-        Case::answered("Windows", frame(WINDOWS_SYN), reply(66)),
-        Case::answered("macOS", frame(MACOS_SYN), reply(78)),
+        Case::answered_in_time("Linux", frame(LINUX_SYN)),
+        Case::answered("Windows", frame(WINDOWS_SYN), frame(WINDOWS_REPLY)),
+        Case::answered_in_time("macOS", frame(MACOS_SYN)),
         Case::answered("nmap", frame(NMAP_SYN), reply(58)),
-        Case::answered("nmap -O", frame(NMAP_OS_PROBE), reply(74)),
+        Case::answered_in_time("nmap -O", frame(NMAP_OS_PROBE)),
         Case::answered("masscan: the smallest SYN grows", frame(MASSCAN_SYN), reply(58)),
         Case::answered("masscan, padded to the shortest frame of Ethernet", padded_syn, reply(60)),
     ]);
@@ -278,6 +302,28 @@ fn a_syn_is_answered_whatever_the_length_of_its_frame() {
             assert_eq!(kernel.run(&syn.frame()), answer(reply), "{more} bytes more: {syn:?}");
         }
     }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn a_syn_is_answered_over_ipv6_and_in_vlans() {
+    let linux = frame(LINUX_SYN)[54..].to_vec();
+    let with_options = Request { options: linux, ..syn() };
+    let extensions = Request {
+        v6: Some(V6 { next_header: Some(0), extensions: vec![6, 0, 1, 4, 0, 0, 0, 0], ..V6::new() }),
+        ..syn().over_ipv6()
+    };
+    check_without_and_with_takeover([
+        Case::answered_in_time("IPv6", syn().over_ipv6().frame()),
+        Case::answered_in_time("IPv6, with all options", with_options.clone().over_ipv6().frame()),
+        Case::answered_in_time("IPv6, hop-by-hop options", extensions.frame()),
+        Case::answered_in_time("a VLAN", with_options.clone().tagged().frame()),
+        Case::answered_in_time("two VLANs", with_options.clone().twice_tagged().frame()),
+        Case::answered_in_time("IPv6 in a VLAN", with_options.clone().over_ipv6().tagged().frame()),
+        Case::answered_in_time("IPv6 in two VLANs", with_options.over_ipv6().twice_tagged().frame()),
+        Case::dropped("an ACK over IPv6", ack().over_ipv6().tagged().frame(), Verdict::Completed),
+        Case::passed("neighbour discovery", Request { protocol: 58, ..syn().over_ipv6() }.frame(), Verdict::NotTcp),
+    ]);
 }
 
 /// What is to be seen of a SYN that became `reply`.
@@ -395,22 +441,14 @@ fn other_tcp_is_the_hosts_own_unless_it_is_taken_over() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_is_not_tcp_over_ipv4_is_passed() {
-    use Verdict::{NotIpv4, NotTcp};
+fn what_is_not_tcp_over_ip_is_passed() {
+    use Verdict::{NotIp, NotTcp};
     let ethernet = || PacketBuilder::ethernet2(syn().source_mac, syn().destination_mac);
     let built = |write: &dyn Fn(&mut Vec<u8>)| {
         let mut frame = Vec::new();
         write(&mut frame);
         frame
     };
-    let ipv6_syn = built(&|out| {
-        let ipv6 = ethernet().ipv6([0x20; 16], [0x21; 16], 64);
-        ipv6.tcp(40262, 443, 7, 64240).syn().write(out, &[]).expect("a vector takes all");
-    });
-    let vlan_syn = built(&|out| {
-        let ipv4 = ethernet().single_vlan(etherparse::VlanId::ZERO).ipv4(syn().source, syn().destination, 64);
-        ipv4.tcp(40262, 443, 7, 64240).syn().write(out, &[]).expect("a vector takes all");
-    });
     let udp = built(&|out| {
         let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
         ipv4.udp(40262, 443).write(out, &[2; 20]).expect("a vector takes all");
@@ -419,17 +457,15 @@ fn what_is_not_tcp_over_ipv4_is_passed() {
         let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
         ipv4.icmpv4_echo_request(7, 1).write(out, &[2; 56]).expect("a vector takes all");
     });
-    let not_ipv4 = |what, ethertype| Case::passed(what, Request { ethertype, ..syn() }.frame(), NotIpv4);
+    let not_ip = |what, ethertype| Case::passed(what, Request { ethertype, ..syn() }.frame(), NotIp);
     let not_tcp = |what, protocol| Case::passed(what, Request { protocol, ..syn() }.frame(), NotTcp);
     check_without_and_with_takeover([
-        Case::passed("ARP", frame(ARP_REQUEST), NotIpv4),
-        Case::passed("a SYN over IPv6", ipv6_syn, NotIpv4),
-        Case::passed("a SYN in a VLAN", vlan_syn, NotIpv4),
+        Case::passed("ARP", frame(ARP_REQUEST), NotIp),
         Case::passed("UDP", udp, NotTcp),
         Case::passed("a ping", ping, NotTcp),
-        not_ipv4("an IEEE 802.3 length", 46),
-        not_ipv4("the type of IPv4 in the wrong byte order", 0x0008),
-        not_ipv4("a neighbour of the type of IPv4", 0x0801),
+        not_ip("an IEEE 802.3 length", 46),
+        not_ip("the type of IPv4 in the wrong byte order", 0x0008),
+        not_ip("a neighbour of the type of IPv4", 0x0801),
         not_tcp("IPv6 in IPv4", 41),
         not_tcp("GRE", 47),
         not_tcp("ESP", 50),
@@ -566,22 +602,25 @@ fn what_goes_from_one_host_to_another_is_answered() {
 #[ignore = "needs root: loads a BPF program"]
 fn the_reply_is_made_by_the_settings() {
     let cases = [
-        ("the lowest ISN", Settings { isn: 0, ..DEFAULT }),
-        ("the highest ISN", Settings { isn: u32::MAX, ..DEFAULT }),
-        ("an ISN whose bytes all differ", Settings { isn: 0x0102_0304, ..DEFAULT }),
-        ("the lowest TTL", Settings { ttl: 1, ..DEFAULT }),
-        ("the highest TTL", Settings { ttl: 255, ..DEFAULT }),
-        ("no window", Settings { window: 0, ..DEFAULT }),
-        ("the largest window", Settings { window: u16::MAX, ..DEFAULT }),
-        ("a window whose bytes differ", Settings { window: 0x0102, ..DEFAULT }),
-        ("the smallest MSS", Settings { mss: 1, ..DEFAULT }),
-        ("the largest MSS", Settings { mss: u16::MAX, ..DEFAULT }),
-        ("all at their lowest", Settings { isn: 0, ttl: 1, window: 0, mss: 1, ..DEFAULT }),
-        ("all at their highest", Settings { isn: u32::MAX, ttl: 255, window: u16::MAX, mss: u16::MAX, ..DEFAULT }),
-        ("any mode", Settings { attach_mode: u16::MAX, ..DEFAULT }),
+        ("the lowest ISN", Choice { isn: 0, ..DEFAULT }),
+        ("the highest ISN", Choice { isn: u32::MAX, ..DEFAULT }),
+        ("an ISN whose bytes all differ", Choice { isn: 0x0102_0304, ..DEFAULT }),
+        ("the lowest TTL", Choice { ttl: 1, ..DEFAULT }),
+        ("the highest TTL", Choice { ttl: 255, ..DEFAULT }),
+        ("no window", Choice { window: Some(0), ..DEFAULT }),
+        ("the largest window", Choice { window: Some(u16::MAX), ..DEFAULT }),
+        ("a window whose bytes differ", Choice { window: Some(0x0102), ..DEFAULT }),
+        ("the smallest MSS", Choice { mss: Some(1), ..DEFAULT }),
+        ("the largest MSS", Choice { mss: Some(u16::MAX), ..DEFAULT }),
+        ("all at their lowest", Choice { isn: 0, ttl: 1, window: Some(0), mss: Some(1), ..DEFAULT }),
+        (
+            "all at their highest",
+            Choice { isn: u32::MAX, ttl: 255, window: Some(u16::MAX), mss: Some(u16::MAX), ..DEFAULT },
+        ),
+        ("any mode", Choice { attach_mode: u16::MAX, ..DEFAULT }),
     ];
     for (what, settings) in cases {
-        for settings in [settings, Settings { takeover: true, ..settings }] {
+        for settings in [settings, Choice { takeover: true, ..settings }] {
             let reply = syn_ack(&syn(), settings, 58);
             Case::answered(what, syn().frame(), reply).under(settings).check();
         }
@@ -597,7 +636,7 @@ fn what_is_ours_is_known_by_the_isn_of_the_settings() {
             Verdict::Completed => Case::dropped(what, packet, verdict),
             _ => Case::passed(what, packet, verdict),
         };
-        case.under(Settings { isn, ..DEFAULT })
+        case.under(Choice { isn, ..DEFAULT })
     };
     check([
         case("the highest ISN is followed by 0", u32::MAX, 0, Verdict::Completed),
@@ -613,14 +652,22 @@ fn what_is_ours_is_known_by_the_isn_of_the_settings() {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn the_settings_stand_in_frozen_memory() {
-    let settings = Settings { isn: 0x0102_0304, ttl: 5, window: 6, mss: 7, takeover: true, attach_mode: 0x0809 };
+    let settings = Choice {
+        isn: 0x0102_0304,
+        ttl: 5,
+        window: Some(6),
+        mss: Some(7),
+        takeover: true,
+        attach_mode: 0x0809,
+        ..DEFAULT
+    };
     let kernel = Kernel::load(settings);
     let rodata = &kernel.program.maps.rodata;
     let read = || rodata.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).expect("it can be read");
-    let expected = Some(Config::new(settings).as_bytes().to_vec());
+    let expected = Some(Config::new(settings.settings(false, false)).as_bytes().to_vec());
     assert_eq!(read(), expected);
 
-    let other = Config::new(Settings { attach_mode: 0, ..settings });
+    let other = Config::new(Choice { attach_mode: 0, ..settings }.settings(false, false));
     let update = rodata.update(&0u32.to_ne_bytes(), other.as_bytes(), MapFlags::ANY);
     let error = update.expect_err("the map is frozen");
     assert_eq!(error.kind(), libbpf_rs::ErrorKind::PermissionDenied, "{error}");
@@ -632,7 +679,7 @@ fn the_settings_stand_in_frozen_memory() {
 #[ignore = "needs root: loads a BPF program"]
 fn the_attach_mode_can_be_read_off_the_loaded_program() {
     for attach_mode in [0, 2, 4, 8, u16::MAX] {
-        let kernel = Kernel::load(Settings { attach_mode, ..DEFAULT });
+        let kernel = Kernel::load(Choice { attach_mode, ..DEFAULT });
         let rodata = kernel.program.maps.rodata_data.expect("it is mapped");
         assert_eq!(rodata.CONFIG.__0.value.attach_mode, attach_mode);
     }
@@ -669,7 +716,7 @@ fn the_object_answers_on_every_port_and_takes_nothing_else_without_the_loader() 
 
     for destination_port in [0, 22, 80, 443, 65535] {
         let syn = Request { destination_port, ..syn() };
-        let default = Settings { isn: 0x7463_7062, ttl: 64, window: 65160, mss: 1460, ..DEFAULT };
+        let default = Choice { isn: 0x7463_7062, ttl: 64, window: Some(64240), mss: Some(1460), ..DEFAULT };
         let expected = (XDP_TX, syn_ack(&syn, default, REPLY_LENGTH));
         assert_eq!(packet::test_run(&program, &syn.frame()), expected, "port {destination_port}");
     }

@@ -65,7 +65,7 @@ pub fn restore(ctx: XdpContext) -> u32 {
     if rounds.get() == 0 {
         last.set(now());
     }
-    if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx))).is_some() {
+    if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), false)).is_some() {
         // A packet comes from the NIC by memory. What was just written is still on its way there, and a read of bytes
         // from two writes would have to wait. This takes long enough.
         black_box(now());
@@ -116,7 +116,7 @@ pub fn transmit(_ctx: XdpContext) -> u32 {
 /// Floor: the least that sends a frame back to where it came from.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> u32 {
-    let mut frame = XdpFrame::new(ctx);
+    let mut frame = XdpFrame::new(ctx, false);
     let Some(ethernet) = frame.at::<Ethernet>(0) else { return XDP_ABORTED };
     core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
     XDP_TX

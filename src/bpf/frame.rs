@@ -4,9 +4,14 @@ use core::arch::asm;
 use core::hint::assert_unchecked;
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::bpf_xdp_adjust_tail;
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::frame::{Frame, View};
+use tcp_bounce_wire::options::Offer;
+
+/// The verifier wants a bound for each offset; this is its own, `MAX_PACKET_OFF`, rounded down.
+const MAX_OFFSET: usize = 0x7fff;
 
 /// The frame that an XDP program was called for.
 ///
@@ -14,28 +19,57 @@ use tcp_bounce_wire::frame::{Frame, View};
 /// a comparison with `data_end`, but takes `data_end - data` for just a number.
 pub struct XdpFrame {
     ctx: XdpContext,
+    /// Whether the frame may go on in fragments behind `data_end`.
+    has_frags: bool,
     data: usize,
     data_end: usize,
 }
 
 impl XdpFrame {
     #[inline(always)]
-    pub fn new(ctx: XdpContext) -> Self {
+    pub fn new(ctx: XdpContext, has_frags: bool) -> Self {
         let (data, data_end) = (ctx.data(), ctx.data_end());
-        Self { ctx, data, data_end }
+        Self { ctx, has_frags, data, data_end }
+    }
+
+    /// The length of the frame with all fragments.
+    #[inline(always)]
+    fn whole_len(&self) -> usize {
+        if self.has_frags {
+            // SAFETY: The helper only reads.
+            unsafe { bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as usize }
+        } else {
+            self.len()
+        }
     }
 }
 
 impl Frame for XdpFrame {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.data_end - self.data
+        let mut len = self.data_end - self.data;
+        // The compiler would take the place of a comparison with `data_end`, which the verifier understands, by one of
+        // lengths, which it does not.
+        // SAFETY: It does nothing.
+        unsafe { asm!("{0} = {0}", inout(reg) len, options(pure, nomem, nostack, preserves_flags)) };
+        len
+    }
+
+    #[inline(always)]
+    fn holds(&self, length: usize) -> bool {
+        length <= self.len() || (self.has_frags && length <= self.whole_len())
     }
 
     #[inline(always)]
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
         let start = self.data + offset;
-        if start + size_of::<T>() > self.data_end {
+        let mut end = start + size_of::<T>();
+        if size_of::<T>() == 1 {
+            // The compiler would compare `start >= data_end`, of which the verifier learns less.
+            // SAFETY: It does nothing.
+            unsafe { asm!("{0} = {0}", inout(reg) end, options(pure, nomem, nostack, preserves_flags)) };
+        }
+        if end > self.data_end {
             return None;
         }
         // SAFETY: The packet is not at address 0.
@@ -47,21 +81,30 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn last<T: View>(&mut self) -> Option<&mut T> {
-        let mut offset = self.len().wrapping_sub(size_of::<T>());
-        // The compiler would find that this counts back from the end of the packet, but the verifier allows no
-        // arithmetic on `data_end`.
-        // SAFETY: It does nothing.
-        unsafe { asm!("{0} = {0}", inout(reg) offset, options(pure, nomem, nostack, preserves_flags)) };
-        // The verifier wants a bound; this is its own, MAX_PACKET_OFF, rounded down.
-        self.at(offset & 0x7fff)
+        let offset = self.len().wrapping_sub(size_of::<T>());
+        self.at(offset & MAX_OFFSET)
+    }
+
+    #[inline(always)]
+    fn tcp_option(&mut self, offset: usize, end: usize) -> Offer {
+        Offer(tcp_option(self.ctx.ctx, offset as u32, end as u32))
     }
 
     #[inline(always)]
     fn resize(&mut self, len: usize) -> Option<()> {
-        let delta = len as i32 - self.len() as i32;
+        let delta = len as i32 - self.whole_len() as i32;
         // SAFETY: The helper checks its arguments.
         let status = unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) };
         (self.data, self.data_end) = (self.ctx.data(), self.ctx.data_end());
         (status == 0).then_some(())
     }
+}
+
+/// [`Offer::of_option`] as a global function of the program: the verifier looks at such a one by itself, whatever its
+/// arguments are.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tcp_option(ctx: *mut xdp_md, offset: u32, end: u32) -> u64 {
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), false);
+    Offer::of_option(&mut frame, offset as usize & MAX_OFFSET, end as usize & MAX_OFFSET).0
 }

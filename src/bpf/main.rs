@@ -10,26 +10,33 @@ mod panic;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
-use tcp_bounce_wire::{Action, Config, Counters, Ports, bounce};
+use tcp_bounce_wire::addresses::Number;
+use tcp_bounce_wire::{Action, Config, Counters, Filters, Link, Rules, World, bounce};
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
 static CONFIG: Global<Config> = Global::new(Config::BUILT_IN);
 
-/// The ports that are not ours.
 #[unsafe(no_mangle)]
-static SPARED: Global<Ports> = Global::new(Ports::new());
+#[unsafe(link_section = ".data")]
+static LINK: Global<Link> = Global::new(Link::BUILT_IN);
+
+#[unsafe(no_mangle)]
+static FILTERS: Global<Filters> = Global::new(Filters::new());
 
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
 #[xdp]
 pub fn tcp_bounce(ctx: XdpContext) -> u32 {
-    let verdict = bounce(&mut XdpFrame::new(ctx), CONFIG.get(), SPARED.get());
+    let config = CONFIG.get();
+    let rules = Rules { config, link: LINK.get(), filters: FILTERS.get(), world: Kernel };
+    let verdict = bounce(&mut XdpFrame::new(ctx, config.has_frags()), &rules);
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: They are this CPU's, on which no other packet is handled meanwhile.
         unsafe { (*counters).count(verdict) };
@@ -39,6 +46,41 @@ pub fn tcp_bounce(ctx: XdpContext) -> u32 {
         Action::Drop => XDP_DROP,
         Action::Tx => XDP_TX,
     }
+}
+
+struct Kernel;
+
+impl World for Kernel {
+    /// Jiffies: they run at the kernel's HZ, 100 to 1000 Hz, and cost next to nothing.
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        // SAFETY: The helper takes nothing.
+        unsafe { bpf_jiffies64() as u32 }
+    }
+
+    #[inline(always)]
+    fn serves(&self, Number { high, low }: Number) -> bool {
+        serves(high, low) != 0
+    }
+
+    #[inline(always)]
+    fn admits(&self, Number { high, low }: Number) -> bool {
+        admits(high, low) != 0
+    }
+}
+
+/// A global function of the program: the verifier looks at such a one by itself, for any arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn serves(high: u64, low: u64) -> u32 {
+    FILTERS.get().to().contains(Number { high, low }) as u32
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn admits(high: u64, low: u64) -> u32 {
+    FILTERS.get().from.contains(Number { high, low }) as u32
 }
 
 #[unsafe(no_mangle)]

@@ -1,161 +1,220 @@
 //! What happens to a packet: all policy, no kernel.
 
+use core::mem::swap;
+
+use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::config::Config;
-use crate::ethernet::{ETHERTYPE_IPV4, Ethernet};
+use crate::addresses::Number;
+use crate::config::{Config, Filters, Link};
+use crate::ethernet::Ethernet;
 use crate::frame::Frame;
-use crate::ipv4::{Address, Ipv4, PROTOCOL_TCP};
-use crate::ports::Ports;
-use crate::syn_ack::SynAck;
+use crate::ip::{Ip, Span};
+use crate::ipv4::Ipv4;
+use crate::ipv6::Ipv6;
+use crate::isn::isn;
+use crate::options::{Offer, Options};
+use crate::syn_ack::{Reply, SynAck};
 use crate::tcp::{self, Tcp};
 use crate::verdict::Verdict;
+
+/// What decides about a packet besides the packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a, W> {
+    /// What does not change.
+    pub config: &'a Config,
+    /// What follows the interface.
+    pub link: &'a Link,
+    /// What is answered, and what is left alone.
+    pub filters: &'a Filters,
+    /// Where the logic runs.
+    pub world: W,
+}
+
+/// What the logic asks of where it runs.
+pub trait World {
+    /// The time for the timestamps of TCP: it runs at 1 Hz to 1 kHz (RFC 7323, 5.4).
+    fn now(&self) -> u32;
+
+    /// Whether an address is in [`Filters::to`].
+    fn serves(&self, destination: Number) -> bool;
+
+    /// Whether an address is in [`Filters::from`].
+    fn admits(&self, source: Number) -> bool;
+}
 
 /// Decides what becomes of `frame`, and turns it into the reply if it is a SYN for us.
 ///
 /// The frame is written to only if the verdict is [`Verdict::Answered`].
 #[inline(always)]
-pub fn bounce<F: Frame>(frame: &mut F, config: &Config, spared: &Ports) -> Verdict {
-    let frame_length = frame.len();
-    // Nearly every segment, at the price of one bounds check, and with all offsets known.
-    if let Some(headers) = frame.at::<Headers>(0)
-        && headers.ethernet.ethertype.get() == ETHERTYPE_IPV4
-        && headers.ipv4.version_ihl == Ipv4::VERSION_4_IHL_5
-    {
-        let segment = carries_tcp(&headers.ipv4, frame_length)
-            .and_then(|()| Segment::new(&headers.ethernet, &headers.ipv4, &headers.tcp));
-        return respond(segment, frame, config, spared);
-    }
-    let segment = Segment::parse(frame);
-    respond(segment, frame, config, spared)
-}
-
-/// Decides what becomes of `frame`, given the segment that is in it, or the verdict if there is none.
-#[inline(always)]
-fn respond<F: Frame>(segment: Result<Segment, Verdict>, frame: &mut F, config: &Config, spared: &Ports) -> Verdict {
-    let segment = match segment {
-        Ok(segment) => segment,
-        Err(verdict) => return verdict,
+pub fn bounce<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Verdict {
+    let verdict = match usual::<Ipv4, _, _>(frame, rules) {
+        None => usual::<Ipv6, _, _>(frame, rules),
+        verdict => verdict,
     };
-    if spared.contains(segment.tcp.destination_port.get()) {
-        Verdict::Spared
-    } else if segment.tcp.is_syn() {
-        match segment.answer(frame, config) {
-            Some(()) => Verdict::Answered,
-            None => Verdict::NoRoom,
-        }
-    } else if segment.tcp.is_ack() && segment.acknowledges(config) {
-        if segment.is_bare() { Verdict::Completed } else { Verdict::Later }
-    } else if config.takeover != 0 {
-        Verdict::TakenOver
-    } else {
-        Verdict::NotOurs
+    verdict.unwrap_or_else(|| unusual(frame, rules).unwrap_or(Verdict::Malformed))
+}
+
+/// Nearly every segment has no tags, IP options or extension headers: one bounds check, and all offsets are known.
+#[inline(always)]
+fn usual<I: Ip, F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
+    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+    #[repr(C)]
+    struct Headers<I: Unaligned> {
+        ethernet: Ethernet,
+        ip: I,
+        tcp: Tcp,
+    }
+
+    let Headers { ethernet, ip, tcp } = *frame.at::<Headers<I>>(0)?;
+    if ethernet.ethertype.get() != I::ETHERTYPE || !ip.is_plain() {
+        return None;
+    }
+    Some(match ip.segment(frame, size_of::<Ethernet>()) {
+        Ok(span) => Segment { ethernet, ip_offset: size_of::<Ethernet>(), ip, tcp, span }.bounce(frame, rules),
+        Err(verdict) => verdict,
+    })
+}
+
+/// All else, header by header; `None` if a header does not fit in.
+#[inline(always)]
+fn unusual<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
+    let ethernet = *frame.at::<Ethernet>(0)?;
+    let (ethertype, ip_offset) = ethernet.payload(frame)?;
+    match ethertype {
+        Ipv4::ETHERTYPE => ip::<Ipv4, _, _>(frame, ethernet, ip_offset, rules),
+        Ipv6::ETHERTYPE => ip::<Ipv6, _, _>(frame, ethernet, ip_offset, rules),
+        _ => Some(Verdict::NotIp),
     }
 }
 
-/// The headers of a segment without IP options.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Headers {
+#[inline(always)]
+fn ip<I: Ip, F: Frame, W: World>(
+    frame: &mut F,
     ethernet: Ethernet,
-    ipv4: Ipv4,
-    tcp: Tcp,
+    ip_offset: usize,
+    rules: &Rules<W>,
+) -> Option<Verdict> {
+    let ip = *frame.at::<I>(ip_offset)?;
+    let span = match ip.segment(frame, ip_offset) {
+        Ok(span) => span,
+        Err(verdict) => return Some(verdict),
+    };
+    let tcp = *frame.at::<Tcp>(span.offset)?;
+    Some(Segment { ethernet, ip_offset, ip, tcp, span }.bounce(frame, rules))
 }
 
 /// A TCP segment on its way from one host to another: all that the reply is made from.
-struct Segment {
+struct Segment<I> {
+    ethernet: Ethernet,
     /// Where the IP header begins in the frame.
     ip_offset: usize,
-    source: Address,
-    destination: Address,
+    ip: I,
     tcp: Tcp,
-    payload_length: usize,
+    /// Header, options and payload.
+    span: Span,
 }
 
-impl Segment {
-    /// Reads the segment that `frame` holds, header by header, or says why there is none.
+impl<I: Ip> Segment<I> {
+    /// Decides what becomes of `frame`, which holds this segment.
     #[inline(always)]
-    fn parse<F: Frame>(frame: &mut F) -> Result<Self, Verdict> {
-        let frame_length = frame.len();
-        let ethernet = *frame.at::<Ethernet>(0).ok_or(Verdict::Malformed)?;
-        if ethernet.ethertype.get() != ETHERTYPE_IPV4 {
-            return Err(Verdict::NotIpv4);
+    fn bounce<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Verdict {
+        let Rules { config, filters, .. } = rules;
+        let header_length = self.tcp.header_length();
+        if header_length < size_of::<Tcp>() || header_length > self.span.length {
+            return Verdict::Malformed;
         }
-        let ipv4 = *frame.at::<Ipv4>(size_of::<Ethernet>()).ok_or(Verdict::Malformed)?;
-        carries_tcp(&ipv4, frame_length)?;
-        let tcp = *frame.at::<Tcp>(size_of::<Ethernet>() + ipv4.header_length()).ok_or(Verdict::Malformed)?;
-        Self::new(&ethernet, &ipv4, &tcp)
+        if let Some(verdict) = self.is_for_somebody_else(rules) {
+            return verdict;
+        }
+        let isn = isn::<I>(config, self.ip.source(), self.ip.destination(), &self.tcp);
+        if filters.spared.contains(self.tcp.destination_port.get()) {
+            Verdict::Spared
+        } else if self.tcp.is_syn() {
+            self.answer(frame, isn, rules)
+        } else if self.tcp.is_ack() && self.tcp.acknowledgment_number == tcp::next(isn) {
+            if self.is_bare() { Verdict::Completed } else { Verdict::Later }
+        } else if config.takeover != 0 {
+            Verdict::TakenOver
+        } else {
+            Verdict::NotOurs
+        }
     }
 
-    /// The segment with these headers, of which the first two have been checked; or the reason why it is none.
+    /// Whether no reply may go to where this came from, or none from where it went to.
     #[inline(always)]
-    fn new(ethernet: &Ethernet, ipv4: &Ipv4, tcp: &Tcp) -> Result<Self, Verdict> {
-        let total_length = ipv4.total_length.get() as usize;
-        let headers_length = ipv4.header_length() + tcp.header_length();
-        if tcp.header_length() < size_of::<Tcp>() || headers_length > total_length {
-            return Err(Verdict::Malformed);
-        }
-
-        let (source, destination) = (ipv4.source_address, ipv4.destination_address);
-        if ethernet.source.is_group()
-            || ethernet.destination.is_group()
-            || !source.is_unicast()
-            || !destination.is_unicast()
+    fn is_for_somebody_else<W: World>(&self, rules: &Rules<W>) -> Option<Verdict> {
+        let Rules { config, link, .. } = rules;
+        let (source, destination) = (self.ip.source(), self.ip.destination());
+        if config.own_mac != 0 && self.ethernet.destination != link.mac {
+            Some(Verdict::OtherHost)
+        } else if self.ethernet.source.is_group()
+            || self.ethernet.destination.is_group()
+            || !I::is_unicast(source)
+            || !I::is_unicast(destination)
             || source == destination
         {
-            return Err(Verdict::NotUnicast);
+            Some(Verdict::NotUnicast)
+        } else if config.filter_to != 0 && !rules.world.serves(I::number(destination)) {
+            Some(Verdict::OtherDestination)
+        } else if config.filter_from != 0 && !rules.world.admits(I::number(source)) {
+            Some(Verdict::OtherSource)
+        } else {
+            None
         }
-        let payload_length = total_length - headers_length;
-        Ok(Self { ip_offset: size_of::<Ethernet>(), source, destination, tcp: *tcp, payload_length })
-    }
-
-    /// Whether this acknowledges our SYN-ACK, and nothing beyond it.
-    #[inline(always)]
-    fn acknowledges(&self, config: &Config) -> bool {
-        self.tcp.acknowledgment_number == tcp::next(config.isn)
     }
 
     /// Whether this carries neither data nor the end of the connection.
     #[inline(always)]
     fn is_bare(&self) -> bool {
-        self.payload_length == 0 && self.tcp.flags & (Tcp::FIN | Tcp::RST) == 0
+        self.span.length == self.tcp.header_length() && self.tcp.flags & (Tcp::FIN | Tcp::RST) == 0
     }
 
-    /// Turns `frame`, which holds this SYN, into the SYN-ACK; `None` if it has no room for it.
+    /// Turns `frame`, which holds this SYN, into the SYN-ACK.
     #[inline(always)]
-    fn answer<F: Frame>(&self, frame: &mut F, config: &Config) -> Option<()> {
-        fit(frame, self.ip_offset + size_of::<SynAck>())?;
+    fn answer<F: Frame, W: World>(&self, frame: &mut F, isn: U32, rules: &Rules<W>) -> Verdict {
+        let Rules { config, link, world, .. } = rules;
+        let option_bytes =
+            Span { offset: self.span.offset + size_of::<Tcp>(), length: self.tcp.header_length() - size_of::<Tcp>() };
+        let offer = Offer::read(frame, option_bytes);
+        if offer.signed() {
+            return Verdict::Signed;
+        }
+        let options = Options::new(offer, config.window_scale, || world.now());
+        let reply = Reply { isn, ttl: config.ttl, announced: I::announced(link) };
+        match self.write(frame, reply, &options) {
+            Some(()) => Verdict::Answered,
+            None => Verdict::NoRoom,
+        }
+    }
+
+    /// Writes the SYN-ACK over this SYN; `None` if there is no room.
+    #[inline(always)]
+    fn write<F: Frame>(&self, frame: &mut F, reply: Reply, options: &Options) -> Option<()> {
+        let options_offset = self.ip_offset + size_of::<SynAck<I>>();
+        fit(frame, self.span.offset + self.span.length, options_offset + options.length())?;
         let ethernet = frame.at::<Ethernet>(0)?;
-        core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
-        *frame.at(self.ip_offset)? = SynAck::new(config, self.source, self.destination, &self.tcp);
-        Some(())
+        swap(&mut ethernet.source, &mut ethernet.destination);
+        *frame.at(self.ip_offset)? =
+            SynAck::<I>::new(reply, self.ip.source(), self.ip.destination(), &self.tcp, options);
+        options.write(frame, options_offset)
     }
 }
 
-/// Checks that a datagram with this header, in a frame of this length, holds a whole TCP segment.
-#[inline(always)]
-fn carries_tcp(ipv4: &Ipv4, frame_length: usize) -> Result<(), Verdict> {
-    if !ipv4.is_version_4() || size_of::<Ethernet>() + ipv4.total_length.get() as usize > frame_length {
-        Err(Verdict::Malformed)
-    } else if ipv4.protocol != PROTOCOL_TCP {
-        Err(Verdict::NotTcp)
-    } else if ipv4.is_fragment() {
-        Err(Verdict::Fragment)
-    } else {
-        Ok(())
-    }
-}
-
-/// Makes `frame` hold a reply of `length` bytes, with nothing of the request behind it.
+/// Makes `frame` hold a reply of `length` bytes, with nothing behind it of the request, whose datagram ends at
+/// `request_end`.
 ///
 /// A frame that is less than 24 bytes longer keeps its length, and what will follow the reply is cleared and becomes
-/// padding, which the receiver ignores (RFC 894). The SYN of any common system is such a frame, and to change its
-/// length takes a helper call that costs half as much as all the rest.
+/// padding, which the receiver ignores (RFC 894). To change its length takes a helper call that costs half as much as
+/// all the rest.
 #[inline(always)]
-fn fit<F: Frame>(frame: &mut F, length: usize) -> Option<()> {
+fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
     type Word = [u8; 8];
     const WORD: usize = size_of::<Word>();
-    let padding = frame.len().wrapping_sub(length);
+    let padding = frame.len().max(request_end).wrapping_sub(length);
+    if padding == 0 {
+        return Some(());
+    }
     if padding >= 3 * WORD {
         return frame.resize(length);
     }

@@ -3,6 +3,8 @@
 //! Words are taken from memory as they lie and results go back the same way, with no byte swapped: the sum is the
 //! same in either byte order (RFC 1071, 2(B)). That is why checksum fields are `[u8; 2]`.
 
+use core::ops::Add;
+
 /// A one's complement sum that is not folded yet, of at most 65,536 double words: four times the longest packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum(u64);
@@ -23,22 +25,7 @@ impl Sum {
         Self(self.0.wrapping_add(u32::from_ne_bytes(words) as u64))
     }
 
-    /// Adds another sum, folded.
-    #[inline(always)]
-    pub const fn folded(self, sum: u16) -> Self {
-        self.word(sum.to_ne_bytes())
-    }
-
-    /// Adds an even number of bytes: for what is summed ahead, not for the packet path.
-    pub const fn bytes(mut self, mut bytes: &[u8]) -> Self {
-        while let [high, low, rest @ ..] = bytes {
-            self = self.word([*high, *low]);
-            bytes = rest;
-        }
-        self
-    }
-
-    /// The sum in 16 bits, with the carries added back in. It may stand for the sum in a further one.
+    /// The sum in 16 bits, with the carries added back in.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
         // The upper half is less than 2^16, so the first step gives at most 2^32 + 2^16 - 2, the second 0x1fffe, and the
@@ -52,5 +39,14 @@ impl Sum {
     #[inline(always)]
     pub const fn checksum(self) -> [u8; 2] {
         (!self.fold()).to_ne_bytes()
+    }
+}
+
+impl Add for Sum {
+    type Output = Self;
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
     }
 }

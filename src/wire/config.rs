@@ -1,33 +1,50 @@
-//! What the XDP program is told once, before it runs.
+//! What the XDP program is told: settings once, before it runs; what may change while it runs, from time to time.
 
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::syn_ack::SynAck;
+use crate::addresses::AddressSet;
+use crate::ethernet::Mac;
+use crate::isn::Isn;
+use crate::ports::Ports;
 
-/// What the user may choose.
+/// What the user may choose, as far as it does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Initial sequence number of every SYN-ACK.
-    pub isn: u32,
-    /// Time to live of a SYN-ACK, in hops.
+    /// Initial sequence number of a SYN-ACK.
+    pub isn: Isn,
+    /// Time to live or hop limit of a SYN-ACK, in hops.
     pub ttl: u8,
-    /// Receive window that a SYN-ACK announces, in bytes.
-    pub window: u16,
-    /// Maximum segment size that a SYN-ACK announces, in bytes.
-    pub mss: u16,
+    /// Window scale that a SYN-ACK announces, if the SYN does.
+    pub window_scale: u8,
     /// Whether TCP that is not ours is dropped instead of passed to the host.
     pub takeover: bool,
+    /// Whether only what is sent to the MAC address in [`Link`] is for us.
+    pub own_mac: bool,
+    /// Whether only the addresses of [`Filters::to`] are answered for.
+    pub filter_to: bool,
+    /// Whether only the addresses of [`Filters::from`] are answered.
+    pub filter_from: bool,
+    /// Whether a frame may have parts that the program has no direct access to: it was loaded for that.
+    pub frags: bool,
     /// The mode that the program is attached in, as `XDP_FLAGS_*_MODE` of `linux/if_link.h`. For whoever inspects
     /// the loaded program: it does the same in each.
     pub attach_mode: u16,
 }
 
 impl Settings {
-    /// The ISN reads "tcpb" in a hex dump; TTL, window and MSS are what Linux sends on an Ethernet with an MTU of
-    /// 1500.
-    pub const DEFAULT: Self =
-        Self { isn: 0x7463_7062, ttl: 64, window: 65_160, mss: 1460, takeover: false, attach_mode: 0 };
+    /// The ISN reads "tcpb" in a hex dump; the rest is Linux's.
+    pub const DEFAULT: Self = Self {
+        isn: Isn::Fixed(0x7463_7062),
+        ttl: 64,
+        window_scale: 7,
+        takeover: false,
+        own_mac: false,
+        filter_to: false,
+        filter_from: false,
+        frags: false,
+        attach_mode: 0,
+    };
 }
 
 /// The settings as the XDP program reads them: in read-only memory, frozen before it is verified, so that the
@@ -35,36 +52,144 @@ impl Settings {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Config {
+    pub(crate) key: [u64; 2],
     pub(crate) isn: U32,
-    pub(crate) window: U16,
-    pub(crate) mss: U16,
+    pub(crate) keyed: u8,
     pub(crate) ttl: u8,
+    pub(crate) window_scale: u8,
     pub(crate) takeover: u8,
+    pub(crate) own_mac: u8,
+    pub(crate) filter_to: u8,
+    pub(crate) filter_from: u8,
+    frags: u8,
     attach_mode: u16,
-    /// The sums of all that is the same in each SYN-ACK, made ahead: of the IP header, and of the TCP pseudo-header
-    /// and segment.
-    pub(crate) ipv4_sum: u16,
-    pub(crate) tcp_sum: u16,
+    reserved: u16,
 }
 
 impl Config {
-    /// What the object does when something other than tcp-bounce loads it: it answers on every port, and takes
-    /// nothing else from the host.
+    /// What the object does when something other than tcp-bounce loads it: it answers on every port, for every
+    /// address, and takes nothing else from the host.
     pub const BUILT_IN: Self = Self::new(Settings::DEFAULT);
 
     /// The settings for the XDP program.
     pub const fn new(settings: Settings) -> Self {
-        let config = Self {
-            isn: U32::new(settings.isn),
-            window: U16::new(settings.window),
-            mss: U16::new(settings.mss),
-            ttl: settings.ttl,
-            takeover: settings.takeover as u8,
-            attach_mode: settings.attach_mode,
-            ipv4_sum: 0,
-            tcp_sum: 0,
+        let (isn, keyed, key) = match settings.isn {
+            Isn::Fixed(isn) => (isn, false, 0),
+            Isn::Keyed(key) => (0, true, u128::from_le_bytes(key)),
         };
-        let [ipv4_sum, tcp_sum] = SynAck::constant_sums(&config);
-        Self { ipv4_sum, tcp_sum, ..config }
+        Self {
+            key: [key as u64, (key >> 64) as u64],
+            isn: U32::new(isn),
+            keyed: keyed as u8,
+            ttl: settings.ttl,
+            window_scale: settings.window_scale,
+            takeover: settings.takeover as u8,
+            own_mac: settings.own_mac as u8,
+            filter_to: settings.filter_to as u8,
+            filter_from: settings.filter_from as u8,
+            frags: settings.frags as u8,
+            attach_mode: settings.attach_mode,
+            reserved: 0,
+        }
+    }
+
+    /// Whether a frame may have parts that the program has no direct access to.
+    #[inline(always)]
+    pub const fn has_frags(&self) -> bool {
+        self.frags != 0
+    }
+}
+
+/// What follows the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Link {
+    /// Its MAC address.
+    pub mac: Mac,
+    /// What is announced over IPv4.
+    pub v4: Announced,
+    /// What is announced over IPv6.
+    pub v6: Announced,
+}
+
+impl Link {
+    /// That of an Ethernet with an MTU of 1500.
+    pub const BUILT_IN: Self = Self::new(Mac([0; 6]), 1500, None, None);
+
+    /// That of an interface with this MTU in bytes, unless the user has chosen an MSS or a window.
+    pub const fn new(mac: Mac, mtu: u32, mss: Option<u16>, window: Option<u16>) -> Self {
+        // The headers, and the least that Linux announces (ip_rt_min_advmss, ip6_rt_min_advmss).
+        Self { mac, v4: Announced::new(mtu, 40, 256, mss, window), v6: Announced::new(mtu, 60, 1220, mss, window) }
+    }
+}
+
+/// What a SYN-ACK announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Announced {
+    /// Maximum segment size, in bytes.
+    pub mss: U16,
+    /// Receive window without timestamps, in bytes.
+    pub window: U16,
+    /// Receive window with timestamps, which take 12 bytes of each segment.
+    pub window_with_timestamps: U16,
+}
+
+impl Announced {
+    const fn new(mtu: u32, headers: u32, least: u32, mss: Option<u16>, window: Option<u16>) -> Self {
+        let mss = match mss {
+            Some(mss) => mss,
+            None => {
+                let mss = mtu.saturating_sub(headers);
+                let mss = if mss < least { least } else { mss };
+                if mss > u16::MAX as u32 { u16::MAX } else { mss as u16 }
+            }
+        };
+        let (without, with) = match window {
+            Some(window) => (window, window),
+            None => (whole_segments(mss), whole_segments(mss.saturating_sub(12))),
+        };
+        Self { mss: U16::new(mss), window: U16::new(without), window_with_timestamps: U16::new(with) }
+    }
+}
+
+/// As many whole segments as are in 64 KiB, in bytes: what `tcp_select_initial_window` of Linux makes of a receive
+/// buffer of 128 KiB.
+const fn whole_segments(mss: u16) -> u16 {
+    const SPACE: u32 = 65_536;
+    let window = if mss == 0 { SPACE } else { SPACE - SPACE % mss as u32 };
+    if window > u16::MAX as u32 { u16::MAX } else { window as u16 }
+}
+
+/// What is answered, and what is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Filters {
+    /// Where connections may come from.
+    pub from: AddressSet,
+    /// The addresses that are answered for: two sets, of which one is in use while the other may be written.
+    pub to: [AddressSet; 2],
+    /// Which of the two is in use.
+    pub to_index: u64,
+    /// The ports that are not ours.
+    pub spared: Ports,
+}
+
+impl Filters {
+    /// Nothing is spared; no address is in any set.
+    pub const fn new() -> Self {
+        Self { from: AddressSet::new(), to: [AddressSet::new(), AddressSet::new()], to_index: 0, spared: Ports::new() }
+    }
+
+    /// The addresses that are answered for.
+    #[inline(always)]
+    pub fn to(&self) -> &AddressSet {
+        &self.to[self.to_index as usize & 1]
+    }
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self::new()
     }
 }

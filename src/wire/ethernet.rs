@@ -1,10 +1,21 @@
-//! Ethernet II (IEEE 802.3).
+//! Ethernet II (IEEE 802.3) and VLAN tags (IEEE 802.1Q).
 
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::frame::Frame;
+
 /// The `ETH_P_IP` of `linux/if_ether.h`.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// `ETH_P_IPV6`.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// `ETH_P_8021Q`: the tag of a VLAN.
+pub const ETHERTYPE_8021Q: u16 = 0x8100;
+/// `ETH_P_8021AD`: the outer tag of two.
+pub const ETHERTYPE_8021AD: u16 = 0x88a8;
+
+/// How many VLAN tags a frame may have.
+const MAX_TAGS: usize = 2;
 
 /// An Ethernet header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -16,6 +27,33 @@ pub struct Ethernet {
     pub source: Mac,
     /// Type of the payload.
     pub ethertype: U16,
+}
+
+/// What follows an ethertype that announces a tag.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Tag {
+    /// Priority (3 bits), drop eligible indicator (1 bit), VLAN identifier (12 bits).
+    pub control_information: U16,
+    /// Type of what follows.
+    pub ethertype: U16,
+}
+
+impl Ethernet {
+    /// The type of the payload of `frame`, which this header begins, and the offset at which it begins: behind any
+    /// tags.
+    #[inline(always)]
+    pub fn payload<F: Frame>(&self, frame: &mut F) -> Option<(u16, usize)> {
+        let (mut ethertype, mut offset) = (self.ethertype.get(), size_of::<Self>());
+        for _ in 0..MAX_TAGS {
+            if !matches!(ethertype, ETHERTYPE_8021Q | ETHERTYPE_8021AD) {
+                break;
+            }
+            ethertype = frame.at::<Tag>(offset)?.ethertype.get();
+            offset += size_of::<Tag>();
+        }
+        Some((ethertype, offset))
+    }
 }
 
 /// A MAC address.

@@ -1,5 +1,6 @@
 //! A frame that can be read and written by typed views, in the kernel and on the host alike.
 
+use crate::options::Offer;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A piece of a packet: any bytes are a valid value, and it may lie at any address.
@@ -14,14 +15,32 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned> View for T 
 /// does over a slice. Offsets and lengths are in bytes.
 #[expect(clippy::len_without_is_empty, reason = "an empty frame is no case of its own")]
 pub trait Frame {
-    /// The length of the frame.
+    /// The length of the part of the frame that can be read and written: mostly, all of it.
     fn len(&self) -> usize;
+
+    /// Whether the frame has at least `length` bytes, counting also those that the program has no direct access to.
+    #[inline(always)]
+    fn holds(&self, length: usize) -> bool {
+        length <= self.len()
+    }
 
     /// The `T` that begins at `offset`, if the whole of it lies within the frame.
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T>;
 
     /// The `T` that the frame ends with, if it is not longer than the frame.
     fn last<T: View>(&mut self) -> Option<&mut T>;
+
+    /// [`Offer::of_option`] of this frame.
+    ///
+    /// In the kernel it is a function of its own, of whose result the verifier knows nothing: so it need not follow each
+    /// sequence of options that there could be.
+    #[inline(always)]
+    fn tcp_option(&mut self, offset: usize, end: usize) -> Offer
+    where
+        Self: Sized,
+    {
+        Offer::of_option(self, offset, end)
+    }
 
     /// Cuts or extends the frame at its end to `len` bytes; `None` if there is no room. What is added is zero.
     ///

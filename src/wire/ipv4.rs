@@ -3,8 +3,15 @@
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// TCP in the field `protocol`.
-pub const PROTOCOL_TCP: u8 = 6;
+use crate::addresses::Number;
+use crate::checksum::Sum;
+use crate::config::{Announced, Link};
+use crate::ethernet::ETHERTYPE_IPV4;
+use crate::frame::Frame;
+use crate::ip::{Ip, PROTOCOL_TCP, Span};
+use crate::isn::SipHash13;
+use crate::verdict::Verdict;
+
 /// DF, the second bit of the field that it shares with the fragment offset.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// MF and the fragment offset: all zero in a datagram that is not a fragment.
@@ -41,17 +48,6 @@ pub struct Ipv4 {
 #[repr(C)]
 pub struct Address(pub [u8; 4]);
 
-impl Address {
-    /// Whether one host on a network can have this address: not in 0/8 ("this network") or 127/8 (loopback), nor in
-    /// 224/4 and above (multicast, reserved, broadcast). See RFC 1122, 3.2.1.3.
-    #[inline(always)]
-    pub const fn is_unicast(self) -> bool {
-        let first = self.0[0];
-        // One comparison for both ends: 0 wraps.
-        first.wrapping_sub(1) < 223 && first != 127
-    }
-}
-
 impl Ipv4 {
     /// `version_ihl` of a header without options.
     pub const VERSION_4_IHL_5: u8 = 0x45;
@@ -72,5 +68,93 @@ impl Ipv4 {
     #[inline(always)]
     pub fn is_fragment(&self) -> bool {
         self.flags_fragment_offset.get() & FRAGMENT != 0
+    }
+}
+
+impl Ip for Ipv4 {
+    const ETHERTYPE: u16 = ETHERTYPE_IPV4;
+    type Address = Address;
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.version_ihl == Self::VERSION_4_IHL_5
+    }
+
+    #[inline(always)]
+    fn segment<F: Frame>(&self, frame: &mut F, offset: usize) -> Result<Span, Verdict> {
+        let (total_length, header_length) = (self.total_length.get() as usize, self.header_length());
+        if !self.is_version_4() || total_length < header_length || !frame.holds(offset + total_length) {
+            Err(Verdict::Malformed)
+        } else if self.protocol != PROTOCOL_TCP {
+            Err(Verdict::NotTcp)
+        } else if self.is_fragment() {
+            Err(Verdict::Fragment)
+        } else {
+            Ok(Span { offset: offset + header_length, length: total_length - header_length })
+        }
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Address {
+        self.source_address
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Address {
+        self.destination_address
+    }
+
+    /// Not in 0/8 ("this network") or 127/8 (loopback), nor in 224/4 and above (multicast, reserved, broadcast). See
+    /// RFC 1122, 3.2.1.3.
+    #[inline(always)]
+    fn is_unicast(address: Address) -> bool {
+        let first = address.0[0];
+        // One comparison for both ends: 0 wraps.
+        first.wrapping_sub(1) < 223 && first != 127
+    }
+
+    #[inline(always)]
+    fn number(address: Address) -> Number {
+        Number { high: 0, low: 0xffff << 32 | u32::from_be_bytes(address.0) as u64 }
+    }
+
+    #[inline(always)]
+    fn hash(hash: SipHash13, Address(source): Address, Address(destination): Address, ports: [u8; 4]) -> u64 {
+        let ([a, b, c, d], [e, f, g, h]) = (source, destination);
+        hash.block([a, b, c, d, e, f, g, h]).finish(ports, 12)
+    }
+
+    #[inline(always)]
+    fn announced(link: &Link) -> &Announced {
+        &link.v4
+    }
+
+    #[inline(always)]
+    fn sum(address: Address) -> Sum {
+        Sum::ZERO.words(address.0)
+    }
+
+    /// As Linux sends it: DF, and no identification.
+    #[inline(always)]
+    fn reply(source: Address, destination: Address, length: u16, ttl: u8) -> Self {
+        let total_length = size_of::<Self>() as u16 + length;
+        let header_checksum = (Self::sum(source) + Self::sum(destination))
+            .word([Self::VERSION_4_IHL_5, 0])
+            .word(total_length.to_be_bytes())
+            .word(DONT_FRAGMENT.to_be_bytes())
+            .word([ttl, PROTOCOL_TCP])
+            .checksum();
+        Self {
+            version_ihl: Self::VERSION_4_IHL_5,
+            type_of_service: 0,
+            total_length: U16::new(total_length),
+            identification: U16::new(0),
+            flags_fragment_offset: U16::new(DONT_FRAGMENT),
+            time_to_live: ttl,
+            protocol: PROTOCOL_TCP,
+            header_checksum,
+            source_address: source,
+            destination_address: destination,
+        }
     }
 }

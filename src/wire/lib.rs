@@ -10,21 +10,28 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod addresses;
 pub mod bounce;
 pub mod checksum;
 pub mod config;
 pub mod counters;
 pub mod ethernet;
 pub mod frame;
+pub mod ip;
 pub mod ipv4;
+pub mod ipv6;
+pub mod isn;
+pub mod options;
 pub mod ports;
 pub mod syn_ack;
 pub mod tcp;
 pub mod verdict;
 
-pub use bounce::bounce;
-pub use config::{Config, Settings};
+pub use addresses::AddressSet;
+pub use bounce::{Rules, World, bounce};
+pub use config::{Config, Filters, Link, Settings};
 pub use counters::Counters;
 pub use frame::Frame;
+pub use isn::Isn;
 pub use ports::Ports;
 pub use verdict::{Action, Verdict};

@@ -1,10 +1,10 @@
 //! A set of TCP ports.
 
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A bit for each of the 65,536 ports. The index of a port's bit is its number as it lies in a packet, read without
 /// swapping its bytes: both sides that use a set are on one machine.
-#[derive(Clone, Debug, PartialEq, Eq, IntoBytes, Immutable)]
+#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ports([u64; 1024]);
 

@@ -1,83 +1,75 @@
 //! The reply to a SYN.
 
 use zerocopy::byteorder::network_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, transmute};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::checksum::Sum;
-use crate::config::Config;
-use crate::ipv4::{Address, DONT_FRAGMENT, Ipv4, PROTOCOL_TCP};
-use crate::tcp::{self, MssOption, Tcp};
+use crate::config::Announced;
+use crate::ip::{Ip, PROTOCOL_TCP};
+use crate::options::{MssOption, Options};
+use crate::tcp::{self, Tcp};
 
-/// A SYN-ACK over IPv4, from the IP header to its end.
+/// A SYN-ACK from the IP header to its first option; what other options there are, [`Options`], follows.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub struct SynAck {
+pub struct SynAck<I: Unaligned> {
     /// The IP header.
-    pub ipv4: Ipv4,
+    pub ip: I,
     /// The TCP header.
     pub tcp: Tcp,
-    /// The only option.
+    /// The option that is always there.
     pub mss: MssOption,
 }
 
-impl SynAck {
-    const LENGTH: u16 = size_of::<Self>() as u16;
-    const TCP_LENGTH: u16 = Self::LENGTH - size_of::<Ipv4>() as u16;
+/// What of the reply does not come from the SYN.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply<'a> {
+    /// Initial sequence number.
+    pub isn: U32,
+    /// Time to live or hop limit, in hops.
+    pub ttl: u8,
+    /// MSS and windows.
+    pub announced: &'a Announced,
+}
 
-    /// The reply to the SYN `syn` that went from `source` to `destination`.
+impl<I: Ip> SynAck<I> {
+    /// The reply to the SYN `syn` that went from `source` to `destination`, which `options` will follow.
     ///
-    /// It acknowledges the SYN alone: a client sends data that came with it again. The IP header is as Linux sends
-    /// it: DF, and no identification.
+    /// It acknowledges the SYN alone: a client sends data that came with it again.
     #[inline(always)]
-    pub const fn new(config: &Config, source: Address, destination: Address, syn: &Tcp) -> Self {
+    pub fn new(reply: Reply, source: I::Address, destination: I::Address, syn: &Tcp, options: &Options) -> Self {
+        let length = (size_of::<Tcp>() + size_of::<MssOption>() + options.length()) as u16;
         let acknowledgment_number = tcp::next(syn.sequence_number);
-        let addresses = Sum::ZERO.words(source.0).words(destination.0);
+        let window =
+            if options.has_timestamps() { reply.announced.window_with_timestamps } else { reply.announced.window };
+        let data_offset = (length / 4) as u8;
+        let mss = MssOption::new(reply.announced.mss);
+        // Pseudo-header, header and options.
+        let checksum = (I::sum(source) + I::sum(destination) + options.sum())
+            .word([0, PROTOCOL_TCP])
+            .word(length.to_be_bytes())
+            .word(syn.source_port.to_bytes())
+            .word(syn.destination_port.to_bytes())
+            .words(reply.isn.to_bytes())
+            .words(acknowledgment_number.to_bytes())
+            .word([data_offset << 4, Tcp::SYN | Tcp::ACK])
+            .word(window.to_bytes())
+            .word([mss.kind, mss.length])
+            .word(mss.mss.to_bytes())
+            .checksum();
         Self {
-            ipv4: Ipv4 {
-                version_ihl: Ipv4::VERSION_4_IHL_5,
-                type_of_service: 0,
-                total_length: U16::new(Self::LENGTH),
-                identification: U16::new(0),
-                flags_fragment_offset: U16::new(DONT_FRAGMENT),
-                time_to_live: config.ttl,
-                protocol: PROTOCOL_TCP,
-                header_checksum: addresses.folded(config.ipv4_sum).checksum(),
-                source_address: destination,
-                destination_address: source,
-            },
+            ip: I::reply(destination, source, length, reply.ttl),
             tcp: Tcp {
                 source_port: syn.destination_port,
                 destination_port: syn.source_port,
-                sequence_number: config.isn,
+                sequence_number: reply.isn,
                 acknowledgment_number,
-                data_offset: ((Self::TCP_LENGTH / 4) as u8) << 4,
+                data_offset: data_offset << 4,
                 flags: Tcp::SYN | Tcp::ACK,
-                window: config.window,
-                checksum: addresses
-                    .folded(config.tcp_sum)
-                    .word(syn.source_port.to_bytes())
-                    .word(syn.destination_port.to_bytes())
-                    .words(acknowledgment_number.to_bytes())
-                    .checksum(),
+                window,
+                checksum,
                 urgent_pointer: U16::new(0),
             },
-            mss: MssOption::new(config.mss),
+            mss,
         }
-    }
-
-    /// The sums of what is the same in every reply, to be made once: of the IP header, and of the TCP pseudo-header
-    /// and segment.
-    pub(crate) const fn constant_sums(config: &Config) -> [u16; 2] {
-        const ANY: Address = Address([0; 4]);
-        const SYN: Tcp = Tcp { sequence_number: U32::new(u32::MAX), ..Tcp::ZERO };
-        let mut reply = Self::new(config, ANY, ANY, &SYN);
-        reply.ipv4.header_checksum = [0; 2];
-        reply.tcp.checksum = [0; 2];
-
-        let bytes: [u8; size_of::<Self>()] = transmute!(reply);
-        let (ipv4, segment) = bytes.split_at(size_of::<Ipv4>());
-        let [high, low] = Self::TCP_LENGTH.to_be_bytes();
-        let pseudo_header = [0, PROTOCOL_TCP, high, low];
-        [Sum::ZERO.bytes(ipv4).fold(), Sum::ZERO.bytes(&pseudo_header).bytes(segment).fold()]
     }
 }

@@ -1,7 +1,7 @@
 //! TCP (RFC 9293).
 
 use zerocopy::byteorder::network_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, transmute};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A TCP header without options.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -28,8 +28,6 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// All zero.
-    pub const ZERO: Self = transmute!([0u8; size_of::<Self>()]);
     /// No more data from the sender.
     pub const FIN: u8 = 0x01;
     /// Synchronize sequence numbers.
@@ -62,23 +60,4 @@ impl Tcp {
 #[inline(always)]
 pub const fn next(number: U32) -> U32 {
     U32::new(number.get().wrapping_add(1))
-}
-
-/// The option "maximum segment size" (RFC 9293, 3.7.1).
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct MssOption {
-    /// 2.
-    pub kind: u8,
-    /// 4.
-    pub length: u8,
-    /// The largest payload that the sender of this option takes, in bytes.
-    pub mss: U16,
-}
-
-impl MssOption {
-    /// The option that announces `mss`.
-    pub const fn new(mss: U16) -> Self {
-        Self { kind: 2, length: 4, mss }
-    }
 }

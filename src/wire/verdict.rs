@@ -23,39 +23,51 @@ pub enum Verdict {
     Later,
     /// Any other TCP, under takeover.
     TakenOver,
-    /// Not IPv4.
-    NotIpv4,
-    /// IPv4, but not TCP.
+    /// Neither IPv4 nor IPv6.
+    NotIp,
+    /// IP, but not TCP.
     NotTcp,
     /// A fragment of a datagram.
     Fragment,
     /// Truncated, or with lengths that contradict each other.
     Malformed,
+    /// To a MAC address that is not the interface's: the kernel's `PACKET_OTHERHOST`.
+    OtherHost,
     /// Not a packet from one host to another: group or impossible addresses, or a source that is its own
     /// destination.
     NotUnicast,
+    /// To an address that is not answered for.
+    OtherDestination,
+    /// From an address that is not answered.
+    OtherSource,
     /// To a port that is not ours: the host listens there, or the user excepted it.
     Spared,
     /// TCP that is no SYN and acknowledges nothing of ours: of the host's own connections, or a reset.
     NotOurs,
+    /// A SYN that is signed (MD5, TCP-AO), which asks for a signed answer.
+    Signed,
     /// A SYN whose frame had no room for the reply.
     NoRoom,
 }
 
 impl Verdict {
     /// Every verdict, in the order of its index.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Answered,
         Self::Completed,
         Self::Later,
         Self::TakenOver,
-        Self::NotIpv4,
+        Self::NotIp,
         Self::NotTcp,
         Self::Fragment,
         Self::Malformed,
+        Self::OtherHost,
         Self::NotUnicast,
+        Self::OtherDestination,
+        Self::OtherSource,
         Self::Spared,
         Self::NotOurs,
+        Self::Signed,
         Self::NoRoom,
     ];
 
@@ -65,13 +77,17 @@ impl Verdict {
         match self {
             Self::Answered => Action::Tx,
             Self::Completed | Self::Later | Self::TakenOver => Action::Drop,
-            Self::NotIpv4
+            Self::NotIp
             | Self::NotTcp
             | Self::Fragment
             | Self::Malformed
+            | Self::OtherHost
             | Self::NotUnicast
+            | Self::OtherDestination
+            | Self::OtherSource
             | Self::Spared
             | Self::NotOurs
+            | Self::Signed
             | Self::NoRoom => Action::Pass,
         }
     }
@@ -83,13 +99,17 @@ impl Verdict {
             Self::Completed => "handshakes completed",
             Self::Later => "later segments of bounced connections dropped",
             Self::TakenOver => "other TCP segments dropped",
-            Self::NotIpv4 => "passed: not IPv4",
+            Self::NotIp => "passed: not IP",
             Self::NotTcp => "passed: not TCP",
             Self::Fragment => "passed: fragment",
             Self::Malformed => "passed: malformed",
+            Self::OtherHost => "passed: to another MAC address",
             Self::NotUnicast => "passed: not from one host to another",
+            Self::OtherDestination => "passed: to an address that is not answered for",
+            Self::OtherSource => "passed: from an address that is not answered",
             Self::Spared => "passed: to a spared port",
             Self::NotOurs => "passed: other TCP segments",
+            Self::Signed => "passed: signed SYNs (MD5, TCP-AO)",
             Self::NoRoom => "passed: no room for the reply",
         }
     }

@@ -1,7 +1,7 @@
 //! Two hosts and the cable between them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use tcp_bounce::attach::Attachment;
 use tcp_bounce_wire::Verdict;
@@ -14,6 +14,11 @@ use super::{DEADLINE, programs, until};
 pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The address of `client0`.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// The IPv6 address of `host0`.
+pub const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The IPv6 address of `client0`.
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// Where in the receive path tcp-bounce shall run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +46,10 @@ impl Network {
         let (host, client) = (Namespace::new(), Namespace::new());
         host.ip(&format!("link add host0 type veth peer name client0 netns {}", client.path()));
         host.ip(&format!("address add {HOST}/24 dev host0"));
+        host.ip(&format!("address add {HOST_V6}/64 dev host0 nodad"));
         host.ip("link set host0 up");
         client.ip(&format!("address add {CLIENT}/24 dev client0"));
+        client.ip(&format!("address add {CLIENT_V6}/64 dev client0 nodad"));
         client.ip("link set client0 up");
         let pass = (mode == Mode::Native).then(|| programs::pass(&client, "client0"));
         Self { host, client, mode, _pass: pass }

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
+use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder};
 use tcp_bounce::attach::{AttachMode, Attachment};
@@ -41,6 +42,8 @@ pub fn pass(namespace: &Namespace, interface: &str) -> Attachment {
         object.progs_mut().for_each(|mut program| {
             let is_pass = program.name() == "pass";
             program.set_autoload(is_pass);
+            // So that it does not limit the MTU.
+            program.set_flags(BPF_F_XDP_HAS_FRAGS);
         });
         let object = object.load().unwrap();
         let program = object.progs().find(|program| program.name() == "pass").unwrap();

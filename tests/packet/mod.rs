@@ -8,11 +8,10 @@ mod request;
 use std::fmt::{self, Debug, Formatter};
 
 use libbpf_rs::libbpf_sys::{XDP_DROP, XDP_PASS, XDP_TX};
-use libbpf_rs::{MapCore as _, MapFlags, ProgramInput, ProgramMut};
+use libbpf_rs::{ProgramInput, ProgramMut};
 use tcp_bounce::skel::TcpBounceSkel;
 use tcp_bounce::{loader, stats};
-use tcp_bounce_wire::{Action, Counters, Ports, Settings, Verdict};
-use zerocopy::IntoBytes as _;
+use tcp_bounce_wire::{Action, Counters, Filters, Ports, Verdict};
 
 pub use request::*;
 
@@ -22,20 +21,28 @@ pub const LONGEST: usize = 3072;
 /// The program as it runs in the kernel, attached to nothing.
 pub struct Kernel {
     pub program: TcpBounceSkel<'static>,
+    filters: Box<Filters>,
     counters: Counters,
 }
 
 impl Kernel {
-    /// Loads the program; it spares no port.
-    pub fn load(settings: Settings) -> Self {
-        let program = loader::load(settings, None).unwrap_or_else(|error| panic!("{error}: {error:?}"));
-        Self { program, counters: Counters::default() }
+    /// Loads the program; it spares no port, and answers for every address.
+    pub fn load(settings: Choice) -> Self {
+        Self::load_setup(&Setup::new(settings))
+    }
+
+    /// Loads the program with filters.
+    pub fn load_setup(setup: &Setup) -> Self {
+        let settings = setup.settings.settings(setup.filter_to, setup.filter_from);
+        let program = loader::load(settings, &setup.settings.link(), &setup.filters, None);
+        let program = program.unwrap_or_else(|error| panic!("{error}: {error:?}"));
+        Self { program, filters: setup.filters.clone(), counters: Counters::default() }
     }
 
     /// Tells the program to spare these ports from now on, and no others.
-    pub fn spare(&self, ports: impl IntoIterator<Item = u16>) {
-        let bss = &self.program.maps.bss;
-        bss.update(&0u32.to_ne_bytes(), port_set(ports).as_bytes(), MapFlags::ANY).expect("the ports can be written");
+    pub fn spare(&mut self, ports: impl IntoIterator<Item = u16>) {
+        self.filters.spared = port_set(ports);
+        loader::set_filters(&self.program, &self.filters).expect("the filters can be written");
     }
 
     /// Runs the program once on `frame`.
@@ -92,6 +99,12 @@ pub fn port_set(ports: impl IntoIterator<Item = u16>) -> Ports {
     let mut set = Ports::new();
     ports.into_iter().for_each(|port| set.insert(port));
     set
+}
+
+/// The TSval of a reply, if it has timestamps: the kernel's clock tells what nobody else knows.
+pub fn timestamp(reply: &[u8]) -> Option<u32> {
+    let segment = Segment::parse(reply)?;
+    Offer::of(segment.tcp.options()).timestamp.map(u32::from_be_bytes)
 }
 
 /// `bytes` in hex, without spaces.

@@ -59,7 +59,7 @@ fn a_total_is_the_sum_over_the_verdicts_of_an_action() {
         (Verdict::Completed, 10),
         (Verdict::Later, 100),
         (Verdict::TakenOver, 1000),
-        (Verdict::NotIpv4, 2),
+        (Verdict::NotIp, 2),
         (Verdict::NoRoom, 20),
         (Verdict::NotOurs, 200),
     ] {

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{ACK, FIN, PSH, RST, Request, SYN, Setup, URG};
-use tcp_bounce_wire::{Settings, Verdict};
+use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Setup, URG};
+use tcp_bounce_wire::Verdict;
 
 /// Segments with the acknowledgment number `number`: whether they carry data, and what else they have.
 fn segments(number: u32) -> [(bool, Request); 6] {
@@ -23,7 +23,7 @@ fn segments(number: u32) -> [(bool, Request); 6] {
 
 #[test]
 fn each_combination_of_flags_gets_its_verdict() {
-    let isn = Settings::DEFAULT.isn;
+    let isn = Choice::DEFAULT.isn;
     for setup in Setup::both() {
         for number in [isn + 1, isn, isn + 2, 0, !isn, (isn + 1).swap_bytes(), (isn + 1) ^ 1 << 31] {
             for (has_payload, request) in segments(number) {
@@ -71,7 +71,7 @@ fn the_bits_before_the_flags_do_not_matter() {
 
 #[test]
 fn the_number_after_the_last_isn_is_zero() {
-    let setup = Setup::new(Settings { isn: u32::MAX, ..Settings::DEFAULT });
+    let setup = Setup::new(Choice { isn: u32::MAX, ..Choice::DEFAULT });
     let verdict = |acknowledgment_number| setup.verdict(&Request { acknowledgment_number, ..Request::ack() }.frame());
     assert_eq!(verdict(0), Verdict::Completed);
     assert_eq!(verdict(1), Verdict::NotOurs);

@@ -1,11 +1,14 @@
-//! Three requests and the exact bytes of their replies.
+//! Four requests and the exact bytes of their replies.
 //!
 //! The frames were made by a Python script that packs the header fields with `struct` and sums 16-bit words as RFC 1071
-//! describes, knowing nothing of this crate. Wireshark finds all six well formed and all their checksums correct.
+//! describes, knowing nothing of this crate. Wireshark finds all of them well formed and all their checksums correct.
 //! One line each: Ethernet, IPv4, IPv4 options, TCP, TCP options, data or padding.
 
+mod common;
+
+use common::Setup;
 use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::{Config, Frame, Ports, Verdict, bounce};
+use tcp_bounce_wire::{Frame, Verdict};
 
 /// What Linux sends: MSS, SACK permitted, timestamps, window scale. Port 40262 to 443, sequence number 0x3b9aca07.
 const LINUX_SYN: &str = "
@@ -15,10 +18,9 @@ const LINUX_SYN: &str = "
     0204 05b4 0402 080a 00a1 b2c3 0000 0000 0103 030a";
 const LINUX_REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 0800
-    4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
-    01bb 9d46 7463 7062 3b9a ca08 6012 fe88 23de 0000
-    0204 05b4
-    0000 0000 0000 0000 0000 0000 0000 0000";
+    4500 003c 0000 4000 4006 4e77 c633 6407 c000 020a
+    01bb 9d46 7463 7062 3b9a ca08 a012 fe88 1c4d 0000
+    0204 05b4 0402 080a 0102 0304 00a1 b2c3 0103 0307";
 
 /// The smallest SYN there is: no options, no padding. DF is clear, TTL 1, port 65535 to 0, sequence number 0xffffffff.
 const MINIMAL_SYN: &str = "
@@ -28,7 +30,7 @@ const MINIMAL_SYN: &str = "
 const MINIMAL_REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 0800
     4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
-    0000 ffff 7463 7062 0000 0000 6012 fe88 c882 0000
+    0000 ffff 7463 7062 0000 0000 6012 faf0 cc1a 0000
     0204 05b4";
 
 /// Router alert, MSS, a TCP Fast Open cookie, ECE and CWR, ECT(0), and 37 bytes of data: the frame has an odd length.
@@ -42,8 +44,21 @@ const DATA_SYN: &str = "
 const DATA_REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 0800
     4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
-    0050 c822 7463 7062 0001 0000 6012 fe88 000f 0000
+    0050 c822 7463 7062 0001 0000 6012 faf0 03a7 0000
     0204 05b4";
+
+/// macOS's, over IPv6 from 2001:db8::a to 2001:db8::7 in VLAN 42, with a flow label, ECE and CWR.
+const VLAN_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 8100 a02a 86dd
+    600a bcde 002c 0640 2001 0db8 0000 0000 0000 0000 0000 000a 2001 0db8 0000 0000 0000 0000 0000 0007
+    9d46 01bb 3b9a ca07 0000 0000 b0c2 ffff 4014 0000
+    0204 05a0 0103 0306 0101 080a 3f5c b6b9 0000 0000 0402 0000";
+const VLAN_REPLY: &str = "
+    5254 00ab cdef 5254 0012 3456 8100 a02a 86dd
+    6000 0000 0028 0640 2001 0db8 0000 0000 0000 0000 0000 0007 2001 0db8 0000 0000 0000 0000 0000 000a
+    01bb 9d46 7463 7062 3b9a ca08 a012 fb04 6df6 0000
+    0204 05a0 0402 080a 0102 0304 3f5c b6b9 0103 0307
+    0000 0000";
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> =
@@ -51,13 +66,13 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// What the built-in configuration, which is part of the object, makes of `request`, in hex.
+/// What the default settings make of `request` at the time 0x01020304, in hex.
 fn reply(request: &str) -> String {
     let mut bytes = bytes(request);
     let length = bytes.len();
     bytes.extend([0xa5; 16]);
     let mut frame = Buffer::new(&mut bytes, length);
-    assert_eq!(bounce(&mut frame, &Config::BUILT_IN, &Ports::new()), Verdict::Answered);
+    assert_eq!(Setup::standard().run(&mut frame), Verdict::Answered);
     let length = frame.len();
     hex(&bytes[..length])
 }
@@ -67,7 +82,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_linux_syn_keeps_its_length_and_loses_its_options() {
+fn a_linux_syn_is_answered_as_linux_does() {
     assert_eq!(reply(LINUX_SYN), hex(&bytes(LINUX_REPLY)));
 }
 
@@ -79,4 +94,9 @@ fn a_minimal_syn_grows_by_the_mss_option_and_its_sequence_number_wraps() {
 #[test]
 fn a_syn_with_data_shrinks_to_the_bare_reply() {
     assert_eq!(reply(DATA_SYN), hex(&bytes(DATA_REPLY)));
+}
+
+#[test]
+fn a_syn_over_ipv6_in_a_vlan_is_answered_there() {
+    assert_eq!(reply(VLAN_SYN), hex(&bytes(VLAN_REPLY)));
 }

@@ -29,7 +29,7 @@ fn every_port_is_answered() {
 
 #[test]
 fn no_port_is_answered_if_all_are_spared() {
-    let setup = Setup { spared: spare(0..=u16::MAX), ..Setup::takeover() };
+    let setup = Setup::takeover().sparing(spare(0..=u16::MAX));
     for port in 0..=u16::MAX {
         assert_eq!(verdict_on_syn(&setup, port), Verdict::Spared, "port {port}");
     }
@@ -38,7 +38,7 @@ fn no_port_is_answered_if_all_are_spared() {
 #[test]
 fn on_a_spared_port_all_tcp_is_passed_under_takeover_too() {
     for setup in Setup::both() {
-        let setup = Setup { spared: spare([443]), ..setup };
+        let setup = setup.sparing(spare([443]));
         for flags in 0..=u8::MAX {
             for payload in [vec![], vec![0]] {
                 let request = Request { destination_port: 443, flags, payload, ..Request::ack() };
@@ -50,7 +50,7 @@ fn on_a_spared_port_all_tcp_is_passed_under_takeover_too() {
 
 #[test]
 fn a_spared_port_of_the_other_side_does_not_matter() {
-    let setup = Setup { spared: spare([443]), ..Setup::takeover() };
+    let setup = Setup::takeover().sparing(spare([443]));
     for flags in [SYN, ACK, ACK | PSH, FIN | ACK, RST] {
         let request = Request { source_port: 443, destination_port: 444, flags, ..Request::ack() };
         let expected = common::expected(flags, true, false, true);
@@ -80,7 +80,7 @@ proptest! {
 
     #[test]
     fn exactly_the_spared_ports_are_not_answered(inserted in hash_set(1..u16::MAX, 1..100)) {
-        let setup = Setup { spared: spare(inserted.iter().copied()), ..Setup::takeover() };
+        let setup = Setup::takeover().sparing(spare(inserted.iter().copied()));
         // The ports beside a spared one, and those a bit or a word of the set away, are where a mistake would show.
         let near = |port: u16| (0..16).map(move |bit| port ^ 1 << bit).chain([port - 1, port, port + 1]);
         for port in inserted.iter().copied().flat_map(near) {

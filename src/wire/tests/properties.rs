@@ -4,15 +4,30 @@
 
 mod common;
 
-use common::{ACK, CWR, ECE, FIN, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, URG};
+use common::{ACK, CWR, Choice, ECE, FIN, Offer, PSH, RST, Request, SYN, Setup, URG};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use tcp_bounce_wire::{Settings, Verdict};
+use tcp_bounce_wire::Verdict;
 
-fn settings() -> impl Strategy<Value = Settings> {
-    (number(), any::<u8>(), any::<u16>(), any::<u16>(), any::<bool>(), any::<u16>()).prop_map(
-        |(isn, ttl, window, mss, takeover, attach_mode)| Settings { isn, ttl, window, mss, takeover, attach_mode },
+fn settings() -> impl Strategy<Value = Choice> {
+    let isn = number();
+    let sizes = (any::<u8>(), 0..15u8, select(vec![68, 576, 1280, 1500, 9000, 65535, 100_000]));
+    let chosen = (proptest::option::of(any::<u16>()), proptest::option::of(1..=u16::MAX));
+    (isn, sizes, chosen, any::<bool>(), any::<u16>(), any::<u32>()).prop_map(
+        |(isn, (ttl, window_scale, mtu), (window, mss), takeover, attach_mode, now)| Choice {
+            isn,
+            key: None,
+            ttl,
+            window_scale,
+            takeover,
+            attach_mode,
+            mtu,
+            mss,
+            window,
+            now,
+            mac: None,
+        },
     )
 }
 
@@ -51,32 +66,38 @@ fn request() -> impl Strategy<Value = Request> {
     let numbers = (port(), port(), number(), number());
     let tcp = (0..16u8, any::<u8>(), any::<u16>(), any::<u16>(), any::<u16>());
     let contents = (options(), options(), vec(any::<u8>(), 0..64), vec(any::<u8>(), 0..48));
-    (ethernet, ipv4, hosts, numbers, tcp, contents).prop_map(|(ethernet, ipv4, hosts, numbers, tcp, contents)| {
-        Request {
-            destination_mac: ethernet.0,
-            source_mac: ethernet.1,
-            type_of_service: ipv4.0,
-            identification: ipv4.1,
-            fragment: ipv4.2,
-            ttl: ipv4.3,
-            header_checksum: ipv4.4,
-            source: hosts.0,
-            destination: hosts.1,
-            source_port: numbers.0,
-            destination_port: numbers.1,
-            sequence_number: numbers.2,
-            acknowledgment_number: numbers.3,
-            reserved: tcp.0,
-            flags: tcp.1,
-            window: tcp.2,
-            checksum: tcp.3,
-            urgent_pointer: tcp.4,
-            ip_options: contents.0,
-            options: contents.1,
-            payload: contents.2,
-            trailer: contents.3,
-            ..Request::syn()
-        }
+    let request = (ethernet, ipv4, hosts, numbers, tcp, contents);
+    let request = request.prop_map(|(ethernet, ipv4, hosts, numbers, tcp, contents)| Request {
+        destination_mac: ethernet.0,
+        source_mac: ethernet.1,
+        type_of_service: ipv4.0,
+        identification: ipv4.1,
+        fragment: ipv4.2,
+        ttl: ipv4.3,
+        header_checksum: ipv4.4,
+        source: hosts.0,
+        destination: hosts.1,
+        source_port: numbers.0,
+        destination_port: numbers.1,
+        sequence_number: numbers.2,
+        acknowledgment_number: numbers.3,
+        reserved: tcp.0,
+        flags: tcp.1,
+        window: tcp.2,
+        checksum: tcp.3,
+        urgent_pointer: tcp.4,
+        ip_options: contents.0,
+        options: contents.1,
+        payload: contents.2,
+        trailer: contents.3,
+        ..Request::syn()
+    });
+    (request, 0..7u8).prop_map(|(request, kind)| match kind {
+        0..3 => request,
+        3 => request.tagged(),
+        4 => request.twice_tagged(),
+        5 => request.over_ipv6(),
+        _ => request.over_ipv6().tagged(),
     })
 }
 
@@ -145,12 +166,18 @@ proptest! {
     #[test]
     fn every_syn_is_answered_as_specified(request in syn(), settings in settings(), room in 0..8usize) {
         let frame = request.frame();
-        let fits = frame.len() + room >= REPLY_LENGTH;
-        let expected = if fits { Verdict::Answered } else { Verdict::NoRoom };
+        let offer = Offer::of(&request.options);
+        let options = offer.taken_up(0, 0, 0).len() - 4;
+        let expected = match frame.len() + room >= request.reply_length(options) {
+            _ if offer.signed => Verdict::Signed,
+            true => Verdict::Answered,
+            false => Verdict::NoRoom,
+        };
         prop_assert_eq!(Setup { room, ..Setup::new(settings) }.verdict(&frame), expected);
     }
 
     /// So none of it can be in the reply, not even folded into a checksum; and checksums that are wrong do not matter.
+    /// The options are another matter.
     #[test]
     fn the_reply_does_not_depend_on_what_the_request_contains(request in syn(), settings in settings()) {
         let other = Request {
@@ -166,7 +193,6 @@ proptest! {
             window: !request.window,
             checksum: !request.checksum,
             urgent_pointer: !request.urgent_pointer,
-            options: inverted(&request.options),
             payload: inverted(&request.payload),
             trailer: inverted(&request.trailer),
             ..request.clone()
@@ -187,7 +213,10 @@ proptest! {
         };
         let request = Request { acknowledgment_number, ..request };
         let is_ours = acknowledgment_number == settings.isn.wrapping_add(1);
-        let expected = common::expected(request.flags, is_ours, !request.payload.is_empty(), settings.takeover);
+        let expected = match common::expected(request.flags, is_ours, !request.payload.is_empty(), settings.takeover) {
+            Verdict::Answered if Offer::of(&request.options).signed => Verdict::Signed,
+            expected => expected,
+        };
         prop_assert_eq!(Setup::new(settings).verdict(&request.frame()), expected);
     }
 

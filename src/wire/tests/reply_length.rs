@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{REPLY_LENGTH, Request, Setup};
+use common::{Choice, REPLY_LENGTH, Request, Setup};
 use tcp_bounce_wire::frame::{Buffer, View};
-use tcp_bounce_wire::{Config, Frame, Ports, Settings, Verdict, bounce};
+use tcp_bounce_wire::{Frame, Verdict};
 
 /// A change of length is the dearest step in the kernel, so a frame keeps it if this much is left behind the reply.
 const PADDING_LIMIT: usize = 23;
@@ -73,11 +73,11 @@ fn a_frame_whose_length_cannot_be_changed_is_answered_in_its_length_or_left_as_i
     for request in syns(with_data).chain(syns(with_padding)) {
         let mut bytes = request.clone();
         let mut frame = Rigid(Buffer::new(&mut bytes, request.len()));
-        match bounce(&mut frame, &Config::BUILT_IN, &Ports::new()) {
+        match Setup::standard().run(&mut frame) {
             Verdict::NoRoom => assert_eq!(bytes, request),
             verdict => {
                 assert_eq!(verdict, Verdict::Answered);
-                common::assert_answer(&request, &bytes, &Settings::DEFAULT);
+                common::assert_answer(&request, &bytes, &Choice::DEFAULT);
             }
         }
     }

@@ -29,6 +29,9 @@ fn assert_only_complete(request: &Request, complete: Verdict) {
 fn a_truncated_syn_is_malformed() {
     assert_only_complete(&Request::syn(), Verdict::Answered);
     assert_only_complete(&with_everything(Request::syn()), Verdict::Answered);
+    assert_only_complete(&with_everything(Request::syn()).twice_tagged(), Verdict::Answered);
+    assert_only_complete(&with_everything(Request::syn()).over_ipv6(), Verdict::Answered);
+    assert_only_complete(&with_everything(Request::syn()).over_ipv6().tagged(), Verdict::Answered);
 }
 
 #[test]

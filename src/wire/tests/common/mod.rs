@@ -3,9 +3,14 @@
 
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 
-use etherparse::{Ethernet2Slice, IpNumber, Ipv4Slice, TcpSlice};
+use std::fmt::{self, Debug, Formatter};
+
+use etherparse::{LinkSlice, NetSlice, SlicedPacket, TcpSlice, TransportSlice};
+use tcp_bounce_wire::addresses::Number;
+use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::{Action, Config, Frame, Ports, Settings, Verdict, bounce};
+use tcp_bounce_wire::{Action, Config, Filters, Frame, Isn, Link, Ports, Rules, Settings, Verdict, World, bounce};
+use zerocopy::FromZeros as _;
 
 pub const FIN: u8 = 0x01;
 pub const SYN: u8 = 0x02;
@@ -18,7 +23,7 @@ pub const CWR: u8 = 0x80;
 
 /// An Ethernet header.
 pub const ETHERNET_LENGTH: usize = 14;
-/// An Ethernet header, an IPv4 header, a TCP header and the option MSS.
+/// An Ethernet header, an IPv4 header, a TCP header and the option MSS: the reply to a SYN that offers nothing.
 pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
 
 /// A frame to send to `bounce`, field by field. What is `None` follows from the rest, so that it fits together.
@@ -26,7 +31,11 @@ pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
 pub struct Request {
     pub destination_mac: [u8; 6],
     pub source_mac: [u8; 6],
+    /// VLAN tags, each with its ethertype before it.
+    pub tags: Vec<u8>,
     pub ethertype: u16,
+    /// Over IPv6: then all fields of IPv4 but `ttl` and `protocol` have no meaning.
+    pub v6: Option<V6>,
     pub version: u8,
     pub ihl: Option<u8>,
     pub type_of_service: u8,
@@ -57,13 +66,58 @@ pub struct Request {
     pub trailer: Vec<u8>,
 }
 
+/// What a request over IPv6 has instead of what one over IPv4 has.
+#[derive(Clone, Debug)]
+pub struct V6 {
+    pub class_and_flow: u32,
+    pub payload_length: Option<u16>,
+    pub source: [u8; 16],
+    pub destination: [u8; 16],
+    /// The type of the first extension header. The last names `protocol`.
+    pub next_header: Option<u8>,
+    /// All extension headers.
+    pub extensions: Vec<u8>,
+}
+
+impl V6 {
+    /// From 2001:db8::a to 2001:db8::7, without extension headers.
+    pub fn new() -> Self {
+        let address = |last| [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+        Self {
+            class_and_flow: 0,
+            payload_length: None,
+            source: address(0x0a),
+            destination: address(7),
+            next_header: None,
+            extensions: Vec::new(),
+        }
+    }
+}
+
 impl Request {
+    /// The same over IPv6.
+    pub fn over_ipv6(self) -> Self {
+        Self { ethertype: 0x86dd, version: 6, v6: Some(V6::new()), ..self }
+    }
+
+    /// The same with one VLAN tag.
+    pub fn tagged(self) -> Self {
+        Self { tags: vec![0x81, 0x00, 0xa0, 0x2a], ..self }
+    }
+
+    /// The same with two VLAN tags.
+    pub fn twice_tagged(self) -> Self {
+        Self { tags: vec![0x88, 0xa8, 0x60, 0x07, 0x81, 0x00, 0x00, 0x2a], ..self }
+    }
+
     /// A SYN without options. Its checksums are wrong, as they are where the sender leaves them to the hardware.
     pub fn syn() -> Self {
         Self {
             destination_mac: [0x52, 0x54, 0x00, 0x12, 0x34, 0x56],
             source_mac: [0x52, 0x54, 0x00, 0xab, 0xcd, 0xef],
+            tags: Vec::new(),
             ethertype: 0x0800,
+            v6: None,
             version: 4,
             ihl: None,
             type_of_service: 0,
@@ -94,17 +148,21 @@ impl Request {
 
     /// The last segment of a handshake with a SYN-ACK that had the default ISN.
     pub fn ack() -> Self {
-        Self {
-            sequence_number: 0x3b9a_ca08,
-            acknowledgment_number: Settings::DEFAULT.isn + 1,
-            flags: ACK,
-            ..Self::syn()
-        }
+        Self { sequence_number: 0x3b9a_ca08, acknowledgment_number: Choice::DEFAULT.isn + 1, flags: ACK, ..Self::syn() }
     }
 
-    /// The length of both headers with their options.
+    /// The length of both headers with their options or extension headers.
     pub fn headers_length(&self) -> usize {
-        40 + self.ip_options.len() + self.options.len()
+        let ip = match &self.v6 {
+            Some(v6) => 40 + v6.extensions.len(),
+            None => 20 + self.ip_options.len(),
+        };
+        ip + 20 + self.options.len()
+    }
+
+    /// The length of the reply's frame, if its options have `options` bytes besides MSS.
+    pub fn reply_length(&self, options: usize) -> usize {
+        ETHERNET_LENGTH + self.tags.len() + if self.v6.is_some() { 40 } else { 20 } + 24 + options
     }
 
     /// The length of the datagram.
@@ -113,23 +171,13 @@ impl Request {
     }
 
     pub fn frame(&self) -> Vec<u8> {
-        let ihl = self.ihl.unwrap_or((20 + self.ip_options.len()).div_ceil(4) as u8);
         let data_offset = self.data_offset.unwrap_or((20 + self.options.len()).div_ceil(4) as u8);
-        let total_length = self.total_length.unwrap_or(self.datagram_length() as u16);
-        let fields: [&[u8]; 25] = [
+        let fields: [&[u8]; 17] = [
             &self.destination_mac,
             &self.source_mac,
+            &self.tags,
             &self.ethertype.to_be_bytes(),
-            &[self.version << 4 | ihl, self.type_of_service],
-            &total_length.to_be_bytes(),
-            &self.identification.to_be_bytes(),
-            &self.fragment.to_be_bytes(),
-            &[self.ttl],
-            &[self.protocol],
-            &self.header_checksum.to_be_bytes(),
-            &self.source,
-            &self.destination,
-            &self.ip_options,
+            &self.ip_header(),
             &self.source_port.to_be_bytes(),
             &self.destination_port.to_be_bytes(),
             &self.sequence_number.to_be_bytes(),
@@ -145,35 +193,155 @@ impl Request {
         ];
         fields.concat()
     }
+
+    fn ip_header(&self) -> Vec<u8> {
+        let Some(v6) = &self.v6 else { return self.ipv4_header() };
+        let payload_length = v6.payload_length.unwrap_or((self.datagram_length() - 40) as u16);
+        let fields: [&[u8]; 6] = [
+            &(u32::from(self.version) << 28 | v6.class_and_flow).to_be_bytes(),
+            &payload_length.to_be_bytes(),
+            &[v6.next_header.unwrap_or(self.protocol), self.ttl],
+            &v6.source,
+            &v6.destination,
+            &v6.extensions,
+        ];
+        fields.concat()
+    }
+
+    fn ipv4_header(&self) -> Vec<u8> {
+        let ihl = self.ihl.unwrap_or((20 + self.ip_options.len()).div_ceil(4) as u8);
+        let total_length = self.total_length.unwrap_or(self.datagram_length() as u16);
+        let fields: [&[u8]; 9] = [
+            &[self.version << 4 | ihl, self.type_of_service],
+            &total_length.to_be_bytes(),
+            &self.identification.to_be_bytes(),
+            &self.fragment.to_be_bytes(),
+            &[self.ttl, self.protocol],
+            &self.header_checksum.to_be_bytes(),
+            &self.source,
+            &self.destination,
+            &self.ip_options,
+        ];
+        fields.concat()
+    }
+}
+
+/// What a user may choose, and the MTU of the interface: what a reply is made from besides the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub isn: u32,
+    /// Instead of `isn`.
+    pub key: Option<[u8; 16]>,
+    pub ttl: u8,
+    pub window_scale: u8,
+    pub takeover: bool,
+    pub attach_mode: u16,
+    pub mtu: u32,
+    pub mss: Option<u16>,
+    pub window: Option<u16>,
+    /// The time that TSval tells.
+    pub now: u32,
+    /// The MAC address of the interface, if only frames for it are answered.
+    pub mac: Option<[u8; 6]>,
+}
+
+impl Choice {
+    pub const DEFAULT: Self = Self {
+        isn: 0x7463_7062,
+        key: None,
+        ttl: 64,
+        window_scale: 7,
+        takeover: false,
+        attach_mode: 0,
+        mtu: 1500,
+        mss: None,
+        window: None,
+        now: 0x0102_0304,
+        mac: None,
+    };
+
+    /// For the program. Whether there are filters is told apart.
+    pub fn settings(&self, filter_to: bool, filter_from: bool) -> Settings {
+        Settings {
+            isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
+            ttl: self.ttl,
+            window_scale: self.window_scale,
+            takeover: self.takeover,
+            own_mac: self.mac.is_some(),
+            filter_to,
+            filter_from,
+            frags: false,
+            attach_mode: self.attach_mode,
+        }
+    }
+
+    pub fn link(&self) -> Link {
+        Link::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window)
+    }
+
+    /// The MSS of a reply: what the MTU leaves beside the headers, but never less than Linux announces.
+    fn mss(&self, is_v6: bool) -> u16 {
+        let (headers, least) = if is_v6 { (60, 1220) } else { (40, 256) };
+        self.mss.unwrap_or((self.mtu - headers).clamp(least, 65535) as u16)
+    }
+
+    /// The window of a reply: the whole segments that 64 KiB hold.
+    fn window(&self, mss: u16, timestamps: bool) -> u16 {
+        let payload = u32::from(mss).saturating_sub(if timestamps { 12 } else { 0 });
+        self.window
+            .unwrap_or((65536u32.checked_div(payload).unwrap_or(1).max(1) * payload.max(1)).clamp(1, 65535) as u16)
+    }
+
+    /// The ISN for a connection between these hosts, given the bytes of addresses and ports, as siphasher has it.
+    pub fn isn_of(&self, tuple: &[u8]) -> u32 {
+        let hash = |key: [u8; 16]| siphasher::sip::SipHasher13::new_with_key(&key).hash(tuple) as u32;
+        self.key.map_or(self.isn, hash)
+    }
 }
 
 /// What tcp-bounce is told, and the room that its buffers have behind a frame.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    pub settings: Settings,
-    pub spared: Ports,
+    pub settings: Choice,
+    pub filters: Box<Filters>,
+    pub filter_to: bool,
+    pub filter_from: bool,
     pub room: usize,
 }
 
 impl Setup {
-    /// No port is spared, and there is room enough.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, spared: Ports::new(), room: 64 }
+    /// No port is spared, every address is answered, and there is room enough.
+    pub fn new(settings: Choice) -> Self {
+        let filters = Filters::new_box_zeroed().expect("memory");
+        Self { settings, filters, filter_to: false, filter_from: false, room: 64 }
+    }
+
+    /// The same with these ports spared.
+    pub fn sparing(mut self, spared: Ports) -> Self {
+        self.filters.spared = spared;
+        self
     }
 
     /// The default settings.
     pub fn standard() -> Self {
-        Self::new(Settings::DEFAULT)
+        Self::new(Choice::DEFAULT)
     }
 
     /// The default settings, but what is not ours is dropped.
     pub fn takeover() -> Self {
-        Self::new(Settings { takeover: true, ..Settings::DEFAULT })
+        Self::new(Choice { takeover: true, ..Choice::DEFAULT })
     }
 
     /// Without and with takeover.
     pub fn both() -> [Self; 2] {
         [Self::standard(), Self::takeover()]
+    }
+
+    /// The verdict that the packet logic gives on `frame`, which becomes what it becomes.
+    pub fn run(&self, frame: &mut impl Frame) -> Verdict {
+        let config = Config::new(self.settings.settings(self.filter_to, self.filter_from));
+        let world = Host { filters: &self.filters, now: self.settings.now };
+        bounce(frame, &Rules { config: &config, link: &self.settings.link(), filters: &self.filters, world })
     }
 
     /// The verdict on `frame`, after a check of all that holds for every frame.
@@ -201,7 +369,7 @@ impl Setup {
         let mut bytes = frame.to_vec();
         bytes.resize(frame.len() + self.room, junk);
         let mut buffer = Buffer::new(&mut bytes, frame.len());
-        let verdict = bounce(&mut buffer, &Config::new(self.settings), &self.spared);
+        let verdict = self.run(&mut buffer);
         let length = buffer.len();
         let behind = &bytes[frame.len().max(length)..];
         assert!(behind.iter().all(|&byte| byte == junk), "{verdict:?} wrote behind the frame: {behind:02x?}");
@@ -210,51 +378,115 @@ impl Setup {
     }
 }
 
-/// A whole TCP segment over IPv4, as etherparse reads it: strictly, so that all lengths agree.
+/// Where the packet logic runs in the tests.
+struct Host<'a> {
+    filters: &'a Filters,
+    now: u32,
+}
+
+impl World for Host<'_> {
+    fn now(&self) -> u32 {
+        self.now
+    }
+
+    fn serves(&self, destination: Number) -> bool {
+        self.filters.to().contains(destination)
+    }
+
+    fn admits(&self, source: Number) -> bool {
+        self.filters.from.contains(source)
+    }
+}
+
+/// A whole TCP segment, as etherparse reads it: strictly, so that all lengths agree.
 pub struct Segment<'a> {
-    pub ethernet: Ethernet2Slice<'a>,
-    pub ipv4: Ipv4Slice<'a>,
+    pub source_mac: [u8; 6],
+    pub destination_mac: [u8; 6],
+    /// VLAN tags.
+    pub tags: usize,
+    pub net: NetSlice<'a>,
     pub tcp: TcpSlice<'a>,
+}
+
+impl Debug for Segment<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.net, self.tcp)
+    }
 }
 
 impl<'a> Segment<'a> {
     pub fn parse(frame: &'a [u8]) -> Option<Self> {
-        let ethernet = Ethernet2Slice::from_slice_without_fcs(frame).ok()?;
-        if ethernet.ether_type().0 != 0x0800 {
+        let packet = SlicedPacket::from_ethernet(frame).ok()?;
+        let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else { return None };
+        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return None };
+        let tags = packet.link_exts.len();
+        if tags > 2 || packet.vlan_ids().len() != tags {
             return None;
         }
-        let ipv4 = Ipv4Slice::from_slice(ethernet.payload_slice()).ok()?;
-        if ipv4.header().protocol() != IpNumber::TCP || ipv4.is_payload_fragmented() {
-            return None;
+        Some(Self {
+            source_mac: ethernet.source(),
+            destination_mac: ethernet.destination(),
+            tags,
+            tcp: tcp.clone(),
+            net: packet.net?,
+        })
+    }
+
+    /// Source and destination address.
+    pub fn addresses(&self) -> (Vec<u8>, Vec<u8>) {
+        match &self.net {
+            NetSlice::Ipv4(ipv4) => (ipv4.header().source().to_vec(), ipv4.header().destination().to_vec()),
+            NetSlice::Ipv6(ipv6) => (ipv6.header().source().to_vec(), ipv6.header().destination().to_vec()),
+            NetSlice::Arp(_) => unreachable!("it carries TCP"),
         }
-        let tcp = TcpSlice::from_slice(ipv4.payload().payload).ok()?;
-        Some(Self { ethernet, ipv4, tcp })
     }
 
     /// Whether it is on its way from one host to another one.
     pub fn is_unicast(&self) -> bool {
-        let header = self.ipv4.header();
         let is_group = |mac: [u8; 6]| mac[0] % 2 == 1;
-        let is_host = |address: [u8; 4]| matches!(address[0], 1..=126 | 128..=223);
-        !is_group(self.ethernet.source())
-            && !is_group(self.ethernet.destination())
-            && is_host(header.source())
-            && is_host(header.destination())
-            && header.source() != header.destination()
+        let is_host = |address: &[u8]| match <[u8; 16]>::try_from(address) {
+            Ok(v6) => {
+                let address = std::net::Ipv6Addr::from(v6);
+                !address.is_multicast()
+                    && !address.is_loopback()
+                    && !address.is_unspecified()
+                    && address.to_ipv4_mapped().is_none()
+            }
+            Err(_) => matches!(address[0], 1..=126 | 128..=223),
+        };
+        let (source, destination) = self.addresses();
+        !is_group(self.source_mac)
+            && !is_group(self.destination_mac)
+            && is_host(&source)
+            && is_host(&destination)
+            && source != destination
     }
 
     pub fn flags(&self) -> u8 {
         self.tcp.slice()[13]
     }
 
-    /// What becomes of it, if its port is not spared.
-    pub fn expected(&self, settings: &Settings) -> Verdict {
-        let is_ours = self.tcp.acknowledgment_number() == settings.isn.wrapping_add(1);
-        expected(self.flags(), is_ours, !self.tcp.payload().is_empty(), settings.takeover)
+    /// The ISN that a SYN-ACK to its sender has.
+    pub fn isn(&self, settings: &Choice) -> u32 {
+        let (source, destination) = self.addresses();
+        let ports = [self.tcp.source_port().to_be_bytes(), self.tcp.destination_port().to_be_bytes()].concat();
+        settings.isn_of(&[source, destination, ports].concat())
+    }
+
+    /// What becomes of it, if its port is not spared and its addresses are answered.
+    pub fn expected(&self, settings: &Choice) -> Verdict {
+        if settings.mac.is_some_and(|mac| mac != self.destination_mac) {
+            return Verdict::OtherHost;
+        }
+        let is_ours = self.tcp.acknowledgment_number() == self.isn(settings).wrapping_add(1);
+        let expected = expected(self.flags(), is_ours, !self.tcp.payload().is_empty(), settings.takeover);
+        let is_signed = Offer::of(self.tcp.options()).signed;
+        if expected == Verdict::Answered && is_signed { Verdict::Signed } else { expected }
     }
 }
 
-/// What becomes of a segment from one host to another. `is_ours`: its acknowledgment number is our ISN + 1.
+/// What becomes of a segment from one host to another that is not signed. `is_ours`: its acknowledgment number is our
+/// ISN + 1.
 pub fn expected(flags: u8, is_ours: bool, has_payload: bool, takeover: bool) -> Verdict {
     let [fin, syn, rst, ack] = [FIN, SYN, RST, ACK].map(|flag| flags & flag != 0);
     match (syn, ack, fin || rst || has_payload) {
@@ -266,52 +498,121 @@ pub fn expected(flags: u8, is_ours: bool, has_payload: bool, takeover: bool) -> 
     }
 }
 
+/// What the options of a SYN offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    pub timestamp: Option<[u8; 4]>,
+    pub sack: bool,
+    pub window_scale: bool,
+    pub signed: bool,
+}
+
+impl Offer {
+    /// Options are read up to the first that makes no sense.
+    pub fn of(mut options: &[u8]) -> Self {
+        let mut offer = Self::default();
+        loop {
+            options = match *options {
+                [1, ref rest @ ..] => rest,
+                [kind, length, ..] if kind > 1 && length > 1 && usize::from(length) <= options.len() => {
+                    let (option, rest) = options.split_at(length.into());
+                    match (kind, &option[2..]) {
+                        (3, [_]) => offer.window_scale = true,
+                        (4, []) => offer.sack = true,
+                        (8, [a, b, c, d, _, _, _, _]) => offer.timestamp = Some([*a, *b, *c, *d]),
+                        (19 | 29, _) => offer.signed = true,
+                        _ => {}
+                    }
+                    rest
+                }
+                _ => return offer,
+            }
+        }
+    }
+
+    /// The options of Linux's SYN-ACK to such a SYN (`tcp_options_write`).
+    pub fn taken_up(&self, mss: u16, now: u32, window_scale: u8) -> Vec<u8> {
+        let mut options = vec![2, 4];
+        options.extend(mss.to_be_bytes());
+        if let Some(timestamp) = self.timestamp {
+            options.extend(if self.sack { [4, 2, 8, 10] } else { [1, 1, 8, 10] });
+            options.extend(now.to_be_bytes());
+            options.extend(timestamp);
+        } else if self.sack {
+            options.extend([1, 1, 4, 2]);
+        }
+        if self.window_scale {
+            options.extend([1, 3, 3, window_scale]);
+        }
+        options
+    }
+}
+
 /// Checks the verdict on any bytes at all, if no port is spared and there is room: etherparse says what they are.
-pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Settings) {
-    match Segment::parse(frame).filter(Segment::is_unicast) {
-        Some(segment) => assert_eq!(segment.expected(settings), verdict),
-        None => assert_eq!(Action::Pass, verdict.action(), "{verdict:?} on what is no segment between two hosts"),
+pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
+    match Segment::parse(frame) {
+        Some(segment) if segment.is_unicast() => assert_eq!(segment.expected(settings), verdict, "{segment:?}"),
+        _ => assert_eq!(Action::Pass, verdict.action(), "{verdict:?} on what is no segment between two hosts"),
     }
 }
 
 /// Checks that `reply` is the answer to `request` in every field, and holds nothing else.
-pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Settings) {
-    let request_length = request.len();
+pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    let request_bytes = request;
     let request = Segment::parse(request).expect("only a whole segment is answered");
     assert!(request.is_unicast(), "only what goes from one host to another is answered");
     assert_eq!(request.expected(settings), Verdict::Answered, "only a SYN is answered");
-    let reply_length = reply.len();
-    assert!(reply_length <= request_length.max(REPLY_LENGTH), "{request_length} bytes are answered by {reply_length}");
-    let padding = reply.get(REPLY_LENGTH..).expect("a frame that is too short for a reply");
+    let is_v6 = matches!(request.net, NetSlice::Ipv6(_));
+    let mss = settings.mss(is_v6);
+    let offer = Offer::of(request.tcp.options());
+    let options = offer.taken_up(mss, settings.now, settings.window_scale);
+    let ip_offset = ETHERNET_LENGTH + request.tags * 4;
+    let length = ip_offset + if is_v6 { 40 } else { 20 } + 20 + options.len();
+
+    assert!(reply.len() <= request_bytes.len().max(length), "{} bytes are too many", reply.len());
+    let padding = reply.get(length..).expect("a frame that is too short for a reply");
     assert!(padding.iter().all(|&byte| byte == 0), "behind the reply: {padding:02x?}");
-    let reply = Segment::parse(reply).expect("the reply is no whole segment");
+    assert_eq!(reply[12..ip_offset], request_bytes[12..ip_offset], "tags and ethertype");
+    let reply_segment = Segment::parse(reply).expect("the reply is no whole segment");
+    let reply = &reply_segment;
 
-    assert_eq!(reply.ethernet.destination(), request.ethernet.source(), "destination MAC");
-    assert_eq!(reply.ethernet.source(), request.ethernet.destination(), "source MAC");
+    assert_eq!(reply.destination_mac, request.source_mac, "destination MAC");
+    assert_eq!(reply.source_mac, request.destination_mac, "source MAC");
+    let (source, destination) = request.addresses();
+    assert_eq!(reply.addresses(), (destination, source), "addresses");
+    let checksum = match &reply.net {
+        NetSlice::Ipv4(ipv4) => {
+            let header = ipv4.header();
+            assert_eq!(header.ihl(), 5, "IHL");
+            assert_eq!(header.slice()[1], 0, "type of service");
+            assert_eq!(usize::from(header.total_len()), length - ip_offset, "total length");
+            assert_eq!(header.identification(), 0, "identification");
+            assert_eq!(header.slice()[6..8], [0x40, 0], "DF alone, and no fragment offset");
+            assert_eq!(header.ttl(), settings.ttl, "TTL");
+            assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum(), "IPv4 checksum");
+            reply.tcp.calc_checksum_ipv4(header.source(), header.destination())
+        }
+        NetSlice::Ipv6(ipv6) => {
+            let header = ipv6.header();
+            assert_eq!(header.slice()[..4], [0x60, 0, 0, 0], "version, traffic class and flow label");
+            assert_eq!(usize::from(header.payload_length()), length - ip_offset - 40, "payload length");
+            assert_eq!(header.slice()[6], 6, "next header");
+            assert_eq!(header.hop_limit(), settings.ttl, "hop limit");
+            reply.tcp.calc_checksum_ipv6(header.source(), header.destination())
+        }
+        NetSlice::Arp(_) => unreachable!("it carries TCP"),
+    };
 
-    let (asked, header) = (request.ipv4.header(), reply.ipv4.header());
-    assert_eq!(header.ihl(), 5, "IHL");
-    assert_eq!(header.slice()[1], 0, "type of service");
-    assert_eq!(usize::from(header.total_len()), REPLY_LENGTH - ETHERNET_LENGTH, "total length");
-    assert_eq!(header.identification(), 0, "identification");
-    assert_eq!(header.slice()[6..8], [0x40, 0], "DF alone, and no fragment offset");
-    assert_eq!(header.ttl(), settings.ttl, "TTL");
-    assert_eq!(header.source(), asked.destination(), "source address");
-    assert_eq!(header.destination(), asked.source(), "destination address");
-    assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum(), "IPv4 checksum");
-
-    let (asked, tcp) = (request.tcp, reply.tcp);
+    let (asked, tcp) = (&request.tcp, &reply.tcp);
     assert_eq!(tcp.source_port(), asked.destination_port(), "source port");
     assert_eq!(tcp.destination_port(), asked.source_port(), "destination port");
-    assert_eq!(tcp.sequence_number(), settings.isn, "sequence number");
+    assert_eq!(tcp.sequence_number(), request.isn(settings), "sequence number");
     assert_eq!(tcp.acknowledgment_number(), asked.sequence_number().wrapping_add(1), "acknowledgment number");
-    assert_eq!(tcp.slice()[12], 6 << 4, "data offset, and reserved bits of zero");
+    assert_eq!(usize::from(tcp.slice()[12]), ((20 + options.len()) / 4) << 4, "data offset, and reserved bits of zero");
     assert_eq!(tcp.slice()[13], SYN | ACK, "flags");
-    assert_eq!(tcp.window_size(), settings.window, "window");
+    assert_eq!(tcp.window_size(), settings.window(mss, offer.timestamp.is_some()), "window");
     assert_eq!(tcp.urgent_pointer(), 0, "urgent pointer");
-    let [mss_high, mss_low] = settings.mss.to_be_bytes();
-    assert_eq!(tcp.options(), [2, 4, mss_high, mss_low], "options");
+    assert_eq!(tcp.options(), options, "options");
     assert_eq!(tcp.payload(), [0; 0], "payload");
-    let checksum = tcp.calc_checksum_ipv4(header.source(), header.destination()).expect("a length that TCP can have");
-    assert_eq!(tcp.checksum(), checksum, "TCP checksum");
+    assert_eq!(Ok(tcp.checksum()), checksum, "TCP checksum");
 }

@@ -1,0 +1,104 @@
+//! Whom tcp-bounce answers, and for whom.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use tcp_bounce_wire::addresses::MAX_RANGES;
+use tcp_bounce_wire::{AddressSet, Filters};
+use zerocopy::FromZeros as _;
+
+use crate::cli::{Cli, To};
+use crate::error::Error;
+use crate::interface::Interface;
+use crate::prefixes::ranges;
+use crate::surroundings::Surroundings;
+
+/// For whom an interface answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destinations {
+    /// For every address.
+    Any,
+    /// For the addresses with these prefixes.
+    Prefixes(Vec<IpNet>),
+    /// For these addresses, which are its own.
+    Own(BTreeSet<IpAddr>),
+}
+
+impl Destinations {
+    /// Those of `interface` as it is now.
+    pub fn now(cli: &Cli, interface: &Interface, surroundings: &Surroundings) -> Self {
+        let prefixes: Option<Vec<IpNet>> = cli.to.iter().map(prefix).collect();
+        match prefixes {
+            None => Self::Any,
+            Some(prefixes) if !prefixes.is_empty() => Self::Prefixes(prefixes),
+            Some(_) if cli.takeover => Self::Any,
+            Some(_) => Self::Own(interface.addresses(&surroundings.interfaces, &surroundings.addresses)),
+        }
+    }
+
+    /// Writes them to a set.
+    fn fill(&self, set: &mut AddressSet) -> Result<(), Error> {
+        match self {
+            Self::Any => Ok(()),
+            Self::Prefixes(prefixes) => fill(set, prefixes, "--to"),
+            Self::Own(addresses) => {
+                fill(set, &addresses.iter().copied().map(IpNet::from).collect::<Vec<_>>(), "the interface")
+            }
+        }
+    }
+}
+
+impl Display for Destinations {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let list = match self {
+            Self::Any => return f.write_str("any address"),
+            Self::Prefixes(prefixes) => join(prefixes),
+            Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address, as it has none"),
+            Self::Own(addresses) => join(addresses),
+        };
+        f.write_str(&list)
+    }
+}
+
+/// The first few, and how many more there are.
+fn join<'a, T: Display + 'a>(items: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator>) -> String {
+    const SHOWN: usize = 4;
+    let items = items.into_iter();
+    let more = items.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = items.take(SHOWN).map(T::to_string).collect();
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+fn prefix(to: &To) -> Option<IpNet> {
+    match to {
+        To::Any => None,
+        To::Prefix(prefix) => Some(*prefix),
+    }
+}
+
+/// The filters before the program runs.
+pub fn filters(cli: &Cli, destinations: &Destinations, surroundings: &Surroundings) -> Result<Box<Filters>, Error> {
+    // Too large for the stack.
+    let Ok(mut filters) = Filters::new_box_zeroed() else { return Err(Error::OutOfMemory) };
+    fill(&mut filters.from, &cli.from, "--from")?;
+    filters.spared = surroundings.spared.ports();
+    let index = filters.to_index as usize;
+    destinations.fill(&mut filters.to[index])?;
+    Ok(filters)
+}
+
+/// Puts other destinations into the filters: into the set that is not in use, which then is. The next time must not be
+/// before all packets are through that are on their way now.
+pub fn replace(filters: &mut Filters, destinations: &Destinations) -> Result<(), Error> {
+    let index = 1 - (filters.to_index & 1);
+    destinations.fill(&mut filters.to[index as usize])?;
+    filters.to_index = index;
+    Ok(())
+}
+
+fn fill(set: &mut AddressSet, prefixes: &[IpNet], source: &'static str) -> Result<(), Error> {
+    let ranges = ranges(prefixes);
+    set.fill(&ranges).ok_or(Error::TooManyPrefixes { source_of_them: source, count: ranges.len(), most: MAX_RANGES })
+}

@@ -1,0 +1,31 @@
+//! The key of `--isn keyed`.
+
+use std::fs;
+use std::path::Path;
+
+use tcp_bounce_wire::Isn;
+
+use crate::cli::{Cli, IsnChoice};
+use crate::error::Error;
+
+/// Where the initial sequence numbers of this run come from: a key is read, or made.
+pub fn isn(cli: &Cli) -> Result<Isn, Error> {
+    match (cli.isn, &cli.key_file) {
+        (IsnChoice::Fixed(isn), None) => Ok(Isn::Fixed(isn)),
+        (IsnChoice::Fixed(_), Some(_)) => Err(Error::KeyWithoutUse),
+        (IsnChoice::Keyed, Some(path)) => read(path).map(Isn::Keyed),
+        (IsnChoice::Keyed, None) => {
+            let mut key = [0; 16];
+            getrandom::fill(&mut key).map_err(Error::NoRandomness)?;
+            Ok(Isn::Keyed(key))
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<[u8; 16], Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
+    let digits = text.trim();
+    let is_key = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let key = is_key.then(|| u128::from_str_radix(digits, 16).ok()).flatten();
+    key.map(u128::to_be_bytes).ok_or_else(|| Error::NoKey { path: path.to_owned() })
+}

@@ -1,0 +1,70 @@
+//! From prefixes to the ranges of the program's address sets.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use tcp_bounce_wire::addresses::{Number, Range};
+
+/// The IPv4 addresses among the numbers.
+const IPV4: (u128, u128) = (0xffff << 32, 0xffff_ffff_ffff);
+
+/// The ranges of all these prefixes, in ascending order, with no address in common.
+pub fn ranges(prefixes: &[IpNet]) -> Vec<Range> {
+    let mut ranges: Vec<Range> = IpNet::aggregate(&prefixes.to_vec()).into_iter().flat_map(parts).collect();
+    ranges.sort_unstable();
+    ranges
+}
+
+/// The range of a prefix, without IPv4 addresses if it is one of IPv6 that has their numbers in it.
+fn parts(prefix: IpNet) -> impl Iterator<Item = Range> {
+    let (first, last) = (number(prefix.network()), number(prefix.broadcast()));
+    let parts = match prefix {
+        IpNet::V6(_) if first <= IPV4.1 && last >= IPV4.0 => {
+            [(first < IPV4.0).then(|| (first, IPV4.0 - 1)), (last > IPV4.1).then(|| (IPV4.1 + 1, last))]
+        }
+        _ => [Some((first, last)), None],
+    };
+    let split = |number: u128| Number { high: (number >> 64) as u64, low: number as u64 };
+    parts.into_iter().flatten().map(move |(first, last)| Range { first: split(first), last: split(last) })
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(prefixes: &[&str]) -> Vec<(u128, u128)> {
+        let join = |number: Number| u128::from(number.high) << 64 | u128::from(number.low);
+        let prefixes: Vec<IpNet> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+        ranges(&prefixes).into_iter().map(|range| (join(range.first), join(range.last))).collect()
+    }
+
+    #[test]
+    fn a_prefix_goes_from_its_first_address_to_its_last() {
+        assert_eq!(bounds(&["192.0.2.77/24"]), [(0xffff_c000_0200, 0xffff_c000_02ff)]);
+        assert_eq!(bounds(&["2001:db8::/32"]), [(0x2001_0db8 << 96, (0x2001_0db9 << 96) - 1)]);
+    }
+
+    #[test]
+    fn ranges_are_in_order_and_apart() {
+        let prefixes = ["10.1.0.0/16", "2001:db8::/64", "10.0.0.0/8", "9.0.0.1/32", "2001:db8::1/128", "9.0.0.1/32"];
+        let bounds = bounds(&prefixes);
+        assert_eq!(bounds.len(), 3, "{bounds:x?}");
+        assert!(bounds.is_sorted_by(|(_, last), (first, _)| last < first), "{bounds:x?}");
+    }
+
+    #[test]
+    fn all_of_ipv6_is_nothing_of_ipv4() {
+        let all = u128::MAX;
+        assert_eq!(bounds(&["::/0"]), [(0, 0xfffe_ffff_ffff), (0x1_0000_0000_0000, all)]);
+        assert_eq!(bounds(&["::ffff:0:0/96"]), []);
+        let both = bounds(&["::/0", "0.0.0.0/0"]);
+        assert_eq!(both, [(0, 0xfffe_ffff_ffff), (0xffff_0000_0000, 0xffff_ffff_ffff), (0x1_0000_0000_0000, all)]);
+    }
+}

@@ -1,0 +1,169 @@
+//! IPv6 (RFC 8200).
+
+use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::addresses::Number;
+use crate::checksum::Sum;
+use crate::config::{Announced, Link};
+use crate::ethernet::ETHERTYPE_IPV6;
+use crate::frame::Frame;
+use crate::ip::{Ip, PROTOCOL_TCP, Span};
+use crate::isn::SipHash13;
+use crate::verdict::Verdict;
+
+/// Hop-by-hop options, in the field `next_header`.
+pub const HOP_BY_HOP: u8 = 0;
+/// A routing header.
+pub const ROUTING: u8 = 43;
+/// A fragment header.
+pub const FRAGMENT: u8 = 44;
+/// Destination options.
+pub const DESTINATION_OPTIONS: u8 = 60;
+
+/// How many extension headers a segment may have. RFC 8200, 4.1 has at most four before the upper layer: hop-by-hop,
+/// destination options twice, routing.
+const MAX_EXTENSIONS: usize = 4;
+
+/// An IPv6 header.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv6 {
+    /// Version (4 bits, 6), traffic class (8 bits), flow label (20 bits).
+    pub version_class_flow: [u8; 4],
+    /// Length of all that follows this header, in bytes.
+    pub payload_length: U16,
+    /// Type of what follows this header.
+    pub next_header: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Source address.
+    pub source_address: Address,
+    /// Destination address.
+    pub destination_address: Address,
+}
+
+/// How each extension header begins that does not end the walk.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Extension {
+    /// Type of what follows it.
+    pub next_header: u8,
+    /// Its length in units of 8 bytes, the first 8 not counted.
+    pub length: u8,
+    /// In a routing header, its type.
+    pub routing_type: u8,
+    /// In a routing header, how many nodes are still to be visited.
+    pub segments_left: u8,
+}
+
+/// An IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Address(pub [u8; 16]);
+
+impl Ipv6 {
+    /// Version 6, traffic class and flow label 0.
+    pub const VERSION_6: [u8; 4] = [0x60, 0, 0, 0];
+
+    #[inline(always)]
+    const fn is_version_6(&self) -> bool {
+        self.version_class_flow[0] >> 4 == 6
+    }
+}
+
+impl Ip for Ipv6 {
+    const ETHERTYPE: u16 = ETHERTYPE_IPV6;
+    type Address = Address;
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.next_header == PROTOCOL_TCP
+    }
+
+    #[inline(always)]
+    fn segment<F: Frame>(&self, frame: &mut F, offset: usize) -> Result<Span, Verdict> {
+        let start = offset + size_of::<Self>();
+        let end = start + self.payload_length.get() as usize;
+        if !self.is_version_6() || !frame.holds(end) {
+            return Err(Verdict::Malformed);
+        }
+        let (mut next_header, mut offset) = (self.next_header, start);
+        for _ in 0..MAX_EXTENSIONS {
+            if next_header == PROTOCOL_TCP {
+                break;
+            }
+            if !matches!(next_header, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
+                break;
+            }
+            let extension = *frame.at::<Extension>(offset).ok_or(Verdict::Malformed)?;
+            if next_header == ROUTING && extension.segments_left != 0 {
+                // It is on its way to somebody else.
+                return Err(Verdict::NotTcp);
+            }
+            next_header = extension.next_header;
+            offset += (extension.length as usize + 1) * 8;
+        }
+        match next_header {
+            PROTOCOL_TCP if offset <= end => Ok(Span { offset, length: end - offset }),
+            PROTOCOL_TCP => Err(Verdict::Malformed),
+            FRAGMENT => Err(Verdict::Fragment),
+            _ => Err(Verdict::NotTcp),
+        }
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Address {
+        self.source_address
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Address {
+        self.destination_address
+    }
+
+    /// Not in ff00::/8 (multicast), nor `::` (unspecified), `::1` (loopback), or an IPv4 address in disguise
+    /// (::ffff:0:0/96). See RFC 4291.
+    #[inline(always)]
+    fn is_unicast(address: Address) -> bool {
+        let Number { high, low } = Self::number(address);
+        high >> 56 != 0xff && (high != 0 || (low > 1 && low >> 32 != 0xffff))
+    }
+
+    #[inline(always)]
+    fn number(Address(bytes): Address) -> Number {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Number { high: u64::from_be_bytes([a, b, c, d, e, f, g, h]), low: u64::from_be_bytes([i, j, k, l, m, n, o, p]) }
+    }
+
+    #[inline(always)]
+    fn hash(mut hash: SipHash13, source: Address, destination: Address, ports: [u8; 4]) -> u64 {
+        for Address([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) in [source, destination] {
+            hash = hash.block([a, b, c, d, e, f, g, h]).block([i, j, k, l, m, n, o, p]);
+        }
+        hash.finish(ports, 36)
+    }
+
+    #[inline(always)]
+    fn announced(link: &Link) -> &Announced {
+        &link.v6
+    }
+
+    #[inline(always)]
+    fn sum(Address(bytes): Address) -> Sum {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Sum::ZERO.words([a, b, c, d]).words([e, f, g, h]).words([i, j, k, l]).words([m, n, o, p])
+    }
+
+    #[inline(always)]
+    fn reply(source: Address, destination: Address, length: u16, ttl: u8) -> Self {
+        Self {
+            version_class_flow: Self::VERSION_6,
+            payload_length: U16::new(length),
+            next_header: PROTOCOL_TCP,
+            hop_limit: ttl,
+            source_address: source,
+            destination_address: destination,
+        }
+    }
+}

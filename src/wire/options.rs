@@ -1,0 +1,276 @@
+//! TCP options: what a SYN offers, and what of it the SYN-ACK takes up, as Linux does it.
+
+use zerocopy::byteorder::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::checksum::Sum;
+use crate::frame::Frame;
+use crate::ip::Span;
+
+/// End of the list (RFC 9293, 3.1).
+pub const END: u8 = 0;
+/// No operation: one byte of padding (RFC 9293, 3.1).
+pub const NOP: u8 = 1;
+/// Maximum segment size (RFC 9293, 3.7.1).
+pub const MSS: u8 = 2;
+/// Window scale (RFC 7323, 2.2).
+pub const WINDOW_SCALE: u8 = 3;
+/// SACK permitted (RFC 2018, 2).
+pub const SACK_PERMITTED: u8 = 4;
+/// Timestamps (RFC 7323, 3.2).
+pub const TIMESTAMPS: u8 = 8;
+/// MD5 signature (RFC 2385).
+pub const MD5: u8 = 19;
+/// TCP authentication option (RFC 5925).
+pub const AUTHENTICATION: u8 = 29;
+
+/// The option "maximum segment size".
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct MssOption {
+    /// [`MSS`].
+    pub kind: u8,
+    /// 4.
+    pub length: u8,
+    /// The largest payload that the sender of this option takes, in bytes.
+    pub mss: U16,
+}
+
+impl MssOption {
+    /// The option that announces `mss`.
+    #[inline(always)]
+    pub const fn new(mss: U16) -> Self {
+        Self { kind: MSS, length: 4, mss }
+    }
+}
+
+/// Timestamps, as Linux lays them out: behind SACK permitted, or behind two NOPs.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct TimestampsOption {
+    before: [u8; 2],
+    kind: u8,
+    length: u8,
+    value: U32,
+    echo_reply: U32,
+}
+
+/// The options of Linux's SYN, and of its SYN-ACK to such a one.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct LinuxOptions {
+    mss: MssOption,
+    timestamps: TimestampsOption,
+    window_scale: [u8; 4],
+}
+
+const SACK: [u8; 2] = [SACK_PERMITTED, 2];
+const NOPS: [u8; 2] = [NOP; 2];
+const LONE_SACK: [u8; 4] = [NOP, NOP, SACK_PERMITTED, 2];
+
+/// What a SYN offers of what the SYN-ACK can take up: TSval in the lower half, and a bit for each option.
+///
+/// It is one number so that a function of the XDP program can return it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer(pub u64);
+
+impl Offer {
+    const TIMESTAMPS: u64 = 1 << 32;
+    const SACK: u64 = 1 << 33;
+    const WINDOW_SCALE: u64 = 1 << 34;
+    const SIGNED: u64 = 1 << 35;
+    const ALL: u64 = 0xf << 32;
+    /// The unit of the length.
+    const LENGTH: u64 = 1 << 40;
+
+    /// TSval, if there are timestamps.
+    #[inline(always)]
+    pub const fn timestamp(self) -> Option<u32> {
+        if self.0 & Self::TIMESTAMPS != 0 { Some(self.0 as u32) } else { None }
+    }
+
+    /// Whether it offers selective acknowledgments.
+    #[inline(always)]
+    pub const fn sack(self) -> bool {
+        self.0 & Self::SACK != 0
+    }
+
+    /// Whether it offers window scaling.
+    #[inline(always)]
+    pub const fn window_scale(self) -> bool {
+        self.0 & Self::WINDOW_SCALE != 0
+    }
+
+    /// Whether it is signed, so that the answer would have to be (MD5 or TCP-AO).
+    #[inline(always)]
+    pub const fn signed(self) -> bool {
+        self.0 & Self::SIGNED != 0
+    }
+
+    /// What the options in this part of `frame` offer.
+    #[inline(always)]
+    pub fn read<F: Frame>(frame: &mut F, options: Span) -> Self {
+        if options.length == 0 {
+            return Self(0);
+        }
+        if options.length == size_of::<LinuxOptions>()
+            && let Some(linux) = frame.at::<LinuxOptions>(options.offset)
+            && [linux.mss.kind, linux.mss.length] == [MSS, 4]
+            && linux.timestamps.before == SACK
+            && [linux.timestamps.kind, linux.timestamps.length] == [TIMESTAMPS, 10]
+            && linux.window_scale[..3] == [NOP, WINDOW_SCALE, 3]
+        {
+            let timestamp = u64::from(linux.timestamps.value.get());
+            return Self(timestamp | Self::TIMESTAMPS | Self::SACK | Self::WINDOW_SCALE);
+        }
+        Self::walk(frame, options)
+    }
+
+    /// Option by option, like `tcp_parse_options` of Linux: it ends at the first that makes no sense, and takes what
+    /// came before.
+    #[inline(always)]
+    fn walk<F: Frame>(frame: &mut F, options: Span) -> Self {
+        let (mut offset, end) = (options.offset, options.offset + options.length);
+        let mut offer = Self(0);
+        // As many as there can be: NOPs.
+        for _ in 0..40 {
+            let option = frame.tcp_option(offset, end);
+            if option.length() == 0 {
+                break;
+            }
+            offset += option.length();
+            offer = offer.and(option);
+        }
+        offer
+    }
+
+    /// What both offer; of two TSvals the latter.
+    #[inline(always)]
+    const fn and(self, later: Self) -> Self {
+        let timestamp = if later.0 & Self::TIMESTAMPS != 0 { later.0 } else { self.0 } & 0xffff_ffff;
+        Self((self.0 | later.0) >> 32 << 32 & Self::ALL | timestamp)
+    }
+
+    /// What the option at `offset` of `frame` offers, together with its length; nothing and 0 at the end of all options,
+    /// `end`, or if it makes no sense.
+    #[inline(always)]
+    pub fn of_option<F: Frame>(frame: &mut F, offset: usize, end: usize) -> Self {
+        const NOTHING: Offer = Offer(0);
+        if offset >= end {
+            return NOTHING;
+        }
+        let Some(&mut kind) = frame.at::<u8>(offset) else { return NOTHING };
+        match kind {
+            END => return NOTHING,
+            NOP => return Self(Self::LENGTH),
+            _ => {}
+        }
+        let Some(&mut length) = frame.at::<u8>(offset + 1) else { return NOTHING };
+        if length < 2 || offset + length as usize > end {
+            return NOTHING;
+        }
+        let offer = match (kind, length) {
+            (WINDOW_SCALE, 3) => Self::WINDOW_SCALE,
+            (SACK_PERMITTED, 2) => Self::SACK,
+            (TIMESTAMPS, 10) => match frame.at::<U32>(offset + 2) {
+                Some(value) => Self::TIMESTAMPS | u64::from(value.get()),
+                None => 0,
+            },
+            (MD5 | AUTHENTICATION, _) => Self::SIGNED,
+            _ => 0,
+        };
+        Self(offer | (u64::from(length) * Self::LENGTH))
+    }
+
+    /// The length in bytes, if it is that of one option.
+    #[inline(always)]
+    const fn length(self) -> usize {
+        (self.0 / Self::LENGTH) as usize & 0xff
+    }
+}
+
+/// What follows MSS in the SYN-ACK.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    offer: Offer,
+    /// TSval.
+    value: u32,
+    window_scale: u8,
+}
+
+impl Options {
+    /// Takes up all that is offered. `now` tells the time in TSval's units.
+    #[inline(always)]
+    pub fn new(offer: Offer, window_scale: u8, now: impl Fn() -> u32) -> Self {
+        let value = if offer.timestamp().is_some() { now() } else { 0 };
+        Self { offer, value, window_scale }
+    }
+
+    /// Their length in bytes.
+    #[inline(always)]
+    pub const fn length(&self) -> usize {
+        (if self.has_timestamps() { size_of::<TimestampsOption>() } else { 0 })
+            + (if self.has_lone_sack() { size_of_val(&LONE_SACK) } else { 0 })
+            + (if self.offer.window_scale() { size_of::<[u8; 4]>() } else { 0 })
+    }
+
+    /// Whether there are timestamps among them.
+    #[inline(always)]
+    pub const fn has_timestamps(&self) -> bool {
+        self.offer.timestamp().is_some()
+    }
+
+    /// SACK permitted, where it does not share its word with timestamps.
+    #[inline(always)]
+    const fn has_lone_sack(&self) -> bool {
+        self.offer.sack() && !self.has_timestamps()
+    }
+
+    #[inline(always)]
+    const fn window_scale(&self) -> [u8; 4] {
+        [NOP, WINDOW_SCALE, 3, self.window_scale]
+    }
+
+    /// Their sum.
+    #[inline(always)]
+    pub fn sum(&self) -> Sum {
+        let mut sum = Sum::ZERO;
+        if let Some(echo_reply) = self.offer.timestamp() {
+            sum = sum
+                .word(if self.offer.sack() { SACK } else { NOPS })
+                .word([TIMESTAMPS, 10])
+                .words(self.value.to_be_bytes())
+                .words(echo_reply.to_be_bytes());
+        }
+        if self.has_lone_sack() {
+            sum = sum.words(LONE_SACK);
+        }
+        if self.offer.window_scale() {
+            sum = sum.words(self.window_scale());
+        }
+        sum
+    }
+
+    /// Writes them to `frame`; `None` if there is no room.
+    #[inline(always)]
+    pub fn write<F: Frame>(&self, frame: &mut F, mut offset: usize) -> Option<()> {
+        if let Some(echo_reply) = self.offer.timestamp() {
+            *frame.at(offset)? = TimestampsOption {
+                before: if self.offer.sack() { SACK } else { NOPS },
+                kind: TIMESTAMPS,
+                length: 10,
+                value: U32::new(self.value),
+                echo_reply: U32::new(echo_reply),
+            };
+            offset += size_of::<TimestampsOption>();
+        }
+        if self.has_lone_sack() {
+            *frame.at(offset)? = LONE_SACK;
+            offset += size_of_val(&LONE_SACK);
+        }
+        if self.offer.window_scale() {
+            *frame.at(offset)? = self.window_scale();
+        }
+        Some(())
+    }
+}

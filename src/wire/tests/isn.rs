@@ -1,0 +1,67 @@
+//! The initial sequence number under a key.
+
+mod common;
+
+use common::{ACK, Choice, FIN, Request, Setup};
+use proptest::prelude::*;
+use tcp_bounce_wire::Verdict;
+use tcp_bounce_wire::isn::SipHash13;
+
+fn keyed() -> Choice {
+    Choice { key: Some(*b"sixteen bytes key"[..16].first_chunk().unwrap()), ..Choice::DEFAULT }
+}
+
+fn tuple(request: &Request) -> Vec<u8> {
+    let addresses = match &request.v6 {
+        Some(v6) => [v6.source, v6.destination].concat(),
+        None => [request.source, request.destination].concat(),
+    };
+    [&addresses[..], &request.source_port.to_be_bytes(), &request.destination_port.to_be_bytes()].concat()
+}
+
+/// `Setup::verdict` checks the ISN of each reply with the hash of another crate.
+#[test]
+fn the_isn_is_a_hash_of_addresses_and_ports() {
+    let setup = Setup::new(keyed());
+    let syn = Request::syn();
+    for request in [syn.clone(), syn.clone().over_ipv6(), Request { source_port: 7, ..syn.clone() }, syn.tagged()] {
+        let first = setup.bounce(&request.frame());
+        assert_eq!(first.0, Verdict::Answered);
+        // The same again, as a client sends it that has heard nothing.
+        assert_eq!(setup.bounce(&request.frame()), first);
+    }
+}
+
+#[test]
+fn only_who_has_seen_the_isn_completes_a_handshake() {
+    let choice = keyed();
+    let setup = Setup::new(choice);
+    for request in [Request::ack(), Request::ack().over_ipv6()] {
+        let isn = choice.isn_of(&tuple(&request));
+        let verdict = |acknowledgment_number, flags, payload: &[u8]| {
+            let request = Request { acknowledgment_number, flags, payload: payload.to_vec(), ..request.clone() };
+            setup.verdict(&request.frame())
+        };
+        assert_eq!(verdict(isn.wrapping_add(1), ACK, b""), Verdict::Completed);
+        assert_eq!(verdict(isn.wrapping_add(1), ACK, b"data"), Verdict::Later);
+        assert_eq!(verdict(isn.wrapping_add(1), ACK | FIN, b""), Verdict::Later);
+        for forged in [0, 1, isn, isn.wrapping_add(2), choice.isn + 1] {
+            assert_eq!(verdict(forged, ACK, b""), Verdict::NotOurs, "{forged:x}");
+        }
+    }
+}
+
+proptest! {
+    /// The crate's hash takes the last bytes together with the length, so this covers both lengths that occur.
+    #[test]
+    fn the_hash_is_siphash_1_3(key in any::<[u8; 16]>(), blocks in proptest::collection::vec(any::<[u8; 8]>(), 0..5), last in any::<[u8; 4]>()) {
+        let halves = u128::from_le_bytes(key);
+        let mut hash = SipHash13::new([halves as u64, (halves >> 64) as u64]);
+        for &block in &blocks {
+            hash = hash.block(block);
+        }
+        let bytes = [blocks.concat(), last.to_vec()].concat();
+        let expected = siphasher::sip::SipHasher13::new_with_key(&key).hash(&bytes);
+        prop_assert_eq!(hash.finish(last, bytes.len() as u8), expected);
+    }
+}

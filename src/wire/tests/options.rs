@@ -1,0 +1,126 @@
+//! Options: of what a SYN offers, the SYN-ACK takes up what Linux does, and in Linux's order.
+//!
+//! `Setup::verdict` compares the reply's options with what `common::Offer` makes of those of the SYN.
+
+mod common;
+
+use common::{Choice, Request, Setup};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use tcp_bounce_wire::Verdict;
+
+const MSS: &[u8] = &[2, 4, 5, 0xb4];
+const WINDOW_SCALE: &[u8] = &[3, 3, 9];
+const SACK: &[u8] = &[4, 2];
+const TIMESTAMPS: &[u8] = &[8, 10, 0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0];
+const NOP: &[u8] = &[1];
+const END: &[u8] = &[0];
+
+/// The options of the reply to a SYN with these.
+fn reply(options: &[&[u8]]) -> Vec<u8> {
+    let mut options = options.concat();
+    options.resize(options.len().next_multiple_of(4), 0);
+    let (verdict, reply) = Setup::standard().bounce(&Request { options, ..Request::syn() }.frame());
+    assert_eq!(verdict, Verdict::Answered);
+    let data_offset = usize::from(reply[46] >> 4) * 4;
+    reply[54..34 + data_offset].to_vec()
+}
+
+#[test]
+fn each_option_is_taken_up_if_it_is_offered() {
+    let mss = [2, 4, 5, 0xb4];
+    let timestamps = [8, 10, 1, 2, 3, 4, 0x11, 0x22, 0x33, 0x44];
+    let nops = [1, 1];
+    assert_eq!(reply(&[]), mss);
+    assert_eq!(reply(&[MSS]), mss);
+    assert_eq!(reply(&[SACK]), [&mss[..], &nops, SACK].concat());
+    assert_eq!(reply(&[WINDOW_SCALE]), [&mss[..], &[1, 3, 3, 7]].concat());
+    assert_eq!(reply(&[TIMESTAMPS]), [&mss[..], &nops, &timestamps].concat());
+    assert_eq!(reply(&[TIMESTAMPS, SACK]), [&mss[..], SACK, &timestamps].concat());
+    assert_eq!(reply(&[SACK, WINDOW_SCALE]), [&mss[..], &nops, SACK, &[1, 3, 3, 7]].concat());
+    assert_eq!(
+        reply(&[MSS, SACK, TIMESTAMPS, NOP, WINDOW_SCALE]),
+        [&mss[..], SACK, &timestamps, &[1, 3, 3, 7]].concat()
+    );
+}
+
+#[test]
+fn what_makes_no_sense_ends_the_options() {
+    let mss = [2, 4, 5, 0xb4];
+    for nonsense in [&[5, 0][..], &[5, 1], &[3, 200], &[99]] {
+        assert_eq!(reply(&[nonsense, SACK]), mss, "{nonsense:?}");
+        let before = reply(&[SACK, nonsense]);
+        assert_eq!(before, [&mss[..], &[1, 1, 4, 2]].concat(), "{nonsense:?}");
+    }
+    assert_eq!(reply(&[END, SACK]), mss);
+    // With another length than theirs they are unknown, and those behind them count.
+    assert_eq!(reply(&[&[3, 4, 9, 9], &[4, 3, 0], &[8, 9, 0, 0, 0, 0, 0, 0, 0], SACK]).len(), 8);
+}
+
+#[test]
+fn nothing_unknown_is_reflected() {
+    // MPTCP, a fast open cookie, two for experiments.
+    for unknown in [&[30, 4, 0, 1][..], &[34, 4, 0xab, 0xcd], &[253, 4, 1, 2], &[254, 4, 1, 2]] {
+        assert_eq!(reply(&[unknown]), [2, 4, 5, 0xb4], "{unknown:?}");
+    }
+}
+
+#[test]
+fn a_signed_syn_is_passed() {
+    let md5: Vec<u8> = [&[19, 18][..], &[0xee; 16]].concat();
+    let authentication: Vec<u8> = [&[29, 16, 1, 2][..], &[0xee; 12]].concat();
+    for signature in [&md5, &authentication] {
+        for before in [&[][..], SACK, &[1, 1, 1]] {
+            let mut options = [before, signature].concat();
+            options.resize(options.len().next_multiple_of(4), 1);
+            let request = Request { options, ..Request::syn() };
+            for request in [request.clone(), request.over_ipv6()] {
+                assert_eq!(Setup::takeover().verdict(&request.frame()), Verdict::Signed, "{request:?}");
+            }
+        }
+        // On what is no SYN it does not matter.
+        let request = Request { options: [signature, &[1; 2][..]].concat(), ..Request::ack() };
+        assert_eq!(
+            Setup::standard().verdict(&Request { options: request.options[..16].to_vec(), ..request }.frame()),
+            Verdict::Completed
+        );
+    }
+}
+
+#[test]
+fn mss_and_window_follow_the_mtu() {
+    for mtu in [68, 300, 576, 1279, 1280, 1281, 1400, 1500, 9000, 65535, u32::MAX] {
+        let setup = Setup::new(Choice { mtu, ..Choice::DEFAULT });
+        for options in [vec![], TIMESTAMPS[..].iter().copied().chain([1, 1]).collect()] {
+            let request = Request { options, ..Request::syn() };
+            assert_eq!(setup.verdict(&request.frame()), Verdict::Answered);
+            assert_eq!(setup.verdict(&request.over_ipv6().frame()), Verdict::Answered);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn options_in_any_order_are_answered_as_specified(
+        options in vec(
+            prop_oneof![
+                4 => select(vec![MSS, WINDOW_SCALE, SACK, TIMESTAMPS, NOP, END, &[2, 3, 5], &[3, 4, 1, 1], &[19, 2], &[30, 3, 9]])
+                    .prop_map(<[u8]>::to_vec),
+                1 => vec(any::<u8>(), 1..6),
+            ],
+            0..12,
+        ),
+        over_ipv6 in any::<bool>(),
+    ) {
+        let mut options = options.concat();
+        options.truncate(40);
+        options.resize(options.len().next_multiple_of(4), 1);
+        let request = Request { options, ..Request::syn() };
+        let request = if over_ipv6 { request.over_ipv6() } else { request };
+        let verdict = Setup::standard().verdict(&request.frame());
+        prop_assert!(matches!(verdict, Verdict::Answered | Verdict::Signed));
+    }
+}
