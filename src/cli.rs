@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::ParseIntError;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
@@ -69,6 +70,10 @@ pub struct Cli {
     /// Maximum segment size that the SYN-ACK announces, in bytes [default: the MTU less 40 for IPv4, 60 for IPv6]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX))]
     pub mss: Option<u16>,
+
+    /// Detach and end after this time, like 60s, 10m or 1h30m
+    #[arg(long = "for", value_name = "DURATION", allow_negative_numbers = true, value_parser = duration)]
+    pub duration: Option<Duration>,
 
     /// Say nothing but errors
     #[arg(long)]
@@ -135,6 +140,12 @@ fn prefix(text: &str) -> Result<IpNet, String> {
     let prefix = address.or_else(|_| text.parse::<IpNet>());
     prefix
         .map_err(|_| "not an address or a prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32".to_owned())
+}
+
+/// Reads a time that is not over at once.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "not a time above zero, like 60s, 10m or 1h30m".into())
 }
 
 /// A parser of decimal or hexadecimal numbers in `range`.

@@ -66,6 +66,8 @@ pub enum Error {
     Maps(#[source] libbpf_rs::Error),
     #[error("cannot handle Ctrl-C")]
     Signals(#[source] ctrlc::Error),
+    #[error("cannot start the timer of --for")]
+    Timer(#[source] io::Error),
 }
 
 impl Error {

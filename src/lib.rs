@@ -23,5 +23,6 @@ pub mod skel;
 pub mod spared;
 pub mod stats;
 pub mod surroundings;
+pub mod timer;
 
 pub use run::run;

@@ -1,6 +1,6 @@
 //! The course of a run: check, attach, watch, detach.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -13,13 +13,14 @@ use crate::interface::Interface;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
-use crate::{kernel, key};
+use crate::{kernel, key, timer};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
 const _: () = assert!(TICK.as_millis() <= 1000, "a new listener is served within two seconds");
 
-/// Answers on the interfaces of `cli` until interrupted, on all or on none. When it returns, nothing is attached.
+/// Answers on the interfaces of `cli` until interrupted or the time is over, on all or on none. When it returns, nothing
+/// is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
     if PortList::union(&cli.except).is_everything() {
         return Err(Error::NothingLeft);
@@ -27,13 +28,18 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     let interfaces = Interface::find(&cli.interfaces)?;
     kernel::check()?;
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
-    let interrupted = interrupts()?;
+    let (interrupt, interrupted) = mpsc::channel();
+    handle_signals(interrupt.clone())?;
 
     let isn = key::isn(cli)?;
     let mut bouncers = Vec::new();
     for interface in interfaces {
         // A NIC may take seconds for it, and what listens may change meanwhile.
         bouncers.push(Bouncer::start(interface, cli, isn, &Surroundings::now(cli)?)?);
+    }
+    let started = Instant::now();
+    if let Some(duration) = cli.duration {
+        timer::start(duration, interrupt).map_err(Error::Timer)?;
     }
     let Surroundings { mut spared, .. } = follow(cli, &mut bouncers, |_| {})?;
     let mut report = Report::new(cli.quiet);
@@ -42,7 +48,6 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         report.line(&format!("{bouncer}: {spared}{rest}"));
     }
 
-    let started = Instant::now();
     let end = until(&interrupted, || {
         let now = follow(cli, &mut bouncers, |line| report.line(&line))?;
         if now.spared != spared {
@@ -83,19 +88,18 @@ fn count(bouncers: &[Bouncer]) -> Result<Counters, Error> {
     bouncers.iter().try_fold(Counters::default(), |sum, bouncer| Ok(sum + bouncer.counters()?))
 }
 
-/// Something arrives when the user wants an end: Ctrl-C, SIGTERM or SIGHUP; not SIGHUP under `nohup`.
-fn interrupts() -> Result<Receiver<()>, Error> {
-    let (sender, receiver) = mpsc::channel();
+/// Sends to `interrupt` when the user wants an end: Ctrl-C, SIGTERM or SIGHUP; not SIGHUP under `nohup`.
+fn handle_signals(interrupt: Sender<()>) -> Result<(), Error> {
     let nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
     ctrlc::set_handler(move || {
         // Nobody receives any more if the run is already over.
-        let _ = sender.send(());
+        let _ = interrupt.send(());
     })
     .map_err(Error::Signals)?;
     if nohup {
         set_hangup(SigHandler::SigIgn)?;
     }
-    Ok(receiver)
+    Ok(())
 }
 
 fn set_hangup(handler: SigHandler) -> Result<SigHandler, Error> {

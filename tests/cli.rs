@@ -119,6 +119,14 @@ fn other_malformed_arguments_are_named() {
 }
 
 #[test]
+fn a_time_has_a_unit_and_is_above_zero() {
+    for time in ["0", "0s", "0h0m", "", " ", "60", "s", "-60s", "1x", "60s!", "999999999999999999999s"] {
+        let complaint = complaint(&[&format!("--for={time}"), "nosuch0"], 2);
+        assert!(complaint.contains("not a time above zero, like 60s, 10m or 1h30m"), "{time:?} {complaint}");
+    }
+}
+
+#[test]
 fn spaces_around_the_items_of_a_list_do_not_matter() {
     for list in ["22, 80", " 22 ,80 ", "\t22"] {
         assert!(complaint(&["--except", list, "nosuch0"], 1).contains("no interface"));
@@ -154,6 +162,11 @@ fn good_arguments_are_taken() {
         "--mode native",
         "--mode skb",
         "--mode hw",
+        "--for 60s",
+        "--for 10m",
+        "--for 1h30m",
+        "--for 1.5s",
+        "--for 99999years",
         "--takeover",
         "--quiet",
         "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --except 5",
@@ -199,7 +212,9 @@ fn help_names_every_option() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(output.stderr, b"");
         let help = String::from_utf8(output.stdout).unwrap();
-        for word in ["--mode", "--isn", "--except", "--takeover", "--ttl", "--window", "--mss", "--quiet", "IFACE"] {
+        for word in
+            ["--mode", "--isn", "--except", "--takeover", "--ttl", "--window", "--mss", "--for", "--quiet", "IFACE"]
+        {
             assert!(help.contains(word), "{word} {help}");
         }
     }
