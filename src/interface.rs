@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, Prop};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, Prop};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::error::Error;
@@ -23,10 +23,16 @@ pub struct Interface {
     pub is_veth: bool,
     /// Its MAC address.
     pub mac: [u8; 6],
-    /// Its MTU, in bytes.
+    /// Whether it is up.
+    pub is_up: bool,
+    /// The longest packet that it carries, in bytes.
     pub mtu: u32,
-    /// The index of the interface that it is a VLAN of.
-    vlan_of: Option<u32>,
+    /// What kind of virtual interface it is, like "bridge".
+    pub kind: Option<String>,
+    /// The index of the bridge or bond whose port it is.
+    pub master: Option<u32>,
+    /// The index of the interface that it sits on, as a VLAN device does. (Or of the other end of a veth pair.)
+    pub lower: Option<u32>,
     layer: LinkLayerType,
     altnames: Vec<String>,
 }
@@ -34,6 +40,13 @@ pub struct Interface {
 impl Interface {
     /// Finds the interfaces with these names, in this order: each of them, once, and fit for tcp-bounce.
     pub fn find(names: &[String]) -> Result<Vec<Self>, Error> {
+        let found = Self::named(names)?;
+        found.iter().try_for_each(Self::check_fit)?;
+        Ok(found)
+    }
+
+    /// Finds the interfaces with these names, in this order: each of them, once.
+    pub fn named(names: &[String]) -> Result<Vec<Self>, Error> {
         let all = Self::all().map_err(Error::ListInterfaces)?;
         let mut found: Vec<Self> = Vec::new();
         for name in names {
@@ -41,11 +54,6 @@ impl Interface {
                 let names = all.into_iter().map(|interface| interface.name).collect();
                 return Err(Error::NoSuchInterface { name: name.clone(), names });
             };
-            match interface.layer {
-                LinkLayerType::Ether => {}
-                LinkLayerType::Loopback => return Err(Error::Loopback { name: name.clone() }),
-                _ => return Err(Error::NotEthernet { name: name.clone() }),
-            }
             if found.contains(interface) {
                 return Err(Error::NamedTwice { name: interface.name.clone() });
             }
@@ -54,7 +62,16 @@ impl Interface {
         Ok(found)
     }
 
-    /// All there are.
+    /// Checks that tcp-bounce understands its packets.
+    pub fn check_fit(&self) -> Result<(), Error> {
+        match self.layer {
+            LinkLayerType::Ether => Ok(()),
+            LinkLayerType::Loopback => Err(Error::Loopback { name: self.name.clone() }),
+            _ => Err(Error::NotEthernet { name: self.name.clone() }),
+        }
+    }
+
+    /// All interfaces of the namespace.
     pub fn all() -> io::Result<Vec<Self>> {
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let messages = netlink::dump(NETLINK_ROUTE, request)?;
@@ -71,12 +88,16 @@ impl Interface {
         let mut next = 0;
         // A VLAN may have VLANs.
         while let Some(&lower) = indices.get(next) {
-            let is_new = |upper: &&Self| upper.vlan_of == Some(lower) && !indices.contains(&upper.index);
+            let is_new = |upper: &&Self| upper.is_vlan_of(lower) && !indices.contains(&upper.index);
             let uppers: Vec<u32> = all.iter().filter(is_new).map(|upper| upper.index).collect();
             indices.extend(uppers);
             next += 1;
         }
         addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
+    }
+
+    fn is_vlan_of(&self, index: u32) -> bool {
+        self.lower == Some(index) && self.kind.as_deref() == Some("vlan")
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -90,22 +111,30 @@ impl From<LinkMessage> for Interface {
             name: String::new(),
             index: link.header.index,
             is_veth: false,
+            is_up: link.header.flags.contains(LinkFlags::Up),
             mac: [0; 6],
             mtu: 0,
-            vlan_of: None,
+            kind: None,
+            master: None,
+            lower: None,
             layer: link.header.link_layer_type,
             altnames: Vec::new(),
         };
-        let (mut is_vlan, mut lower) = (false, None);
+        let mut lower_is_elsewhere = false;
         for attribute in link.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => interface.name = name,
                 LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
-                LinkAttribute::Link(index) => lower = Some(index),
                 LinkAttribute::Address(address) => interface.mac = address.try_into().unwrap_or_default(),
+                LinkAttribute::Controller(index) => interface.master = Some(index),
+                LinkAttribute::Link(index) => interface.lower = Some(index),
+                LinkAttribute::LinkNetNsId(_) => lower_is_elsewhere = true,
                 LinkAttribute::LinkInfo(infos) => {
                     interface.is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
-                    is_vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
+                    interface.kind = infos.iter().find_map(|info| match info {
+                        LinkInfo::Kind(kind) => Some(kind.to_string()),
+                        _ => None,
+                    });
                 }
                 LinkAttribute::PropList(props) => {
                     interface.altnames.extend(props.into_iter().filter_map(|prop| match prop {
@@ -116,7 +145,8 @@ impl From<LinkMessage> for Interface {
                 _ => {}
             }
         }
-        interface.vlan_of = lower.filter(|_| is_vlan);
+        // The index is one of the other namespace.
+        interface.lower = interface.lower.filter(|_| !lower_is_elsewhere);
         interface
     }
 }
