@@ -38,6 +38,15 @@ impl Destinations {
         }
     }
 
+    /// Whether `address` is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| prefix.contains(&address)),
+            Self::Own(addresses) => addresses.contains(&address),
+        }
+    }
+
     /// Writes them to a set.
     fn fill(&self, set: &mut AddressSet) -> Result<(), Error> {
         match self {

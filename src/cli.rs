@@ -51,7 +51,7 @@ pub struct Cli {
     pub except: Vec<PortList>,
 
     /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are cut, but
-    /// for those to the ports of --except. Answers for any address, without --to
+    /// for those to the ports of --except; they are listed first. Answers for any address, without --to
     #[arg(long)]
     pub takeover: bool,
 

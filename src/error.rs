@@ -58,6 +58,8 @@ pub enum Error {
     OutOfMemory,
     #[error("cannot list the ports that the host listens on")]
     ListListeners(#[source] io::Error),
+    #[error("cannot list the connections that --takeover will cut")]
+    ListConnections(#[source] io::Error),
     #[error("cannot see which program is attached to {interface}")]
     Query { interface: String, source: libbpf_rs::Error },
     #[error("cannot see whether the program is still attached to {interface}")]

@@ -8,6 +8,7 @@ use tcp_bounce_wire::Counters;
 
 use crate::bouncer::{self, Bouncer};
 use crate::cli::Cli;
+use crate::connections::Cut;
 use crate::error::Error;
 use crate::interface::Interface;
 use crate::ports::PortList;
@@ -32,6 +33,14 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     handle_signals(interrupt.clone())?;
 
     let isn = key::isn(cli)?;
+    let mut report = Report::new(cli.quiet);
+    if cli.takeover {
+        let cut = Cut::by_takeover(&interfaces, cli, &Surroundings::now(cli)?)?;
+        if !cut.is_empty() {
+            report.line(&cut.to_string());
+        }
+    }
+
     let mut bouncers = Vec::new();
     for interface in interfaces {
         // A NIC may take seconds for it, and what listens may change meanwhile.
@@ -42,7 +51,6 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         timer::start(duration, interrupt).map_err(Error::Timer)?;
     }
     let Surroundings { mut spared, .. } = follow(cli, &mut bouncers, |_| {})?;
-    let mut report = Report::new(cli.quiet);
     for bouncer in &bouncers {
         let rest = if cli.takeover { "; all other TCP is dropped (--takeover)" } else { "" };
         report.line(&format!("{bouncer}: {spared}{rest}"));

@@ -25,8 +25,7 @@ impl TcpBounce {
     #[track_caller]
     pub fn start(namespace: &Namespace, arguments: &str) -> Self {
         let process = Process::start(&mut Self::command(namespace, arguments));
-        let first_line = process.stdout.wait(|text, ended| (text.contains('\n') || ended).then(|| text.to_owned()));
-        if !first_line.is_some_and(|line| line.contains("every TCP port answers")) {
+        if process.stdout.wait_for("every TCP port answers").is_none() {
             panic!("it does not start: {:?}", process.finish());
         }
         Self(process)
