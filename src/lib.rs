@@ -10,6 +10,7 @@ pub mod bouncer;
 pub mod cli;
 pub mod connections;
 pub mod error;
+pub mod ethtool;
 pub mod interface;
 pub mod kernel;
 pub mod key;
