@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use libbpf_rs::libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_SKB_MODE};
 use libbpf_rs::query::{LinkInfo, LinkInfoIter, LinkTypeInfo, ProgInfoIter, XdpLinkInfo};
 use libbpf_rs::{Xdp, XdpFlags};
+use serde::Serialize;
 
 use crate::interface::Interface;
 
 /// Where in the receive path the program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttachMode {
     /// In the driver, before the packet becomes an `sk_buff`.
     Native,
@@ -76,7 +78,7 @@ impl Attachment {
 }
 
 /// An XDP program of somebody else's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Occupant {
     /// Its name, if the kernel tells it.
     pub name: Option<String>,
@@ -91,9 +93,7 @@ pub struct Occupant {
 impl Occupant {
     /// The program that is attached to `interface`, in whatever mode.
     pub fn of(interface: &Interface) -> libbpf_rs::Result<Option<Self>> {
-        // A query is about no program, but the library wants to see one.
-        let stdin = io::stdin();
-        let attached = Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE)?;
+        let attached = query(interface)?;
         let modes = [
             (AttachMode::Native, attached.drv_prog_id),
             (AttachMode::Skb, attached.skb_prog_id),
@@ -107,6 +107,35 @@ impl Occupant {
             .any(|link| link.prog_id == id && matches!(&link.info, LinkTypeInfo::Xdp(link) if is_here(link)));
         Ok(Some(Self { name, id, mode, has_link }))
     }
+}
+
+impl Occupant {
+    /// Whether it is libxdp's, which calls several programs one after another.
+    pub fn is_dispatcher(&self) -> bool {
+        self.name.as_deref() == Some("xdp_dispatcher")
+    }
+
+    /// The command that makes room on `interface`, or uses what room there is; none where that is up to another
+    /// process.
+    pub fn remedy(&self, interface: &str) -> Option<String> {
+        let (xdp_loader, ip) = match self.mode {
+            AttachMode::Native => ("native", "xdpdrv"),
+            AttachMode::Skb => ("skb", "xdpgeneric"),
+            AttachMode::Hw => ("hw", "xdpoffload"),
+        };
+        if self.is_dispatcher() {
+            Some(format!("xdp-loader load -m {xdp_loader} {interface} tcp_bounce.bpf.o"))
+        } else {
+            (!self.has_link).then(|| format!("ip link set dev {interface} {ip} off"))
+        }
+    }
+}
+
+/// What the kernel tells of XDP on an interface.
+pub fn query(interface: &Interface) -> libbpf_rs::Result<libbpf_sys::bpf_xdp_query_opts> {
+    // A query is about no program, but the library wants to see one.
+    let stdin = io::stdin();
+    Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE)
 }
 
 impl Display for Occupant {

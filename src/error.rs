@@ -68,6 +68,8 @@ pub enum Error {
     Maps(#[source] libbpf_rs::Error),
     #[error("cannot handle Ctrl-C")]
     Signals(#[source] ctrlc::Error),
+    #[error("cannot write to standard output")]
+    Write(#[source] io::Error),
     #[error("cannot start the timer of --for")]
     Timer(#[source] io::Error),
 }
@@ -86,20 +88,19 @@ impl Error {
             Self::NotEthernet { .. } => "only IPv4 over Ethernet is supported".into(),
             Self::MissingCapabilities { .. } => "run it as root, with sudo for example".into(),
             Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9".into(),
-            Self::Occupied { occupant: Occupant { has_link: true, .. }, .. } => {
+            Self::Occupied { occupant, .. } if occupant.has_link && !occupant.is_dispatcher() => {
                 "it is never replaced, and goes when the process ends that attached it; another tcp-bounce, perhaps: \
                  `pgrep --list-full --exact tcp-bounce`"
                     .into()
             }
-            Self::Occupied { interface, occupant: Occupant { id, mode, .. } } => {
-                let off = match mode {
-                    AttachMode::Native => "xdpdrv off",
-                    AttachMode::Skb => "xdpgeneric off",
-                    AttachMode::Hw => "xdpoffload off",
-                };
+            Self::Occupied { interface, occupant } if occupant.is_dispatcher() => {
+                format!("it is libxdp's; `{}` adds the object beside what it calls", occupant.remedy(interface)?)
+            }
+            Self::Occupied { interface, occupant } => {
+                let (id, off) = (occupant.id, occupant.remedy(interface)?);
                 format!(
-                    "it is never replaced; `bpftool prog show id {id}` tells more of it, and `ip link set dev {interface} {off}` \
-                     takes it off, unless a process holds it"
+                    "it is never replaced; `bpftool prog show id {id}` tells more of it, and `{off}` takes it off, unless a \
+                     process holds it"
                 )
             }
             Self::Refused { mode: AttachMode::Native, .. } => {
@@ -125,14 +126,20 @@ impl Error {
         })
     }
 
-    /// Prints the error with its causes in one line, and the hint in another. What libbpf had to say follows.
-    pub fn report(&self) {
-        let mut line = format!("tcp-bounce: {self}");
+    /// The error with its causes, in one line.
+    pub fn with_causes(&self) -> String {
+        let mut line = self.to_string();
         let mut source = self.source();
         while let Some(cause) = source {
             line += &format!(": {cause}");
             source = cause.source();
         }
+        line
+    }
+
+    /// Prints the error with its causes in one line, and the hint in another. What libbpf had to say follows.
+    pub fn report(&self) {
+        let mut line = format!("tcp-bounce: {}", self.with_causes());
         if let Some(hint) = self.hint() {
             line += &format!("\n  hint: {hint}");
         }
