@@ -17,7 +17,8 @@ use crate::skel::TcpBounceSkel;
 use crate::surroundings::Surroundings;
 use crate::{kernel, loader, stats};
 
-const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
+/// Why auto does not take native mode on veth.
+pub(crate) const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
 
 /// The program, loaded and attached to an interface as long as this value lives.
 pub struct Bouncer {
@@ -39,20 +40,8 @@ impl Bouncer {
         let link = link(cli, &interface);
         let destinations = Destinations::now(cli, &interface, surroundings);
         let filters = answered::filters(cli, &destinations, surroundings)?;
-        let attach = |mode: AttachMode| {
-            let settings = Settings {
-                isn,
-                ttl: cli.ttl,
-                window_scale: cli.wscale,
-                takeover: cli.takeover,
-                own_mac: true,
-                filter_to: destinations != Destinations::Any,
-                filter_from: !cli.from.is_empty(),
-                frags: mode != AttachMode::Hw && kernel::has_frags(),
-                attach_mode: mode.flags() as u16,
-            };
-            attach(&interface, mode, settings, &link, &filters)
-        };
+        let attach =
+            |mode: AttachMode| attach(&interface, mode, settings(cli, isn, &destinations, mode), &link, &filters);
         let (mode, remark) = match cli.mode {
             Mode::Native if interface.is_veth => (AttachMode::Native, Some(LOST_ON_VETH.to_owned())),
             Mode::Native => (AttachMode::Native, None),
@@ -147,8 +136,50 @@ pub fn check_vacant(interface: &Interface) -> Result<(), Error> {
     }
 }
 
+/// Has the kernel verify the program as it would be for `interface`, and attaches it to nothing.
+pub fn verify(
+    interface: &Interface,
+    mode: AttachMode,
+    cli: &Cli,
+    isn: Isn,
+    surroundings: &Surroundings,
+) -> Result<(), Error> {
+    let destinations = Destinations::now(cli, interface, surroundings);
+    let filters = answered::filters(cli, &destinations, surroundings)?;
+    load(interface, mode, settings(cli, isn, &destinations, mode), &link(cli, interface), &filters).map(drop)
+}
+
+fn settings(cli: &Cli, isn: Isn, destinations: &Destinations, mode: AttachMode) -> Settings {
+    Settings {
+        isn,
+        ttl: cli.ttl,
+        window_scale: cli.wscale,
+        takeover: cli.takeover,
+        own_mac: true,
+        filter_to: *destinations != Destinations::Any,
+        filter_from: !cli.from.is_empty(),
+        frags: mode != AttachMode::Hw && kernel::has_frags(),
+        attach_mode: mode.flags() as u16,
+    }
+}
+
 fn link(cli: &Cli, interface: &Interface) -> Link {
     Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window)
+}
+
+fn load(
+    interface: &Interface,
+    mode: AttachMode,
+    settings: Settings,
+    link: &Link,
+    filters: &Filters,
+) -> Result<TcpBounceSkel<'static>, Error> {
+    let offload = (mode == AttachMode::Hw).then_some(interface.index);
+    loader::load(settings, link, filters, offload).map_err(|error| match error {
+        // The offload device is named at load, so a driver without offload refuses there.
+        Error::Load { source, .. } if offload.is_some() => refused(interface, mode, source.into()),
+        error => error,
+    })
 }
 
 fn attach(
@@ -158,12 +189,7 @@ fn attach(
     link: &Link,
     filters: &Filters,
 ) -> Result<(TcpBounceSkel<'static>, Attachment), Error> {
-    let offload = (mode == AttachMode::Hw).then_some(interface.index);
-    let program = loader::load(settings, link, filters, offload).map_err(|error| match error {
-        // The offload device is named at load, so a driver without offload refuses there.
-        Error::Load { source, .. } if offload.is_some() => refused(interface, mode, source.into()),
-        error => error,
-    })?;
+    let program = load(interface, mode, settings, link, filters)?;
     let attachment = Attachment::new(program.progs.tcp_bounce.as_fd(), interface, mode)
         .map_err(|source| attach_error(interface, mode, source))?;
     Ok((program, attachment))

@@ -75,6 +75,14 @@ pub struct Cli {
     #[arg(long = "for", value_name = "DURATION", allow_negative_numbers = true, value_parser = duration)]
     pub duration: Option<Duration>,
 
+    /// Attach nothing, but tell whether tcp-bounce would start, how, and what stands in the way
+    #[arg(long)]
+    pub check: bool,
+
+    /// With --check, print that as JSON
+    #[arg(long, requires = "check")]
+    pub json: bool,
+
     /// Say nothing but errors
     #[arg(long)]
     pub quiet: bool,

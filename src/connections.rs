@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 
 use netlink_packet_sock_diag::inet::{SocketId, StateFlags};
+use serde::Serialize;
 
 use crate::answered::Destinations;
 use crate::cli::Cli;
@@ -16,7 +17,7 @@ use crate::surroundings::Surroundings;
 const SHOWN: usize = 20;
 
 /// One connection, as the host sees it. They are ordered by the local end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Connection {
     local: SocketAddr,
     remote: SocketAddr,
@@ -39,7 +40,7 @@ impl Display for Connection {
 }
 
 /// Established connections of the host that end when tcp-bounce takes over.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Cut(Vec<Connection>);
 
 impl Cut {

@@ -1,40 +1,105 @@
 //! What tcp-bounce needs of the kernel it runs on.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 
 use caps::{CapSet, Capability};
+use serde::Serialize;
 
 use crate::error::Error;
 
 /// The first kernel with bpf_link for XDP.
 const OLDEST: (u32, u32) = (5, 9);
+/// The first with XDP programs for packets longer than a page.
+const FRAGMENTS: (u32, u32) = (5, 18);
+/// The first that tells what a driver supports of XDP.
+pub const DRIVER_FEATURES: (u32, u32) = (6, 3);
 
 /// To load the program, to attach it, and to compare packet pointers in it.
 const NEEDED: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
 /// Checks that the process may do what it is about to do, on a kernel that can.
 pub fn check() -> Result<(), Error> {
-    let release = release();
-    if version(&release).is_some_and(|version| version < OLDEST) {
-        return Err(Error::KernelTooOld { release: release.trim().to_owned() });
-    }
+    check_release()?;
+    check_capabilities()
+}
+
+/// The release of the kernel, like `6.1.0-18-amd64`.
+pub fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+/// Whether the kernel is older than this version, as far as its release says.
+pub fn is_older_than(least: (u32, u32)) -> bool {
+    version(&release()).is_some_and(|version| version < least)
+}
+
+/// Checks that the kernel can do what is needed of it.
+pub fn check_release() -> Result<(), Error> {
+    if is_older_than(OLDEST) { Err(Error::KernelTooOld { release: release() }) } else { Ok(()) }
+}
+
+/// Checks that the process may do what it is about to do.
+pub fn check_capabilities() -> Result<(), Error> {
+    let missing = missing_capabilities();
+    if missing.is_empty() { Ok(()) } else { Err(Error::MissingCapabilities { missing }) }
+}
+
+/// The capabilities that the process needs and does not have.
+pub fn missing_capabilities() -> Vec<Capability> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     // CAP_SYS_ADMIN stands for the two that were split off it.
     let admin = has(Capability::CAP_SYS_ADMIN);
-    let missing: Vec<_> = NEEDED
+    NEEDED
         .into_iter()
         .filter(|&capability| !has(capability) && (!admin || capability == Capability::CAP_NET_ADMIN))
-        .collect();
-    if missing.is_empty() { Ok(()) } else { Err(Error::MissingCapabilities { missing }) }
+        .collect()
+}
+
+/// What the kernel has of what tcp-bounce makes use of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KernelFeatures {
+    /// Its release.
+    pub release: String,
+    /// bpf_link for XDP, without which there is no tcp-bounce.
+    pub xdp_links: bool,
+    /// XDP programs for packets longer than a page.
+    pub xdp_fragments: bool,
+    /// What drivers support of XDP is told.
+    pub driver_features: bool,
+    /// It was built with BTF.
+    pub btf: bool,
+}
+
+impl KernelFeatures {
+    /// Of the kernel that runs.
+    pub fn now() -> Self {
+        Self {
+            release: release(),
+            xdp_links: !is_older_than(OLDEST),
+            xdp_fragments: has_frags(),
+            driver_features: !is_older_than(DRIVER_FEATURES),
+            btf: has_btf(),
+        }
+    }
+}
+
+impl Display for KernelFeatures {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}", self.release)?;
+        let features = [
+            ("XDP links", self.xdp_links),
+            ("XDP fragments", self.xdp_fragments),
+            ("XDP features of drivers", self.driver_features),
+            ("BTF", self.btf),
+        ];
+        features.into_iter().try_for_each(|(name, has)| write!(f, ", {}{name}", if has { "" } else { "no " }))
+    }
 }
 
 /// Whether a program may take frames that are in several parts (`BPF_F_XDP_HAS_FRAGS`, Linux 5.18).
 pub fn has_frags() -> bool {
-    version(&release()).is_some_and(|version| version >= (5, 18))
-}
-
-fn release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
+    !is_older_than(FRAGMENTS)
 }
 
 /// Whether the kernel was built with BTF.

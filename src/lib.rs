@@ -7,6 +7,7 @@
 pub mod answered;
 pub mod attach;
 pub mod bouncer;
+pub mod check;
 pub mod cli;
 pub mod connections;
 pub mod error;
@@ -28,4 +29,5 @@ pub mod stats;
 pub mod surroundings;
 pub mod timer;
 
+pub use check::check;
 pub use run::run;

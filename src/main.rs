@@ -6,8 +6,11 @@ use clap::Parser as _;
 use tcp_bounce::cli::Cli;
 
 fn main() -> ExitCode {
-    match tcp_bounce::run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = Cli::parse();
+    let end = if cli.check { tcp_bounce::check(&cli) } else { tcp_bounce::run(&cli).map(|()| true) };
+    match end {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             error.report();
             ExitCode::FAILURE

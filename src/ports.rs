@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 /// A set of ports, written like `22,8000-8999`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortList(pub BTreeSet<u16>);
@@ -42,6 +44,13 @@ fn port(text: &str) -> Result<u16, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let port = is_number.then(|| text.parse().ok()).flatten();
     port.ok_or_else(|| format!("\"{text}\" is not a port from 0 to 65535; a list looks like 22,8000-8999"))
+}
+
+impl Serialize for PortList {
+    /// As the user writes it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Display for PortList {

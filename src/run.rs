@@ -23,9 +23,7 @@ const _: () = assert!(TICK.as_millis() <= 1000, "a new listener is served within
 /// Answers on the interfaces of `cli` until interrupted or the time is over, on all or on none. When it returns, nothing
 /// is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
-    if PortList::union(&cli.except).is_everything() {
-        return Err(Error::NothingLeft);
-    }
+    check_arguments(cli)?;
     let interfaces = Interface::find(&cli.interfaces)?;
     kernel::check()?;
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
@@ -70,6 +68,11 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     drop(bouncers);
     report.summary(started.elapsed(), &counters?);
     end
+}
+
+/// Checks what the command line asks for, as far as that can be done without looking at the machine.
+pub(crate) fn check_arguments(cli: &Cli) -> Result<(), Error> {
+    if PortList::union(&cli.except).is_everything() { Err(Error::NothingLeft) } else { Ok(()) }
 }
 
 /// Ticks until `interrupted` or something goes wrong.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
+use serde::Serialize;
 use tcp_bounce_wire::Ports;
 
 use crate::cli::Cli;
@@ -11,7 +12,7 @@ use crate::listeners;
 use crate::ports::PortList;
 
 /// The ports that are left to the host, and why.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Spared {
     /// The host listens on them.
     listening: PortList,

@@ -111,6 +111,7 @@ fn other_malformed_arguments_are_named() {
         (&["--except"], "--except <LIST>"),
         (&["--no-such-option", "nosuch0"], "'--no-such-option'"),
         (&["--ttl", "1", "--ttl", "2", "nosuch0"], "cannot be used multiple times"),
+        (&["--json", "nosuch0"], "required arguments were not provided:\n  --check"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
     ] {
         let complaint = complaint(arguments, 2);
@@ -167,6 +168,8 @@ fn good_arguments_are_taken() {
         "--for 1h30m",
         "--for 1.5s",
         "--for 99999years",
+        "--check",
+        "--check --json",
         "--takeover",
         "--quiet",
         "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --except 5",
@@ -212,9 +215,20 @@ fn help_names_every_option() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(output.stderr, b"");
         let help = String::from_utf8(output.stdout).unwrap();
-        for word in
-            ["--mode", "--isn", "--except", "--takeover", "--ttl", "--window", "--mss", "--for", "--quiet", "IFACE"]
-        {
+        for word in [
+            "--mode",
+            "--isn",
+            "--except",
+            "--takeover",
+            "--ttl",
+            "--window",
+            "--mss",
+            "--for",
+            "--check",
+            "--json",
+            "--quiet",
+            "IFACE",
+        ] {
             assert!(help.contains(word), "{word} {help}");
         }
     }

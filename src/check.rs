@@ -1,0 +1,188 @@
+//! `--check`: whether tcp-bounce would start, and what there is to know before. It attaches and changes nothing.
+
+pub mod facts;
+pub mod finding;
+pub mod verdict;
+
+use std::fmt::{self, Display, Formatter};
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use tcp_bounce_wire::Isn;
+
+use self::facts::Facts;
+use self::finding::Finding;
+use self::verdict::Choice;
+use crate::attach::AttachMode;
+use crate::bouncer;
+use crate::cli::Cli;
+use crate::connections::Cut;
+use crate::error::Error;
+use crate::interface::Interface;
+use crate::kernel::{self, KernelFeatures};
+use crate::key;
+use crate::run::check_arguments;
+use crate::spared::Spared;
+use crate::surroundings::Surroundings;
+
+/// The version of the JSON that `--json` prints. It grows when what is there changes its meaning.
+const VERSION: u32 = 1;
+
+/// What was found. The names of the fields are those of the JSON.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    version: u32,
+    /// Whether tcp-bounce would start with these arguments.
+    starts: bool,
+    host: Host,
+    spared: Spared,
+    /// None without takeover.
+    cut: Option<Cut>,
+    interfaces: Vec<Examined>,
+}
+
+/// What is the same for all interfaces.
+#[derive(Debug, Serialize)]
+struct Host {
+    kernel: KernelFeatures,
+    missing_capabilities: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+/// An interface, and what tcp-bounce would do there.
+#[derive(Debug, Serialize)]
+struct Examined {
+    #[serde(flatten)]
+    facts: Facts,
+    /// None on an interface that it cannot run on.
+    mode: Option<AttachMode>,
+    reason: Option<String>,
+    /// Whether the kernel takes the program; none if it was not asked.
+    loads: Option<bool>,
+    findings: Vec<Finding>,
+}
+
+/// Checks what `cli` asks for, prints what there is to know, and returns whether tcp-bounce would start.
+pub fn check(cli: &Cli) -> Result<bool, Error> {
+    let check = Check::new(cli)?;
+    if !cli.quiet {
+        match check.write(cli.json) {
+            // Who stops reading, as `head` does, has read enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result.map_err(Error::Write)?,
+        }
+    }
+    Ok(check.starts)
+}
+
+impl Check {
+    fn new(cli: &Cli) -> Result<Self, Error> {
+        check_arguments(cli)?;
+        let named = Interface::named(&cli.interfaces)?;
+        let surroundings = Surroundings::now(cli)?;
+        let isn = key::isn(cli)?;
+        let cut = cli.takeover.then(|| Cut::by_takeover(&named, cli, &surroundings)).transpose()?;
+        let host = Host::new();
+        // Without the means to load it, there is nothing to learn from trying.
+        let may_load = !host.findings.iter().any(Finding::is_problem);
+        let interfaces: Vec<_> = named
+            .iter()
+            .map(|interface| Examined::new(interface, cli, isn, &surroundings, may_load))
+            .collect::<Result<_, _>>()?;
+        let mut findings = interfaces.iter().flat_map(|interface| &interface.findings).chain(&host.findings);
+        let starts = !findings.any(Finding::is_problem);
+        let Surroundings { spared, .. } = surroundings;
+        Ok(Self { version: VERSION, starts, host, spared, cut, interfaces })
+    }
+
+    fn write(&self, json: bool) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        if json {
+            serde_json::to_writer_pretty(&mut stdout, self)?;
+            writeln!(stdout)
+        } else {
+            write!(stdout, "{self}")
+        }
+    }
+}
+
+impl Host {
+    fn new() -> Self {
+        let findings = [
+            kernel::check_release().err().map(|error| Finding::error("kernel_too_old", &error)),
+            kernel::check_capabilities().err().map(|error| Finding::error("missing_capabilities", &error)),
+        ];
+        let missing = kernel::missing_capabilities().iter().map(ToString::to_string).collect();
+        Self {
+            kernel: KernelFeatures::now(),
+            missing_capabilities: missing,
+            findings: findings.into_iter().flatten().collect(),
+        }
+    }
+}
+
+impl Examined {
+    fn new(
+        interface: &Interface,
+        cli: &Cli,
+        isn: Isn,
+        surroundings: &Surroundings,
+        may_load: bool,
+    ) -> Result<Self, Error> {
+        let facts = Facts::of(interface, surroundings)?;
+        if let Err(error) = interface.check_fit() {
+            let findings = vec![Finding::error("unfit", &error)];
+            return Ok(Self { facts, mode: None, reason: None, loads: None, findings });
+        }
+        let (Choice { mode, reason }, mut findings) = verdict::choose(&facts, cli.mode);
+        findings.extend(verdict::findings(&facts));
+        // For offload the program is loaded into the NIC, which is more than a check may do.
+        let loaded =
+            (may_load && mode != AttachMode::Hw).then(|| bouncer::verify(interface, mode, cli, isn, surroundings));
+        if let Some(Err(error)) = &loaded {
+            findings.push(Finding::error("program_refused", error));
+        }
+        findings.sort_by_key(|finding| !finding.is_problem());
+        Ok(Self { facts, mode: Some(mode), reason, loads: loaded.map(|loaded| loaded.is_ok()), findings })
+    }
+}
+
+impl Display for Check {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        self.interfaces.iter().try_for_each(|interface| write!(f, "{interface}"))?;
+        write!(f, "{}", self.host)?;
+        writeln!(f, "{}", self.spared)?;
+        if let Some(cut) = self.cut.as_ref().filter(|cut| !cut.is_empty()) {
+            writeln!(f, "{cut}")?;
+        }
+        let not = if self.starts { "" } else { " not" };
+        writeln!(f, "tcp-bounce would{not} start")
+    }
+}
+
+impl Display for Host {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        writeln!(f, "host:")?;
+        writeln!(f, "  {:<11} {}", "kernel", self.kernel)?;
+        self.findings.iter().try_for_each(|finding| write!(f, "{finding}"))
+    }
+}
+
+impl Display for Examined {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}:", self.facts.name)?;
+        if let Some(mode) = self.mode {
+            write!(f, " {mode} mode")?;
+        }
+        if let Some(reason) = &self.reason {
+            write!(f, " ({reason})")?;
+        }
+        writeln!(f)?;
+        write!(f, "{}", self.facts)?;
+        if let Some(loads) = self.loads {
+            let answer = if loads { "accepted by the kernel's verifier" } else { "refused by the kernel" };
+            writeln!(f, "  {:<11} {answer}", "program")?;
+        }
+        self.findings.iter().try_for_each(|finding| write!(f, "{finding}"))
+    }
+}
