@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 
 use common::accept;
 use common::bouncer::TcpBounce;
-use common::network::{CLIENT, HOST, Mode, Network, connect};
+use common::network::{CLIENT, HOST, HOST_V6, Mode, Network, connect};
 use common::process::Process;
 
 /// What it says before it attaches, line by line.
@@ -143,11 +143,8 @@ fn what_the_filters_leave_to_the_host_is_not_listed() {
 #[ignore = "needs root: makes network namespaces"]
 fn connections_over_ipv6_are_listed() {
     let network = Network::new(Mode::Skb);
-    network.host.ip("address add 2001:db8::1/64 dev host0 nodad");
-    network.client.ip("address add 2001:db8::2/64 dev client0 nodad");
-    let host = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-    let listener = network.host.enter(|| TcpListener::bind((host, 2222))).unwrap();
-    let client = network.client.enter(|| TcpStream::connect((host, 2222))).unwrap();
+    let listener = network.host.enter(|| TcpListener::bind((HOST_V6, 2222))).unwrap();
+    let client = network.client.enter(|| TcpStream::connect((HOST_V6, 2222))).unwrap();
     let _host = accept(&listener);
     let lines = said_before(&network, "--takeover host0");
     let connection = format!("  [2001:db8::1]:2222 with {}", client.local_addr().unwrap());
