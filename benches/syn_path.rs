@@ -18,7 +18,7 @@ use nix::unistd::{Pid, Uid};
 use tcp_bounce::loader;
 use tcp_bounce::prefixes::ranges;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Filters, Link, Settings};
+use tcp_bounce_wire::{Filters, Link, Settings, ipv4};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const TURNS: usize = 31;
@@ -106,7 +106,8 @@ fn bench() -> Result<(), Box<dyn Error>> {
     // As the command sets it, but for `frags`: a program without may not call one with, and the peer is one without.
     let settings = Settings { own_mac: true, filter_to: true, ..Settings::DEFAULT };
     let mac = Mac([2, 0, 0, 0, 0, 2]);
-    let link = Link::new(mac, 1500, None, None);
+    let v4_address = ipv4::Address([10, 0, 0, 2]);
+    let link = Link { v4_address, ..Link::new(mac, 1500, None, None) };
     let default = loader::load(settings, &link, &filters, None)?;
     let sparing = loader::load(settings, &link, &sparing, None)?;
     let takeover = loader::load(Settings { takeover: true, filter_to: false, ..settings }, &link, &filters, None)?;

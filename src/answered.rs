@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use tcp_bounce_wire::addresses::MAX_RANGES;
-use tcp_bounce_wire::{AddressSet, Filters};
+use tcp_bounce_wire::{AddressSet, Filters, ipv4, ipv6};
 use zerocopy::FromZeros as _;
 
 use crate::cli::{Cli, To};
@@ -45,6 +45,20 @@ impl Destinations {
             Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| prefix.contains(&address)),
             Self::Own(addresses) => addresses.contains(&address),
         }
+    }
+
+    /// The first of each family, if they are addresses of its own: those that are asked for most.
+    pub fn usual(&self) -> (ipv4::Address, ipv6::Address) {
+        let Self::Own(addresses) = self else { return Default::default() };
+        let v4 = addresses.iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(ipv4::Address(address.octets())),
+            IpAddr::V6(_) => None,
+        });
+        let v6 = addresses.iter().find_map(|address| match address {
+            IpAddr::V6(address) => Some(ipv6::Address(address.octets())),
+            IpAddr::V4(_) => None,
+        });
+        (v4.unwrap_or_default(), v6.unwrap_or_default())
     }
 
     /// Writes them to a set.

@@ -37,8 +37,8 @@ pub struct Bouncer {
 impl Bouncer {
     /// Loads the program with the settings of `cli` and `isn`, and attaches it to `interface`.
     pub fn start(interface: Interface, cli: &Cli, isn: Isn, surroundings: &Surroundings) -> Result<Self, Error> {
-        let link = link(cli, &interface);
         let destinations = Destinations::now(cli, &interface, surroundings);
+        let link = link(cli, &interface, &destinations);
         let filters = answered::filters(cli, &destinations, surroundings)?;
         let attach =
             |mode: AttachMode| attach(&interface, mode, settings(cli, isn, &destinations, mode), &link, &filters);
@@ -85,12 +85,12 @@ impl Bouncer {
             Err(source) => return Err(Error::QueryLink { interface: name(), source }),
         }
 
-        let link = link(cli, interface);
+        let destinations = Destinations::now(cli, interface, surroundings);
+        let link = link(cli, interface, &destinations);
         if link != self.link {
             self.link = link;
             loader::set_link(&self.program, &self.link).map_err(Error::Maps)?;
         }
-        let destinations = Destinations::now(cli, interface, surroundings);
         let ports = surroundings.spared.ports();
         let moved = destinations != self.destinations;
         if moved {
@@ -146,7 +146,8 @@ pub fn verify(
 ) -> Result<(), Error> {
     let destinations = Destinations::now(cli, interface, surroundings);
     let filters = answered::filters(cli, &destinations, surroundings)?;
-    load(interface, mode, settings(cli, isn, &destinations, mode), &link(cli, interface), &filters).map(drop)
+    load(interface, mode, settings(cli, isn, &destinations, mode), &link(cli, interface, &destinations), &filters)
+        .map(drop)
 }
 
 fn settings(cli: &Cli, isn: Isn, destinations: &Destinations, mode: AttachMode) -> Settings {
@@ -163,8 +164,10 @@ fn settings(cli: &Cli, isn: Isn, destinations: &Destinations, mode: AttachMode) 
     }
 }
 
-fn link(cli: &Cli, interface: &Interface) -> Link {
-    Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window)
+fn link(cli: &Cli, interface: &Interface, destinations: &Destinations) -> Link {
+    let link = Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window);
+    let (v4_address, v6_address) = destinations.usual();
+    Link { v4_address, v6_address, ..link }
 }
 
 fn load(

@@ -21,6 +21,7 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
+use tcp_bounce_wire::Config;
 use tcp_bounce_wire::ethernet::Ethernet;
 use tcp_bounce_wire::frame::Frame;
 
@@ -65,7 +66,7 @@ pub fn restore(ctx: XdpContext) -> u32 {
     if rounds.get() == 0 {
         last.set(now());
     }
-    if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), false)).is_some() {
+    if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &Config::BUILT_IN)).is_some() {
         // A packet comes from the NIC by memory. What was just written is still on its way there, and a read of bytes
         // from two writes would have to wait. This takes long enough.
         black_box(now());
@@ -116,7 +117,7 @@ pub fn transmit(_ctx: XdpContext) -> u32 {
 /// Floor: the least that sends a frame back to where it came from.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> u32 {
-    let mut frame = XdpFrame::new(ctx, false);
+    let mut frame = XdpFrame::new(ctx, &Config::BUILT_IN);
     let Some(ethernet) = frame.at::<Ethernet>(0) else { return XDP_ABORTED };
     core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
     XDP_TX

@@ -7,6 +7,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
+use tcp_bounce_wire::Config;
 use tcp_bounce_wire::frame::{Frame, View};
 use tcp_bounce_wire::options::Offer;
 
@@ -19,23 +20,22 @@ const MAX_OFFSET: usize = 0x7fff;
 /// a comparison with `data_end`, but takes `data_end - data` for just a number.
 pub struct XdpFrame {
     ctx: XdpContext,
-    /// Whether the frame may go on in fragments behind `data_end`.
-    has_frags: bool,
+    config: &'static Config,
     data: usize,
     data_end: usize,
 }
 
 impl XdpFrame {
     #[inline(always)]
-    pub fn new(ctx: XdpContext, has_frags: bool) -> Self {
+    pub fn new(ctx: XdpContext, config: &'static Config) -> Self {
         let (data, data_end) = (ctx.data(), ctx.data_end());
-        Self { ctx, has_frags, data, data_end }
+        Self { ctx, config, data, data_end }
     }
 
     /// The length of the frame with all fragments.
     #[inline(always)]
     fn whole_len(&self) -> usize {
-        if self.has_frags {
+        if self.config.has_frags() {
             // SAFETY: The helper only reads.
             unsafe { bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as usize }
         } else {
@@ -57,13 +57,17 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
-        length <= self.len() || (self.has_frags && length <= self.whole_len())
+        length <= self.len() || (self.config.has_frags() && length <= self.whole_len())
     }
 
     #[inline(always)]
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
-        let start = self.data + offset;
-        let mut end = start + size_of::<T>();
+        // SAFETY: No packet is at the end of memory. That the sums do not wrap tells the compiler that a view within one
+        // that has been checked need not be.
+        let (start, mut end) = unsafe {
+            let start = self.data.unchecked_add(offset);
+            (start, start.unchecked_add(size_of::<T>()))
+        };
         if size_of::<T>() == 1 {
             // The compiler would compare `start >= data_end`, of which the verifier learns less.
             // SAFETY: It does nothing.
@@ -105,6 +109,6 @@ impl Frame for XdpFrame {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tcp_option(ctx: *mut xdp_md, offset: u32, end: u32) -> u64 {
-    let mut frame = XdpFrame::new(XdpContext::new(ctx), false);
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &Config::BUILT_IN);
     Offer::of_option(&mut frame, offset as usize & MAX_OFFSET, end as usize & MAX_OFFSET).0
 }

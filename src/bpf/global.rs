@@ -17,7 +17,7 @@ impl<T> Global<T> {
     }
 
     #[inline(always)]
-    pub fn get(&self) -> &T {
+    pub fn get(&'static self) -> &'static T {
         // SAFETY: It is memory of a map that the program holds, and no reference to it is ever mutable.
         unsafe { &*self.0.get() }
     }

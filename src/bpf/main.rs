@@ -16,6 +16,7 @@ use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
 use tcp_bounce_wire::addresses::Number;
+use tcp_bounce_wire::isn;
 use tcp_bounce_wire::{Action, Config, Counters, Filters, Link, Rules, World, bounce};
 
 #[unsafe(no_mangle)]
@@ -36,7 +37,7 @@ static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 pub fn tcp_bounce(ctx: XdpContext) -> u32 {
     let config = CONFIG.get();
     let rules = Rules { config, link: LINK.get(), filters: FILTERS.get(), world: Kernel };
-    let verdict = bounce(&mut XdpFrame::new(ctx, config.has_frags()), &rules);
+    let verdict = bounce(&mut XdpFrame::new(ctx, config), &rules);
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: They are this CPU's, on which no other packet is handled meanwhile.
         unsafe { (*counters).count(verdict) };
@@ -59,6 +60,11 @@ impl World for Kernel {
     }
 
     #[inline(always)]
+    fn keyed_isn(&self, source: Number, destination: Number, ports: [u8; 4]) -> u32 {
+        keyed_isn(source.high, source.low, destination.high, destination.low, u32::from_ne_bytes(ports))
+    }
+
+    #[inline(always)]
     fn serves(&self, Number { high, low }: Number) -> bool {
         serves(high, low) != 0
     }
@@ -67,6 +73,14 @@ impl World for Kernel {
     fn admits(&self, Number { high, low }: Number) -> bool {
         admits(high, low) != 0
     }
+}
+
+/// As a function of its own, because most do without.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn keyed_isn(source_high: u64, source_low: u64, high: u64, low: u64, ports: u32) -> u32 {
+    let source = Number { high: source_high, low: source_low };
+    isn::keyed(CONFIG.get().key, source, Number { high, low }, ports.to_ne_bytes())
 }
 
 /// A global function of the program: the verifier looks at such a one by itself, for any arguments.

@@ -1,18 +1,18 @@
 //! What happens to a packet: all policy, no kernel.
 
+use core::marker::PhantomData;
 use core::mem::swap;
 
 use zerocopy::byteorder::network_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::addresses::Number;
 use crate::config::{Config, Filters, Link};
 use crate::ethernet::Ethernet;
+use crate::express;
 use crate::frame::Frame;
 use crate::ip::{Ip, Span};
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
-use crate::isn::isn;
 use crate::options::{Offer, Options};
 use crate::syn_ack::{Reply, SynAck};
 use crate::tcp::{self, Tcp};
@@ -36,6 +36,9 @@ pub trait World {
     /// The time for the timestamps of TCP: it runs at 1 Hz to 1 kHz (RFC 7323, 5.4).
     fn now(&self) -> u32;
 
+    /// [`keyed`](crate::isn::keyed) under the key of [`Config`].
+    fn keyed_isn(&self, source: Number, destination: Number, ports: [u8; 4]) -> u32;
+
     /// Whether an address is in [`Filters::to`].
     fn serves(&self, destination: Number) -> bool;
 
@@ -48,155 +51,155 @@ pub trait World {
 /// The frame is written to only if the verdict is [`Verdict::Answered`].
 #[inline(always)]
 pub fn bounce<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Verdict {
-    let verdict = match usual::<Ipv4, _, _>(frame, rules) {
-        None => usual::<Ipv6, _, _>(frame, rules),
-        verdict => verdict,
-    };
-    verdict.unwrap_or_else(|| unusual(frame, rules).unwrap_or(Verdict::Malformed))
+    // What does not fit into the frame is malformed.
+    try_bounce(frame, rules).unwrap_or(Verdict::Malformed)
 }
 
-/// Nearly every segment has no tags, IP options or extension headers: one bounds check, and all offsets are known.
 #[inline(always)]
-fn usual<I: Ip, F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
-    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-    #[repr(C)]
-    struct Headers<I: Unaligned> {
-        ethernet: Ethernet,
-        ip: I,
-        tcp: Tcp,
+fn try_bounce<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
+    if let Some(verdict) = express::<Ipv4, _, _>(frame, rules).or_else(|| express::<Ipv6, _, _>(frame, rules)) {
+        return Some(verdict);
     }
-
-    let Headers { ethernet, ip, tcp } = *frame.at::<Headers<I>>(0)?;
-    if ethernet.ethertype.get() != I::ETHERTYPE || !ip.is_plain() {
-        return None;
-    }
-    Some(match ip.segment(frame, size_of::<Ethernet>()) {
-        Ok(span) => Segment { ethernet, ip_offset: size_of::<Ethernet>(), ip, tcp, span }.bounce(frame, rules),
-        Err(verdict) => verdict,
-    })
-}
-
-/// All else, header by header; `None` if a header does not fit in.
-#[inline(always)]
-fn unusual<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
-    let ethernet = *frame.at::<Ethernet>(0)?;
-    let (ethertype, ip_offset) = ethernet.payload(frame)?;
+    let (ethertype, ip_offset) = Ethernet::payload(frame)?;
     match ethertype {
-        Ipv4::ETHERTYPE => ip::<Ipv4, _, _>(frame, ethernet, ip_offset, rules),
-        Ipv6::ETHERTYPE => ip::<Ipv6, _, _>(frame, ethernet, ip_offset, rules),
+        Ipv4::ETHERTYPE => datagram::<Ipv4, _, _>(frame, ip_offset, rules),
+        Ipv6::ETHERTYPE => datagram::<Ipv6, _, _>(frame, ip_offset, rules),
         _ => Some(Verdict::NotIp),
     }
 }
 
+/// The verdict on the SYN that most clients send.
 #[inline(always)]
-fn ip<I: Ip, F: Frame, W: World>(
-    frame: &mut F,
-    ethernet: Ethernet,
-    ip_offset: usize,
-    rules: &Rules<W>,
-) -> Option<Verdict> {
-    let ip = *frame.at::<I>(ip_offset)?;
-    let span = match ip.segment(frame, ip_offset) {
-        Ok(span) => span,
-        Err(verdict) => return Some(verdict),
-    };
-    let tcp = *frame.at::<Tcp>(span.offset)?;
-    Some(Segment { ethernet, ip_offset, ip, tcp, span }.bounce(frame, rules))
+fn express<I: Ip, F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
+    let offer = express::offer::<I, _, _>(frame, rules)?;
+    let ip_offset = size_of::<Ethernet>();
+    let span = Span { offset: ip_offset + size_of::<I>(), length: express::TCP_LENGTH };
+    Segment::<I> { ip_offset, span, ip: PhantomData }.answer(frame, offer, rules)
 }
 
-/// A TCP segment on its way from one host to another: all that the reply is made from.
+/// Decides about the datagram at `ip_offset`.
+#[inline(always)]
+fn datagram<I: Ip, F: Frame, W: World>(frame: &mut F, ip_offset: usize, rules: &Rules<W>) -> Option<Verdict> {
+    match I::segment(frame, ip_offset)? {
+        Ok(span) => Segment::<I> { ip_offset, span, ip: PhantomData }.bounce(frame, rules),
+        Err(verdict) => Some(verdict),
+    }
+}
+
+/// Where in a frame there is a TCP segment. Headers are read where they are needed: what is kept must be spilled.
 struct Segment<I> {
-    ethernet: Ethernet,
-    /// Where the IP header begins in the frame.
+    /// Where the IP header begins.
     ip_offset: usize,
-    ip: I,
-    tcp: Tcp,
-    /// Header, options and payload.
+    /// TCP header, options and payload.
     span: Span,
+    ip: PhantomData<I>,
 }
 
 impl<I: Ip> Segment<I> {
-    /// Decides what becomes of `frame`, which holds this segment.
     #[inline(always)]
-    fn bounce<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Verdict {
+    fn ip<'a, F: Frame>(&self, frame: &'a mut F) -> Option<&'a I> {
+        frame.at(self.ip_offset).map(|ip| &*ip)
+    }
+
+    #[inline(always)]
+    fn tcp<'a, F: Frame>(&self, frame: &'a mut F) -> Option<&'a Tcp> {
+        frame.at(self.span.offset).map(|tcp| &*tcp)
+    }
+
+    /// Decides what becomes of `frame`, which holds this segment; `None` if it does not.
+    #[inline(always)]
+    fn bounce<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
         let Rules { config, filters, .. } = rules;
-        let header_length = self.tcp.header_length();
+        let header_length = self.tcp(frame)?.header_length();
         if header_length < size_of::<Tcp>() || header_length > self.span.length {
-            return Verdict::Malformed;
+            return None;
         }
-        if let Some(verdict) = self.is_for_somebody_else(rules) {
-            return verdict;
+        if let Some(verdict) = self.is_for_somebody_else(frame, rules)? {
+            return Some(verdict);
         }
-        let isn = isn::<I>(config, self.ip.source(), self.ip.destination(), &self.tcp);
-        if filters.spared.contains(self.tcp.destination_port.get()) {
+        let tcp = self.tcp(frame)?;
+        let (flags, acknowledgment_number) = (tcp.flags, tcp.acknowledgment_number);
+        Some(if filters.spared.contains(tcp.destination_port.get()) {
             Verdict::Spared
-        } else if self.tcp.is_syn() {
-            self.answer(frame, isn, rules)
-        } else if self.tcp.is_ack() && self.tcp.acknowledgment_number == tcp::next(isn) {
-            if self.is_bare() { Verdict::Completed } else { Verdict::Later }
+        } else if Tcp::is_syn(flags) {
+            let offset = self.span.offset + size_of::<Tcp>();
+            let offer = Offer::read(frame, Span { offset, length: header_length - size_of::<Tcp>() });
+            return self.answer(frame, offer, rules);
+        } else if Tcp::is_ack(flags) && acknowledgment_number == tcp::next(self.isn(frame, rules)?) {
+            let is_bare = self.span.length == header_length && flags & (Tcp::FIN | Tcp::RST) == 0;
+            if is_bare { Verdict::Completed } else { Verdict::Later }
         } else if config.takeover != 0 {
             Verdict::TakenOver
         } else {
             Verdict::NotOurs
-        }
+        })
     }
 
     /// Whether no reply may go to where this came from, or none from where it went to.
     #[inline(always)]
-    fn is_for_somebody_else<W: World>(&self, rules: &Rules<W>) -> Option<Verdict> {
-        let Rules { config, link, .. } = rules;
-        let (source, destination) = (self.ip.source(), self.ip.destination());
-        if config.own_mac != 0 && self.ethernet.destination != link.mac {
-            Some(Verdict::OtherHost)
-        } else if self.ethernet.source.is_group()
-            || self.ethernet.destination.is_group()
-            || !I::is_unicast(source)
-            || !I::is_unicast(destination)
-            || source == destination
-        {
+    fn is_for_somebody_else<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<Option<Verdict>> {
+        let Rules { config, link, world, .. } = rules;
+        let ethernet = frame.at::<Ethernet>(0)?;
+        if config.own_mac != 0 && ethernet.destination != link.mac {
+            return Some(Some(Verdict::OtherHost));
+        }
+        let is_group = ethernet.source.is_group() || ethernet.destination.is_group();
+        let ip = self.ip(frame)?;
+        let (source, destination) = (ip.source(), ip.destination());
+        Some(if is_group || !I::is_unicast(source) || !I::is_unicast(destination) || source == destination {
             Some(Verdict::NotUnicast)
-        } else if config.filter_to != 0 && !rules.world.serves(I::number(destination)) {
+        } else if config.filter_to != 0
+            && destination != I::usual_destination(link)
+            && !world.serves(I::number(destination))
+        {
             Some(Verdict::OtherDestination)
-        } else if config.filter_from != 0 && !rules.world.admits(I::number(source)) {
+        } else if config.filter_from != 0 && !world.admits(I::number(source)) {
             Some(Verdict::OtherSource)
         } else {
             None
+        })
+    }
+
+    /// The ISN of our SYN-ACK in the connection that this belongs to.
+    #[inline(always)]
+    fn isn<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<U32> {
+        if rules.config.keyed == 0 {
+            return Some(rules.config.isn);
         }
+        let ip = self.ip(frame)?;
+        let (source, destination) = (I::number(ip.source()), I::number(ip.destination()));
+        let tcp = self.tcp(frame)?;
+        let ([a, b], [c, d]) = (tcp.source_port.to_bytes(), tcp.destination_port.to_bytes());
+        Some(U32::new(rules.world.keyed_isn(source, destination, [a, b, c, d])))
     }
 
-    /// Whether this carries neither data nor the end of the connection.
+    /// Turns `frame`, which holds this SYN with this offer, into the SYN-ACK.
     #[inline(always)]
-    fn is_bare(&self) -> bool {
-        self.span.length == self.tcp.header_length() && self.tcp.flags & (Tcp::FIN | Tcp::RST) == 0
-    }
-
-    /// Turns `frame`, which holds this SYN, into the SYN-ACK.
-    #[inline(always)]
-    fn answer<F: Frame, W: World>(&self, frame: &mut F, isn: U32, rules: &Rules<W>) -> Verdict {
+    fn answer<F: Frame, W: World>(&self, frame: &mut F, offer: Offer, rules: &Rules<W>) -> Option<Verdict> {
         let Rules { config, link, world, .. } = rules;
-        let option_bytes =
-            Span { offset: self.span.offset + size_of::<Tcp>(), length: self.tcp.header_length() - size_of::<Tcp>() };
-        let offer = Offer::read(frame, option_bytes);
         if offer.signed() {
-            return Verdict::Signed;
+            return Some(Verdict::Signed);
         }
         let options = Options::new(offer, config.window_scale, || world.now());
-        let reply = Reply { isn, ttl: config.ttl, announced: I::announced(link) };
-        match self.write(frame, reply, &options) {
+        let reply = Reply { isn: self.isn(frame, rules)?, ttl: config.ttl, announced: I::announced(link) };
+        Some(match self.write(frame, reply, &options) {
             Some(()) => Verdict::Answered,
             None => Verdict::NoRoom,
-        }
+        })
     }
 
     /// Writes the SYN-ACK over this SYN; `None` if there is no room.
     #[inline(always)]
     fn write<F: Frame>(&self, frame: &mut F, reply: Reply, options: &Options) -> Option<()> {
         let options_offset = self.ip_offset + size_of::<SynAck<I>>();
+        let ip = self.ip(frame)?;
+        let (source, destination) = (ip.source(), ip.destination());
+        // With IP options it may lie where the frame will be no more.
+        let tcp = *self.tcp(frame)?;
         fit(frame, self.span.offset + self.span.length, options_offset + options.length())?;
         let ethernet = frame.at::<Ethernet>(0)?;
         swap(&mut ethernet.source, &mut ethernet.destination);
-        *frame.at(self.ip_offset)? =
-            SynAck::<I>::new(reply, self.ip.source(), self.ip.destination(), &self.tcp, options);
+        *frame.at(self.ip_offset)? = SynAck::<I>::new(reply, source, destination, &tcp, options);
         options.write(frame, options_offset)
     }
 }

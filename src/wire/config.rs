@@ -7,6 +7,7 @@ use crate::addresses::AddressSet;
 use crate::ethernet::Mac;
 use crate::isn::Isn;
 use crate::ports::Ports;
+use crate::{ipv4, ipv6};
 
 /// What the user may choose, as far as it does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,8 @@ impl Settings {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Config {
-    pub(crate) key: [u64; 2],
+    /// The key of [`Isn::Keyed`], in two numbers.
+    pub key: [u64; 2],
     pub(crate) isn: U32,
     pub(crate) keyed: u8,
     pub(crate) ttl: u8,
@@ -110,6 +112,10 @@ pub struct Link {
     pub v4: Announced,
     /// What is announced over IPv6.
     pub v6: Announced,
+    /// Of the addresses in [`Filters::to`] the one that is asked for most; or one that cannot be a destination.
+    pub v4_address: ipv4::Address,
+    /// Likewise.
+    pub v6_address: ipv6::Address,
 }
 
 impl Link {
@@ -119,7 +125,13 @@ impl Link {
     /// That of an interface with this MTU in bytes, unless the user has chosen an MSS or a window.
     pub const fn new(mac: Mac, mtu: u32, mss: Option<u16>, window: Option<u16>) -> Self {
         // The headers, and the least that Linux announces (ip_rt_min_advmss, ip6_rt_min_advmss).
-        Self { mac, v4: Announced::new(mtu, 40, 256, mss, window), v6: Announced::new(mtu, 60, 1220, mss, window) }
+        Self {
+            mac,
+            v4: Announced::new(mtu, 40, 256, mss, window),
+            v6: Announced::new(mtu, 60, 1220, mss, window),
+            v4_address: ipv4::Address([0; 4]),
+            v6_address: ipv6::Address([0; 16]),
+        }
     }
 }
 

@@ -40,11 +40,10 @@ pub struct Tag {
 }
 
 impl Ethernet {
-    /// The type of the payload of `frame`, which this header begins, and the offset at which it begins: behind any
-    /// tags.
+    /// The type of the payload of `frame`, and the offset at which it begins: behind any tags.
     #[inline(always)]
-    pub fn payload<F: Frame>(&self, frame: &mut F) -> Option<(u16, usize)> {
-        let (mut ethertype, mut offset) = (self.ethertype.get(), size_of::<Self>());
+    pub fn payload<F: Frame>(frame: &mut F) -> Option<(u16, usize)> {
+        let (mut ethertype, mut offset) = (frame.at::<Self>(0)?.ethertype.get(), size_of::<Self>());
         for _ in 0..MAX_TAGS {
             if !matches!(ethertype, ETHERTYPE_8021Q | ETHERTYPE_8021AD) {
                 break;
@@ -62,6 +61,13 @@ impl Ethernet {
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
+    /// Whether it is the same address: in two comparisons.
+    #[inline(always)]
+    pub fn is(self, other: Self) -> bool {
+        let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (self.0, other.0);
+        [a, b, c, d] == [u, v, w, x] && [e, f] == [y, z]
+    }
+
     /// Whether this is a group address, multicast or broadcast: the I/G bit is the first that is sent.
     #[inline(always)]
     pub const fn is_group(self) -> bool {

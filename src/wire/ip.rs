@@ -4,7 +4,6 @@ use crate::addresses::Number;
 use crate::checksum::Sum;
 use crate::config::{Announced, Link};
 use crate::frame::{Frame, View};
-use crate::isn::SipHash13;
 use crate::verdict::Verdict;
 
 /// An IP header without options or extension headers.
@@ -15,16 +14,12 @@ pub trait Ip: View + Copy {
     /// An address.
     type Address: View + Copy + Eq;
 
-    /// Whether what follows this header, and nothing between, may be TCP.
-    fn is_plain(&self) -> bool;
+    /// Where in `frame`, in which there is such a header at `offset`, the TCP segment is: behind all options or
+    /// extension headers; or the verdict if there is none. `None`: something does not fit in.
+    fn segment<F: Frame>(frame: &mut F, offset: usize) -> Option<Result<Span, Verdict>>;
 
-    /// Where in `frame`, in which this header is at `offset`, the TCP segment is: behind all options or extension
-    /// headers; or the verdict if there is none.
-    ///
-    /// # Errors
-    ///
-    /// Malformed, a fragment, or something other than TCP.
-    fn segment<F: Frame>(&self, frame: &mut F, offset: usize) -> Result<Span, Verdict>;
+    /// Whether this is a whole packet with nothing between this header and `length` bytes of TCP.
+    fn is_plain(&self, length: u16) -> bool;
 
     /// Where it came from.
     fn source(&self) -> Self::Address;
@@ -38,8 +33,8 @@ pub trait Ip: View + Copy {
     /// The address as a number.
     fn number(address: Self::Address) -> Number;
 
-    /// The hash of two addresses and of both ports, as they lie in the packet.
-    fn hash(hash: SipHash13, source: Self::Address, destination: Self::Address, ports: [u8; 4]) -> u64;
+    /// An address that is answered for, and most often asked for; or one that cannot be a destination.
+    fn usual_destination(link: &Link) -> Self::Address;
 
     /// What is announced over it.
     fn announced(link: &Link) -> &Announced;

@@ -9,7 +9,6 @@ use crate::config::{Announced, Link};
 use crate::ethernet::ETHERTYPE_IPV4;
 use crate::frame::Frame;
 use crate::ip::{Ip, PROTOCOL_TCP, Span};
-use crate::isn::SipHash13;
 use crate::verdict::Verdict;
 
 /// DF, the second bit of the field that it shares with the fragment offset.
@@ -44,7 +43,7 @@ pub struct Ipv4 {
 }
 
 /// An IPv4 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Address(pub [u8; 4]);
 
@@ -76,22 +75,31 @@ impl Ip for Ipv4 {
     type Address = Address;
 
     #[inline(always)]
-    fn is_plain(&self) -> bool {
-        self.version_ihl == Self::VERSION_4_IHL_5
-    }
-
-    #[inline(always)]
-    fn segment<F: Frame>(&self, frame: &mut F, offset: usize) -> Result<Span, Verdict> {
-        let (total_length, header_length) = (self.total_length.get() as usize, self.header_length());
-        if !self.is_version_4() || total_length < header_length || !frame.holds(offset + total_length) {
-            Err(Verdict::Malformed)
-        } else if self.protocol != PROTOCOL_TCP {
+    fn segment<F: Frame>(frame: &mut F, offset: usize) -> Option<Result<Span, Verdict>> {
+        let ipv4 = frame.at::<Self>(offset)?;
+        if !ipv4.is_version_4() {
+            return None;
+        }
+        let (protocol, is_fragment) = (ipv4.protocol, ipv4.is_fragment());
+        let (total_length, header_length) = (ipv4.total_length.get() as usize, ipv4.header_length());
+        if total_length < header_length || !frame.holds(offset + total_length) {
+            return None;
+        }
+        Some(if protocol != PROTOCOL_TCP {
             Err(Verdict::NotTcp)
-        } else if self.is_fragment() {
+        } else if is_fragment {
             Err(Verdict::Fragment)
         } else {
             Ok(Span { offset: offset + header_length, length: total_length - header_length })
-        }
+        })
+    }
+
+    #[inline(always)]
+    fn is_plain(&self, length: u16) -> bool {
+        self.version_ihl == Self::VERSION_4_IHL_5
+            && self.protocol == PROTOCOL_TCP
+            && !self.is_fragment()
+            && self.total_length.get() == size_of::<Self>() as u16 + length
     }
 
     #[inline(always)]
@@ -119,9 +127,8 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn hash(hash: SipHash13, Address(source): Address, Address(destination): Address, ports: [u8; 4]) -> u64 {
-        let ([a, b, c, d], [e, f, g, h]) = (source, destination);
-        hash.block([a, b, c, d, e, f, g, h]).finish(ports, 12)
+    fn usual_destination(link: &Link) -> Address {
+        link.v4_address
     }
 
     #[inline(always)]

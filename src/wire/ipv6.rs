@@ -9,7 +9,6 @@ use crate::config::{Announced, Link};
 use crate::ethernet::ETHERTYPE_IPV6;
 use crate::frame::Frame;
 use crate::ip::{Ip, PROTOCOL_TCP, Span};
-use crate::isn::SipHash13;
 use crate::verdict::Verdict;
 
 /// Hop-by-hop options, in the field `next_header`.
@@ -58,7 +57,7 @@ pub struct Extension {
 }
 
 /// An IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Address(pub [u8; 16]);
 
@@ -77,39 +76,34 @@ impl Ip for Ipv6 {
     type Address = Address;
 
     #[inline(always)]
-    fn is_plain(&self) -> bool {
-        self.next_header == PROTOCOL_TCP
+    fn segment<F: Frame>(frame: &mut F, offset: usize) -> Option<Result<Span, Verdict>> {
+        let ipv6 = frame.at::<Self>(offset)?;
+        if !ipv6.is_version_6() {
+            return None;
+        }
+        let start = offset + size_of::<Self>();
+        let (end, next_header) = (start + ipv6.payload_length.get() as usize, ipv6.next_header);
+        if !frame.holds(end) {
+            return None;
+        }
+        let (next_header, offset) = match next_header {
+            PROTOCOL_TCP => (PROTOCOL_TCP, start),
+            _ => match walk(frame, next_header, start)? {
+                Ok(found) => found,
+                Err(verdict) => return Some(Err(verdict)),
+            },
+        };
+        match next_header {
+            PROTOCOL_TCP if offset > end => None,
+            PROTOCOL_TCP => Some(Ok(Span { offset, length: end - offset })),
+            FRAGMENT => Some(Err(Verdict::Fragment)),
+            _ => Some(Err(Verdict::NotTcp)),
+        }
     }
 
     #[inline(always)]
-    fn segment<F: Frame>(&self, frame: &mut F, offset: usize) -> Result<Span, Verdict> {
-        let start = offset + size_of::<Self>();
-        let end = start + self.payload_length.get() as usize;
-        if !self.is_version_6() || !frame.holds(end) {
-            return Err(Verdict::Malformed);
-        }
-        let (mut next_header, mut offset) = (self.next_header, start);
-        for _ in 0..MAX_EXTENSIONS {
-            if next_header == PROTOCOL_TCP {
-                break;
-            }
-            if !matches!(next_header, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
-                break;
-            }
-            let extension = *frame.at::<Extension>(offset).ok_or(Verdict::Malformed)?;
-            if next_header == ROUTING && extension.segments_left != 0 {
-                // It is on its way to somebody else.
-                return Err(Verdict::NotTcp);
-            }
-            next_header = extension.next_header;
-            offset += (extension.length as usize + 1) * 8;
-        }
-        match next_header {
-            PROTOCOL_TCP if offset <= end => Ok(Span { offset, length: end - offset }),
-            PROTOCOL_TCP => Err(Verdict::Malformed),
-            FRAGMENT => Err(Verdict::Fragment),
-            _ => Err(Verdict::NotTcp),
-        }
+    fn is_plain(&self, length: u16) -> bool {
+        self.is_version_6() && self.next_header == PROTOCOL_TCP && self.payload_length.get() == length
     }
 
     #[inline(always)]
@@ -137,11 +131,8 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
-    fn hash(mut hash: SipHash13, source: Address, destination: Address, ports: [u8; 4]) -> u64 {
-        for Address([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) in [source, destination] {
-            hash = hash.block([a, b, c, d, e, f, g, h]).block([i, j, k, l, m, n, o, p]);
-        }
-        hash.finish(ports, 36)
+    fn usual_destination(link: &Link) -> Address {
+        link.v6_address
     }
 
     #[inline(always)]
@@ -166,4 +157,22 @@ impl Ip for Ipv6 {
             destination_address: destination,
         }
     }
+}
+
+/// The type of the first header at or behind `offset` that is no extension header, and where it is.
+#[inline(always)]
+fn walk<F: Frame>(frame: &mut F, mut next_header: u8, mut offset: usize) -> Option<Result<(u8, usize), Verdict>> {
+    for _ in 0..MAX_EXTENSIONS {
+        if !matches!(next_header, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
+            break;
+        }
+        let extension = frame.at::<Extension>(offset)?;
+        if next_header == ROUTING && extension.segments_left != 0 {
+            // It is on its way to somebody else.
+            return Some(Err(Verdict::NotTcp));
+        }
+        next_header = extension.next_header;
+        offset += (extension.length as usize + 1) * 8;
+    }
+    Some(Ok((next_header, offset)))
 }

@@ -1,10 +1,6 @@
 //! The initial sequence number of the SYN-ACK.
 
-use zerocopy::byteorder::network_endian::U32;
-
-use crate::config::Config;
-use crate::ip::Ip;
-use crate::tcp::Tcp;
+use crate::addresses::Number;
 
 /// Where the initial sequence number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,18 +11,19 @@ pub enum Isn {
     Keyed([u8; 16]),
 }
 
-/// The ISN of the connection from `source` to `destination` with the ports of `segment`, which the client sent.
+/// The ISN under `key` of the connection from `source` to `destination` with these ports, source and destination as they
+/// lie in the client's segments.
 ///
 /// It depends on nothing that changes while the connection lasts, so every segment tells whether it belongs to a
-/// SYN-ACK of ours.
+/// SYN-ACK of ours. The client's own ISN is not in it for that reason: later segments do not tell it.
 #[inline(always)]
-pub fn isn<I: Ip>(config: &Config, source: I::Address, destination: I::Address, segment: &Tcp) -> U32 {
-    if config.keyed == 0 {
-        return config.isn;
-    }
-    let [a, b] = segment.source_port.to_bytes();
-    let [c, d] = segment.destination_port.to_bytes();
-    U32::new(I::hash(SipHash13::new(config.key), source, destination, [a, b, c, d]) as u32)
+pub const fn keyed(key: [u64; 2], source: Number, destination: Number, ports: [u8; 4]) -> u32 {
+    let hash = SipHash13::new(key)
+        .block(source.high.to_be_bytes())
+        .block(source.low.to_be_bytes())
+        .block(destination.high.to_be_bytes())
+        .block(destination.low.to_be_bytes());
+    hash.finish(ports, 36) as u32
 }
 
 /// SipHash-1-3 (Aumasson and Bernstein, 2012), block by block.

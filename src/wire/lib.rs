@@ -16,6 +16,7 @@ pub mod checksum;
 pub mod config;
 pub mod counters;
 pub mod ethernet;
+pub mod express;
 pub mod frame;
 pub mod ip;
 pub mod ipv4;

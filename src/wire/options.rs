@@ -48,9 +48,8 @@ impl MssOption {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct TimestampsOption {
-    before: [u8; 2],
-    kind: u8,
-    length: u8,
+    /// Two bytes before it, kind, and length: one word, to be compared as one.
+    head: [u8; 4],
     value: U32,
     echo_reply: U32,
 }
@@ -58,14 +57,27 @@ struct TimestampsOption {
 /// The options of Linux's SYN, and of its SYN-ACK to such a one.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct LinuxOptions {
+pub struct LinuxOptions {
     mss: MssOption,
     timestamps: TimestampsOption,
     window_scale: [u8; 4],
 }
 
-const SACK: [u8; 2] = [SACK_PERMITTED, 2];
-const NOPS: [u8; 2] = [NOP; 2];
+impl LinuxOptions {
+    /// What they offer, if they are these.
+    #[inline(always)]
+    pub fn offer(&self) -> Option<Offer> {
+        let Self { mss, timestamps, window_scale } = self;
+        let is_window_scale =
+            u32::from_le_bytes(*window_scale) & 0xff_ffff == u32::from_le_bytes([NOP, WINDOW_SCALE, 3, 0]);
+        let is_linux = [mss.kind, mss.length] == [MSS, 4] && timestamps.head == SACK_AND_TIMESTAMPS && is_window_scale;
+        let flags = Offer::TIMESTAMPS | Offer::SACK | Offer::WINDOW_SCALE;
+        is_linux.then(|| Offer(u64::from(timestamps.value.get()) | flags))
+    }
+}
+
+const SACK_AND_TIMESTAMPS: [u8; 4] = [SACK_PERMITTED, 2, TIMESTAMPS, 10];
+const LONE_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 const LONE_SACK: [u8; 4] = [NOP, NOP, SACK_PERMITTED, 2];
 
 /// What a SYN offers of what the SYN-ACK can take up: TSval in the lower half, and a bit for each option.
@@ -112,16 +124,6 @@ impl Offer {
     pub fn read<F: Frame>(frame: &mut F, options: Span) -> Self {
         if options.length == 0 {
             return Self(0);
-        }
-        if options.length == size_of::<LinuxOptions>()
-            && let Some(linux) = frame.at::<LinuxOptions>(options.offset)
-            && [linux.mss.kind, linux.mss.length] == [MSS, 4]
-            && linux.timestamps.before == SACK
-            && [linux.timestamps.kind, linux.timestamps.length] == [TIMESTAMPS, 10]
-            && linux.window_scale[..3] == [NOP, WINDOW_SCALE, 3]
-        {
-            let timestamp = u64::from(linux.timestamps.value.get());
-            return Self(timestamp | Self::TIMESTAMPS | Self::SACK | Self::WINDOW_SCALE);
         }
         Self::walk(frame, options)
     }
@@ -227,6 +229,11 @@ impl Options {
     }
 
     #[inline(always)]
+    const fn timestamps_head(&self) -> [u8; 4] {
+        if self.offer.sack() { SACK_AND_TIMESTAMPS } else { LONE_TIMESTAMPS }
+    }
+
+    #[inline(always)]
     const fn window_scale(&self) -> [u8; 4] {
         [NOP, WINDOW_SCALE, 3, self.window_scale]
     }
@@ -236,11 +243,7 @@ impl Options {
     pub fn sum(&self) -> Sum {
         let mut sum = Sum::ZERO;
         if let Some(echo_reply) = self.offer.timestamp() {
-            sum = sum
-                .word(if self.offer.sack() { SACK } else { NOPS })
-                .word([TIMESTAMPS, 10])
-                .words(self.value.to_be_bytes())
-                .words(echo_reply.to_be_bytes());
+            sum = sum.words(self.timestamps_head()).words(self.value.to_be_bytes()).words(echo_reply.to_be_bytes());
         }
         if self.has_lone_sack() {
             sum = sum.words(LONE_SACK);
@@ -256,9 +259,7 @@ impl Options {
     pub fn write<F: Frame>(&self, frame: &mut F, mut offset: usize) -> Option<()> {
         if let Some(echo_reply) = self.offer.timestamp() {
             *frame.at(offset)? = TimestampsOption {
-                before: if self.offer.sack() { SACK } else { NOPS },
-                kind: TIMESTAMPS,
-                length: 10,
+                head: self.timestamps_head(),
                 value: U32::new(self.value),
                 echo_reply: U32::new(echo_reply),
             };

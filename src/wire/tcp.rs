@@ -43,16 +43,24 @@ impl Tcp {
         (self.data_offset >> 4) as usize * 4
     }
 
-    /// Whether this opens a connection: SYN, and none of ACK, RST and FIN. (ECE, CWR, URG and PSH do not matter.)
+    /// Whether a segment with these flags opens a connection: SYN, and none of ACK, RST and FIN. (ECE, CWR, URG and PSH do not matter.)
     #[inline(always)]
-    pub const fn is_syn(&self) -> bool {
-        self.flags & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
+    pub const fn is_syn(flags: u8) -> bool {
+        flags & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
-    /// Whether this could belong to a connection that is open: ACK, and no SYN.
+    /// Whether this is a SYN with a header of this length in bytes.
     #[inline(always)]
-    pub const fn is_ack(&self) -> bool {
-        self.flags & (Self::SYN | Self::ACK) == Self::ACK
+    pub const fn is_plain_syn(&self, header_length: usize) -> bool {
+        const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);
+        let expected = u16::from_le_bytes([(header_length as u8 / 4) << 4, Self::SYN]);
+        u16::from_le_bytes([self.data_offset, self.flags]) & MASK == expected
+    }
+
+    /// Whether a segment with these flags could belong to a connection that is open: ACK, and no SYN.
+    #[inline(always)]
+    pub const fn is_ack(flags: u8) -> bool {
+        flags & (Self::SYN | Self::ACK) == Self::ACK
     }
 }
 
