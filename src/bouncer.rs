@@ -104,9 +104,9 @@ impl Bouncer {
         Ok(moved.then_some(&self.destinations))
     }
 
-    /// The name of its interface.
-    pub fn name(&self) -> &str {
-        &self.interface.name
+    /// Its interface, as it was at the start.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
     }
 
     /// What the program has counted so far.

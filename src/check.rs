@@ -62,6 +62,11 @@ struct Examined {
     findings: Vec<Finding>,
 }
 
+/// What must be said of `interface` when it starts, if anything. What cannot be found out is not worth a failure.
+pub fn remark(interface: &Interface, surroundings: &Surroundings) -> Option<Finding> {
+    Facts::of(interface, surroundings).ok().as_ref().and_then(verdict::stripped_tags)
+}
+
 /// Checks what `cli` asks for, prints what there is to know, and returns whether tcp-bounce would start.
 pub fn check(cli: &Cli) -> Result<bool, Error> {
     let check = Check::new(cli)?;

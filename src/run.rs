@@ -14,7 +14,7 @@ use crate::interface::Interface;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
-use crate::{kernel, key, timer};
+use crate::{check, kernel, key, timer};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -48,11 +48,15 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     if let Some(duration) = cli.duration {
         timer::start(duration, interrupt).map_err(Error::Timer)?;
     }
-    let Surroundings { mut spared, .. } = follow(cli, &mut bouncers, |_| {})?;
+    let now = follow(cli, &mut bouncers, |_| {})?;
     for bouncer in &bouncers {
         let rest = if cli.takeover { "; all other TCP is dropped (--takeover)" } else { "" };
-        report.line(&format!("{bouncer}: {spared}{rest}"));
+        report.line(&format!("{bouncer}: {}{rest}", now.spared));
+        if let Some(remark) = check::remark(bouncer.interface(), &now) {
+            report.line(remark.to_string().trim_end());
+        }
     }
+    let mut spared = now.spared;
 
     let end = until(&interrupted, || {
         let now = follow(cli, &mut bouncers, |line| report.line(&line))?;
@@ -87,7 +91,7 @@ fn until(interrupted: &Receiver<()>, mut tick: impl FnMut() -> Result<(), Error>
 fn follow(cli: &Cli, bouncers: &mut [Bouncer], mut say: impl FnMut(String)) -> Result<Surroundings, Error> {
     let now = Surroundings::now(cli)?;
     for bouncer in bouncers {
-        let name = bouncer.name().to_owned();
+        let name = bouncer.interface().name.clone();
         if let Some(destinations) = bouncer.follow(cli, &now)? {
             say(format!("{name}: from now on for {destinations}"));
         }

@@ -148,17 +148,19 @@ fn neighbours(facts: &Facts) -> Vec<Finding> {
             _ => None,
         }
     });
-    let stripped = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty()).map(|rx_vlan| {
-        let vlans = facts.vlans.join(", ");
-        let message =
-            format!("the NIC takes VLAN tags off before XDP sees them: what is for {vlans} is answered untagged");
-        let finding = Finding::warning("vlan_tags", message);
-        match rx_vlan.fixed {
-            true => finding.hint("this NIC cannot leave them on; attach to an interface without VLANs"),
-            false => finding.command(format!("ethtool -K {} rxvlan off", facts.name)),
-        }
-    });
-    master.into_iter().chain(stripped).collect()
+    master.into_iter().chain(stripped_tags(facts)).collect()
+}
+
+/// That the NIC hides VLAN tags, if there are VLANs.
+pub fn stripped_tags(facts: &Facts) -> Option<Finding> {
+    let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty())?;
+    let vlans = facts.vlans.join(", ");
+    let message = format!("the NIC takes VLAN tags off before XDP sees them: what is for {vlans} is answered untagged");
+    let finding = Finding::warning("vlan_tags", message);
+    Some(match rx_vlan.fixed {
+        true => finding.hint("this NIC cannot leave them on; attach to an interface without VLANs"),
+        false => finding.command(format!("ethtool -K {} rxvlan off", facts.name)),
+    })
 }
 
 #[cfg(test)]
