@@ -25,7 +25,11 @@ impl TcpBounce {
     #[track_caller]
     pub fn start(namespace: &Namespace, arguments: &str) -> Self {
         let process = Process::start(&mut Self::command(namespace, arguments));
-        if process.stdout.wait_for("every TCP port answers").is_none() {
+        // The words of `--ports`, and those without.
+        let says_so = |text: &str| text.contains(": every TCP port answers") || text.contains(": of the TCP ports ");
+        let started =
+            process.stdout.wait(|text, ended| if says_so(text) { Some(true) } else { ended.then_some(false) });
+        if started != Some(true) {
             panic!("it does not start: {:?}", process.finish());
         }
         Self(process)

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use tcp_bounce::attach::Attachment;
-use tcp_bounce_wire::Verdict;
+use tcp_bounce_wire::{Counters, Verdict};
 
 use super::bouncer::TcpBounce;
 use super::namespace::Namespace;
@@ -89,6 +89,12 @@ impl Network {
         until(&format!("for {frames} frames that are {verdict:?}"), || {
             (programs::counters(program)[verdict] >= frames).then_some(())
         });
+    }
+
+    /// What the program on `host0` has counted so far.
+    #[track_caller]
+    pub fn counters(&self) -> Counters {
+        programs::counters(programs::attached(&self.host, "host0").expect("a program is attached"))
     }
 
     /// Adds a second cable, from `host1` to `client1`, and returns the address of `host1`.
