@@ -1,0 +1,126 @@
+//! Two hosts that both run tcp-bounce do not keep each other busy, whatever is forged in their names.
+
+#[macro_use]
+mod common;
+
+use std::net::IpAddr;
+use std::thread;
+
+use common::bouncer::TcpBounce;
+use common::namespace::Namespace;
+use common::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network};
+use common::segment::{End, Injector, SYN, Segment, mac};
+use common::{SILENCE, programs, until};
+use tcp_bounce_wire::{Action, Counters, Verdict};
+
+in_each_mode! {
+    by_default_traffic_dies_out,
+    under_takeover_traffic_dies_out,
+    with_keyed_sequence_numbers_traffic_dies_out,
+}
+
+/// What follows the number that every SYN-ACK has by default, and a number that means nothing.
+const ACKNOWLEDGMENTS: [u32; 2] = [0x7463_7063, 0];
+
+/// How many forged segments arrive at each host: all combinations of flags, by IPv4 and by IPv6.
+const FORGED: u64 = 256 * 2 * ACKNOWLEDGMENTS.len() as u64;
+/// How many of these are SYNs: with PSH, URG, ECE and CWR or without, but with neither FIN, RST nor ACK.
+const SYNS: u64 = 16 * 2 * ACKNOWLEDGMENTS.len() as u64;
+
+fn by_default_traffic_dies_out(mode: Mode) {
+    let seen = all_flags_in_both_directions(mode, "");
+    // Each SYN is answered, the kernel resets what it has not asked for, and no reset is ever answered.
+    assert!(seen <= 2 * (FORGED / 2 + 2 * FORGED / 2 + SYNS), "{seen}");
+}
+
+fn under_takeover_traffic_dies_out(mode: Mode) {
+    let seen = all_flags_in_both_directions(mode, "--takeover");
+    // No kernel gets any.
+    assert_eq!(seen, 2 * (FORGED + SYNS));
+}
+
+fn with_keyed_sequence_numbers_traffic_dies_out(mode: Mode) {
+    let seen = all_flags_in_both_directions(mode, "--isn keyed");
+    assert!(seen <= 2 * (FORGED / 2 + 2 * FORGED / 2 + SYNS), "{seen}");
+}
+
+/// A host that runs tcp-bounce, and what is forged in its name.
+struct Side<'a> {
+    namespace: &'a Namespace,
+    interface: &'a str,
+    bouncer: TcpBounce,
+    program: u32,
+    injector: Injector,
+    addresses: [IpAddr; 2],
+}
+
+impl<'a> Side<'a> {
+    fn start(namespace: &'a Namespace, interface: &'a str, addresses: [IpAddr; 2], arguments: &str) -> Self {
+        let bouncer = TcpBounce::start(namespace, &format!("{arguments} {interface}"));
+        let program = programs::attached(namespace, interface).unwrap();
+        let injector = Injector::new(namespace, interface);
+        Self { namespace, interface, bouncer, program, injector, addresses }
+    }
+
+    fn counters(&self) -> Counters {
+        programs::counters(self.program)
+    }
+
+    fn end(&self, family: usize, port: u16) -> End {
+        End { mac: mac(self.namespace, self.interface), address: self.addresses[family], port }
+    }
+
+    /// Sends every combination of flags to the other side.
+    fn forge(&self, other: &Self) {
+        let mut syns = other.counters()[Verdict::Answered];
+        for family in [0, 1] {
+            let (from, to) = (self.end(family, 7), other.end(family, 9));
+            for acknowledgment_number in ACKNOWLEDGMENTS {
+                for flags in 0..=u8::MAX {
+                    self.injector.send(&Segment { from, to, flags, acknowledgment_number });
+                    // A queue that is full would lose some of them.
+                    if flags & 0x17 == SYN {
+                        syns += 1;
+                        until(&format!("for an answer to {flags:#x}"), || {
+                            (other.counters()[Verdict::Answered] >= syns).then_some(())
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sends every combination of flags from each side to the other, and returns how many TCP segments have arrived in all
+/// when no more do.
+fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
+    // Its end of the cable must be free for tcp-bounce.
+    let network = Network::new(Mode::Skb);
+    let arguments = match mode {
+        Mode::Native => format!("--mode native {arguments}"),
+        Mode::Skb => format!("--mode skb {arguments}"),
+    };
+    let host = Side::start(&network.host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
+    let client = Side::start(&network.client, "client0", [CLIENT.into(), CLIENT_V6.into()], &arguments);
+    client.forge(&host);
+    host.forge(&client);
+
+    let seen = || segments(&host.counters()) + segments(&client.counters());
+    let total = until("for silence", || {
+        let before = seen();
+        thread::sleep(SILENCE);
+        (seen() == before).then_some(before)
+    });
+    assert!(total >= 2 * (FORGED + SYNS), "all that was forged has arrived, and all answers: {total}");
+    for side in [host, client] {
+        let summary = side.bouncer.interrupt();
+        assert_eq!(summary.count("SYNs answered"), SYNS, "{summary:?}");
+    }
+    total
+}
+
+/// The TCP segments among the frames.
+fn segments(counters: &Counters) -> u64 {
+    let all: u64 = [Action::Pass, Action::Drop, Action::Tx].into_iter().map(|action| counters.total(action)).sum();
+    all - counters[Verdict::NotIp] - counters[Verdict::NotTcp]
+}
