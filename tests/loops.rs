@@ -52,7 +52,6 @@ struct Side<'a> {
     interface: &'a str,
     bouncer: TcpBounce,
     program: u32,
-    injector: Injector,
     addresses: [IpAddr; 2],
 }
 
@@ -60,8 +59,7 @@ impl<'a> Side<'a> {
     fn start(namespace: &'a Namespace, interface: &'a str, addresses: [IpAddr; 2], arguments: &str) -> Self {
         let bouncer = TcpBounce::start(namespace, &format!("{arguments} {interface}"));
         let program = programs::attached(namespace, interface).unwrap();
-        let injector = Injector::new(namespace, interface);
-        Self { namespace, interface, bouncer, program, injector, addresses }
+        Self { namespace, interface, bouncer, program, addresses }
     }
 
     fn counters(&self) -> Counters {
@@ -72,14 +70,14 @@ impl<'a> Side<'a> {
         End { mac: mac(self.namespace, self.interface), address: self.addresses[family], port }
     }
 
-    /// Sends every combination of flags to the other side.
-    fn forge(&self, other: &Self) {
+    /// Sends every combination of flags to the other side, in the name of this.
+    fn forge(&self, other: &Self, injector: &Injector) {
         let mut syns = other.counters()[Verdict::Answered];
         for family in [0, 1] {
             let (from, to) = (self.end(family, 7), other.end(family, 9));
             for acknowledgment_number in ACKNOWLEDGMENTS {
                 for flags in 0..=u8::MAX {
-                    self.injector.send(&Segment { from, to, flags, acknowledgment_number });
+                    injector.send(&Segment { from, to, flags, acknowledgment_number });
                     // A queue that is full would lose some of them.
                     if flags & 0x17 == SYN {
                         syns += 1;
@@ -104,9 +102,15 @@ fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
     };
     let host = Side::start(&network.host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
     let client = Side::start(&network.client, "client0", [CLIENT.into(), CLIENT_V6.into()], &arguments);
-    client.forge(&host);
-    host.forge(&client);
+    client.forge(&host, &Injector::new(client.namespace, client.interface));
+    host.forge(&client, &Injector::new(host.namespace, host.interface));
+    when_silent(host, client)
+}
 
+/// Checks that each side answers the SYNs and nothing else, and returns how many TCP segments have arrived in all when
+/// no more do.
+#[track_caller]
+fn when_silent(host: Side, client: Side) -> u64 {
     let seen = || segments(&host.counters()) + segments(&client.counters());
     let total = until("for silence", || {
         let before = seen();
@@ -126,4 +130,33 @@ fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
 fn segments(counters: &Counters) -> u64 {
     let all: u64 = [Action::Pass, Action::Drop, Action::Tx].into_iter().map(|action| counters.total(action)).sum();
     all - counters[Verdict::NotIp] - counters[Verdict::NotTcp]
+}
+
+/// Somebody in the middle, a switch, sends to each in the name of the other.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_a_third_sends_dies_out() {
+    let (switch, host, client) = (Namespace::new(), Namespace::new(), Namespace::new());
+    switch.ip("link add bridge0 type bridge");
+    switch.ip("link set bridge0 up");
+    for (namespace, interface, port, address, address_v6) in
+        [(&host, "host0", "port0", HOST, HOST_V6), (&client, "client0", "port1", CLIENT, CLIENT_V6)]
+    {
+        switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", namespace.path()));
+        switch.ip(&format!("link set {port} master bridge0 up"));
+        namespace.ip(&format!("address add {address}/24 dev {interface}"));
+        namespace.ip(&format!("address add {address_v6}/64 dev {interface} nodad"));
+        namespace.ip(&format!("link set {interface} up"));
+    }
+    for arguments in ["", "--takeover", "--isn keyed"] {
+        let arguments = format!("--mode skb {arguments}");
+        let host = Side::start(&host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
+        let client = Side::start(&client, "client0", [CLIENT.into(), CLIENT_V6.into()], &arguments);
+        // So that the switch knows where each of them is, and sends no reply to all.
+        host.namespace.run("ping", &format!("-n -c 1 -W 30 {CLIENT}"));
+        client.forge(&host, &Injector::new(&switch, "port0"));
+        host.forge(&client, &Injector::new(&switch, "port1"));
+        let seen = when_silent(host, client);
+        assert!(seen <= MOST, "{arguments}: {seen}");
+    }
 }
