@@ -78,7 +78,7 @@ impl Display for Destinations {
         let list = match self {
             Self::Any => return f.write_str("any address"),
             Self::Prefixes(prefixes) => join(prefixes),
-            Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address, as it has none"),
+            Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address yet, as it has none"),
             Self::Own(addresses) => join(addresses),
         };
         f.write_str(&list)

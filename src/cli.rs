@@ -146,6 +146,12 @@ fn to(text: &str) -> Result<To, String> {
 fn prefix(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let prefix = address.or_else(|_| text.parse::<IpNet>());
+    if let Ok(IpNet::V6(v6)) = prefix
+        && v6.addr().to_ipv4_mapped().is_some()
+        && v6.prefix_len() >= 96
+    {
+        return Err("an IPv4 address in disguise: write it as IPv4".to_owned());
+    }
     prefix
         .map_err(|_| "not an address or a prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32".to_owned())
 }

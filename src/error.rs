@@ -20,7 +20,7 @@ pub enum Error {
     Loopback { name: String },
     #[error("{name} is no Ethernet interface")]
     NotEthernet { name: String },
-    #[error("--except names every port: none is left to answer on")]
+    #[error("--except names every port that there is to answer on: none is left")]
     NothingLeft,
     #[error("missing {}", list(missing))]
     MissingCapabilities { missing: Vec<Capability> },

@@ -1,6 +1,7 @@
 //! The key of `--isn keyed`.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use tcp_bounce_wire::Isn;
@@ -23,7 +24,11 @@ pub fn isn(cli: &Cli) -> Result<Isn, Error> {
 }
 
 fn read(path: &Path) -> Result<[u8; 16], Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
+    // A key with some space around it, and no more of a file that may have no end.
+    const MOST: u64 = 64;
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+    read.map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
     let digits = text.trim();
     let is_key = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let key = is_key.then(|| u128::from_str_radix(digits, 16).ok()).flatten();

@@ -76,7 +76,10 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
 
 /// Checks what the command line asks for, as far as that can be done without looking at the machine.
 pub(crate) fn check_arguments(cli: &Cli) -> Result<(), Error> {
-    if PortList::union(&cli.except).is_everything() { Err(Error::NothingLeft) } else { Ok(()) }
+    let except = PortList::union(&cli.except);
+    let only = PortList::union(&cli.ports);
+    let is_nothing_left = if cli.ports.is_empty() { except.is_everything() } else { only.0.is_subset(&except.0) };
+    if is_nothing_left { Err(Error::NothingLeft) } else { Ok(()) }
 }
 
 /// Ticks until `interrupted` or something goes wrong.

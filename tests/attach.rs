@@ -99,7 +99,7 @@ fn auto_chooses_native_where_the_driver_has_it() {
     let host = Namespace::new();
     host.ip("tuntap add tap0 mode tap");
     let bouncer = TcpBounce::start(&host, "tap0");
-    let expected = "tap0 (native mode) for no address, as it has none: every TCP port answers\n";
+    let expected = "tap0 (native mode) for no address yet, as it has none: every TCP port answers\n";
     assert_eq!(bouncer.0.stdout.text(), expected);
     bouncer.interrupt();
 }

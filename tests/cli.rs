@@ -202,9 +202,11 @@ fn the_loopback_interface_is_refused_with_the_reason() {
 fn to_except_every_port_is_refused() {
     let complaint_about_two = complaint(&["--except", "0-30000", "--except", "30001-65535", "nosuch0"], 1);
     assert!(complaint_about_two.contains("--except names every port"), "{complaint_about_two}");
+    let ports_too = complaint(&["--ports", "80,443", "--except", "1-500", "nosuch0"], 1);
+    assert!(ports_too.contains("--except names every port"), "{ports_too}");
     for list in ["0-65535", "0-30000,30001-65535", "65535,0-65534"] {
         let complaint = complaint(&["--except", list, "nosuch0"], 1);
-        assert!(complaint.contains("--except names every port: none is left"), "{complaint}");
+        assert!(complaint.contains("--except names every port that there is to answer on"), "{complaint}");
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use common::bouncer::{BINARY, TcpBounce, assert_says, refusal};
 use common::capture::Capture;
+use common::namespace::Namespace;
 use common::network::{CLIENT, HOST, HOST_V6, Mode, Network};
 use common::process::run;
 use common::segment::{ACK, End, Injector, Mac, SYN, Segment, mac, text};
@@ -253,8 +254,6 @@ fn from_names_the_clients_that_are_answered(mode: Mode) {
         ("--from 192.0.2.0/31 --from 192.0.2.3 --from 2001:db8::/127 --from 2001:db8::3", false, false),
         ("--from 0.0.0.0/0", true, false),
         ("--from ::/0", false, true),
-        // That is no address of a packet: neither of IPv4 nor of IPv6.
-        ("--from ::ffff:192.0.2.2", false, false),
         ("--takeover --from 192.0.2.2", true, false),
     ] {
         let bouncer = network.bounce(arguments);
@@ -428,6 +427,15 @@ fn the_same_key_makes_the_same_sequence_numbers(mode: Mode) {
     for (index, other) in others.iter().enumerate() {
         assert!(*other != first && !others[..index].contains(other), "{first:?} {others:?}");
     }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_key_file_without_an_end_is_refused() {
+    let host = Namespace::new();
+    host.ip("link add bridge0 type bridge");
+    let reason = refusal(&host, "--isn keyed --key-file /dev/zero bridge0");
+    assert_says(&reason, &["/dev/zero is no key"], "openssl rand -hex 16");
 }
 
 #[test]
