@@ -166,7 +166,7 @@ fn settings(cli: &Cli, isn: Isn, destinations: &Destinations, mode: AttachMode) 
 
 fn link(cli: &Cli, interface: &Interface, destinations: &Destinations) -> Link {
     let link = Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window);
-    let (v4_address, v6_address) = destinations.usual();
+    let (v4_address, v6_address) = if cli.from.is_empty() { destinations.usual() } else { Default::default() };
     Link { v4_address, v6_address, ..link }
 }
 

@@ -28,9 +28,9 @@ impl Sum {
     /// The sum in 16 bits, with the carries added back in.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
-        // The upper half is less than 2^16, so the first step gives at most 2^32 + 2^16 - 2, the second 0x1fffe, and the
-        // third makes no carry any more.
-        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        // The sum is less than 2^48, so the first step gives at most 2^32 + 2^16 - 2, the second 0x1fffe, and the third
+        // makes no carry any more.
+        let sum = (self.0 >> 16) + (self.0 & 0xffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         (sum + (sum >> 16)) as u16
     }

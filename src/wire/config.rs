@@ -112,7 +112,8 @@ pub struct Link {
     pub v4: Announced,
     /// What is announced over IPv6.
     pub v6: Announced,
-    /// Of the addresses in [`Filters::to`] the one that is asked for most; or one that cannot be a destination.
+    /// Of the addresses in [`Filters::to`] the one that is asked for most, if every client is answered; else one that
+    /// cannot be a destination.
     pub v4_address: ipv4::Address,
     /// Likewise.
     pub v6_address: ipv6::Address,

@@ -28,7 +28,7 @@ pub const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 /// What `frame` offers, if it is a SYN of Linux's that is for us beyond doubt.
 #[inline(always)]
 pub fn offer<I: Ip, F: Frame, W>(frame: &mut F, rules: &Rules<W>) -> Option<Offer> {
-    let Rules { config, link, filters, .. } = rules;
+    let Rules { link, filters, .. } = rules;
     if frame.len() != size_of::<Syn<I>>() {
         return None;
     }
@@ -37,12 +37,11 @@ pub fn offer<I: Ip, F: Frame, W>(frame: &mut F, rules: &Rules<W>) -> Option<Offe
     let is_for_us = ethernet.ethertype.get() == I::ETHERTYPE
         && ip.is_plain(TCP_LENGTH as u16)
         && tcp.is_plain_syn(TCP_LENGTH)
-        && ethernet.destination.is(link.mac)
+        && ethernet.destination.is(&link.mac)
         && !ethernet.source.is_group()
         && destination == I::usual_destination(link)
         && I::is_unicast(source)
         && source != destination
-        && config.filter_from == 0
         && !filters.spared.contains(tcp.destination_port.get());
     if is_for_us { options.offer() } else { None }
 }

@@ -235,7 +235,8 @@ impl Options {
 
     #[inline(always)]
     const fn window_scale(&self) -> [u8; 4] {
-        [NOP, WINDOW_SCALE, 3, self.window_scale]
+        // As one word: an array would be stored byte by byte.
+        (u32::from_le_bytes([NOP, WINDOW_SCALE, 3, 0]) | (self.window_scale as u32) << 24).to_le_bytes()
     }
 
     /// Their sum.
