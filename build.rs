@@ -82,7 +82,9 @@ fn compile(out_dir: &Path) -> Result<PathBuf> {
         .env("RUSTC_BOOTSTRAP", "1")
         .status()?;
     if !status.success() {
-        return Err(format!("the XDP program does not compile with {}: see above", compiler.path.display()).into());
+        println!("cargo::error=the XDP program does not compile with {}", compiler.path.display());
+        // Cargo shows what the compiler said only if this ends so.
+        std::process::exit(1);
     }
     Ok(target_dir.join(target).join("release"))
 }

@@ -85,7 +85,7 @@ impl Error {
             Self::NamedTwice { .. } => "name each interface once; it may have several names".into(),
             Self::NothingLeft => "leave at least one port out of the lists".into(),
             Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),
-            Self::NotEthernet { .. } => "only IPv4 over Ethernet is supported".into(),
+            Self::NotEthernet { .. } => "only interfaces with Ethernet headers are supported".into(),
             Self::MissingCapabilities { .. } => "run it as root, with sudo for example".into(),
             Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9".into(),
             Self::Occupied { occupant, .. } if occupant.has_link && !occupant.is_dispatcher() => {

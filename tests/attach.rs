@@ -163,5 +163,5 @@ fn an_interface_is_found_among_many() {
 fn an_interface_that_is_not_ethernet_is_refused() {
     let host = Namespace::new();
     host.ip("tuntap add tun0 mode tun");
-    assert_says(&refusal(&host, "tun0"), &["tun0 is no Ethernet interface"], "only IPv4 over Ethernet");
+    assert_says(&refusal(&host, "tun0"), &["tun0 is no Ethernet interface"], "only interfaces with Ethernet headers");
 }
