@@ -72,9 +72,10 @@ fn try_bounce<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Ver
 #[inline(always)]
 fn express<I: Ip, F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
     let offer = express::offer::<I, _, _>(frame, rules)?;
+    let isn = rules.config.isn;
     let ip_offset = size_of::<Ethernet>();
     let span = Span { offset: ip_offset + size_of::<I>(), length: express::TCP_LENGTH };
-    Segment::<I> { ip_offset, span, ip: PhantomData }.answer(frame, offer, rules)
+    Segment::<I> { ip_offset, span, ip: PhantomData }.answer(frame, offer, isn, rules)
 }
 
 /// Decides about the datagram at `ip_offset`.
@@ -124,7 +125,8 @@ impl<I: Ip> Segment<I> {
         } else if Tcp::is_syn(flags) {
             let offset = self.span.offset + size_of::<Tcp>();
             let offer = Offer::read(frame, Span { offset, length: header_length - size_of::<Tcp>() });
-            return self.answer(frame, offer, rules);
+            let isn = self.isn(frame, rules)?;
+            return self.answer(frame, offer, isn, rules);
         } else if Tcp::is_ack(flags) && acknowledgment_number == tcp::next(self.isn(frame, rules)?) {
             let is_bare = self.span.length == header_length && flags & (Tcp::FIN | Tcp::RST) == 0;
             if is_bare { Verdict::Completed } else { Verdict::Later }
@@ -175,13 +177,13 @@ impl<I: Ip> Segment<I> {
 
     /// Turns `frame`, which holds this SYN with this offer, into the SYN-ACK.
     #[inline(always)]
-    fn answer<F: Frame, W: World>(&self, frame: &mut F, offer: Offer, rules: &Rules<W>) -> Option<Verdict> {
+    fn answer<F: Frame, W: World>(&self, frame: &mut F, offer: Offer, isn: U32, rules: &Rules<W>) -> Option<Verdict> {
         let Rules { config, link, world, .. } = rules;
         if offer.signed() {
             return Some(Verdict::Signed);
         }
         let options = Options::new(offer, config.window_scale, || world.now());
-        let reply = Reply { isn: self.isn(frame, rules)?, ttl: config.ttl, announced: I::announced(link) };
+        let reply = Reply { isn, ttl: config.ttl, announced: I::announced(link) };
         Some(match self.write(frame, reply, &options) {
             Some(()) => Verdict::Answered,
             None => Verdict::NoRoom,
