@@ -112,13 +112,12 @@ pub fn filters(cli: &Cli, destinations: &Destinations, surroundings: &Surroundin
     Ok(filters)
 }
 
-/// Puts other destinations into the filters: into the set that is not in use, which then is. The next time must not be
-/// before all packets are through that are on their way now.
-pub fn replace(filters: &mut Filters, destinations: &Destinations) -> Result<(), Error> {
+/// Puts other destinations into the set that is not in use, and returns its index. The next time must not be before all
+/// packets are through that are on their way now.
+pub fn prepare(filters: &mut Filters, destinations: &Destinations) -> Result<u64, Error> {
     let index = 1 - (filters.to_index & 1);
     destinations.fill(&mut filters.to[index as usize])?;
-    filters.to_index = index;
-    Ok(())
+    Ok(index)
 }
 
 fn fill(set: &mut AddressSet, prefixes: &[IpNet], source: &'static str) -> Result<(), Error> {

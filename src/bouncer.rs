@@ -94,7 +94,10 @@ impl Bouncer {
         let ports = surroundings.spared.ports();
         let moved = destinations != self.destinations;
         if moved {
-            answered::replace(&mut self.filters, &destinations)?;
+            let index = answered::prepare(&mut self.filters, &destinations)?;
+            // The set must be whole before it is used, and one update says nothing of the order in it.
+            loader::set_filters(&self.program, &self.filters).map_err(Error::Maps)?;
+            self.filters.to_index = index;
             self.destinations = destinations;
         }
         if moved || ports != self.filters.spared {

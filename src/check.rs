@@ -64,7 +64,9 @@ struct Examined {
 
 /// What must be said of `interface` when it starts, if anything. What cannot be found out is not worth a failure.
 pub fn remark(interface: &Interface, surroundings: &Surroundings) -> Option<Finding> {
-    Facts::of(interface, surroundings).ok().as_ref().and_then(verdict::stripped_tags)
+    let has_vlans = surroundings.interfaces.iter().any(|other| other.is_vlan_of(interface.index));
+    let facts = has_vlans.then(|| Facts::of(interface, surroundings).ok()).flatten()?;
+    verdict::stripped_tags(&facts)
 }
 
 /// Checks what `cli` asks for, prints what there is to know, and returns whether tcp-bounce would start.

@@ -96,7 +96,8 @@ impl Interface {
         addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
     }
 
-    fn is_vlan_of(&self, index: u32) -> bool {
+    /// Whether it is a VLAN device on the interface with this index.
+    pub fn is_vlan_of(&self, index: u32) -> bool {
         self.lower == Some(index) && self.kind.as_deref() == Some("vlan")
     }
 

@@ -92,7 +92,7 @@ impl Facts {
             interface.master == Some(other.index) || (other.lower == Some(interface.index) && !other.is_veth)
         };
         let above: Vec<_> = all.iter().filter(above).collect();
-        let is_vlan = |other: &&&Interface| other.kind.as_deref() == Some("vlan");
+        let is_vlan = |other: &&&Interface| other.is_vlan_of(interface.index);
         let mut programs_above = Vec::new();
         for other in &above {
             let program = occupant(other)?;

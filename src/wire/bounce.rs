@@ -142,7 +142,7 @@ impl<I: Ip> Segment<I> {
     fn is_for_somebody_else<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<Option<Verdict>> {
         let Rules { config, link, world, .. } = rules;
         let ethernet = frame.at::<Ethernet>(0)?;
-        if config.own_mac != 0 && ethernet.destination != link.mac {
+        if config.own_mac != 0 && !ethernet.destination.is(&link.mac) {
             return Some(Some(Verdict::OtherHost));
         }
         let is_group = ethernet.source.is_group() || ethernet.destination.is_group();

@@ -120,18 +120,14 @@ impl Offer {
     }
 
     /// What the options in this part of `frame` offer.
+    ///
+    /// They are read like `tcp_parse_options` of Linux does it: the first that makes no sense ends them, and what came
+    /// before counts.
     #[inline(always)]
     pub fn read<F: Frame>(frame: &mut F, options: Span) -> Self {
         if options.length == 0 {
             return Self(0);
         }
-        Self::walk(frame, options)
-    }
-
-    /// Option by option, like `tcp_parse_options` of Linux: it ends at the first that makes no sense, and takes what
-    /// came before.
-    #[inline(always)]
-    fn walk<F: Frame>(frame: &mut F, options: Span) -> Self {
         let (mut offset, end) = (options.offset, options.offset + options.length);
         let mut offer = Self(0);
         // As many as there can be: NOPs.
