@@ -9,6 +9,7 @@ use common::namespace::Namespace;
 use common::network::{HOST, Mode, Network};
 use common::process::{Finished, Process, run};
 use common::programs::{BENCH, attached, ip_link_set, pass};
+use common::until;
 use common::{accept, exchange};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -225,6 +226,8 @@ fn an_interface_that_is_down_or_has_no_address_is_a_warning() {
     let report = check(&network.host, "host0");
     let command = only(&report["interfaces"][0]["findings"], "warning", "down");
     network.host.ip(command.strip_prefix("ip ").unwrap());
+    // The kernel tells of the carrier a moment later, and `check` compares what is told before and after.
+    until("for the carrier", || network.host.ip("link show dev host0").contains("state UP").then_some(()));
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
 
     network.host.ip("address flush dev host0");
