@@ -28,11 +28,9 @@ impl Sum {
     /// The sum in 16 bits, with the carries added back in.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
-        // The sum is less than 2^48, so the first step gives at most 2^32 + 2^16 - 2, the second 0x1fffe, and the third
-        // makes no carry any more.
-        let sum = (self.0 >> 16) + (self.0 & 0xffff);
-        let sum = (sum >> 16) + (sum & 0xffff);
-        (sum + (sum >> 16)) as u16
+        // The sum is less than 2^48: three 16-bit digits. This multiplication adds them all up in the topmost digit, and
+        // to that, what it carries out of the one below: as much as there is to be added back.
+        (self.0.wrapping_mul(0x0001_0001_0001_0001) >> 48) as u16
     }
 
     /// The checksum: the complement of the folded sum.

@@ -116,7 +116,7 @@ impl Ip for Ipv4 {
     /// RFC 1122, 3.2.1.3.
     #[inline(always)]
     fn is_unicast(address: Address) -> bool {
-        let first = address.0[0];
+        let first = u32::from(address.0[0]);
         // One comparison for both ends: 0 wraps.
         first.wrapping_sub(1) < 223 && first != 127
     }

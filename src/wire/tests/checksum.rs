@@ -56,6 +56,26 @@ fn every_word_is_its_own_sum() {
     }
 }
 
+/// Sums whose three 16-bit digits are at the ends of their range or in the middle: just where there are carries to be
+/// added back, and just where there are not.
+#[test]
+fn carries_are_added_back_exactly() {
+    let digits = [0, 1, 2, 0x7fff, 0x8000, 0xfffd, 0xfffe, 0xffff];
+    // `Sum` takes numbers in the order of memory.
+    let sum_of = |number: u32| Sum::ZERO.words(number.to_ne_bytes());
+    for low in digits {
+        for middle in digits {
+            for high in digits {
+                let upper = (0..32).fold(sum_of(high), |sum, _| sum + sum);
+                let sum = u64::from(high) << 32 | u64::from(middle) << 16 | u64::from(low);
+                // One's complement is arithmetic modulo 2^16 - 1, in which what is not zero is not 0x0000.
+                let expected = if sum == 0 { 0 } else { (sum - 1) % 0xffff + 1 };
+                assert_eq!(u64::from((upper + sum_of(middle << 16 | low)).fold()), expected, "{sum:#x}");
+            }
+        }
+    }
+}
+
 /// The most carries there can be: 0xffff is one of the two zeros, so the sum of any number of them stays what it is.
 #[test]
 fn all_ones_sum_to_all_ones() {
