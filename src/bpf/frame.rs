@@ -9,6 +9,7 @@ use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::Config;
 use tcp_bounce_wire::frame::{Frame, View};
+use tcp_bounce_wire::ip::Span;
 use tcp_bounce_wire::options::Offer;
 
 /// The verifier wants a bound for each offset; this is its own, `MAX_PACKET_OFF`, rounded down.
@@ -90,8 +91,9 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn tcp_option(&mut self, offset: usize, end: usize) -> Offer {
-        Offer(tcp_option(self.ctx.ctx, offset as u32, end as u32))
+    fn offer(&mut self, Span { offset, length }: Span) -> Offer {
+        // A call costs more than to see that there are none.
+        if length == 0 { Offer(0) } else { Offer(offer(self.ctx.ctx, offset as u32, length as u32)) }
     }
 
     #[inline(always)]
@@ -104,11 +106,11 @@ impl Frame for XdpFrame {
     }
 }
 
-/// [`Offer::of_option`] as a global function of the program: the verifier looks at such a one by itself, whatever its
+/// [`Offer::read`] as a global function of the program: the verifier looks at such a one by itself, whatever its
 /// arguments are.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn tcp_option(ctx: *mut xdp_md, offset: u32, end: u32) -> u64 {
+pub extern "C" fn offer(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
     let mut frame = XdpFrame::new(XdpContext::new(ctx), &Config::BUILT_IN);
-    Offer::of_option(&mut frame, offset as usize & MAX_OFFSET, end as usize & MAX_OFFSET).0
+    Offer::read(&mut frame, Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET }).0
 }

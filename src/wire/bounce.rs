@@ -124,7 +124,7 @@ impl<I: Ip> Segment<I> {
             Verdict::Spared
         } else if Tcp::is_syn(flags) {
             let offset = self.span.offset + size_of::<Tcp>();
-            let offer = Offer::read(frame, Span { offset, length: header_length - size_of::<Tcp>() });
+            let offer = frame.offer(Span { offset, length: header_length - size_of::<Tcp>() });
             let isn = self.isn(frame, rules)?;
             return self.answer(frame, offer, isn, rules);
         } else if Tcp::is_ack(flags) && acknowledgment_number == tcp::next(self.isn(frame, rules)?) {

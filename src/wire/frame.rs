@@ -1,5 +1,6 @@
 //! A frame that can be read and written by typed views, in the kernel and on the host alike.
 
+use crate::ip::Span;
 use crate::options::Offer;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -30,16 +31,16 @@ pub trait Frame {
     /// The `T` that the frame ends with, if it is not longer than the frame.
     fn last<T: View>(&mut self) -> Option<&mut T>;
 
-    /// [`Offer::of_option`] of this frame.
+    /// [`Offer::read`] of this frame.
     ///
-    /// In the kernel it is a function of its own, of whose result the verifier knows nothing: so it need not follow each
-    /// sequence of options that there could be.
+    /// In the kernel it is a function of its own, of whose result the verifier knows nothing: so it need not follow the
+    /// rest of the program for each sequence of options that there could be.
     #[inline(always)]
-    fn tcp_option(&mut self, offset: usize, end: usize) -> Offer
+    fn offer(&mut self, options: Span) -> Offer
     where
         Self: Sized,
     {
-        Offer::of_option(self, offset, end)
+        Offer::read(self, options)
     }
 
     /// Cuts or extends the frame at its end to `len` bytes; `None` if there is no room. What is added is zero.

@@ -24,6 +24,9 @@ pub const MD5: u8 = 19;
 /// TCP authentication option (RFC 5925).
 pub const AUTHENTICATION: u8 = 29;
 
+/// Options begin within this many bytes of a frame.
+const MAX_OFFSET: usize = 0x7fff;
+
 /// The option "maximum segment size".
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -91,9 +94,6 @@ impl Offer {
     const SACK: u64 = 1 << 33;
     const WINDOW_SCALE: u64 = 1 << 34;
     const SIGNED: u64 = 1 << 35;
-    const ALL: u64 = 0xf << 32;
-    /// The unit of the length.
-    const LENGTH: u64 = 1 << 40;
 
     /// TSval, if there are timestamps.
     #[inline(always)]
@@ -125,65 +125,46 @@ impl Offer {
     /// before counts.
     #[inline(always)]
     pub fn read<F: Frame>(frame: &mut F, options: Span) -> Self {
-        if options.length == 0 {
-            return Self(0);
-        }
         let (mut offset, end) = (options.offset, options.offset + options.length);
         let mut offer = Self(0);
         // As many as there can be: NOPs.
         for _ in 0..40 {
-            let option = frame.tcp_option(offset, end);
-            if option.length() == 0 {
-                break;
-            }
-            offset += option.length();
-            offer = offer.and(option);
+            let Some(length) = offer.take_up(frame, offset, end) else { break };
+            // The mask is for the verifier, which would let the offset grow with each option.
+            offset = (offset + length) & MAX_OFFSET;
         }
         offer
     }
 
-    /// What both offer; of two TSvals the latter.
-    #[inline(always)]
-    const fn and(self, later: Self) -> Self {
-        let timestamp = if later.0 & Self::TIMESTAMPS != 0 { later.0 } else { self.0 } & 0xffff_ffff;
-        Self((self.0 | later.0) >> 32 << 32 & Self::ALL | timestamp)
-    }
-
-    /// What the option at `offset` of `frame` offers, together with its length; nothing and 0 at the end of all options,
+    /// Adds what the option at `offset` of `frame` offers, and returns its length; `None` at the end of all options,
     /// `end`, or if it makes no sense.
     #[inline(always)]
-    pub fn of_option<F: Frame>(frame: &mut F, offset: usize, end: usize) -> Self {
-        const NOTHING: Offer = Offer(0);
+    fn take_up<F: Frame>(&mut self, frame: &mut F, offset: usize, end: usize) -> Option<usize> {
         if offset >= end {
-            return NOTHING;
+            return None;
         }
-        let Some(&mut kind) = frame.at::<u8>(offset) else { return NOTHING };
+        let kind = *frame.at::<u8>(offset)?;
         match kind {
-            END => return NOTHING,
-            NOP => return Self(Self::LENGTH),
+            END => return None,
+            NOP => return Some(1),
             _ => {}
         }
-        let Some(&mut length) = frame.at::<u8>(offset + 1) else { return NOTHING };
-        if length < 2 || offset + length as usize > end {
-            return NOTHING;
+        let length = *frame.at::<u8>(offset + 1)? as usize;
+        if length < 2 || offset + length > end {
+            return None;
         }
-        let offer = match (kind, length) {
-            (WINDOW_SCALE, 3) => Self::WINDOW_SCALE,
-            (SACK_PERMITTED, 2) => Self::SACK,
-            (TIMESTAMPS, 10) => match frame.at::<U32>(offset + 2) {
-                Some(value) => Self::TIMESTAMPS | u64::from(value.get()),
-                None => 0,
-            },
-            (MD5 | AUTHENTICATION, _) => Self::SIGNED,
-            _ => 0,
-        };
-        Self(offer | (u64::from(length) * Self::LENGTH))
-    }
-
-    /// The length in bytes, if it is that of one option.
-    #[inline(always)]
-    const fn length(self) -> usize {
-        (self.0 / Self::LENGTH) as usize & 0xff
+        match (kind, length) {
+            (WINDOW_SCALE, 3) => self.0 |= Self::WINDOW_SCALE,
+            (SACK_PERMITTED, 2) => self.0 |= Self::SACK,
+            // Of two, the latter.
+            (TIMESTAMPS, 10) => {
+                let value = frame.at::<U32>(offset + 2)?.get();
+                self.0 = self.0 >> 32 << 32 | Self::TIMESTAMPS | u64::from(value);
+            }
+            (MD5 | AUTHENTICATION, _) => self.0 |= Self::SIGNED,
+            _ => {}
+        }
+        Some(length)
     }
 }
 
