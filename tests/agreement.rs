@@ -11,7 +11,10 @@ use std::ops::Range;
 
 use fastrand::Rng;
 use ipnet::IpNet;
-use packet::{ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
+use packet::{
+    ACK, CWR, Choice, ECE, FIN, Kernel, LINUX_OPTIONS, LONGEST, Outcome, PSH, RST, Request, SYN, Segment, Setup, URG,
+    V6,
+};
 use tcp_bounce::prefixes::ranges;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Counters, Frame, Verdict};
@@ -22,7 +25,7 @@ const SEED: u64 = 0x5eed_0f5e_a50e_d175;
 
 /// What the program is told: settings, and the ports that are spared under them.
 const SETUPS: [(Choice, &[u16]); 9] = [
-    (DEFAULT, &[]),
+    (Choice { mac: Some(MAC), usual: Some(USUAL), ..DEFAULT }, &[]),
     (Choice { takeover: true, ..DEFAULT }, &[]),
     (DEFAULT, &[22, 80, 443]),
     (
@@ -30,7 +33,19 @@ const SETUPS: [(Choice, &[u16]); 9] = [
         &[0, 22],
     ),
     (Choice { isn: 0, ttl: 1, window: Some(0), mss: Some(1), attach_mode: 4, ..DEFAULT }, &[63, 64, u16::MAX]),
-    (Choice { isn: 0x0102_0304, ttl: 128, window_scale: 0, mtu: 576, attach_mode: 8, ..DEFAULT }, &[]),
+    (
+        Choice {
+            isn: 0x0102_0304,
+            ttl: 128,
+            window_scale: 0,
+            mtu: 576,
+            attach_mode: 8,
+            mac: Some(MAC),
+            usual: Some(USUAL),
+            ..DEFAULT
+        },
+        &[],
+    ),
     (Choice { isn: 0xfffe_ffff, ttl: 37, window_scale: 14, mtu: 9000, takeover: true, ..DEFAULT }, &[443, 8080]),
     (Choice { key: Some(*b"0123456789abcdef"), ..DEFAULT }, &[]),
     (Choice { key: Some([0xff; 16]), mac: Some(MAC), takeover: true, ..DEFAULT }, &[22]),
@@ -39,6 +54,9 @@ const DEFAULT: Choice = Choice::DEFAULT;
 
 /// The MAC address of those that have one.
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// The usual addresses of those that have some. They are among those that are answered for.
+const USUAL: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
 /// The setups after these many have filters.
 const WITHOUT_FILTERS: usize = SETUPS.len() / 2;
@@ -198,7 +216,7 @@ impl Generator<'_> {
             ttl: self.rng.u8(..),
             header_checksum: self.rng.u16(..),
             source: self.address(),
-            destination: self.address(),
+            destination: if self.rng.bool() { USUAL.0 } else { self.address() },
             ip_options: self.words(ip_options),
             source_port: self.port(),
             destination_port: self.port(),
@@ -232,7 +250,8 @@ impl Generator<'_> {
     }
 
     fn v6(&mut self) -> V6 {
-        let mut v6 = V6 { source: self.address_v6(), destination: self.address_v6(), ..V6::new() };
+        let destination = if self.rng.bool() { USUAL.1 } else { self.address_v6() };
+        let mut v6 = V6 { source: self.address_v6(), destination, ..V6::new() };
         v6.class_and_flow = self.pick(&[0, 0, 0x0ff0_1234]);
         for _ in 0..self.pick(&[0, 0, 0, 0, 1, 1, 2, 4, 5]) {
             let kind = self.pick(&[0, 43, 60, 60, 60, 44, 51]);
@@ -247,7 +266,6 @@ impl Generator<'_> {
 
     /// Those of common systems, any order of known ones, and nonsense; whole words.
     fn options(&mut self) -> Vec<u8> {
-        const LINUX: &[u8] = &[2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
         const KNOWN: [&[u8]; 12] = [
             &[2, 4, 5, 0xb4],
             &[4, 2],
@@ -264,7 +282,7 @@ impl Generator<'_> {
         ];
         let mut options = match self.rng.u8(..8) {
             0 | 1 => Vec::new(),
-            2..5 => LINUX.to_vec(),
+            2..5 => LINUX_OPTIONS.to_vec(),
             5 | 6 => (0..self.rng.usize(1..9)).flat_map(|_| self.pick(&KNOWN[..]).to_vec()).collect(),
             _ => self.words(0..11),
         };

@@ -150,10 +150,7 @@ impl<I: Ip> Segment<I> {
         let (source, destination) = (ip.source(), ip.destination());
         Some(if is_group || !I::is_unicast(source) || !I::is_unicast(destination) || source == destination {
             Some(Verdict::NotUnicast)
-        } else if config.filter_to != 0
-            && destination != I::usual_destination(link)
-            && !world.serves(I::number(destination))
-        {
+        } else if config.filter_to != 0 && !I::is_usual(destination, link) && !world.serves(I::number(destination)) {
             Some(Verdict::OtherDestination)
         } else if config.filter_from != 0 && !world.admits(I::number(source)) {
             Some(Verdict::OtherSource)

@@ -112,8 +112,8 @@ pub struct Link {
     pub v4: Announced,
     /// What is announced over IPv6.
     pub v6: Announced,
-    /// Of the addresses in [`Filters::to`] the one that is asked for most, if every client is answered; else one that
-    /// cannot be a destination.
+    /// Of the addresses in [`Filters::to`] the one that is asked for most, if there is one and every client is answered;
+    /// else unspecified.
     pub v4_address: ipv4::Address,
     /// Likewise.
     pub v6_address: ipv6::Address,
@@ -130,8 +130,8 @@ impl Link {
             mac,
             v4: Announced::new(mtu, 40, 256, mss, window),
             v6: Announced::new(mtu, 60, 1220, mss, window),
-            v4_address: ipv4::Address([0; 4]),
-            v6_address: ipv6::Address([0; 16]),
+            v4_address: ipv4::Address::UNSPECIFIED,
+            v6_address: ipv6::Address::UNSPECIFIED,
         }
     }
 }

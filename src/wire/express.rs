@@ -39,7 +39,7 @@ pub fn offer<I: Ip, F: Frame, W>(frame: &mut F, rules: &Rules<W>) -> Option<Offe
         && tcp.is_plain_syn(TCP_LENGTH)
         && ethernet.destination.is(&link.mac)
         && !ethernet.source.is_group()
-        && destination == I::usual_destination(link)
+        && I::is_usual(destination, link)
         && I::is_unicast(source)
         && source != destination
         && !filters.spared.contains(tcp.destination_port.get());

@@ -33,8 +33,8 @@ pub trait Ip: View + Copy {
     /// The address as a number.
     fn number(address: Self::Address) -> Number;
 
-    /// An address that is answered for, and most often asked for; or one that cannot be a destination.
-    fn usual_destination(link: &Link) -> Self::Address;
+    /// Whether this is the address that is most often asked for, if it is known that it is answered for.
+    fn is_usual(destination: Self::Address, link: &Link) -> bool;
 
     /// What is announced over it.
     fn announced(link: &Link) -> &Announced;

@@ -47,6 +47,11 @@ pub struct Ipv4 {
 #[repr(C)]
 pub struct Address(pub [u8; 4]);
 
+impl Address {
+    /// The address that no host has.
+    pub const UNSPECIFIED: Self = Self([0; 4]);
+}
+
 impl Ipv4 {
     /// `version_ihl` of a header without options.
     pub const VERSION_4_IHL_5: u8 = 0x45;
@@ -127,8 +132,8 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn usual_destination(link: &Link) -> Address {
-        link.v4_address
+    fn is_usual(destination: Address, link: &Link) -> bool {
+        destination == link.v4_address && destination != Address::UNSPECIFIED
     }
 
     #[inline(always)]

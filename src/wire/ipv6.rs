@@ -61,6 +61,11 @@ pub struct Extension {
 #[repr(C)]
 pub struct Address(pub [u8; 16]);
 
+impl Address {
+    /// The address that no host has.
+    pub const UNSPECIFIED: Self = Self([0; 16]);
+}
+
 impl Ipv6 {
     /// Version 6, traffic class and flow label 0.
     pub const VERSION_6: [u8; 4] = [0x60, 0, 0, 0];
@@ -131,8 +136,8 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
-    fn usual_destination(link: &Link) -> Address {
-        link.v6_address
+    fn is_usual(destination: Address, link: &Link) -> bool {
+        destination == link.v6_address && destination != Address::UNSPECIFIED
     }
 
     #[inline(always)]

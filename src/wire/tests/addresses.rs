@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Request, Setup};
+use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
 use tcp_bounce_wire::Verdict;
 
 /// Checks a SYN and an ACK that differ from the usual ones in their addresses, by `edit`.
@@ -19,6 +19,20 @@ fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
 /// Not 0/8, 127/8, 224/4 or 240/4: these can be no host's address on a network.
 fn is_host(first_octet: u8) -> bool {
     first_octet != 0 && first_octet != 127 && first_octet / 16 != 14 && first_octet / 16 != 15
+}
+
+/// An interface without an address has none that is asked for, and not the unspecified one.
+#[test]
+fn the_unspecified_address_is_not_answered_for() {
+    let linux = Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() };
+    let over_ipv6 = V6 { destination: [0; 16], ..V6::new() };
+    for usual in [None, Some(Default::default())] {
+        let setup = Setup::new(Choice { mac: Some(linux.destination_mac), usual, ..Choice::DEFAULT });
+        let v4 = Request { destination: [0; 4], ..linux.clone() };
+        assert_eq!(setup.verdict(&v4.frame()), Verdict::NotUnicast);
+        let v6 = Request { v6: Some(over_ipv6.clone()), ..linux.clone().over_ipv6() };
+        assert_eq!(setup.verdict(&v6.frame()), Verdict::NotUnicast);
+    }
 }
 
 /// The lowest, the highest and another address of each /8.

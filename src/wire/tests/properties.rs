@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::{ACK, CWR, Choice, ECE, FIN, Offer, PSH, RST, Request, SYN, Setup, URG};
+use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, Offer, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use tcp_bounce_wire::Verdict;
+use tcp_bounce_wire::{Ports, Verdict};
 
 fn settings() -> impl Strategy<Value = Choice> {
     let isn = number();
@@ -27,6 +27,7 @@ fn settings() -> impl Strategy<Value = Choice> {
             window,
             now,
             mac: None,
+            usual: None,
         },
     )
 }
@@ -105,6 +106,46 @@ fn request() -> impl Strategy<Value = Request> {
 fn syn() -> impl Strategy<Value = Request> {
     (request(), any::<u8>())
         .prop_map(|(request, flags)| Request { flags: SYN | flags & (PSH | URG | ECE | CWR), ..request })
+}
+
+/// SYNs as Linux sends them, over IPv4 and IPv6, from and to any addresses.
+fn linux_syn() -> impl Strategy<Value = Request> {
+    let first = || select(vec![0, 1, 10, 127, 192, 224, 0xfd, 0xff]);
+    let addresses = (first(), first(), any::<bool>(), any::<bool>());
+    (syn(), addresses, any::<[u8; 4]>(), any::<u8>(), any::<bool>()).prop_map(
+        |(request, (source, destination, is_zero, is_loopback), value, scale, is_v6)| {
+            let mut options = LINUX_OPTIONS.to_vec();
+            options[8..12].copy_from_slice(&value);
+            options[19] = scale;
+            let mut request = Request {
+                tags: Vec::new(),
+                ethertype: 0x0800,
+                version: 4,
+                v6: None,
+                ip_options: Vec::new(),
+                options,
+                payload: Vec::new(),
+                trailer: Vec::new(),
+                ..request
+            };
+            request.source[0] = source;
+            request.destination[0] = destination;
+            if is_zero {
+                request.destination = [0; 4];
+            }
+            if !is_v6 {
+                return request;
+            }
+            let mut v6 = V6::new();
+            v6.source[0] = source;
+            v6.destination[0] = destination;
+            if is_zero {
+                v6.destination = [0; 16];
+                v6.destination[15] = u8::from(is_loopback);
+            }
+            Request { v6: Some(v6), ..request.over_ipv6() }
+        },
+    )
 }
 
 /// The same bytes, but each of them another.
@@ -220,6 +261,34 @@ proptest! {
             expected => expected,
         };
         prop_assert_eq!(Setup::new(settings).verdict(&request.frame()), expected);
+    }
+
+    /// The SYN that is recognised at one glance gets what it would get without.
+    #[test]
+    fn a_glance_sees_what_a_closer_look_does(
+        request in linux_syn(),
+        settings in settings(),
+        is_own in any::<bool>(),
+        is_served in any::<bool>(),
+        is_spared in any::<bool>(),
+        damage in vec(Damage::strategy(), 0..2),
+    ) {
+        let v6 = request.v6.clone().unwrap_or_else(V6::new).destination;
+        // Those that are asked for, if a host can have them; or none.
+        let is_host = Segment::parse(&request.frame()).is_some_and(|segment| segment.is_unicast());
+        let usual = if is_served && is_own && is_host { (request.destination, v6) } else { Default::default() };
+        let others = (request.destination.map(|octet| !octet), v6.map(|octet| !octet));
+        let mut spared = Ports::new();
+        if is_spared {
+            spared.insert(request.destination_port);
+        }
+        let [with, without] = [usual, others].map(|usual| {
+            let choice = Choice { mac: Some(request.destination_mac), usual: Some(usual), ..settings };
+            Setup { filter_to: !is_served, ..Setup::new(choice).sparing(spared.clone()) }
+        });
+        let mut frame = request.frame();
+        damage.into_iter().for_each(|damage| damage.apply(&mut frame));
+        prop_assert_eq!(with.bounce(&frame), without.bounce(&frame));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use etherparse::{IpNumber, LinkSlice, NetSlice, SlicedPacket, TcpSlice, Transpor
 use tcp_bounce_wire::addresses::Number;
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::isn;
 use tcp_bounce_wire::{Action, Config, Filters, Frame, Isn, Link, Ports, Rules, Settings, Verdict, World, bounce};
+use tcp_bounce_wire::{ipv4, ipv6, isn};
 use zerocopy::FromZeros as _;
 
 pub const FIN: u8 = 0x01;
@@ -26,6 +26,9 @@ pub const CWR: u8 = 0x80;
 pub const ETHERNET_LENGTH: usize = 14;
 /// An Ethernet header, an IPv4 header, a TCP header and the option MSS: the reply to a SYN that offers nothing.
 pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
+
+/// The options of Linux's SYN.
+pub const LINUX_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
 
 /// A frame to send to `bounce`, field by field. What is `None` follows from the rest, so that it fits together.
 #[derive(Clone, Debug)]
@@ -244,6 +247,8 @@ pub struct Choice {
     pub now: u32,
     /// The MAC address of the interface, if only frames for it are answered.
     pub mac: Option<[u8; 6]>,
+    /// The addresses that most clients ask for, if it is known that these are answered.
+    pub usual: Option<([u8; 4], [u8; 16])>,
 }
 
 impl Choice {
@@ -259,6 +264,7 @@ impl Choice {
         window: None,
         now: 0x0102_0304,
         mac: None,
+        usual: None,
     };
 
     /// For the program. Whether there are filters is told apart.
@@ -277,7 +283,11 @@ impl Choice {
     }
 
     pub fn link(&self) -> Link {
-        Link::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window)
+        let mut link = Link::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window);
+        if let Some((v4, v6)) = self.usual {
+            (link.v4_address, link.v6_address) = (ipv4::Address(v4), ipv6::Address(v6));
+        }
+        link
     }
 
     /// The MSS of a reply: what the MTU leaves beside the headers, but never less than Linux announces.
