@@ -7,7 +7,7 @@
 //! `PEER_OBJ=FILE` names the object of another XDP program to compare with.
 
 use std::error::Error;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::Path;
 use std::{env, fs, process};
 
@@ -17,8 +17,9 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, Uid};
 use tcp_bounce::loader;
 use tcp_bounce::prefixes::ranges;
+use tcp_bounce::skel::TcpBounceSkel;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Filters, Link, Settings, ipv4};
+use tcp_bounce_wire::{Filters, Isn, Link, Settings, ipv4};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const TURNS: usize = 31;
@@ -28,6 +29,14 @@ const ROUNDS: u32 = 1_000_000;
 const LINUX_SYN: &str = "020000000002 020000000001 0800 \
     4500003c1c4640004006 0a70 0a000001 0a000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405b4 0402 080a1122334400000000 01 030307";
+/// The same over IPv6.
+const LINUX_SYN_V6: &str = "020000000002 020000000001 86dd \
+    60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
+    c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
+/// The same with two VLAN tags.
+const TAGGED_LINUX_SYN_V6: &str = "020000000002 020000000001 88a8 0064 8100 002a 86dd \
+    60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
+    c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
 
 /// XDP actions.
 const DROP: u32 = 1;
@@ -98,57 +107,109 @@ fn bench() -> Result<(), Box<dyn Error>> {
     sched_setaffinity(Pid::from_raw(0), &one_cpu)?;
 
     let peer = env::var_os("PEER_OBJ").map(|file| load(Path::new(&file))).transpose()?;
-    let [mut filters, mut sparing] =
-        [Filters::new_box_zeroed(), Filters::new_box_zeroed()].map(|new| new.expect("memory"));
-    filters.to[0].fill(&ranges(&["10.0.0.2/32".parse()?, "fd00::2/128".parse()?])).ok_or("too many")?;
-    sparing.clone_from(&filters);
-    (0..100).for_each(|port| sparing.spared.insert(port));
+    let peer = peer.as_ref().and_then(|peer| peer.progs().next());
+
     // As the command sets it, but for `frags`: a program without may not call one with, and the peer is one without.
     let settings = Settings { own_mac: true, filter_to: true, ..Settings::DEFAULT };
-    let mac = Mac([2, 0, 0, 0, 0, 2]);
-    let v4_address = ipv4::Address([10, 0, 0, 2]);
-    let link = Link { v4_address, ..Link::new(mac, 1500, None, None) };
-    let default = loader::load(settings, &link, &filters, None)?;
-    let sparing = loader::load(settings, &link, &sparing, None)?;
-    let takeover = loader::load(Settings { takeover: true, filter_to: false, ..settings }, &link, &filters, None)?;
-    let default_fd = default.progs.tcp_bounce.as_fd().as_raw_fd();
+    let keyed = Isn::Keyed(*b"0123456789abcdef");
+    let own = filters(&["10.0.0.2/32", "fd00::2/128"])?;
+    let mut sparing = own.clone();
+    (0..100).for_each(|port| sparing.spared.insert(port));
+    let mut prefixes: Vec<String> = (0..999).map(|number| format!("2001:db8:{number:x}::/48")).collect();
+    prefixes.push("fd00::/64".to_owned());
+    let prefixes = filters(&prefixes)?;
+    let link = Link::new(Mac([2, 0, 0, 0, 0, 2]), 1500, None, None);
+    let mut usual = link;
+    usual.v4_address = ipv4::Address([10, 0, 0, 2]);
+    usual.v6_address.0[..2].copy_from_slice(&[0xfd, 0]);
+    usual.v6_address.0[15] = 2;
 
-    println!("Linux's SYN, 74 bytes");
-    let wrapper = Wrapper::load(LINUX_SYN)?;
-    let mut programs = vec![
-        ("zero: return XDP_TX", wrapper.program("transmit")?),
-        ("floor: swap the MACs", wrapper.program("swap_macs")?),
-        ("tcp-bounce", default_fd),
-        ("tcp-bounce, 100 ports spared", sparing.progs.tcp_bounce.as_fd().as_raw_fd()),
-        ("tcp-bounce --takeover", takeover.progs.tcp_bounce.as_fd().as_raw_fd()),
+    let load = |settings, link: &Link, filters: &Filters| loader::load(settings, link, filters, None);
+    let default = load(settings, &usual, &own)?;
+    let sparing = load(settings, &usual, &sparing)?;
+    let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &link, &own)?;
+    let keyed_isn = load(Settings { isn: keyed, ..settings }, &usual, &own)?;
+    let filtering = load(Settings { filter_from: true, ..settings }, &link, &prefixes)?;
+    let everything = load(Settings { isn: keyed, filter_from: true, ..settings }, &link, &prefixes)?;
+
+    let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(Wrapper::load);
+    let (syn, syn_v6, tagged) = (syn?, syn_v6?, tagged?);
+    let mut rows = vec![
+        Row::new("floor: swap the MACs", &syn, syn.program("swap_macs")?, TX)?,
+        Row::new("tcp-bounce", &syn, fd(&default), TX)?,
+        Row::new("tcp-bounce, 100 ports spared", &syn, fd(&sparing), TX)?,
+        Row::new("tcp-bounce --takeover", &syn, fd(&takeover), TX)?,
+        Row::new("tcp-bounce --isn keyed", &syn, fd(&keyed_isn), TX)?,
+        Row::new("tcp-bounce, over IPv6", &syn_v6, fd(&default), TX)?,
+        Row::new("tcp-bounce, over IPv6, --to and --from with 1000 prefixes", &syn_v6, fd(&filtering), TX)?,
+        Row::new("the same, --isn keyed, two VLAN tags", &tagged, fd(&everything), TX)?,
     ];
-    if let Some(peer) = peer.as_ref().and_then(|peer| peer.progs().next()) {
-        programs.push(("peer", peer.as_fd().as_raw_fd()));
+    if let Some(peer) = &peer {
+        rows.push(Row::new("peer", &syn, peer.as_fd(), TX)?);
     }
-    let times = wrapper.take_turns(&programs.iter().map(|(_, program)| (*program, TX)).collect::<Vec<_>>())?;
-    let (zero, last) = (&times[0], &times[times.len() - 1]);
-    println!("  {:32} {:>8} {:>16} {:>11} {:>8}", "ns per packet", "median", "least..most", "above zero", "of peer");
-    for ((name, _), times) in programs.iter().zip(&times) {
-        // Turn by turn, so that a machine that gets slower for a while does it to both.
-        let costs = times.iter().zip(zero).map(|(time, zero)| time - zero);
-        let ratios = costs.clone().zip(last).zip(zero).map(|((cost, peer), zero)| cost / (peer - zero));
-        let ratio = if peer.is_some() { format!("{:.3}", median(ratios)) } else { "-".to_owned() };
-        let (least, most) = (times.iter().copied().fold(f64::MAX, f64::min), times.iter().copied().fold(0.0, f64::max));
-        let spread = format!("{least:.1}..{most:.1}");
-        println!("  {name:32} {:>8.2} {spread:>16} {:>11.2} {ratio:>8}", median(times.iter().copied()), median(costs));
-    }
-    println!(
-        "  the program is {} instructions, as the verifier left it",
-        instructions(default.progs.tcp_bounce.as_fd())?
-    );
+    println!("Linux's SYN");
+    measure(&mut rows, peer.is_some())?;
 
-    println!("\ntcp-bounce, other packets: ns above zero");
-    for (name, action, packet) in OTHERS {
-        let wrapper = Wrapper::load(packet)?;
-        let times = wrapper.take_turns(&[(wrapper.program("transmit")?, TX), (default_fd, action)])?;
-        println!("  {name:41} {:>8.2}", median(times[1].iter().zip(&times[0]).map(|(time, zero)| time - zero)));
+    println!("\nOther packets");
+    let others = OTHERS.map(|(name, action, packet)| Ok::<_, Box<dyn Error>>((name, action, Wrapper::load(packet)?)));
+    let others = others.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let rows = others.iter().map(|(name, action, wrapper)| Row::new(name, wrapper, fd(&default), *action));
+    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+    if let Some(peer) = &peer {
+        rows.push(Row::new("peer, SYN of Linux", &syn, peer.as_fd(), TX)?);
+    }
+    measure(&mut rows, peer.is_some())
+}
+
+/// A program, and the packet that it gets.
+struct Row<'a> {
+    name: &'a str,
+    wrapper: &'a Wrapper,
+    program: BorrowedFd<'a>,
+    /// The XDP action that it must take.
+    action: u32,
+    /// How many instructions the verifier left of it.
+    instructions: usize,
+    /// Nanoseconds per packet above the zero, turn by turn.
+    costs: Vec<f64>,
+}
+
+impl<'a> Row<'a> {
+    fn new(name: &'a str, wrapper: &'a Wrapper, program: BorrowedFd<'a>, action: u32) -> Result<Self, Box<dyn Error>> {
+        Ok(Self { name, wrapper, program, action, instructions: instructions(program)?, costs: Vec::new() })
+    }
+}
+
+/// Has the programs take turns, and prints what they cost; with `has_peer` also as a share of what the last costs.
+fn measure(rows: &mut [Row], has_peer: bool) -> Result<(), Box<dyn Error>> {
+    for _ in 0..TURNS {
+        for row in &mut *rows {
+            // Both at once, so that a machine that gets slower for a while does it to both.
+            let zero = row.wrapper.measure(row.wrapper.program("transmit")?, TX)?;
+            row.costs.push(row.wrapper.measure(row.program, row.action)? - zero);
+        }
+    }
+    println!("  {:58} {:>14} {:>8} {:>13}", "", "ns above zero", "of peer", "instructions");
+    let peer = rows.last().map_or(&[][..], |peer| &peer.costs);
+    for row in &*rows {
+        let ratios = row.costs.iter().zip(peer).map(|(cost, peer)| cost / peer);
+        let ratio = if has_peer { format!("{:.3}", median(ratios)) } else { "-".to_owned() };
+        println!("  {:58} {:>14.2} {ratio:>8} {:>13}", row.name, median(row.costs.iter().copied()), row.instructions);
     }
     Ok(())
+}
+
+fn fd<'a>(program: &'a TcpBounceSkel) -> BorrowedFd<'a> {
+    program.progs.tcp_bounce.as_fd()
+}
+
+/// Filters with these prefixes of destinations and sources.
+fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Error>> {
+    let prefixes = prefixes.iter().map(|prefix| prefix.as_ref().parse()).collect::<Result<Vec<_>, _>>()?;
+    let mut filters = Filters::new_box_zeroed().map_err(|_| "no memory")?;
+    filters.to[0].fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
+    filters.from.fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
+    Ok(filters)
 }
 
 /// Loads an object with an XDP program in it.
@@ -194,27 +255,17 @@ impl Wrapper {
         Ok(Self { object: object.load()?, packet })
     }
 
-    fn program(&self, name: &str) -> Result<RawFd, Box<dyn Error>> {
+    fn program(&self, name: &str) -> Result<BorrowedFd<'_>, Box<dyn Error>> {
         let program = self.object.progs().find(|program| program.name() == name);
-        Ok(program.ok_or_else(|| format!("no program {name}"))?.as_fd().as_raw_fd())
-    }
-
-    /// Measures the programs, one after the other, again and again: the nanoseconds per packet of each at each turn.
-    /// Each must take the action that stands beside it.
-    fn take_turns(&self, programs: &[(RawFd, u32)]) -> Result<Vec<Vec<f64>>, Box<dyn Error>> {
-        let mut times = vec![Vec::with_capacity(TURNS); programs.len()];
-        for _ in 0..TURNS {
-            for ((program, action), times) in programs.iter().zip(&mut times) {
-                times.push(self.measure(*program, *action)?);
-            }
-        }
-        Ok(times)
+        let program = program.ok_or_else(|| format!("no program {name}"))?;
+        // SAFETY: The object keeps it open, and is borrowed.
+        Ok(unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) })
     }
 
     /// Nanoseconds per packet, those of the wrapper included.
-    fn measure(&self, program: RawFd, action: u32) -> Result<f64, Box<dyn Error>> {
+    fn measure(&self, program: BorrowedFd, action: u32) -> Result<f64, Box<dyn Error>> {
         let key = 0u32.to_ne_bytes();
-        self.map("NEXT")?.update(&key, &program.to_ne_bytes(), MapFlags::ANY)?;
+        self.map("NEXT")?.update(&key, &program.as_raw_fd().to_ne_bytes(), MapFlags::ANY)?;
         // `struct Clock`: rounds, first, last.
         let clock = [u64::from(ROUNDS), 0, 0];
         self.map(".bss")?.update(&key, clock.as_bytes(), MapFlags::ANY)?;
