@@ -170,13 +170,16 @@ struct Row<'a> {
     action: u32,
     /// How many instructions the verifier left of it.
     instructions: usize,
+    /// How many it went over.
+    verified: u32,
     /// Nanoseconds per packet above the zero, turn by turn.
     costs: Vec<f64>,
 }
 
 impl<'a> Row<'a> {
     fn new(name: &'a str, wrapper: &'a Wrapper, program: BorrowedFd<'a>, action: u32) -> Result<Self, Box<dyn Error>> {
-        Ok(Self { name, wrapper, program, action, instructions: instructions(program)?, costs: Vec::new() })
+        let (instructions, verified) = instructions(program)?;
+        Ok(Self { name, wrapper, program, action, instructions, verified, costs: Vec::new() })
     }
 }
 
@@ -189,12 +192,14 @@ fn measure(rows: &mut [Row], has_peer: bool) -> Result<(), Box<dyn Error>> {
             row.costs.push(row.wrapper.measure(row.program, row.action)? - zero);
         }
     }
-    println!("  {:58} {:>14} {:>8} {:>13}", "", "ns above zero", "of peer", "instructions");
+    println!("  {:58} {:>13} {:>8} {:>12} {:>8}", "", "ns above zero", "of peer", "instructions", "verified");
     let peer = rows.last().map_or(&[][..], |peer| &peer.costs);
     for row in &*rows {
         let ratios = row.costs.iter().zip(peer).map(|(cost, peer)| cost / peer);
         let ratio = if has_peer { format!("{:.3}", median(ratios)) } else { "-".to_owned() };
-        println!("  {:58} {:>14.2} {ratio:>8} {:>13}", row.name, median(row.costs.iter().copied()), row.instructions);
+        let Row { name, instructions, verified, .. } = row;
+        let cost = median(row.costs.iter().copied());
+        println!("  {name:58} {cost:>13.2} {ratio:>8} {instructions:>12} {verified:>8}");
     }
     Ok(())
 }
@@ -218,12 +223,13 @@ fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
     object.map_err(|error| format!("{}: {error:#}", path.display()).into())
 }
 
-/// How many instructions the verifier left of a program.
-fn instructions(program: BorrowedFd) -> Result<usize, Box<dyn Error>> {
+/// How many instructions the verifier left of a program, and how many it went over.
+fn instructions(program: BorrowedFd) -> Result<(usize, u32), Box<dyn Error>> {
     let id = Program::id_from_fd(program)?;
     let options = ProgInfoQueryOptions::default().include_xlated_prog_insns(true);
     let program = ProgInfoIter::with_query_opts(options).find(|program| program.id == id);
-    Ok(program.ok_or("the program is gone")?.xlated_prog_insns.len() / 8)
+    let program = program.ok_or("the program is gone")?;
+    Ok((program.xlated_prog_insns.len() / 8, program.verified_insns))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
