@@ -118,19 +118,18 @@ fn bench() -> Result<(), Box<dyn Error>> {
     let mut prefixes: Vec<String> = (0..999).map(|number| format!("2001:db8:{number:x}::/48")).collect();
     prefixes.push("fd00::/64".to_owned());
     let prefixes = filters(&prefixes)?;
-    let link = Link::new(Mac([2, 0, 0, 0, 0, 2]), 1500, None, None);
-    let mut usual = link;
-    usual.v4_address = ipv4::Address([10, 0, 0, 2]);
-    usual.v6_address.0[..2].copy_from_slice(&[0xfd, 0]);
-    usual.v6_address.0[15] = 2;
+    let mut link = Link::new(Mac([2, 0, 0, 0, 0, 2]), 1500, None, None);
+    link.v4_address = ipv4::Address([10, 0, 0, 2]);
+    link.v6_address.0[..2].copy_from_slice(&[0xfd, 0]);
+    link.v6_address.0[15] = 2;
 
-    let load = |settings, link: &Link, filters: &Filters| loader::load(settings, link, filters, None);
-    let default = load(settings, &usual, &own)?;
-    let sparing = load(settings, &usual, &sparing)?;
-    let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &link, &own)?;
-    let keyed_isn = load(Settings { isn: keyed, ..settings }, &usual, &own)?;
-    let filtering = load(Settings { filter_from: true, ..settings }, &link, &prefixes)?;
-    let everything = load(Settings { isn: keyed, filter_from: true, ..settings }, &link, &prefixes)?;
+    let load = |settings, filters: &Filters| loader::load(settings, &link, filters, None);
+    let default = load(settings, &own)?;
+    let sparing = load(settings, &sparing)?;
+    let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &own)?;
+    let keyed_isn = load(Settings { isn: keyed, ..settings }, &own)?;
+    let filtering = load(Settings { filter_from: true, ..settings }, &prefixes)?;
+    let everything = load(Settings { isn: keyed, filter_from: true, ..settings }, &prefixes)?;
 
     let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(Wrapper::load);
     let (syn, syn_v6, tagged) = (syn?, syn_v6?, tagged?);

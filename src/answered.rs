@@ -47,14 +47,14 @@ impl Destinations {
         }
     }
 
-    /// The first of each family, if they are addresses of its own: those that are asked for most.
-    pub fn usual(&self) -> (ipv4::Address, ipv6::Address) {
-        let Self::Own(addresses) = self else { return Default::default() };
-        let v4 = addresses.iter().find_map(|address| match address {
+    /// The first of each family that is also among `own`, the interface's own addresses: those that are asked for most.
+    pub fn usual(&self, own: &BTreeSet<IpAddr>) -> (ipv4::Address, ipv6::Address) {
+        let served = || own.iter().filter(|address| self.contains(**address));
+        let v4 = served().find_map(|address| match address {
             IpAddr::V4(address) => Some(ipv4::Address(address.octets())),
             IpAddr::V6(_) => None,
         });
-        let v6 = addresses.iter().find_map(|address| match address {
+        let v6 = served().find_map(|address| match address {
             IpAddr::V6(address) => Some(ipv6::Address(address.octets())),
             IpAddr::V4(_) => None,
         });

@@ -38,7 +38,7 @@ impl Bouncer {
     /// Loads the program with the settings of `cli` and `isn`, and attaches it to `interface`.
     pub fn start(interface: Interface, cli: &Cli, isn: Isn, surroundings: &Surroundings) -> Result<Self, Error> {
         let destinations = Destinations::now(cli, &interface, surroundings);
-        let link = link(cli, &interface, &destinations);
+        let link = link(cli, &interface, &destinations, surroundings);
         let filters = answered::filters(cli, &destinations, surroundings)?;
         let attach =
             |mode: AttachMode| attach(&interface, mode, settings(cli, isn, &destinations, mode), &link, &filters);
@@ -86,7 +86,7 @@ impl Bouncer {
         }
 
         let destinations = Destinations::now(cli, interface, surroundings);
-        let link = link(cli, interface, &destinations);
+        let link = link(cli, interface, &destinations, surroundings);
         if link != self.link {
             self.link = link;
             loader::set_link(&self.program, &self.link).map_err(Error::Maps)?;
@@ -149,8 +149,8 @@ pub fn verify(
 ) -> Result<(), Error> {
     let destinations = Destinations::now(cli, interface, surroundings);
     let filters = answered::filters(cli, &destinations, surroundings)?;
-    load(interface, mode, settings(cli, isn, &destinations, mode), &link(cli, interface, &destinations), &filters)
-        .map(drop)
+    let link = link(cli, interface, &destinations, surroundings);
+    load(interface, mode, settings(cli, isn, &destinations, mode), &link, &filters).map(drop)
 }
 
 fn settings(cli: &Cli, isn: Isn, destinations: &Destinations, mode: AttachMode) -> Settings {
@@ -167,10 +167,10 @@ fn settings(cli: &Cli, isn: Isn, destinations: &Destinations, mode: AttachMode) 
     }
 }
 
-fn link(cli: &Cli, interface: &Interface, destinations: &Destinations) -> Link {
-    let link = Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window);
-    let (v4_address, v6_address) = if cli.from.is_empty() { destinations.usual() } else { Default::default() };
-    Link { v4_address, v6_address, ..link }
+fn link(cli: &Cli, interface: &Interface, destinations: &Destinations, surroundings: &Surroundings) -> Link {
+    let own = interface.addresses(&surroundings.interfaces, &surroundings.addresses);
+    let (v4_address, v6_address) = destinations.usual(&own);
+    Link { v4_address, v6_address, ..Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window) }
 }
 
 fn load(

@@ -16,7 +16,7 @@ use libbpf_rs::libbpf_sys::{XDP_DROP, XDP_PASS, XDP_TX};
 use libbpf_rs::query::{ProgInfoIter, ProgramInfo};
 use libbpf_rs::{MapCore as _, MapFlags, ObjectBuilder, ProgramHandle, ProgramType};
 use packet::{
-    ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Offer, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, URG, V6,
+    ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Offer, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, URG, V6,
 };
 use tcp_bounce::error::Error;
 use tcp_bounce::loader;
@@ -700,6 +700,22 @@ fn the_kernel_knows_the_program_by_name_licence_and_types() {
     let object = fs::read(OBJECT).expect("the object is there");
     let licence = b"Dual MIT/GPL\0";
     assert!(object.windows(licence.len()).any(|bytes| bytes == licence));
+}
+
+/// The kernel refuses a program when it had to go over a million instructions, and other versions of it go over more.
+/// The start takes the longer, too.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_verifier_is_far_from_its_limit() {
+    let all = Choice { key: Some([7; 16]), mac: Some([2, 0, 0, 0, 0, 1]), takeover: true, ..DEFAULT };
+    let setup = |choice, filter_to, filter_from| Setup { filter_to, filter_from, ..Setup::new(choice) };
+    let default = setup(Choice { mac: all.mac, ..DEFAULT }, true, false);
+    for (setup, most) in
+        [(default, 150_000), (setup(all, true, true), 300_000), (setup(DEFAULT, false, false), 150_000)]
+    {
+        let verified = info(&Kernel::load_setup(&setup)).verified_insns;
+        assert!((1000..most).contains(&verified), "{verified} instructions: {:?}", setup.settings);
+    }
 }
 
 fn info(kernel: &Kernel) -> ProgramInfo {

@@ -16,7 +16,6 @@ use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
 use tcp_bounce_wire::addresses::Number;
-use tcp_bounce_wire::isn;
 use tcp_bounce_wire::{Action, Config, Counters, Filters, Link, Rules, World, bounce};
 
 #[unsafe(no_mangle)]
@@ -60,41 +59,17 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn keyed_isn(&self, source: Number, destination: Number, ports: [u8; 4]) -> u32 {
-        keyed_isn(source.high, source.low, destination.high, destination.low, u32::from_ne_bytes(ports))
-    }
-
-    #[inline(always)]
     fn serves(&self, Number { high, low }: Number) -> bool {
         serves(high, low) != 0
     }
-
-    #[inline(always)]
-    fn admits(&self, Number { high, low }: Number) -> bool {
-        admits(high, low) != 0
-    }
 }
 
-/// As a function of its own, because most do without.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn keyed_isn(source_high: u64, source_low: u64, high: u64, low: u64, ports: u32) -> u32 {
-    let source = Number { high: source_high, low: source_low };
-    isn::keyed(CONFIG.get().key, source, Number { high, low }, ports.to_ne_bytes())
-}
-
-/// A global function of the program: the verifier looks at such a one by itself, for any arguments.
+/// A global function of the program: the verifier goes over such a one once, for any arguments, and not on each way to it.
+/// The other sets are looked into in place: where there are none, the verifier sees it, and to start takes no longer.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn serves(high: u64, low: u64) -> u32 {
     FILTERS.get().to().contains(Number { high, low }) as u32
-}
-
-/// Likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn admits(high: u64, low: u64) -> u32 {
-    FILTERS.get().from.contains(Number { high, low }) as u32
 }
 
 #[unsafe(no_mangle)]

@@ -27,7 +27,8 @@ pub struct Range {
 
 /// A set of addresses: ranges in ascending order that have no address in common.
 ///
-/// A search halves them: it costs what the set has, not what it could have.
+/// A search halves them, always as often as the largest set needs: the verifier would follow what comes after it once for
+/// each number of steps that it could take.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct AddressSet {
@@ -54,17 +55,14 @@ impl AddressSet {
     /// Whether an address is in the set.
     #[inline(always)]
     pub fn contains(&self, address: Number) -> bool {
-        // The mask is for the verifier: nothing is ever beyond it.
+        // The masks are for the verifier: nothing is ever beyond them.
         let range = |index: u64| &self.ranges[index as usize & (MAX_RANGES - 1)];
         let (mut base, mut size) = (0, self.len);
         // Invariant: if any range has the address, it is one of the `size` from `base`.
-        for _ in 0..=MAX_RANGES.ilog2() {
-            if size <= 1 {
-                break;
-            }
+        for _ in 0..MAX_RANGES.ilog2() {
             let half = size / 2;
             if range(base + half).first <= address {
-                base += half;
+                base = (base + half) & (MAX_RANGES as u64 - 1);
             }
             size -= half;
         }

@@ -13,7 +13,7 @@ use crate::frame::Frame;
 use crate::ip::{Ip, Span};
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
-use crate::options::{Offer, Options};
+use crate::options::{LinuxOptions, Offer, Options};
 use crate::syn_ack::{Reply, SynAck};
 use crate::tcp::{self, Tcp};
 use crate::verdict::Verdict;
@@ -36,14 +36,8 @@ pub trait World {
     /// The time for the timestamps of TCP: it runs at 1 Hz to 1 kHz (RFC 7323, 5.4).
     fn now(&self) -> u32;
 
-    /// [`keyed`](crate::isn::keyed) under the key of [`Config`].
-    fn keyed_isn(&self, source: Number, destination: Number, ports: [u8; 4]) -> u32;
-
     /// Whether an address is in [`Filters::to`].
     fn serves(&self, destination: Number) -> bool;
-
-    /// Whether an address is in [`Filters::from`].
-    fn admits(&self, source: Number) -> bool;
 }
 
 /// Decides what becomes of `frame`, and turns it into the reply if it is a SYN for us.
@@ -72,10 +66,9 @@ fn try_bounce<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Ver
 #[inline(always)]
 fn express<I: Ip, F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
     let offer = express::offer::<I, _, _>(frame, rules)?;
-    let isn = rules.config.isn;
     let ip_offset = size_of::<Ethernet>();
     let span = Span { offset: ip_offset + size_of::<I>(), length: express::TCP_LENGTH };
-    Segment::<I> { ip_offset, span, ip: PhantomData }.answer(frame, offer, isn, rules)
+    Segment::<I> { ip_offset, span, ip: PhantomData }.answer(frame, offer, rules)
 }
 
 /// Decides about the datagram at `ip_offset`.
@@ -124,9 +117,9 @@ impl<I: Ip> Segment<I> {
             Verdict::Spared
         } else if Tcp::is_syn(flags) {
             let offset = self.span.offset + size_of::<Tcp>();
-            let offer = frame.offer(Span { offset, length: header_length - size_of::<Tcp>() });
-            let isn = self.isn(frame, rules)?;
-            return self.answer(frame, offer, isn, rules);
+            let options = Span { offset, length: header_length - size_of::<Tcp>() };
+            let offer = LinuxOptions::offer_at(frame, options).unwrap_or_else(|| frame.offer(options));
+            return self.answer(frame, offer, rules);
         } else if Tcp::is_ack(flags) && acknowledgment_number == tcp::next(self.isn(frame, rules)?) {
             let is_bare = self.span.length == header_length && flags & (Tcp::FIN | Tcp::RST) == 0;
             if is_bare { Verdict::Completed } else { Verdict::Later }
@@ -140,19 +133,20 @@ impl<I: Ip> Segment<I> {
     /// Whether no reply may go to where this came from, or none from where it went to.
     #[inline(always)]
     fn is_for_somebody_else<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<Option<Verdict>> {
-        let Rules { config, link, world, .. } = rules;
+        let Rules { config, link, filters, world } = rules;
         let ethernet = frame.at::<Ethernet>(0)?;
         if config.own_mac != 0 && !ethernet.destination.is(&link.mac) {
             return Some(Some(Verdict::OtherHost));
         }
-        let is_group = ethernet.source.is_group() || ethernet.destination.is_group();
+        // What is for this interface's own address is for no group.
+        let is_group = ethernet.source.is_group() || (config.own_mac == 0 && ethernet.destination.is_group());
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
         Some(if is_group || !I::is_unicast(source) || !I::is_unicast(destination) || source == destination {
             Some(Verdict::NotUnicast)
         } else if config.filter_to != 0 && !I::is_usual(destination, link) && !world.serves(I::number(destination)) {
             Some(Verdict::OtherDestination)
-        } else if config.filter_from != 0 && !world.admits(I::number(source)) {
+        } else if config.filter_from != 0 && !filters.from.contains(I::number(source)) {
             Some(Verdict::OtherSource)
         } else {
             None
@@ -166,21 +160,21 @@ impl<I: Ip> Segment<I> {
             return Some(rules.config.isn);
         }
         let ip = self.ip(frame)?;
-        let (source, destination) = (I::number(ip.source()), I::number(ip.destination()));
+        let (source, destination) = (ip.source(), ip.destination());
         let tcp = self.tcp(frame)?;
         let ([a, b], [c, d]) = (tcp.source_port.to_bytes(), tcp.destination_port.to_bytes());
-        Some(U32::new(rules.world.keyed_isn(source, destination, [a, b, c, d])))
+        Some(U32::new(I::keyed_isn(rules.config.key, source, destination, [a, b, c, d])))
     }
 
     /// Turns `frame`, which holds this SYN with this offer, into the SYN-ACK.
     #[inline(always)]
-    fn answer<F: Frame, W: World>(&self, frame: &mut F, offer: Offer, isn: U32, rules: &Rules<W>) -> Option<Verdict> {
+    fn answer<F: Frame, W: World>(&self, frame: &mut F, offer: Offer, rules: &Rules<W>) -> Option<Verdict> {
         let Rules { config, link, world, .. } = rules;
         if offer.signed() {
             return Some(Verdict::Signed);
         }
         let options = Options::new(offer, config.window_scale, || world.now());
-        let reply = Reply { isn, ttl: config.ttl, announced: I::announced(link) };
+        let reply = Reply { isn: self.isn(frame, rules)?, ttl: config.ttl, announced: I::announced(link) };
         Some(match self.write(frame, reply, &options) {
             Some(()) => Verdict::Answered,
             None => Verdict::NoRoom,

@@ -112,8 +112,7 @@ pub struct Link {
     pub v4: Announced,
     /// What is announced over IPv6.
     pub v6: Announced,
-    /// Of the addresses in [`Filters::to`] the one that is asked for most, if there is one and every client is answered;
-    /// else unspecified.
+    /// Of the addresses that are answered for the one that is asked for most, if there is one; else unspecified.
     pub v4_address: ipv4::Address,
     /// Likewise.
     pub v6_address: ipv6::Address,

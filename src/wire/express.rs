@@ -25,11 +25,11 @@ struct Syn<I: Unaligned> {
 /// The length of its TCP header and options, and it has no more.
 pub const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 
-/// What `frame` offers, if it is a SYN of Linux's that is for us beyond doubt, and the ISN is not keyed.
+/// What `frame` offers, if it is a SYN of Linux's that is for us beyond doubt.
 #[inline(always)]
 pub fn offer<I: Ip, F: Frame, W>(frame: &mut F, rules: &Rules<W>) -> Option<Offer> {
     let Rules { config, link, filters, .. } = rules;
-    if frame.len() != size_of::<Syn<I>>() || config.keyed != 0 {
+    if frame.len() != size_of::<Syn<I>>() || config.filter_from != 0 {
         return None;
     }
     let Syn { ethernet, ip, tcp, options } = frame.at::<Syn<I>>(0)?;

@@ -39,6 +39,10 @@ pub trait Ip: View + Copy {
     /// What is announced over it.
     fn announced(link: &Link) -> &Announced;
 
+    /// The [keyed](crate::Isn::Keyed) ISN of a connection: from the addresses, and from source and destination port, all
+    /// as they lie in the client's segments.
+    fn keyed_isn(key: [u64; 2], source: Self::Address, destination: Self::Address, ports: [u8; 4]) -> u32;
+
     /// The sum of an address.
     fn sum(address: Self::Address) -> Sum;
 

@@ -9,6 +9,7 @@ use crate::config::{Announced, Link};
 use crate::ethernet::ETHERTYPE_IPV4;
 use crate::frame::Frame;
 use crate::ip::{Ip, PROTOCOL_TCP, Span};
+use crate::isn::SipHash13;
 use crate::verdict::Verdict;
 
 /// DF, the second bit of the field that it shares with the fragment offset.
@@ -139,6 +140,11 @@ impl Ip for Ipv4 {
     #[inline(always)]
     fn announced(link: &Link) -> &Announced {
         &link.v4
+    }
+
+    #[inline(always)]
+    fn keyed_isn(key: [u64; 2], Address([a, b, c, d]): Address, Address([e, f, g, h]): Address, ports: [u8; 4]) -> u32 {
+        SipHash13::new(key).block([a, b, c, d, e, f, g, h]).finish(ports, 12) as u32
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use crate::config::{Announced, Link};
 use crate::ethernet::ETHERTYPE_IPV6;
 use crate::frame::Frame;
 use crate::ip::{Ip, PROTOCOL_TCP, Span};
+use crate::isn::SipHash13;
 use crate::verdict::Verdict;
 
 /// Hop-by-hop options, in the field `next_header`.
@@ -143,6 +144,14 @@ impl Ip for Ipv6 {
     #[inline(always)]
     fn announced(link: &Link) -> &Announced {
         &link.v6
+    }
+
+    #[inline(always)]
+    fn keyed_isn(key: [u64; 2], source: Address, destination: Address, ports: [u8; 4]) -> u32 {
+        let (source, destination) = (Self::number(source), Self::number(destination));
+        let hash = SipHash13::new(key).block(source.high.to_be_bytes()).block(source.low.to_be_bytes());
+        let hash = hash.block(destination.high.to_be_bytes()).block(destination.low.to_be_bytes());
+        hash.finish(ports, 36) as u32
     }
 
     #[inline(always)]

@@ -1,29 +1,16 @@
 //! The initial sequence number of the SYN-ACK.
 
-use crate::addresses::Number;
-
 /// Where the initial sequence number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isn {
     /// It is always this.
     Fixed(u32),
-    /// A hash of addresses and ports under this key (RFC 6528): nobody who does not see the SYN-ACK can know it.
+    /// The lower half of [`SipHash13`] of addresses and ports under this key (RFC 6528): nobody who does not see the
+    /// SYN-ACK can know it.
+    ///
+    /// It depends on nothing that changes while the connection lasts, so every segment tells whether it belongs to a
+    /// SYN-ACK of ours. The client's own ISN is not in it for that reason: later segments do not tell it.
     Keyed([u8; 16]),
-}
-
-/// The ISN under `key` of the connection from `source` to `destination` with these ports, source and destination as they
-/// lie in the client's segments.
-///
-/// It depends on nothing that changes while the connection lasts, so every segment tells whether it belongs to a
-/// SYN-ACK of ours. The client's own ISN is not in it for that reason: later segments do not tell it.
-#[inline(always)]
-pub const fn keyed(key: [u64; 2], source: Number, destination: Number, ports: [u8; 4]) -> u32 {
-    let hash = SipHash13::new(key)
-        .block(source.high.to_be_bytes())
-        .block(source.low.to_be_bytes())
-        .block(destination.high.to_be_bytes())
-        .block(destination.low.to_be_bytes());
-    hash.finish(ports, 36) as u32
 }
 
 /// SipHash-1-3 (Aumasson and Bernstein, 2012), block by block.

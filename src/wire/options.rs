@@ -67,6 +67,12 @@ pub struct LinuxOptions {
 }
 
 impl LinuxOptions {
+    /// What the options in this part of `frame` offer, if they are these.
+    #[inline(always)]
+    pub fn offer_at<F: Frame>(frame: &mut F, options: Span) -> Option<Offer> {
+        if options.length == size_of::<Self>() { frame.at::<Self>(options.offset)?.offer() } else { None }
+    }
+
     /// What they offer, if they are these.
     #[inline(always)]
     pub fn offer(&self) -> Option<Offer> {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ACK, Choice, FIN, Request, Setup, as_v6};
+use common::{ACK, Choice, FIN, Request, Setup};
 use proptest::prelude::*;
 use tcp_bounce_wire::Verdict;
 use tcp_bounce_wire::isn::SipHash13;
@@ -14,7 +14,7 @@ fn keyed() -> Choice {
 fn tuple(request: &Request) -> Vec<u8> {
     let addresses = match &request.v6 {
         Some(v6) => [v6.source, v6.destination].concat(),
-        None => [request.source, request.destination].map(|address| as_v6(address.to_vec())).concat(),
+        None => [request.source, request.destination].concat(),
     };
     [&addresses[..], &request.source_port.to_be_bytes(), &request.destination_port.to_be_bytes()].concat()
 }

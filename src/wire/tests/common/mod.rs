@@ -10,7 +10,7 @@ use tcp_bounce_wire::addresses::Number;
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Action, Config, Filters, Frame, Isn, Link, Ports, Rules, Settings, Verdict, World, bounce};
-use tcp_bounce_wire::{ipv4, ipv6, isn};
+use tcp_bounce_wire::{ipv4, ipv6};
 use zerocopy::FromZeros as _;
 
 pub const FIN: u8 = 0x01;
@@ -303,7 +303,7 @@ impl Choice {
             .unwrap_or((65536u32.checked_div(payload).unwrap_or(1).max(1) * payload.max(1)).clamp(1, 65535) as u16)
     }
 
-    /// The ISN for the connection with this tuple, IPv6 addresses and ports, as siphasher has it.
+    /// The ISN for the connection with this tuple, addresses and ports, as siphasher has it.
     pub fn isn_of(&self, tuple: &[u8]) -> u32 {
         let hash = |key: [u8; 16]| siphasher::sip::SipHasher13::new_with_key(&key).hash(tuple) as u32;
         self.key.map_or(self.isn, hash)
@@ -351,7 +351,7 @@ impl Setup {
     /// The verdict that the packet logic gives on `frame`, which becomes what it becomes.
     pub fn run(&self, frame: &mut impl Frame) -> Verdict {
         let config = Config::new(self.settings.settings(self.filter_to, self.filter_from));
-        let world = Host { filters: &self.filters, now: self.settings.now, key: config.key };
+        let world = Host { filters: &self.filters, now: self.settings.now };
         bounce(frame, &Rules { config: &config, link: &self.settings.link(), filters: &self.filters, world })
     }
 
@@ -393,7 +393,6 @@ impl Setup {
 struct Host<'a> {
     filters: &'a Filters,
     now: u32,
-    key: [u64; 2],
 }
 
 impl World for Host<'_> {
@@ -401,16 +400,8 @@ impl World for Host<'_> {
         self.now
     }
 
-    fn keyed_isn(&self, source: Number, destination: Number, ports: [u8; 4]) -> u32 {
-        isn::keyed(self.key, source, destination, ports)
-    }
-
     fn serves(&self, destination: Number) -> bool {
         self.filters.to().contains(destination)
-    }
-
-    fn admits(&self, source: Number) -> bool {
-        self.filters.from.contains(source)
     }
 }
 
@@ -498,7 +489,7 @@ impl<'a> Segment<'a> {
     pub fn isn(&self, settings: &Choice) -> u32 {
         let (source, destination) = self.addresses();
         let ports = [self.tcp.source_port().to_be_bytes(), self.tcp.destination_port().to_be_bytes()].concat();
-        settings.isn_of(&[as_v6(source), as_v6(destination), ports].concat())
+        settings.isn_of(&[source, destination, ports].concat())
     }
 
     /// What becomes of it, if its port is not spared and its addresses are answered.
@@ -511,11 +502,6 @@ impl<'a> Segment<'a> {
         let is_signed = Offer::of(self.tcp.options()).signed;
         if expected == Verdict::Answered && is_signed { Verdict::Signed } else { expected }
     }
-}
-
-/// An IPv4 address as the IPv6 address that it is mapped to.
-pub fn as_v6(address: Vec<u8>) -> Vec<u8> {
-    if address.len() == 16 { address } else { [&[0; 10][..], &[0xff; 2], &address].concat() }
 }
 
 /// What becomes of a segment from one host to another that is not signed. `is_ours`: its acknowledgment number is our
