@@ -70,8 +70,8 @@ pub enum Error {
     Signals(#[source] ctrlc::Error),
     #[error("cannot write to standard output")]
     Write(#[source] io::Error),
-    #[error("cannot start the timer of --for")]
-    Timer(#[source] io::Error),
+    #[error("cannot start the thread that prints")]
+    Output(#[source] io::Error),
 }
 
 impl Error {

@@ -27,7 +27,6 @@ pub mod sockets;
 pub mod spared;
 pub mod stats;
 pub mod surroundings;
-pub mod timer;
 
 pub use check::check;
 pub use run::run;

@@ -1,6 +1,8 @@
 //! Questions to the kernel by netlink.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -16,11 +18,13 @@ pub fn dump<T>(protocol: isize, request: T) -> io::Result<Vec<T>>
 where
     T: NetlinkSerializable + NetlinkDeserializable + Clone,
 {
-    // What changes while it is told may be told wrong, and the kernel says so.
-    for _ in 0..10 {
+    // What changes while it is told may be told wrong, and the kernel says so. Changes come in crowds, as when a container
+    // engine starts: each pause is longer than the one before, and all together take less than a second.
+    for attempt in 0..9 {
         if let Some(objects) = try_dump(protocol, request.clone())? {
             return Ok(objects);
         }
+        thread::sleep(Duration::from_millis(1 << attempt));
     }
     Err(io::ErrorKind::Interrupted.into())
 }

@@ -1,30 +1,88 @@
 //! What the user sees while tcp-bounce runs.
 
 use std::io::{self, Write as _};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use tcp_bounce_wire::{Action, Counters, Verdict};
 
+/// How much waits to be printed at most. What comes while nobody reads the rest is not printed.
+const BACKLOG: usize = 1000;
+
+/// How long the end waits for what is still to be printed.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Lines on standard output, and on a terminal one line below them that changes as packets come.
+///
+/// They are printed by a thread of their own. A terminal may stop taking them, by Ctrl-S or because its connection is cut,
+/// and whoever watches the interfaces must not wait for it.
 pub struct Report {
+    jobs: SyncSender<Job>,
+    /// Nothing ever comes, until the printer has ended.
+    printer: Receiver<()>,
+}
+
+type Job = Box<dyn FnOnce(&mut Printer) + Send>;
+
+impl Report {
+    /// A report that says nothing at all, if `quiet`.
+    pub fn new(quiet: bool) -> io::Result<Self> {
+        let (jobs, received) = mpsc::sync_channel::<Job>(BACKLOG);
+        let (ended, printer) = mpsc::channel();
+        thread::Builder::new().spawn(move || {
+            let _ended: mpsc::Sender<()> = ended;
+            let mut printer = Printer::new(quiet);
+            received.into_iter().for_each(|job| job(&mut printer));
+        })?;
+        Ok(Self { jobs, printer })
+    }
+
+    /// Prints a line.
+    pub fn line(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.print(move |printer| printer.line(&text));
+    }
+
+    /// Shows on a terminal what has been counted in all, and how much each second since it was last shown.
+    ///
+    /// `elapsed` is the time since the start; it may be called more often than once a second, and does nothing
+    /// then.
+    pub fn progress(&self, elapsed: Duration, counters: Counters) {
+        self.print(move |printer| printer.progress(elapsed, counters));
+    }
+
+    /// Prints what was counted from the start to the end, and waits a few seconds for all to be printed.
+    pub fn summary(self, elapsed: Duration, counters: Counters) {
+        self.print(move |printer| printer.summary(elapsed, &counters));
+        drop(self.jobs);
+        let _ = self.printer.recv_timeout(GRACE);
+    }
+
+    fn print(&self, job: impl FnOnce(&mut Printer) + Send + 'static) {
+        // That nobody reads it is no reason to stop.
+        let _ = self.jobs.try_send(Box::new(job));
+    }
+}
+
+/// Prints what is reported.
+struct Printer {
     quiet: bool,
     status: ProgressBar,
     /// What the status line showed last, and when.
     shown: (Duration, Counters),
 }
 
-impl Report {
-    /// A report that says nothing at all, if `quiet`.
-    pub fn new(quiet: bool) -> Self {
+impl Printer {
+    fn new(quiet: bool) -> Self {
         let status = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         let status =
             status.with_style(ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()));
         Self { quiet, status, shown: (Duration::ZERO, Counters::default()) }
     }
 
-    /// Prints a line. That nobody may be reading any more is no reason to stop.
-    pub fn line(&self, text: &str) {
+    fn line(&self, text: &str) {
         if !self.quiet {
             self.status.suspend(|| {
                 let _ = writeln!(io::stdout(), "{text}");
@@ -32,18 +90,14 @@ impl Report {
         }
     }
 
-    /// Shows on a terminal what has been counted in all, and how much each second since it was last shown.
-    ///
-    /// `elapsed` is the time since the start; it may be called more often than once a second, and does nothing
-    /// then.
-    pub fn progress(&mut self, elapsed: Duration, counters: &Counters) {
+    fn progress(&mut self, elapsed: Duration, counters: Counters) {
         let (last, before) = &self.shown;
         let seconds = elapsed.saturating_sub(*last).as_secs_f64();
         if seconds < 1.0 {
             return;
         }
         let show = |what: &str, of: fn(&Counters) -> u64| {
-            let (now, before) = (of(counters), of(before));
+            let (now, before) = (of(&counters), of(before));
             let rate = now.saturating_sub(before) as f64 / seconds;
             format!("{what} {} ({}/s)", HumanCount(now), HumanCount(rate.round() as u64))
         };
@@ -54,11 +108,10 @@ impl Report {
             show("passed", |counters| counters.total(Action::Pass)),
         ];
         self.status.set_message(parts.join(", "));
-        self.shown = (elapsed, *counters);
+        self.shown = (elapsed, counters);
     }
 
-    /// Prints what was counted from the start to the end.
-    pub fn summary(&self, elapsed: Duration, counters: &Counters) {
+    fn summary(&self, elapsed: Duration, counters: &Counters) {
         self.status.finish_and_clear();
         self.line(&format!("detached after {}", HumanDuration(elapsed)));
         for verdict in Verdict::ALL {

@@ -14,7 +14,7 @@ use crate::interface::Interface;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
-use crate::{check, kernel, key, timer};
+use crate::{check, kernel, key};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -28,50 +28,56 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     kernel::check()?;
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
     let (interrupt, interrupted) = mpsc::channel();
-    handle_signals(interrupt.clone())?;
+    handle_signals(interrupt)?;
 
     let isn = key::isn(cli)?;
-    let mut report = Report::new(cli.quiet);
+    let report = Report::new(cli.quiet).map_err(Error::Output)?;
     if cli.takeover {
         let cut = Cut::by_takeover(&interfaces, cli, &Surroundings::now(cli)?)?;
         if !cut.is_empty() {
-            report.line(&cut.to_string());
+            report.line(cut.to_string());
         }
     }
 
+    let is_interrupted = || interrupted.try_recv().is_ok();
     let mut bouncers = Vec::new();
     for interface in interfaces {
+        if is_interrupted() {
+            return Ok(());
+        }
         // A NIC may take seconds for it, and what listens may change meanwhile.
         bouncers.push(Bouncer::start(interface, cli, isn, &Surroundings::now(cli)?)?);
     }
-    let started = Instant::now();
-    if let Some(duration) = cli.duration {
-        timer::start(duration, interrupt).map_err(Error::Timer)?;
+    if is_interrupted() {
+        return Ok(());
     }
+    let started = Instant::now();
+    // A time that the clock cannot tell never comes.
+    let end = cli.duration.and_then(|duration| started.checked_add(duration));
     let now = follow(cli, &mut bouncers, |_| {})?;
     for bouncer in &bouncers {
         let rest = if cli.takeover { "; all other TCP is dropped (--takeover)" } else { "" };
-        report.line(&format!("{bouncer}: {}{rest}", now.spared));
+        report.line(format!("{bouncer}: {}{rest}", now.spared));
         if let Some(remark) = check::remark(bouncer.interface(), &now) {
             report.line(remark.to_string().trim_end());
         }
     }
     let mut spared = now.spared;
 
-    let end = until(&interrupted, || {
-        let now = follow(cli, &mut bouncers, |line| report.line(&line))?;
+    let ended = watch(&interrupted, end, || {
+        let now = follow(cli, &mut bouncers, |line| report.line(line))?;
         if now.spared != spared {
             spared = now.spared;
-            report.line(&format!("from now on {spared}"));
+            report.line(format!("from now on {spared}"));
         }
-        report.progress(started.elapsed(), &count(&bouncers)?);
+        report.progress(started.elapsed(), count(&bouncers)?);
         Ok(())
     });
     // What was counted is known also where an interface is gone.
     let counters = count(&bouncers);
     drop(bouncers);
-    report.summary(started.elapsed(), &counters?);
-    end
+    report.summary(started.elapsed(), counters?);
+    ended
 }
 
 /// Checks what the command line asks for, as far as that can be done without looking at the machine.
@@ -82,12 +88,19 @@ pub(crate) fn check_arguments(cli: &Cli) -> Result<(), Error> {
     if is_nothing_left { Err(Error::NothingLeft) } else { Ok(()) }
 }
 
-/// Ticks until `interrupted` or something goes wrong.
-fn until(interrupted: &Receiver<()>, mut tick: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
-    while let Err(RecvTimeoutError::Timeout) = interrupted.recv_timeout(TICK) {
-        tick()?;
+/// Ticks until `interrupted`, the `end` has come, or something goes wrong.
+fn watch(
+    interrupted: &Receiver<()>,
+    end: Option<Instant>,
+    mut tick: impl FnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
+    loop {
+        let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()));
+        match interrupted.recv_timeout(left.min(TICK)) {
+            Err(RecvTimeoutError::Timeout) if left > TICK || end.is_none() => tick()?,
+            _ => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// Has all of them follow what has changed, and says who answers for other addresses now.

@@ -5,7 +5,7 @@ mod common;
 
 use std::os::unix::process::ExitStatusExt as _;
 
-use common::bouncer::{BINARY, Summary};
+use common::bouncer::{BINARY, Summary, TcpBounce};
 use common::namespace::Namespace;
 use common::network::{Mode, Network};
 use common::process::Process;
@@ -16,6 +16,7 @@ use nix::sys::signal::Signal;
 
 in_each_mode! {
     interrupt_terminate_and_hang_up_leave_nothing_attached,
+    an_interrupt_during_the_start_is_heeded,
     a_hang_up_that_was_ignored_at_the_start_stays_so,
     kill_leaves_nothing_attached,
     an_interface_that_is_removed_ends_the_run,
@@ -34,6 +35,25 @@ fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
         assert_eq!(summary.count("SYNs answered"), 1, "{signal}: {summary:?}");
         network.assert_nothing_is_attached();
     }
+}
+
+/// The list of what `--takeover` cuts may be a reason to think better of it.
+fn an_interrupt_during_the_start_is_heeded(mode: Mode) {
+    let network = Network::new(mode);
+    let _listener = network.listen(2222);
+    let _connection = network.connect(2222).unwrap();
+    let is_heeded = || {
+        let mut command = TcpBounce::command(&network.host, &network.arguments("--takeover"));
+        let process = Process::start(&mut command);
+        process.wait_for("--takeover cuts these connections of the host:");
+        process.signal(Signal::SIGINT);
+        let finished = process.finish();
+        assert!(finished.status.success(), "{finished:?}");
+        network.assert_nothing_is_attached();
+        !finished.stdout.contains("every TCP port answers")
+    };
+    // It may be faster than we, now and then.
+    assert!((0..10).any(|_| is_heeded()));
 }
 
 /// As under `nohup`.

@@ -1,0 +1,68 @@
+//! Nobody reads what tcp-bounce says, as on a terminal after Ctrl-S, or one whose connection `--takeover` has cut: that
+//! changes nothing of what it does.
+
+mod common;
+
+use std::io::{self, PipeReader, Write as _};
+use std::process::Stdio;
+
+use common::bouncer::TcpBounce;
+use common::network::{HOST, Mode, Network};
+use common::process::Process;
+use common::programs::attached;
+use common::until;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::Signal;
+use tcp_bounce_wire::Verdict;
+
+/// Starts it with an output that takes nothing, and waits until it is attached.
+fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while writer.write(b"\n").is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+
+    let mut command = TcpBounce::command(&network.host, &format!("--mode skb {arguments} host0"));
+    let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
+    until("for the program to be attached", || attached(&network.host, "host0"));
+    (process, reader)
+}
+
+fn assert_ends_well(network: &Network, process: Process) {
+    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+    let finished = process.finish();
+    assert!(finished.status.success(), "{finished:?}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_signal_detaches() {
+    let network = Network::new(Mode::Skb);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (process, _reader) = start_unread(&network, "");
+        process.signal(signal);
+        assert_ends_well(&network, process);
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn it_detaches_when_its_time_is_over() {
+    let network = Network::new(Mode::Skb);
+    let (process, _reader) = start_unread(&network, "--for 1s");
+    assert_ends_well(&network, process);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_listener_that_comes_later_is_spared() {
+    let network = Network::new(Mode::Skb);
+    let (process, _reader) = start_unread(&network, "");
+    let _listener = network.listen(2222);
+    until("for the listener to be spared", || {
+        network.connect(2222).unwrap_or_else(|error| panic!("{HOST}: {error}"));
+        (network.counters()[Verdict::Spared] > 0).then_some(())
+    });
+    process.signal(Signal::SIGINT);
+    assert_ends_well(&network, process);
+}
