@@ -97,6 +97,15 @@ impl Network {
         programs::counters(programs::attached(&self.host, "host0").expect("a program is attached"))
     }
 
+    /// How many frames from the client the cable has lost, as the kernel counts them.
+    ///
+    /// In native mode a veth end has a ring of 256 frames, and loses those for which there is no room while the CPU that
+    /// shall empty it does something else.
+    pub fn lost(&self) -> u64 {
+        let links: serde_json::Value = serde_json::from_str(&self.client.ip("-s -j link show dev client0")).unwrap();
+        links[0]["stats64"]["tx"]["dropped"].as_u64().expect("ip tells what was dropped")
+    }
+
     /// Adds a second cable, from `host1` to `client1`, and returns the address of `host1`.
     pub fn add_cable(&self) -> Ipv4Addr {
         self.host.ip(&format!("link add host1 type veth peer name client1 netns {}", self.client.path()));
