@@ -107,26 +107,42 @@ impl Occupant {
             .any(|link| link.prog_id == id && matches!(&link.info, LinkTypeInfo::Xdp(link) if is_here(link)));
         Ok(Some(Self { name, id, mode, has_link }))
     }
-}
 
-impl Occupant {
     /// Whether it is libxdp's, which calls several programs one after another.
     pub fn is_dispatcher(&self) -> bool {
         self.name.as_deref() == Some("xdp_dispatcher")
     }
 
-    /// The command that makes room on `interface`, or uses what room there is; none where that is up to another
-    /// process.
+    /// The command that makes room on `interface`; none where that is up to another process, or need not be.
     pub fn remedy(&self, interface: &str) -> Option<String> {
-        let (xdp_loader, ip) = match self.mode {
-            AttachMode::Native => ("native", "xdpdrv"),
-            AttachMode::Skb => ("skb", "xdpgeneric"),
-            AttachMode::Hw => ("hw", "xdpoffload"),
+        let mode = match self.mode {
+            AttachMode::Native => "xdpdrv",
+            AttachMode::Skb => "xdpgeneric",
+            AttachMode::Hw => "xdpoffload",
         };
+        (!self.has_link && !self.is_dispatcher()).then(|| format!("ip link set dev {interface} {mode} off"))
+    }
+
+    /// What the operator can do about it on `interface`.
+    pub fn hint(&self, interface: &str) -> String {
         if self.is_dispatcher() {
-            Some(format!("xdp-loader load -m {xdp_loader} {interface} tcp_bounce.bpf.o"))
-        } else {
-            (!self.has_link).then(|| format!("ip link set dev {interface} {ip} off"))
+            return format!(
+                "it is libxdp's; `xdp-loader load -m {} {interface} tcp_bounce.bpf.o` adds the object beside what it calls, \
+                 but that answers on every port, for every address, and spares no listener",
+                self.mode
+            );
+        }
+        match self.remedy(interface) {
+            Some(off) => format!(
+                "it is never replaced; `bpftool prog show id {}` tells more of it, and `{off}` takes it off, unless a \
+                 process holds it",
+                self.id
+            ),
+            None => {
+                "it is never replaced, and goes when the process ends that attached it; another tcp-bounce, perhaps: \
+                     `pgrep --list-full --exact tcp-bounce`"
+                    .into()
+            }
         }
     }
 }

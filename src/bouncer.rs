@@ -129,14 +129,22 @@ impl Display for Bouncer {
     }
 }
 
-/// Checks that no XDP program is attached to `interface`: somebody else's is never replaced.
+/// Checks that no XDP program is attached to `interface`, nor above it: somebody else's is never replaced.
 pub fn check_vacant(interface: &Interface) -> Result<(), Error> {
+    let occupant_of = |other: &Interface| {
+        Occupant::of(other).map_err(|source| Error::Query { interface: other.name.clone(), source })
+    };
     let name = interface.name.clone();
-    match Occupant::of(interface) {
-        Ok(None) => Ok(()),
-        Ok(Some(occupant)) => Err(Error::Occupied { interface: name, occupant }),
-        Err(source) => Err(Error::Query { interface: name, source }),
+    if let Some(occupant) = occupant_of(interface)? {
+        return Err(Error::Occupied { interface: name, occupant });
     }
+    let all = Interface::all().map_err(Error::ListInterfaces)?;
+    for above in interface.above(&all) {
+        if let Some(occupant) = occupant_of(above)? {
+            return Err(Error::OccupiedAbove { interface: name, above: above.name.clone(), occupant });
+        }
+    }
+    Ok(())
 }
 
 /// Has the kernel verify the program as it would be for `interface`, and attaches it to nothing.

@@ -74,10 +74,12 @@ impl Cut {
     }
 }
 
-/// A port of a bridge or bond has no addresses, but its packets are for those of its master.
+/// A port of a bridge or bond has no addresses, but its packets are for those of its master; and what is for an address of
+/// the loopback interface comes by any other.
 fn receivers<'a>(interface: &'a Interface, all: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
-    let master = all.iter().find(|other| interface.master == Some(other.index));
-    [interface].into_iter().chain(master)
+    [interface]
+        .into_iter()
+        .chain(all.iter().filter(|other| interface.master == Some(other.index) || other.is_loopback()))
 }
 
 impl Display for Cut {

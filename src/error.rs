@@ -28,6 +28,8 @@ pub enum Error {
     KernelTooOld { release: String },
     #[error("an XDP program is already attached to {interface}: {occupant}")]
     Occupied { interface: String, occupant: Occupant },
+    #[error("the kernel takes no XDP program on {interface} below {above}, which has {occupant}")]
+    OccupiedAbove { interface: String, above: String, occupant: Occupant },
     #[error("the driver of {interface} refuses {mode} XDP")]
     Refused { interface: String, mode: AttachMode, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot attach to {interface} in {mode} mode")]
@@ -82,26 +84,18 @@ impl Error {
             Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
             Self::KeyWithoutUse => "add --isn keyed".into(),
             Self::KeyFile { .. } | Self::NoKey { .. } => "make one with `openssl rand -hex 16`".into(),
-            Self::NamedTwice { .. } => "name each interface once; it may have several names".into(),
+            Self::NamedTwice { .. } => {
+                "leave one out; an interface may have other names, like those that `ip link` shows as altname".into()
+            }
             Self::NothingLeft => "leave at least one port out of the lists".into(),
             Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),
             Self::NotEthernet { .. } => "only interfaces with Ethernet headers are supported".into(),
-            Self::MissingCapabilities { .. } => "run it as root, with sudo for example".into(),
+            Self::MissingCapabilities { .. } => {
+                "run it as root, with sudo for example, or give the file these capabilities by setcap".into()
+            }
             Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9".into(),
-            Self::Occupied { occupant, .. } if occupant.has_link && !occupant.is_dispatcher() => {
-                "it is never replaced, and goes when the process ends that attached it; another tcp-bounce, perhaps: \
-                 `pgrep --list-full --exact tcp-bounce`"
-                    .into()
-            }
-            Self::Occupied { interface, occupant } if occupant.is_dispatcher() => {
-                format!("it is libxdp's; `{}` adds the object beside what it calls", occupant.remedy(interface)?)
-            }
-            Self::Occupied { interface, occupant } => {
-                let (id, off) = (occupant.id, occupant.remedy(interface)?);
-                format!(
-                    "it is never replaced; `bpftool prog show id {id}` tells more of it, and `{off}` takes it off, unless a \
-                     process holds it"
-                )
+            Self::Occupied { interface, occupant } | Self::OccupiedAbove { above: interface, occupant, .. } => {
+                occupant.hint(interface)
             }
             Self::Refused { mode: AttachMode::Native, .. } => {
                 "--mode skb works with every driver, but is slower".into()

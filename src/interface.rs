@@ -96,6 +96,18 @@ impl Interface {
         addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
     }
 
+    /// Those of `all` that sit on it, or whose port it is.
+    pub fn above<'a>(&self, all: &'a [Self]) -> impl Iterator<Item = &'a Self> {
+        let (index, master) = (self.index, self.master);
+        // The other end of a veth pair is not above.
+        all.iter().filter(move |other| master == Some(other.index) || (other.lower == Some(index) && !other.is_veth))
+    }
+
+    /// Whether it is the loopback interface.
+    pub fn is_loopback(&self) -> bool {
+        self.layer == LinkLayerType::Loopback
+    }
+
     /// Whether it is a VLAN device on the interface with this index.
     pub fn is_vlan_of(&self, index: u32) -> bool {
         self.lower == Some(index) && self.kind.as_deref() == Some("vlan")
@@ -176,4 +188,35 @@ fn own_address(message: AddressMessage) -> Option<IpAddr> {
         }
     }
     local.or(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Not every kernel has VLANs, so this is what one that has them tells.
+    #[test]
+    fn a_vlan_device_sits_on_its_interface_and_has_addresses_for_it() {
+        let link = |index, attributes: Vec<LinkAttribute>| {
+            let mut link = LinkMessage::default();
+            (link.header.index, link.attributes) = (index, attributes);
+            Interface::from(link)
+        };
+        let vlan_on = |lower| {
+            let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]);
+            vec![LinkAttribute::Link(lower), kind]
+        };
+        let macvlan = vec![LinkAttribute::Link(1), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)])];
+        // 2 is a VLAN of 1, and 3 of 2; 4 is in another namespace, whose 1 is another; 5 is no VLAN.
+        let elsewhere = [vlan_on(1), vec![LinkAttribute::LinkNetNsId(0)]].concat();
+        let all = [link(1, vec![]), link(2, vlan_on(1)), link(3, vlan_on(2)), link(4, elsewhere), link(5, macvlan)];
+        let vlans = |index: u32| all.iter().filter(move |other| other.is_vlan_of(index)).map(|vlan| vlan.index);
+        assert_eq!(vlans(1).collect::<Vec<_>>(), [2]);
+        assert_eq!(vlans(2).collect::<Vec<_>>(), [3]);
+
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let addresses = [1, 2, 3, 4, 5].map(|index| (index, address(index as u8)));
+        assert_eq!(all[0].addresses(&all, &addresses), [1, 2, 3].map(address).into());
+        assert_eq!(all[1].addresses(&all, &addresses), [2, 3].map(address).into());
+    }
 }

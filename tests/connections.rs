@@ -106,6 +106,20 @@ fn connections_to_the_bridge_are_listed_for_its_port() {
     }
 }
 
+/// What is for an address of the loopback interface comes by the others, as it does to routers.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn connections_to_an_address_of_the_loopback_interface_are_listed() {
+    const LOOPBACK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+    let network = Network::new(Mode::Skb);
+    network.host.ip(&format!("address add {LOOPBACK}/32 dev lo"));
+    network.client.ip(&format!("route add {LOOPBACK}/32 via {HOST}"));
+    let listener = network.host.enter(|| TcpListener::bind((LOOPBACK, 2222))).unwrap();
+    let connection = open(&network, &listener, LOOPBACK);
+    let lines = said_before(&network, "--takeover host0");
+    assert_eq!(lines, [HEADER.to_owned(), format!("  {LOOPBACK}:2222 with {}", connection.0.local_addr().unwrap())]);
+}
+
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn quiet_lists_none() {

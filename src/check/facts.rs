@@ -87,11 +87,7 @@ impl Facts {
         let Surroundings { interfaces: all, addresses, .. } = surroundings;
         let name = interface.name.clone();
         let own = addresses.iter().filter(|(index, _)| *index == interface.index).map(|(_, address)| *address);
-        let above = |other: &&Interface| {
-            // The other end of a veth pair is not above.
-            interface.master == Some(other.index) || (other.lower == Some(interface.index) && !other.is_veth)
-        };
-        let above: Vec<_> = all.iter().filter(above).collect();
+        let above: Vec<_> = interface.above(all).collect();
         let is_vlan = |other: &&&Interface| other.is_vlan_of(interface.index);
         let mut programs_above = Vec::new();
         for other in &above {

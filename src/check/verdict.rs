@@ -1,6 +1,6 @@
 //! What follows from the facts about an interface.
 
-use super::facts::Facts;
+use super::facts::{Above, Facts};
 use super::finding::{Finding, Severity};
 use crate::attach::AttachMode;
 use crate::bouncer::LOST_ON_VETH;
@@ -110,9 +110,10 @@ fn programs(facts: &Facts) -> Vec<Finding> {
         let error = Error::Occupied { interface: facts.name.clone(), occupant: occupant.clone() };
         Finding { command: occupant.remedy(&facts.name), ..Finding::error("occupied", &error) }
     });
-    let above = facts.programs_above.iter().map(|above| {
-        let message = format!("the kernel takes no XDP program below {}, which has {}", above.name, above.program);
-        Finding { command: above.program.remedy(&above.name), ..Finding::problem("occupied_above", message) }
+    let above = facts.programs_above.iter().map(|Above { name, program }| {
+        let (interface, above, occupant) = (facts.name.clone(), name.clone(), program.clone());
+        let error = Error::OccupiedAbove { interface, above, occupant };
+        Finding { command: program.remedy(name), ..Finding::error("occupied_above", &error) }
     });
     occupied.chain(above).collect()
 }

@@ -111,20 +111,20 @@ fn ports_of_bonds_and_bridges_are_told_from_members_of_a_vrf() {
 }
 
 #[test]
-fn a_dispatcher_takes_the_object_beside_its_programs() {
+fn who_is_there_already_is_to_be_asked_or_taken_off() {
+    const BESIDE: &str = "`xdp-loader load -m skb eth1 tcp_bounce.bpf.o` adds the object";
     let occupant = |mode, name: &str, has_link| Occupant { name: Some(name.into()), id: 7, mode, has_link };
-    for (occupant, command) in [
-        (occupant(AttachMode::Native, "xdp_dispatcher", true), Some("xdp-loader load -m native eth1 tcp_bounce.bpf.o")),
-        (occupant(AttachMode::Skb, "xdp_dispatcher", false), Some("xdp-loader load -m skb eth1 tcp_bounce.bpf.o")),
-        (occupant(AttachMode::Native, "pass", false), Some("ip link set dev eth1 xdpdrv off")),
-        (occupant(AttachMode::Skb, "pass", false), Some("ip link set dev eth1 xdpgeneric off")),
-        (occupant(AttachMode::Skb, "pass", true), None),
+    for (occupant, command, hint) in [
+        // It is no command that mends it: what the object does by itself is not what was asked for.
+        (occupant(AttachMode::Skb, "xdp_dispatcher", true), None, BESIDE),
+        (occupant(AttachMode::Skb, "xdp_dispatcher", false), None, BESIDE),
+        (occupant(AttachMode::Native, "pass", false), Some("ip link set dev eth1 xdpdrv off"), "takes it off"),
+        (occupant(AttachMode::Skb, "pass", false), Some("ip link set dev eth1 xdpgeneric off"), "takes it off"),
+        (occupant(AttachMode::Skb, "pass", true), None, "when the process ends"),
     ] {
         let findings = findings(&Facts { program: Some(occupant), ..nic("ice") });
         assert!(findings[0].is_problem());
         assert_eq!(findings[0].command.as_deref(), command);
-        assert!(
-            findings[0].hint.as_ref().is_some_and(|hint| hint.contains(command.unwrap_or("when the process ends")))
-        );
+        assert!(findings[0].hint.as_ref().is_some_and(|said| said.contains(hint)), "{hint}");
     }
 }
