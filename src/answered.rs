@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Serialize, Serializer};
 use tcp_bounce_wire::addresses::MAX_RANGES;
 use tcp_bounce_wire::{AddressSet, Filters, ipv4, ipv6};
 use zerocopy::FromZeros as _;
@@ -73,16 +74,38 @@ impl Destinations {
     }
 }
 
+impl Serialize for Destinations {
+    /// As a list.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.collect_seq(["any"]),
+            Self::Prefixes(prefixes) => serializer.collect_seq(prefixes.iter().map(IpNet::to_string)),
+            Self::Own(addresses) => serializer.collect_seq(addresses),
+        }
+    }
+}
+
 impl Display for Destinations {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let list = match self {
             Self::Any => return f.write_str("any address"),
             Self::Prefixes(prefixes) => join(prefixes),
-            Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address yet, as it has none"),
+            Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address, as it has none"),
             Self::Own(addresses) => join(addresses),
         };
         f.write_str(&list)
     }
+}
+
+/// Which clients are answered, in words; nothing if all are.
+pub fn clients(cli: &Cli) -> Option<String> {
+    (!cli.from.is_empty()).then(|| format!("to clients in {}", join(&cli.from)))
+}
+
+/// What becomes of TCP that is not answered, in words, if it is dropped.
+pub fn rest(cli: &Cli) -> Option<&'static str> {
+    let is_limited = !cli.from.is_empty() || !cli.ports.is_empty() || cli.to.iter().any(|to| prefix(to).is_some());
+    cli.takeover.then_some(if is_limited { "other TCP to them is dropped" } else { "all other TCP is dropped" })
 }
 
 /// The first few, and how many more there are.

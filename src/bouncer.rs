@@ -112,6 +112,16 @@ impl Bouncer {
         &self.interface
     }
 
+    /// The mode that it is attached in.
+    pub fn mode(&self) -> AttachMode {
+        self.mode
+    }
+
+    /// For whom it answers.
+    pub fn destinations(&self) -> &Destinations {
+        &self.destinations
+    }
+
     /// What the program has counted so far.
     pub fn counters(&self) -> Result<Counters, Error> {
         stats::read(&self.program).map_err(Error::Maps)

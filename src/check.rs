@@ -7,15 +7,17 @@ pub mod verdict;
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, Write as _};
 
+use ipnet::IpNet;
 use serde::Serialize;
 use tcp_bounce_wire::Isn;
 
 use self::facts::Facts;
 use self::finding::Finding;
 use self::verdict::Choice;
+use crate::answered::{self, Destinations};
 use crate::attach::AttachMode;
-use crate::bouncer;
-use crate::cli::Cli;
+use crate::bouncer::{self, Bouncer};
+use crate::cli::{Cli, Mode};
 use crate::connections::Cut;
 use crate::error::Error;
 use crate::interface::Interface;
@@ -36,6 +38,11 @@ pub struct Check {
     starts: bool,
     host: Host,
     spared: Spared,
+    /// The prefixes of the clients that are answered; if there are none, all are.
+    from: Vec<String>,
+    /// What becomes of other TCP, if it is dropped.
+    #[serde(skip)]
+    rest: Option<&'static str>,
     /// None without takeover.
     cut: Option<Cut>,
     interfaces: Vec<Examined>,
@@ -54,6 +61,8 @@ struct Host {
 struct Examined {
     #[serde(flatten)]
     facts: Facts,
+    /// The addresses or prefixes that are answered for; `any` for all.
+    to: Destinations,
     /// None on an interface that it cannot run on.
     mode: Option<AttachMode>,
     reason: Option<String>,
@@ -62,22 +71,24 @@ struct Examined {
     findings: Vec<Finding>,
 }
 
-/// What must be said of `interface` when it starts, if anything. What cannot be found out is not worth a failure.
-pub fn remark(interface: &Interface, surroundings: &Surroundings) -> Option<Finding> {
-    let has_vlans = surroundings.interfaces.iter().any(|other| other.is_vlan_of(interface.index));
-    let facts = has_vlans.then(|| Facts::of(interface, surroundings).ok()).flatten()?;
-    verdict::stripped_tags(&facts)
+/// What must be said of an interface when it starts. What cannot be found out is not worth a failure.
+pub fn remarks(cli: &Cli, bouncer: &Bouncer, surroundings: &Surroundings) -> Vec<Finding> {
+    let Ok(facts) = Facts::of(bouncer.interface(), surroundings) else { return Vec::new() };
+    let mut findings = verdict::warnings(&facts, bouncer.destinations());
+    if cli.mode == Mode::Auto && bouncer.mode() == AttachMode::Skb {
+        // What the driver may have refused native mode for.
+        findings.extend(verdict::choose(&facts, cli.mode).1);
+    }
+    findings
 }
 
 /// Checks what `cli` asks for, prints what there is to know, and returns whether tcp-bounce would start.
 pub fn check(cli: &Cli) -> Result<bool, Error> {
     let check = Check::new(cli)?;
-    if !cli.quiet {
-        match check.write(cli.json) {
-            // Who stops reading, as `head` does, has read enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            result => result.map_err(Error::Write)?,
-        }
+    match check.write(cli) {
+        // Who stops reading, as `head` does, has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        result => result.map_err(Error::Write)?,
     }
     Ok(check.starts)
 }
@@ -96,17 +107,26 @@ impl Check {
             .iter()
             .map(|interface| Examined::new(interface, cli, isn, &surroundings, may_load))
             .collect::<Result<_, _>>()?;
-        let mut findings = interfaces.iter().flat_map(|interface| &interface.findings).chain(&host.findings);
-        let starts = !findings.any(Finding::is_problem);
         let Surroundings { spared, .. } = surroundings;
-        Ok(Self { version: VERSION, starts, host, spared, cut, interfaces })
+        let from = cli.from.iter().map(IpNet::to_string).collect();
+        let rest = answered::rest(cli);
+        let check = Self { version: VERSION, starts: false, host, spared, from, rest, cut, interfaces };
+        let starts = !check.findings().any(Finding::is_problem);
+        Ok(Self { starts, ..check })
     }
 
-    fn write(&self, json: bool) -> io::Result<()> {
+    fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.interfaces.iter().flat_map(|interface| &interface.findings).chain(&self.host.findings)
+    }
+
+    /// Prints it; if it is to be quiet, only what keeps it from starting.
+    fn write(&self, cli: &Cli) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        if json {
+        if cli.json {
             serde_json::to_writer_pretty(&mut stdout, self)?;
             writeln!(stdout)
+        } else if cli.quiet {
+            self.findings().filter(|finding| finding.is_problem()).try_for_each(|problem| write!(stdout, "{problem}"))
         } else {
             write!(stdout, "{self}")
         }
@@ -137,12 +157,13 @@ impl Examined {
         may_load: bool,
     ) -> Result<Self, Error> {
         let facts = Facts::of(interface, surroundings)?;
+        let to = Destinations::now(cli, interface, surroundings);
         if let Err(error) = interface.check_fit() {
             let findings = vec![Finding::error("unfit", &error)];
-            return Ok(Self { facts, mode: None, reason: None, loads: None, findings });
+            return Ok(Self { facts, to, mode: None, reason: None, loads: None, findings });
         }
         let (Choice { mode, reason }, mut findings) = verdict::choose(&facts, cli.mode);
-        findings.extend(verdict::findings(&facts));
+        findings.extend(verdict::findings(&facts, &to));
         // For offload the program is loaded into the NIC, which is more than a check may do.
         let loaded =
             (may_load && mode != AttachMode::Hw).then(|| bouncer::verify(interface, mode, cli, isn, surroundings));
@@ -150,7 +171,7 @@ impl Examined {
             findings.push(Finding::error("program_refused", error));
         }
         findings.sort_by_key(|finding| !finding.is_problem());
-        Ok(Self { facts, mode: Some(mode), reason, loads: loaded.map(|loaded| loaded.is_ok()), findings })
+        Ok(Self { facts, to, mode: Some(mode), reason, loads: loaded.map(|loaded| loaded.is_ok()), findings })
     }
 }
 
@@ -158,7 +179,13 @@ impl Display for Check {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         self.interfaces.iter().try_for_each(|interface| write!(f, "{interface}"))?;
         write!(f, "{}", self.host)?;
-        writeln!(f, "{}", self.spared)?;
+        if self.starts {
+            write!(f, "{}", self.spared)?;
+            if !self.from.is_empty() {
+                write!(f, ", to clients in {}", self.from.join(", "))?;
+            }
+            writeln!(f, "{}", self.rest.map(|rest| format!("; {rest} (--takeover)")).unwrap_or_default())?;
+        }
         if let Some(cut) = self.cut.as_ref().filter(|cut| !cut.is_empty()) {
             writeln!(f, "{cut}")?;
         }
@@ -186,6 +213,9 @@ impl Display for Examined {
         }
         writeln!(f)?;
         write!(f, "{}", self.facts)?;
+        if self.mode.is_some() {
+            writeln!(f, "  {:<11} {}", "answers for", self.to)?;
+        }
         if let Some(loads) = self.loads {
             let answer = if loads { "accepted by the kernel's verifier" } else { "refused by the kernel" };
             writeln!(f, "  {:<11} {answer}", "program")?;

@@ -14,7 +14,7 @@ use crate::interface::Interface;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
-use crate::{check, kernel, key};
+use crate::{answered, check, kernel, key};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -55,10 +55,11 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     // A time that the clock cannot tell never comes.
     let end = cli.duration.and_then(|duration| started.checked_add(duration));
     let now = follow(cli, &mut bouncers, |_| {})?;
+    let clients = answered::clients(cli).map(|clients| format!(", {clients}")).unwrap_or_default();
+    let rest = answered::rest(cli).map(|rest| format!("; {rest} (--takeover)")).unwrap_or_default();
     for bouncer in &bouncers {
-        let rest = if cli.takeover { "; all other TCP is dropped (--takeover)" } else { "" };
-        report.line(format!("{bouncer}: {}{rest}", now.spared));
-        if let Some(remark) = check::remark(bouncer.interface(), &now) {
+        report.line(format!("{bouncer}: {}{clients}{rest}", now.spared));
+        for remark in check::remarks(cli, bouncer, &now) {
             report.line(remark.to_string().trim_end());
         }
     }

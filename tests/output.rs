@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use common::bouncer::{BINARY, Summary, TcpBounce, refusal};
 use common::network::{Mode, Network};
-use common::process::Process;
+use common::process::{Process, run};
 use common::programs::attached;
 use common::until;
 use nix::sys::signal::Signal;
@@ -121,4 +121,61 @@ fn the_loss_of_the_terminal_ends_it() {
     terminal.wait_for("every TCP port answers");
     drop(terminal);
     until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+}
+
+/// What is answered, and what is not, in the words of the start and of a check.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_start_and_a_check_say_what_is_answered() {
+    let network = Network::new(Mode::Skb);
+    for (arguments, addresses, ports) in [
+        ("", "192.0.2.1", "every TCP port answers"),
+        ("--to 10.0.0.0/8", "10.0.0.0/8", "every TCP port answers"),
+        ("--takeover", "any address", "every TCP port answers; all other TCP is dropped (--takeover)"),
+        (
+            "--takeover --ports 80",
+            "any address",
+            "of the TCP ports 80 answer; other TCP to them is dropped (--takeover)",
+        ),
+        (
+            "--takeover --to 10.0.0.0/8",
+            "10.0.0.0/8",
+            "every TCP port answers; other TCP to them is dropped (--takeover)",
+        ),
+        (
+            "--takeover --from 10.0.0.0/8",
+            "any address",
+            "every TCP port answers, to clients in 10.0.0.0/8; other TCP to them is dropped (--takeover)",
+        ),
+        (
+            "--from 10.0.0.0/8 --except 22",
+            "192.0.2.1",
+            "every TCP port answers but 22 (--except), to clients in 10.0.0.0/8",
+        ),
+    ] {
+        let said = |option: &str| {
+            run(&mut TcpBounce::command(&network.host, &format!("{option} {arguments} host0"))).success()
+        };
+        let started = said("--for 1ms");
+        let line = started.lines().next().unwrap();
+        assert!(line.starts_with("host0 (skb mode: ") && line.contains(&format!(") for {addresses}")), "{line}");
+        assert!(line.ends_with(&format!(": {ports}")), "{line}");
+        let check = said("--check");
+        assert!(check.contains(&format!("\n  answers for {addresses}")), "{check}");
+        assert!(check.contains(&format!("\n{ports}\n")), "{check}");
+    }
+}
+
+/// What a check warns of, a start does too.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_start_warns_where_nobody_will_be_answered() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("link set host0 down");
+    network.host.ip("address flush dev host0");
+    let said = run(&mut TcpBounce::command(&network.host, "--for 1ms host0")).success();
+    assert!(said.contains("\n  warning: it is down\n    command: ip link set dev host0 up\n"), "{said}");
+    assert!(said.contains("\n  warning: it has no IP address"), "{said}");
+    let said = run(&mut TcpBounce::command(&network.host, "--for 1ms --to any host0")).success();
+    assert!(said.contains("it is down") && !said.contains("no IP address"), "{said}");
 }

@@ -2,6 +2,7 @@
 
 use super::facts::{Above, Facts};
 use super::finding::{Finding, Severity};
+use crate::answered::Destinations;
 use crate::attach::AttachMode;
 use crate::bouncer::LOST_ON_VETH;
 use crate::cli::Mode;
@@ -96,10 +97,16 @@ fn offload_refusal(facts: &Facts) -> Option<Finding> {
     (!can).then(problem)
 }
 
-/// What there is to say about an interface whatever the mode.
-pub fn findings(facts: &Facts) -> Vec<Finding> {
+/// What there is to say about an interface that is to answer for `to`, whatever the mode.
+pub fn findings(facts: &Facts, to: &Destinations) -> Vec<Finding> {
     let mut findings = programs(facts);
-    findings.extend(state(facts));
+    findings.extend(warnings(facts, to));
+    findings
+}
+
+/// What does not keep it from starting.
+pub fn warnings(facts: &Facts, to: &Destinations) -> Vec<Finding> {
+    let mut findings = state(facts, to);
     findings.extend(neighbours(facts));
     findings
 }
@@ -119,11 +126,12 @@ fn programs(facts: &Facts) -> Vec<Finding> {
 }
 
 /// What keeps packets away.
-fn state(facts: &Facts) -> Vec<Finding> {
+fn state(facts: &Facts, to: &Destinations) -> Vec<Finding> {
     let name = &facts.name;
     let down =
         (!facts.up).then(|| Finding::warning("down", "it is down").command(format!("ip link set dev {name} up")));
-    let no_address = (facts.addresses.is_empty() && facts.master.is_none()).then(|| {
+    let has_none = matches!(to, Destinations::Own(addresses) if addresses.is_empty());
+    let no_address = (has_none && facts.master.is_none()).then(|| {
         Finding::warning("no_address", "it has no IP address, so it answers for none without --to")
             .hint(format!("`ip address add ADDRESS/LENGTH dev {name}`"))
     });
@@ -142,7 +150,7 @@ fn neighbours(facts: &Facts) -> Vec<Finding> {
             "bridge" => Some(
                 Finding::warning(
                     "bridge_port",
-                    format!("it is a port of the bridge {name}, which has the host's addresses"),
+                    format!("it is a port of the bridge {name}, whose addresses it does not answer for"),
                 )
                 .hint(format!("attach to {name} instead")),
             ),
@@ -153,7 +161,7 @@ fn neighbours(facts: &Facts) -> Vec<Finding> {
 }
 
 /// That the NIC hides VLAN tags, if there are VLANs.
-pub fn stripped_tags(facts: &Facts) -> Option<Finding> {
+fn stripped_tags(facts: &Facts) -> Option<Finding> {
     let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty())?;
     let vlans = facts.vlans.join(", ");
     let message = format!("the NIC takes VLAN tags off before XDP sees them: what is for {vlans} is answered untagged");

@@ -29,7 +29,7 @@ fn chosen(facts: &Facts, asked: Mode) -> (AttachMode, Vec<(&'static str, bool, S
 }
 
 fn codes(facts: &Facts) -> Vec<(&'static str, Option<String>)> {
-    findings(facts).into_iter().map(|finding| (finding.code, finding.command)).collect()
+    findings(facts, &Destinations::Any).into_iter().map(|finding| (finding.code, finding.command)).collect()
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn ports_of_bonds_and_bridges_are_told_from_members_of_a_vrf() {
         [("bond", Some("bond_port")), ("team", Some("bond_port")), ("bridge", Some("bridge_port")), ("vrf", None)]
     {
         let master = Neighbour { name: "master0".into(), kind: Some(kind.into()) };
-        let findings = findings(&Facts { master: Some(master), ..nic("ice") });
+        let findings = findings(&Facts { master: Some(master), ..nic("ice") }, &Destinations::Any);
         assert_eq!(findings.first().map(|finding| finding.code), found);
     }
 }
@@ -122,7 +122,7 @@ fn who_is_there_already_is_to_be_asked_or_taken_off() {
         (occupant(AttachMode::Skb, "pass", false), Some("ip link set dev eth1 xdpgeneric off"), "takes it off"),
         (occupant(AttachMode::Skb, "pass", true), None, "when the process ends"),
     ] {
-        let findings = findings(&Facts { program: Some(occupant), ..nic("ice") });
+        let findings = findings(&Facts { program: Some(occupant), ..nic("ice") }, &Destinations::Any);
         assert!(findings[0].is_problem());
         assert_eq!(findings[0].command.as_deref(), command);
         assert!(findings[0].hint.as_ref().is_some_and(|said| said.contains(hint)), "{hint}");
