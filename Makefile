@@ -8,18 +8,19 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo test bench lint install clean
+.PHONY: help setup build demo test test-long bench lint install clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing to build, test and lint
 	@scripts/setup build demo test lint
 
-build: ## build ./tcp-bounce, and set up what that takes
+build: ## build ./tcp-bounce and ./tcp_bounce.bpf.o, and set up what that takes
 	@scripts/setup build
 	cargo build --release
 	@install -m 755 "$(CARGO_TARGET_DIR)/release/tcp-bounce" tcp-bounce
+	@install -m 644 "$$(ls -t "$(CARGO_TARGET_DIR)"/release/build/tcp-bounce-*/out/tcp_bounce.bpf.o | head -n 1)" tcp_bounce.bpf.o
 
 demo: ## build, and watch it answer on a network of its own (asks for root)
 	@scripts/setup demo build
@@ -29,6 +30,9 @@ demo: ## build, and watch it answer on a network of its own (asks for root)
 test: ## run all tests; those that need root only as root, or with SUDO=sudo
 	@scripts/test
 
+test-long: ## the same, with ten times as many packets for kernel and host to agree on
+	@TCP_BOUNCE_AGREEMENT_PACKETS=10000000 scripts/test
+
 bench: ## measure it; with PEER_OBJ=FILE also another XDP program (asks for root)
 	@scripts/setup build
 	@scripts/bench
@@ -37,10 +41,11 @@ lint: ## check formatting, and clippy with no warnings
 	@scripts/setup build lint
 	@scripts/lint
 
-install: ## copy ./tcp-bounce to /usr/local/bin (or PREFIX=, DESTDIR=)
+install: ## copy both into /usr/local (or PREFIX=, DESTDIR=): bin/tcp-bounce, lib/tcp-bounce/tcp_bounce.bpf.o
 	@test -x tcp-bounce || { echo 'error: there is no ./tcp-bounce: run `make build` first' >&2; exit 1; }
 	install -D -m 755 tcp-bounce "$(DESTDIR)$(PREFIX)/bin/tcp-bounce"
+	install -D -m 644 tcp_bounce.bpf.o "$(DESTDIR)$(PREFIX)/lib/tcp-bounce/tcp_bounce.bpf.o"
 
 clean: ## remove what was built, but keep the tools in .tools
 	cargo clean
-	rm -rf src/bpf/target tcp-bounce
+	rm -rf src/bpf/target tcp-bounce tcp_bounce.bpf.o

@@ -34,7 +34,8 @@ pub struct Cli {
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 
-    /// Answer for these addresses instead of the interface's own, like 192.0.2.0/24, or `any`
+    /// Answer for these addresses instead of the interface's own, like 192.0.2.0/24, or `any`. They must be routed to this
+    /// host: nobody answers ARP or neighbor discovery for them
     #[arg(long, value_name = "CIDR|any", value_parser = to)]
     pub to: Vec<To>,
 
@@ -51,7 +52,8 @@ pub struct Cli {
     pub except: Vec<PortList>,
 
     /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are cut, but
-    /// for those to the ports of --except; they are listed first. Answers for any address, without --to
+    /// for those to the ports of --except; they are listed first. Answers for any address, without --to. What --to, --from
+    /// and --ports leave to the host stays with it
     #[arg(long)]
     pub takeover: bool,
 
@@ -71,7 +73,7 @@ pub struct Cli {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX))]
     pub mss: Option<u16>,
 
-    /// Detach and end after this time, like 60s, 10m or 1h30m
+    /// Detach and end after this time, like 60s, 10m or 1h30m. A process that is stopped (Ctrl-Z) does not
     #[arg(long = "for", value_name = "DURATION", allow_negative_numbers = true, value_parser = duration)]
     pub duration: Option<Duration>,
 
@@ -153,13 +155,13 @@ fn prefix(text: &str) -> Result<IpNet, String> {
         return Err("an IPv4 address in disguise: write it as IPv4".to_owned());
     }
     prefix
-        .map_err(|_| "not an address or a prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32".to_owned())
+        .map_err(|_| "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32; repeat the option for more".to_owned())
 }
 
 /// Reads a time that is not over at once.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| "not a time above zero, like 60s, 10m or 1h30m".into())
+    duration.ok_or_else(|| "not a time above zero with its unit, like 60s, 10m or 1h30m".into())
 }
 
 /// A parser of decimal or hexadecimal numbers in `range`.

@@ -27,11 +27,15 @@ impl Spared {
     pub fn now(cli: &Cli) -> Result<Self, Error> {
         let listening =
             if cli.takeover { BTreeSet::new() } else { listeners::ports().map_err(Error::ListListeners)? };
-        Ok(Self {
-            listening: PortList(listening),
-            except: PortList::union(&cli.except),
-            only: (!cli.ports.is_empty()).then(|| PortList::union(&cli.ports)),
-        })
+        let mut spared = Self { listening: PortList(listening), except: PortList::union(&cli.except), only: None };
+        if !cli.ports.is_empty() {
+            // What is not among these needs no other reason.
+            let only = PortList::union(&cli.ports);
+            spared.listening.0.retain(|port| only.0.contains(port));
+            spared.except.0.retain(|port| only.0.contains(port));
+            spared.only = Some(only);
+        }
+        Ok(spared)
     }
 
     /// The same for the program.

@@ -20,8 +20,8 @@ fn complaint(arguments: &[&str], code: i32) -> String {
 }
 
 /// The options that take a number, with the least and the greatest that they take.
-const NUMBERS: [(&str, u32, u32); 4] =
-    [("--isn", 0, u32::MAX), ("--ttl", 1, 255), ("--window", 0, 65_535), ("--mss", 1, 65_535)];
+const NUMBERS: [(&str, u32, u32); 5] =
+    [("--isn", 0, u32::MAX), ("--ttl", 1, 255), ("--window", 0, 65_535), ("--wscale", 0, 14), ("--mss", 1, 65_535)];
 
 #[track_caller]
 fn assert_is_no_number(value: &str) {
@@ -59,6 +59,7 @@ fn numbers_out_of_range_are_refused_with_the_range() {
         (["--ttl", "256"], "1 to 255"),
         (["--window", "65536"], "0 to 65535"),
         (["--window", "0x10000"], "0 to 65535"),
+        (["--wscale", "15"], "0 to 14"),
         (["--mss", "0"], "1 to 65535"),
         (["--mss", "65536"], "1 to 65535"),
     ] {
@@ -123,7 +124,10 @@ fn other_malformed_arguments_are_named() {
 fn a_time_has_a_unit_and_is_above_zero() {
     for time in ["0", "0s", "0h0m", "", " ", "60", "s", "-60s", "1x", "60s!", "999999999999999999999s"] {
         let complaint = complaint(&[&format!("--for={time}"), "nosuch0"], 2);
-        assert!(complaint.contains("not a time above zero, like 60s, 10m or 1h30m"), "{time:?} {complaint}");
+        assert!(
+            complaint.contains("not a time above zero with its unit, like 60s, 10m or 1h30m"),
+            "{time:?} {complaint}"
+        );
     }
 }
 
@@ -220,10 +224,15 @@ fn help_names_every_option() {
         for word in [
             "--mode",
             "--isn",
+            "--key-file",
+            "--to",
+            "--from",
+            "--ports",
             "--except",
             "--takeover",
             "--ttl",
             "--window",
+            "--wscale",
             "--mss",
             "--for",
             "--check",

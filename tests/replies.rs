@@ -113,13 +113,17 @@ fn known_limit_in_skb_mode_a_complete_checksum_may_be_taken_for_incomplete() {
 }
 
 fn the_settings_show_on_the_wire(mode: Mode) {
-    const FIELDS: [&str; 4] = ["tcp.seq_raw", "ip.ttl", "tcp.window_size_value", "tcp.options.mss_val"];
+    const FIELDS: [&str; 5] =
+        ["tcp.seq_raw", "ip.ttl", "tcp.window_size_value", "tcp.options.mss_val", "tcp.options.wscale.shift"];
     let network = Network::new(mode);
     for (arguments, expected) in [
-        ("", ["1952673890", "64", "65160", "1460"]),
-        ("--isn 0x01020304 --ttl 7 --window 0x1234 --mss 536", ["16909060", "7", "4660", "536"]),
-        ("--isn 0 --ttl 1 --window 0 --mss 1", ["0", "1", "0", "1"]),
-        ("--isn 4294967295 --ttl 255 --window 65535 --mss 65535", ["4294967295", "255", "65535", "65535"]),
+        ("", ["1952673890", "64", "65160", "1460", "7"]),
+        ("--isn 0x01020304 --ttl 7 --window 0x1234 --wscale 3 --mss 536", ["16909060", "7", "4660", "536", "3"]),
+        ("--isn 0 --ttl 1 --window 0 --wscale 0 --mss 1", ["0", "1", "0", "1", "0"]),
+        (
+            "--isn 4294967295 --ttl 255 --window 65535 --wscale 14 --mss 65535",
+            ["4294967295", "255", "65535", "65535", "14"],
+        ),
     ] {
         let bouncer = network.bounce(arguments);
         let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &FIELDS);
