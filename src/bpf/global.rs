@@ -7,7 +7,8 @@ use core::cell::UnsafeCell;
 #[repr(transparent)]
 pub struct Global<T>(UnsafeCell<T>);
 
-// SAFETY: What is written while the program runs, by user space, is a set of bits each of which is good on its own.
+// SAFETY: What user space writes while the program runs is read as plain numbers, any of which is a valid value. One that is
+// torn, half of the old and half of the new, is wrong for one packet at most: a set of addresses is not in use meanwhile.
 // (The cells of the benchmark are its own, and it runs on one CPU.)
 unsafe impl<T> Sync for Global<T> {}
 

@@ -201,8 +201,8 @@ impl<I: Ip> Segment<I> {
 /// `request_end`.
 ///
 /// A frame that is less than 24 bytes longer keeps its length, and what will follow the reply is cleared and becomes
-/// padding, which the receiver ignores (RFC 894). To change its length takes a helper call that costs half as much as
-/// all the rest.
+/// padding, which the receiver ignores (RFC 894). To change its length takes a helper call, which costs more than all the
+/// rest where calls are guarded.
 #[inline(always)]
 fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
     type Word = [u8; 8];
