@@ -155,7 +155,7 @@ fn prefix(text: &str) -> Result<IpNet, String> {
         return Err("an IPv4 address in disguise: write it as IPv4".to_owned());
     }
     prefix
-        .map_err(|_| "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32; repeat the option for more".to_owned())
+        .map_err(|_| "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32 (repeat the option for more)".to_owned())
 }
 
 /// Reads a time that is not over at once.

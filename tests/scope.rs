@@ -357,8 +357,7 @@ fn malformed_prefixes_are_named_with_what_would_be_right() {
             let finished = run(Command::new(BINARY).args([&format!("{option}={prefix}"), "nosuch0"]));
             assert_eq!(finished.status.code(), Some(2), "{finished:?}");
             assert_eq!(finished.stdout, "");
-            for words in
-                [option, "not an address or a prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"]
+            for words in [option, "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"]
             {
                 assert!(finished.stderr.contains(words), "{prefix:?} {finished:?}");
             }
