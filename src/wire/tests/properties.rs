@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, Offer, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
+use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, Offer, PSH, RST, Request, SYN, Setup, URG, V6, is_host};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use tcp_bounce_wire::addresses::{Number, Range};
 use tcp_bounce_wire::{Ports, Verdict};
 
 fn settings() -> impl Strategy<Value = Choice> {
@@ -108,12 +109,18 @@ fn syn() -> impl Strategy<Value = Request> {
         .prop_map(|(request, flags)| Request { flags: SYN | flags & (PSH | URG | ECE | CWR), ..request })
 }
 
-/// SYNs as Linux sends them, over IPv4 and IPv6, from and to any addresses.
+/// Whether a set has every address or none; or that there is no set.
+fn set() -> impl Strategy<Value = Option<bool>> {
+    prop_oneof![2 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))]
+}
+
+/// SYNs as Linux sends them, over IPv4 and IPv6, from and to any addresses, some to their own source.
 fn linux_syn() -> impl Strategy<Value = Request> {
     let first = || select(vec![0, 1, 10, 127, 192, 224, 0xfd, 0xff]);
     let addresses = (first(), first(), any::<bool>(), any::<bool>());
-    (syn(), addresses, any::<[u8; 4]>(), any::<u8>(), any::<bool>()).prop_map(
-        |(request, (source, destination, is_zero, is_loopback), value, scale, is_v6)| {
+    let odd = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
+    (syn(), addresses, odd, any::<[u8; 4]>(), any::<u8>(), any::<bool>()).prop_map(
+        |(request, (source, destination, is_zero, is_loopback), (is_land, is_group), value, scale, is_v6)| {
             let mut options = LINUX_OPTIONS.to_vec();
             options[8..12].copy_from_slice(&value);
             options[19] = scale;
@@ -130,8 +137,12 @@ fn linux_syn() -> impl Strategy<Value = Request> {
             };
             request.source[0] = source;
             request.destination[0] = destination;
+            request.source_mac[0] |= u8::from(is_group);
             if is_zero {
                 request.destination = [0; 4];
+            }
+            if is_land {
+                request.source = request.destination;
             }
             if !is_v6 {
                 return request;
@@ -142,6 +153,9 @@ fn linux_syn() -> impl Strategy<Value = Request> {
             if is_zero {
                 v6.destination = [0; 16];
                 v6.destination[15] = u8::from(is_loopback);
+            }
+            if is_land {
+                v6.source = v6.destination;
             }
             Request { v6: Some(v6), ..request.over_ipv6() }
         },
@@ -269,22 +283,34 @@ proptest! {
         request in linux_syn(),
         settings in settings(),
         is_own in any::<bool>(),
-        is_served in any::<bool>(),
+        // Sets with no address, and with every one; or none at all.
+        (to, from) in (set(), set()),
         is_spared in any::<bool>(),
         damage in vec(Damage::strategy(), 0..2),
     ) {
         let v6 = request.v6.clone().unwrap_or_else(V6::new).destination;
-        // Those that are asked for, if a host can have them; or none.
-        let is_host = Segment::parse(&request.frame()).is_some_and(|segment| segment.is_unicast());
-        let usual = if is_served && is_own && is_host { (request.destination, v6) } else { Default::default() };
         let others = (request.destination.map(|octet| !octet), v6.map(|octet| !octet));
+        // Those that are asked for, if they may be; else none.
+        let mut usual = (request.destination, v6);
+        if !is_own || to == Some(false) || !is_host(&usual.0) {
+            usual.0 = [0; 4];
+        }
+        if !is_own || to == Some(false) || !is_host(&usual.1) {
+            usual.1 = [0; 16];
+        }
         let mut spared = Ports::new();
         if is_spared {
             spared.insert(request.destination_port);
         }
         let [with, without] = [usual, others].map(|usual| {
             let choice = Choice { mac: Some(request.destination_mac), usual: Some(usual), ..settings };
-            Setup { filter_to: !is_served, ..Setup::new(choice).sparing(spared.clone()) }
+            let mut setup = Setup::new(choice).sparing(spared.clone());
+            (setup.filter_to, setup.filter_from) = (to.is_some(), from.is_some());
+            let every = [Range { first: Number { high: 0, low: 0 }, last: Number { high: u64::MAX, low: u64::MAX } }];
+            let ranges = |is_full: Option<bool>| if is_full == Some(true) { &every[..] } else { &[] };
+            setup.filters.to[0].fill(ranges(to)).expect("one range");
+            setup.filters.from.fill(ranges(from)).expect("one range");
+            setup
         });
         let mut frame = request.frame();
         damage.into_iter().for_each(|damage| damage.apply(&mut frame));

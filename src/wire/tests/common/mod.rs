@@ -463,16 +463,6 @@ impl<'a> Segment<'a> {
     /// Whether it is on its way from one host to another one.
     pub fn is_unicast(&self) -> bool {
         let is_group = |mac: [u8; 6]| mac[0] % 2 == 1;
-        let is_host = |address: &[u8]| match <[u8; 16]>::try_from(address) {
-            Ok(v6) => {
-                let address = std::net::Ipv6Addr::from(v6);
-                !address.is_multicast()
-                    && !address.is_loopback()
-                    && !address.is_unspecified()
-                    && address.to_ipv4_mapped().is_none()
-            }
-            Err(_) => matches!(address[0], 1..=126 | 128..=223),
-        };
         let (source, destination) = self.addresses();
         !is_group(self.source_mac)
             && !is_group(self.destination_mac)
@@ -501,6 +491,20 @@ impl<'a> Segment<'a> {
         let expected = expected(self.flags(), is_ours, !self.tcp.payload().is_empty(), settings.takeover);
         let is_signed = Offer::of(self.tcp.options()).signed;
         if expected == Verdict::Answered && is_signed { Verdict::Signed } else { expected }
+    }
+}
+
+/// Whether a host on a network can have this address.
+pub fn is_host(address: &[u8]) -> bool {
+    match <[u8; 16]>::try_from(address) {
+        Ok(v6) => {
+            let address = std::net::Ipv6Addr::from(v6);
+            !address.is_multicast()
+                && !address.is_loopback()
+                && !address.is_unspecified()
+                && address.to_ipv4_mapped().is_none()
+        }
+        Err(_) => matches!(address[0], 1..=126 | 128..=223),
     }
 }
 
