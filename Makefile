@@ -20,7 +20,8 @@ build: ## build ./tcp-bounce and ./tcp_bounce.bpf.o, and set up what that takes
 	@scripts/setup build
 	cargo build --release
 	@install -m 755 "$(CARGO_TARGET_DIR)/release/tcp-bounce" tcp-bounce
-	@install -m 644 "$$(ls -t "$(CARGO_TARGET_DIR)"/release/build/tcp-bounce-*/out/tcp_bounce.bpf.o | head -n 1)" tcp_bounce.bpf.o
+	@out_dir=$$(cargo build --release --quiet --message-format json | sed -n 's/.*tcp-bounce[@#][0-9].*"out_dir":"\([^"]*\)".*/\1/p'); \
+		install -m 644 "$$out_dir/tcp_bounce.bpf.o" tcp_bounce.bpf.o
 
 demo: ## build, and watch it answer on a network of its own (asks for root)
 	@scripts/setup demo build
@@ -42,7 +43,7 @@ lint: ## check formatting, and clippy with no warnings
 	@scripts/lint
 
 install: ## copy both into /usr/local (or PREFIX=, DESTDIR=): bin/tcp-bounce, lib/tcp-bounce/tcp_bounce.bpf.o
-	@test -x tcp-bounce || { echo 'error: there is no ./tcp-bounce: run `make build` first' >&2; exit 1; }
+	@test -x tcp-bounce -a -e tcp_bounce.bpf.o || { echo 'error: there is no ./tcp-bounce: run `make build` first' >&2; exit 1; }
 	install -D -m 755 tcp-bounce "$(DESTDIR)$(PREFIX)/bin/tcp-bounce"
 	install -D -m 644 tcp_bounce.bpf.o "$(DESTDIR)$(PREFIX)/lib/tcp-bounce/tcp_bounce.bpf.o"
 

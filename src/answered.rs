@@ -7,13 +7,17 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::addresses::MAX_RANGES;
-use tcp_bounce_wire::{AddressSet, Filters, ipv4, ipv6};
+use tcp_bounce_wire::ip::Ip as _;
+use tcp_bounce_wire::ipv4::{self, Ipv4};
+use tcp_bounce_wire::ipv6::{self, Ipv6};
+use tcp_bounce_wire::{AddressSet, Filters};
 use zerocopy::FromZeros as _;
 
 use crate::cli::{Cli, To};
 use crate::error::Error;
 use crate::interface::Interface;
 use crate::prefixes::ranges;
+use crate::spared::Spared;
 use crate::surroundings::Surroundings;
 
 /// For whom an interface answers.
@@ -52,11 +56,11 @@ impl Destinations {
     pub fn usual(&self, own: &BTreeSet<IpAddr>) -> (ipv4::Address, ipv6::Address) {
         let served = || own.iter().filter(|address| self.contains(**address));
         let v4 = served().find_map(|address| match address {
-            IpAddr::V4(address) => Some(ipv4::Address(address.octets())),
+            IpAddr::V4(address) => Some(ipv4::Address(address.octets())).filter(|&it| Ipv4::is_unicast(it)),
             IpAddr::V6(_) => None,
         });
         let v6 = served().find_map(|address| match address {
-            IpAddr::V6(address) => Some(ipv6::Address(address.octets())),
+            IpAddr::V6(address) => Some(ipv6::Address(address.octets())).filter(|&it| Ipv6::is_unicast(it)),
             IpAddr::V4(_) => None,
         });
         (v4.unwrap_or_default(), v6.unwrap_or_default())
@@ -97,15 +101,21 @@ impl Display for Destinations {
     }
 }
 
-/// Which clients are answered, in words; nothing if all are.
-pub fn clients(cli: &Cli) -> Option<String> {
-    (!cli.from.is_empty()).then(|| format!("to clients in {}", join(&cli.from)))
-}
-
-/// What becomes of TCP that is not answered, in words, if it is dropped.
-pub fn rest(cli: &Cli) -> Option<&'static str> {
-    let is_limited = !cli.from.is_empty() || !cli.ports.is_empty() || cli.to.iter().any(|to| prefix(to).is_some());
-    cli.takeover.then_some(if is_limited { "other TCP to them is dropped" } else { "all other TCP is dropped" })
+/// What is answered, in a sentence: ports, clients, and what becomes of other TCP.
+pub fn sentence(cli: &Cli, spared: &Spared) -> String {
+    let mut sentence = spared.to_string();
+    if !cli.from.is_empty() {
+        sentence += &format!(", to clients in {}", join(&cli.from));
+    }
+    if cli.takeover {
+        let is_any = cli.to.iter().all(|to| prefix(to).is_none());
+        let leaves_some = !is_any || [&cli.ports, &cli.except].iter().any(|lists| !lists.is_empty());
+        sentence += match leaves_some || !cli.from.is_empty() {
+            true => "; other TCP is dropped, but for what is left to the host (--takeover)",
+            false => "; all other TCP is dropped (--takeover)",
+        };
+    }
+    sentence
 }
 
 /// The first few, and how many more there are.

@@ -139,22 +139,28 @@ impl Display for Bouncer {
     }
 }
 
-/// Checks that no XDP program is attached to `interface`, nor above it: somebody else's is never replaced.
+/// Checks that no XDP program is attached to `interface`: somebody else's is never replaced.
 pub fn check_vacant(interface: &Interface) -> Result<(), Error> {
-    let occupant_of = |other: &Interface| {
-        Occupant::of(other).map_err(|source| Error::Query { interface: other.name.clone(), source })
-    };
-    let name = interface.name.clone();
-    if let Some(occupant) = occupant_of(interface)? {
-        return Err(Error::Occupied { interface: name, occupant });
+    match occupant(interface)? {
+        Some(occupant) => Err(Error::Occupied { interface: interface.name.clone(), occupant }),
+        None => Ok(()),
     }
+}
+
+/// What keeps `interface` from getting a program, where the kernel says that one is there already, but not on it.
+fn occupied_above(interface: &Interface) -> Result<Error, Error> {
+    let name = interface.name.clone();
     let all = Interface::all().map_err(Error::ListInterfaces)?;
     for above in interface.above(&all) {
-        if let Some(occupant) = occupant_of(above)? {
-            return Err(Error::OccupiedAbove { interface: name, above: above.name.clone(), occupant });
+        if let Some(occupant) = occupant(above)? {
+            return Ok(Error::OccupiedAbove { interface: name, above: above.name.clone(), occupant });
         }
     }
-    Ok(())
+    Ok(Error::OccupiedSomewhere { interface: name })
+}
+
+fn occupant(interface: &Interface) -> Result<Option<Occupant>, Error> {
+    Occupant::of(interface).map_err(|source| Error::Query { interface: interface.name.clone(), source })
 }
 
 /// Has the kernel verify the program as it would be for `interface`, and attaches it to nothing.
@@ -222,9 +228,11 @@ fn attach(
 /// The kernel gives no more than an errno; what it means depends on what was asked.
 fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> Error {
     match source.raw_os_error().map(Errno::from_raw) {
-        // Somebody was faster than we; or the interface belongs to another, like a bond's, that has a program.
-        Some(Errno::EBUSY | Errno::EEXIST) => {
-            check_vacant(interface).err().unwrap_or_else(|| refused(interface, mode, source.into()))
+        // Somebody was faster than we.
+        Some(Errno::EBUSY) => check_vacant(interface).err().unwrap_or_else(|| refused(interface, mode, source.into())),
+        // Or one above it has a program: see `dev_xdp_attach` of Linux.
+        Some(Errno::EEXIST) => {
+            check_vacant(interface).and_then(|()| occupied_above(interface)).unwrap_or_else(|error| error)
         }
         Some(Errno::ENODEV) => Error::Removed { interface: interface.name.clone() },
         Some(Errno::EPERM | Errno::EACCES) => Error::Attach { interface: interface.name.clone(), mode, source },

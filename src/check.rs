@@ -40,9 +40,9 @@ pub struct Check {
     spared: Spared,
     /// The prefixes of the clients that are answered; if there are none, all are.
     from: Vec<String>,
-    /// What becomes of other TCP, if it is dropped.
+    /// What is answered, for people.
     #[serde(skip)]
-    rest: Option<&'static str>,
+    sentence: String,
     /// None without takeover.
     cut: Option<Cut>,
     interfaces: Vec<Examined>,
@@ -73,7 +73,9 @@ struct Examined {
 
 /// What must be said of an interface when it starts. What cannot be found out is not worth a failure.
 pub fn remarks(cli: &Cli, bouncer: &Bouncer, surroundings: &Surroundings) -> Vec<Finding> {
-    let Ok(facts) = Facts::of(bouncer.interface(), surroundings) else { return Vec::new() };
+    let index = bouncer.interface().index;
+    let interface = surroundings.interfaces.iter().find(|interface| interface.index == index);
+    let Some(Ok(facts)) = interface.map(|interface| Facts::of(interface, surroundings)) else { return Vec::new() };
     let mut findings = verdict::warnings(&facts, bouncer.destinations());
     if cli.mode == Mode::Auto && bouncer.mode() == AttachMode::Skb {
         // What the driver may have refused native mode for.
@@ -109,8 +111,8 @@ impl Check {
             .collect::<Result<_, _>>()?;
         let Surroundings { spared, .. } = surroundings;
         let from = cli.from.iter().map(IpNet::to_string).collect();
-        let rest = answered::rest(cli);
-        let check = Self { version: VERSION, starts: false, host, spared, from, rest, cut, interfaces };
+        let sentence = answered::sentence(cli, &spared);
+        let check = Self { version: VERSION, starts: false, host, spared, from, sentence, cut, interfaces };
         let starts = !check.findings().any(Finding::is_problem);
         Ok(Self { starts, ..check })
     }
@@ -180,11 +182,7 @@ impl Display for Check {
         self.interfaces.iter().try_for_each(|interface| write!(f, "{interface}"))?;
         write!(f, "{}", self.host)?;
         if self.starts {
-            write!(f, "{}", self.spared)?;
-            if !self.from.is_empty() {
-                write!(f, ", to clients in {}", self.from.join(", "))?;
-            }
-            writeln!(f, "{}", self.rest.map(|rest| format!("; {rest} (--takeover)")).unwrap_or_default())?;
+            writeln!(f, "{}", self.sentence)?;
         }
         if let Some(cut) = self.cut.as_ref().filter(|cut| !cut.is_empty()) {
             writeln!(f, "{cut}")?;

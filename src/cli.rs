@@ -85,7 +85,7 @@ pub struct Cli {
     #[arg(long, requires = "check")]
     pub json: bool,
 
-    /// Say nothing but errors
+    /// Say nothing but errors; with --check, nothing but problems
     #[arg(long)]
     pub quiet: bool,
 

@@ -30,6 +30,8 @@ pub enum Error {
     Occupied { interface: String, occupant: Occupant },
     #[error("the kernel takes no XDP program on {interface} below {above}, which has {occupant}")]
     OccupiedAbove { interface: String, above: String, occupant: Occupant },
+    #[error("the kernel takes no XDP program on {interface} below an interface that has one")]
+    OccupiedSomewhere { interface: String },
     #[error("the driver of {interface} refuses {mode} XDP")]
     Refused { interface: String, mode: AttachMode, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot attach to {interface} in {mode} mode")]
@@ -97,6 +99,7 @@ impl Error {
             Self::Occupied { interface, occupant } | Self::OccupiedAbove { above: interface, occupant, .. } => {
                 occupant.hint(interface)
             }
+            Self::OccupiedSomewhere { .. } => "`bpftool net show` lists the programs, and their interfaces".into(),
             Self::Refused { mode: AttachMode::Native, .. } => {
                 "--mode skb works with every driver, but is slower".into()
             }

@@ -96,11 +96,15 @@ impl Interface {
         addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
     }
 
-    /// Those of `all` that sit on it, or whose port it is.
+    /// Those of `all` that are upper devices of it, as the kernel calls them: they sit on it, or it is their port.
     pub fn above<'a>(&self, all: &'a [Self]) -> impl Iterator<Item = &'a Self> {
+        // A tunnel or a pair of interfaces names another as its own in the same way, and is not above it.
+        const KINDS: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
         let (index, master) = (self.index, self.master);
-        // The other end of a veth pair is not above.
-        all.iter().filter(move |other| master == Some(other.index) || (other.lower == Some(index) && !other.is_veth))
+        let sits_on_it = move |other: &Self| {
+            other.lower == Some(index) && other.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind))
+        };
+        all.iter().filter(move |other| master == Some(other.index) || sits_on_it(other))
     }
 
     /// Whether it is the loopback interface.

@@ -19,14 +19,14 @@ where
     T: NetlinkSerializable + NetlinkDeserializable + Clone,
 {
     // What changes while it is told may be told wrong, and the kernel says so. Changes come in crowds, as when a container
-    // engine starts: each pause is longer than the one before, and all together take less than a second.
+    // engine starts: each pause is longer than the one before, and all together take half a second.
     for attempt in 0..9 {
         if let Some(objects) = try_dump(protocol, request.clone())? {
             return Ok(objects);
         }
         thread::sleep(Duration::from_millis(1 << attempt));
     }
-    Err(io::ErrorKind::Interrupted.into())
+    try_dump(protocol, request)?.ok_or_else(|| io::ErrorKind::Interrupted.into())
 }
 
 /// One attempt at [`dump`]; `None` if something changed meanwhile.

@@ -1,14 +1,17 @@
 //! What the user sees while tcp-bounce runs.
 
 use std::io::{self, Write as _};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use tcp_bounce_wire::{Action, Counters, Verdict};
 
-/// How much waits to be printed at most. What comes while nobody reads the rest is not printed.
+/// How many lines wait to be printed at most. What comes while nobody reads the rest is not printed.
 const BACKLOG: usize = 1000;
 
 /// How long the end waits for what is still to be printed.
@@ -19,7 +22,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// They are printed by a thread of their own. A terminal may stop taking them, by Ctrl-S or because its connection is cut,
 /// and whoever watches the interfaces must not wait for it.
 pub struct Report {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
+    /// How many of them wait.
+    backlog: Arc<AtomicUsize>,
     /// Nothing ever comes, until the printer has ended.
     printer: Receiver<()>,
 }
@@ -29,20 +34,25 @@ type Job = Box<dyn FnOnce(&mut Printer) + Send>;
 impl Report {
     /// A report that says nothing at all, if `quiet`.
     pub fn new(quiet: bool) -> io::Result<Self> {
-        let (jobs, received) = mpsc::sync_channel::<Job>(BACKLOG);
+        let (jobs, received) = mpsc::channel::<Job>();
         let (ended, printer) = mpsc::channel();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::clone(&backlog);
         thread::Builder::new().spawn(move || {
-            let _ended: mpsc::Sender<()> = ended;
+            let _ended: Sender<()> = ended;
             let mut printer = Printer::new(quiet);
-            received.into_iter().for_each(|job| job(&mut printer));
+            for job in received {
+                job(&mut printer);
+                waiting.fetch_sub(1, Relaxed);
+            }
         })?;
-        Ok(Self { jobs, printer })
+        Ok(Self { jobs, backlog, printer })
     }
 
     /// Prints a line.
     pub fn line(&self, text: impl Into<String>) {
         let text = text.into();
-        self.print(move |printer| printer.line(&text));
+        self.print(BACKLOG, move |printer| printer.line(&text));
     }
 
     /// Shows on a terminal what has been counted in all, and how much each second since it was last shown.
@@ -50,19 +60,23 @@ impl Report {
     /// `elapsed` is the time since the start; it may be called more often than once a second, and does nothing
     /// then.
     pub fn progress(&self, elapsed: Duration, counters: Counters) {
-        self.print(move |printer| printer.progress(elapsed, counters));
+        self.print(1, move |printer| printer.progress(elapsed, counters));
     }
 
     /// Prints what was counted from the start to the end, and waits a few seconds for all to be printed.
     pub fn summary(self, elapsed: Duration, counters: Counters) {
-        self.print(move |printer| printer.summary(elapsed, &counters));
+        self.print(usize::MAX, move |printer| printer.summary(elapsed, &counters));
         drop(self.jobs);
         let _ = self.printer.recv_timeout(GRACE);
     }
 
-    fn print(&self, job: impl FnOnce(&mut Printer) + Send + 'static) {
-        // That nobody reads it is no reason to stop.
-        let _ = self.jobs.try_send(Box::new(job));
+    /// Has the printer do `job`, unless `most` wait already.
+    fn print(&self, most: usize, job: impl FnOnce(&mut Printer) + Send + 'static) {
+        if self.backlog.load(Relaxed) < most {
+            self.backlog.fetch_add(1, Relaxed);
+            // The printer ends no sooner than this.
+            let _ = self.jobs.send(Box::new(job));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The course of a run: check, attach, watch, detach.
 
+use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -55,10 +56,8 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     // A time that the clock cannot tell never comes.
     let end = cli.duration.and_then(|duration| started.checked_add(duration));
     let now = follow(cli, &mut bouncers, |_| {})?;
-    let clients = answered::clients(cli).map(|clients| format!(", {clients}")).unwrap_or_default();
-    let rest = answered::rest(cli).map(|rest| format!("; {rest} (--takeover)")).unwrap_or_default();
     for bouncer in &bouncers {
-        report.line(format!("{bouncer}: {}{clients}{rest}", now.spared));
+        report.line(format!("{bouncer}: {}", answered::sentence(cli, &now.spared)));
         for remark in check::remarks(cli, bouncer, &now) {
             report.line(remark.to_string().trim_end());
         }
@@ -69,7 +68,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         let now = follow(cli, &mut bouncers, |line| report.line(line))?;
         if now.spared != spared {
             spared = now.spared;
-            report.line(format!("from now on {spared}"));
+            report.line(format!("from now on {}", answered::sentence(cli, &spared)));
         }
         report.progress(started.elapsed(), count(&bouncers)?);
         Ok(())
@@ -124,8 +123,10 @@ fn count(bouncers: &[Bouncer]) -> Result<Counters, Error> {
 fn handle_signals(interrupt: Sender<()>) -> Result<(), Error> {
     let nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
     ctrlc::set_handler(move || {
-        // Nobody receives any more if the run is already over.
-        let _ = interrupt.send(());
+        // If the run is over nobody receives it, and the last words may be stuck.
+        if interrupt.send(()).is_err() {
+            process::exit(1);
+        }
     })
     .map_err(Error::Signals)?;
     if nohup {

@@ -135,17 +135,17 @@ fn the_start_and_a_check_say_what_is_answered() {
         (
             "--takeover --ports 80",
             "any address",
-            "of the TCP ports 80 answer; other TCP to them is dropped (--takeover)",
+            "of the TCP ports 80 answer; other TCP is dropped, but for what is left to the host (--takeover)",
         ),
         (
             "--takeover --to 10.0.0.0/8",
             "10.0.0.0/8",
-            "every TCP port answers; other TCP to them is dropped (--takeover)",
+            "every TCP port answers; other TCP is dropped, but for what is left to the host (--takeover)",
         ),
         (
             "--takeover --from 10.0.0.0/8",
             "any address",
-            "every TCP port answers, to clients in 10.0.0.0/8; other TCP to them is dropped (--takeover)",
+            "every TCP port answers, to clients in 10.0.0.0/8; other TCP is dropped, but for what is left to the host (--takeover)",
         ),
         (
             "--from 10.0.0.0/8 --except 22",

@@ -107,7 +107,7 @@ pub fn findings(facts: &Facts, to: &Destinations) -> Vec<Finding> {
 /// What does not keep it from starting.
 pub fn warnings(facts: &Facts, to: &Destinations) -> Vec<Finding> {
     let mut findings = state(facts, to);
-    findings.extend(neighbours(facts));
+    findings.extend(neighbours(facts, to));
     findings
 }
 
@@ -139,7 +139,7 @@ fn state(facts: &Facts, to: &Destinations) -> Vec<Finding> {
 }
 
 /// What the interfaces around it do.
-fn neighbours(facts: &Facts) -> Vec<Finding> {
+fn neighbours(facts: &Facts, to: &Destinations) -> Vec<Finding> {
     let master = facts.master.as_ref().and_then(|master| {
         let (name, kind) = (&master.name, master.kind.as_deref()?);
         match kind {
@@ -147,7 +147,7 @@ fn neighbours(facts: &Facts) -> Vec<Finding> {
                 Finding::warning("bond_port", format!("it is one port of the {kind} {name}; the others do not answer"))
                     .hint(format!("attach to {name} instead")),
             ),
-            "bridge" => Some(
+            "bridge" if matches!(to, Destinations::Own(_)) => Some(
                 Finding::warning(
                     "bridge_port",
                     format!("it is a port of the bridge {name}, whose addresses it does not answer for"),

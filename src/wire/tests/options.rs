@@ -27,6 +27,14 @@ fn reply(options: &[&[u8]]) -> Vec<u8> {
     reply[54..34 + data_offset].to_vec()
 }
 
+/// As Linux does it (`tcp_parse_options`).
+#[test]
+fn of_two_timestamps_the_latter_is_echoed() {
+    let second = &[8, 10, 0x88, 0, 0x99, 0, 0, 0, 0, 0][..];
+    let timestamps = [1, 1, 8, 10, 1, 2, 3, 4, 0x88, 0, 0x99, 0];
+    assert_eq!(reply(&[TIMESTAMPS, second]), [MSS, &timestamps].concat());
+}
+
 #[test]
 fn each_option_is_taken_up_if_it_is_offered() {
     let mss = [2, 4, 5, 0xb4];
