@@ -3,7 +3,8 @@
 
 mod common;
 
-use std::io::{self, PipeReader, Write as _};
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::process::Stdio;
 
 use common::bouncer::TcpBounce;
@@ -15,13 +16,18 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use tcp_bounce_wire::Verdict;
 
-/// Starts it with an output that takes nothing, and waits until it is attached.
-fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
+/// A pipe that takes nothing, as long as the reader is there.
+fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     while writer.write(b"\n").is_ok() {}
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader, writer)
+}
 
+/// Starts it with an output that takes nothing, and waits until it is attached.
+fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
+    let (reader, writer) = full_pipe();
     let mut command = TcpBounce::command(&network.host, &format!("--mode skb {arguments} host0"));
     let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
     until("for the program to be attached", || attached(&network.host, "host0"));
@@ -65,4 +71,19 @@ fn a_listener_that_comes_later_is_spared() {
     });
     process.signal(Signal::SIGINT);
     assert_ends_well(&network, process);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_signal_ends_it_in_the_midst_of_its_last_words() {
+    let network = Network::new(Mode::Skb);
+    let ((_reader, stdout), (_error_reader, stderr)) = (full_pipe(), full_pipe());
+    let mut command = TcpBounce::command(&network.host, "--mode skb host0");
+    let process = Process::start_as_is(command.stdout(stdout).stderr(stderr));
+    until("for the program to be attached", || attached(&network.host, "host0"));
+    network.host.ip("link delete host0");
+    let wchan = format!("/proc/{}/wchan", process.child.id());
+    until("for it to complain", || fs::read_to_string(&wchan).unwrap().contains("pipe_write").then_some(()));
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.finish().status.code(), Some(1));
 }
