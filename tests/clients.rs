@@ -79,11 +79,22 @@ fn zmap_finds_the_host_on_each_port(mode: Mode) {
     let wire = format!("-i client0 -S {CLIENT} -G {}", mac(&network.host, "host0"));
     // Its own list forbids the addresses of documents.
     let limits = "-b /dev/null -r 100 -N 1 -c 30 -q --disable-syslog";
+    let mut crashes = 0;
     for port in [1, 22, 80, 443, 8080, 65535] {
-        let found = network.client.run("zmap", &format!("-p {port} {wire} {limits} -o - {HOST}/32"));
+        let scan = format!("-p {port} {wire} {limits} -o - {HOST}/32");
+        let found = loop {
+            let finished = run(network.client.command("zmap").args(scan.split(' ')));
+            // Now and then it fails an assertion of its own: it chooses its targets by chance.
+            if !finished.stderr.contains("Assertion `index < con->root->count' failed") || crashes == 3 {
+                break finished.success();
+            }
+            crashes += 1;
+        };
         assert_eq!(found.trim(), HOST.to_string(), "port {port}");
     }
-    assert_eq!(bouncer.interrupt().count("SYNs answered"), 6);
+    // It may have sent a SYN before that.
+    let answered = bouncer.interrupt().count("SYNs answered");
+    assert!((6..=6 + crashes).contains(&answered), "{answered} with {crashes} crashes");
 }
 
 /// With `--faster` it sees no answers here, and the kernel's neither.
