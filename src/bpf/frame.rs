@@ -8,12 +8,9 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::Config;
-use tcp_bounce_wire::frame::{Frame, View};
+use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, View};
 use tcp_bounce_wire::ip::Span;
 use tcp_bounce_wire::options::Offer;
-
-/// The verifier wants a bound for each offset; this is its own, `MAX_PACKET_OFF`, rounded down.
-const MAX_OFFSET: usize = 0x7fff;
 
 /// The frame that an XDP program was called for.
 ///

@@ -8,7 +8,7 @@ use core::cell::UnsafeCell;
 pub struct Global<T>(UnsafeCell<T>);
 
 // SAFETY: What user space writes while the program runs is read as plain numbers, any of which is a valid value. One that is
-// torn, half of the old and half of the new, is wrong for one packet at most: a set of addresses is not in use meanwhile.
+// torn, half of the old and half of the new, is wrong for a moment; a set of addresses is not in use meanwhile.
 // (The cells of the benchmark are its own, and it runs on one CPU.)
 unsafe impl<T> Sync for Global<T> {}
 

@@ -4,6 +4,10 @@ use crate::ip::Span;
 use crate::options::Offer;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+/// No offset is greater, and where it comes from a packet it is masked with this: the verifier wants a bound. It is its
+/// own, `MAX_PACKET_OFF`, rounded down.
+pub const MAX_OFFSET: usize = 0x7fff;
+
 /// A piece of a packet: any bytes are a valid value, and it may lie at any address.
 ///
 /// Every type that derives the five traits is one.

@@ -4,7 +4,7 @@ use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::Sum;
-use crate::frame::Frame;
+use crate::frame::{Frame, MAX_OFFSET};
 use crate::ip::Span;
 
 /// End of the list (RFC 9293, 3.1).
@@ -23,9 +23,6 @@ pub const TIMESTAMPS: u8 = 8;
 pub const MD5: u8 = 19;
 /// TCP authentication option (RFC 5925).
 pub const AUTHENTICATION: u8 = 29;
-
-/// Options begin within this many bytes of a frame.
-const MAX_OFFSET: usize = 0x7fff;
 
 /// The option "maximum segment size".
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
