@@ -9,6 +9,7 @@ use libbpf_rs::query::{LinkInfo, LinkInfoIter, LinkTypeInfo, ProgInfoIter, XdpLi
 use libbpf_rs::{Xdp, XdpFlags};
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::interface::Interface;
 
 /// Where in the receive path the program runs.
@@ -92,7 +93,7 @@ pub struct Occupant {
 
 impl Occupant {
     /// The program that is attached to `interface`, in whatever mode.
-    pub fn of(interface: &Interface) -> libbpf_rs::Result<Option<Self>> {
+    pub fn of(interface: &Interface) -> Result<Option<Self>, Error> {
         let attached = query(interface)?;
         let modes = [
             (AttachMode::Native, attached.drv_prog_id),
@@ -148,10 +149,11 @@ impl Occupant {
 }
 
 /// What the kernel tells of XDP on an interface.
-pub fn query(interface: &Interface) -> libbpf_rs::Result<libbpf_sys::bpf_xdp_query_opts> {
+pub fn query(interface: &Interface) -> Result<libbpf_sys::bpf_xdp_query_opts, Error> {
     // A query is about no program, but the library wants to see one.
     let stdin = io::stdin();
-    Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE)
+    let answer = Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE);
+    answer.map_err(|source| Error::Query { interface: interface.name.clone(), source })
 }
 
 impl Display for Occupant {

@@ -141,7 +141,7 @@ impl Display for Bouncer {
 
 /// Checks that no XDP program is attached to `interface`: somebody else's is never replaced.
 pub fn check_vacant(interface: &Interface) -> Result<(), Error> {
-    match occupant(interface)? {
+    match Occupant::of(interface)? {
         Some(occupant) => Err(Error::Occupied { interface: interface.name.clone(), occupant }),
         None => Ok(()),
     }
@@ -152,15 +152,11 @@ fn occupied_above(interface: &Interface) -> Result<Error, Error> {
     let name = interface.name.clone();
     let all = Interface::all().map_err(Error::ListInterfaces)?;
     for above in interface.above(&all) {
-        if let Some(occupant) = occupant(above)? {
+        if let Some(occupant) = Occupant::of(above)? {
             return Ok(Error::OccupiedAbove { interface: name, above: above.name.clone(), occupant });
         }
     }
     Ok(Error::OccupiedSomewhere { interface: name })
-}
-
-fn occupant(interface: &Interface) -> Result<Option<Occupant>, Error> {
-    Occupant::of(interface).map_err(|source| Error::Query { interface: interface.name.clone(), source })
 }
 
 /// Has the kernel verify the program as it would be for `interface`, and attaches it to nothing.

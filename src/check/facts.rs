@@ -91,7 +91,7 @@ impl Facts {
         let is_vlan = |other: &&&Interface| other.is_vlan_of(interface.index);
         let mut programs_above = Vec::new();
         for other in &above {
-            let program = occupant(other)?;
+            let program = Occupant::of(other)?;
             programs_above.extend(program.map(|program| Above { name: other.name.clone(), program }));
         }
         Ok(Self {
@@ -105,7 +105,7 @@ impl Facts {
             xdp: XdpFeatures::of(interface)?,
             master: all.iter().find(|other| interface.master == Some(other.index)).map(Neighbour::from),
             vlans: above.iter().filter(is_vlan).map(|other| other.name.clone()).collect(),
-            program: occupant(interface)?,
+            program: Occupant::of(interface)?,
             programs_above,
             name,
         })
@@ -114,10 +114,6 @@ impl Facts {
 
 fn join(addresses: &[IpAddr]) -> String {
     addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn occupant(interface: &Interface) -> Result<Option<Occupant>, Error> {
-    Occupant::of(interface).map_err(|source| Error::Query { interface: interface.name.clone(), source })
 }
 
 impl From<&Interface> for Neighbour {
@@ -145,8 +141,7 @@ impl XdpFeatures {
         if kernel::is_older_than(kernel::DRIVER_FEATURES) {
             return Ok(None);
         }
-        let query = attach::query(interface);
-        let flags = query.map_err(|source| Error::Query { interface: interface.name.clone(), source })?.feature_flags;
+        let flags = attach::query(interface)?.feature_flags;
         let has = |flag| flags & flag != 0;
         Ok(Some(Self { native: has(Self::BASIC), fragments: has(Self::RX_SG), offload: has(Self::HW_OFFLOAD) }))
     }
