@@ -19,7 +19,7 @@ use tcp_bounce::loader;
 use tcp_bounce::prefixes::ranges;
 use tcp_bounce::skel::TcpBounceSkel;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Filters, Isn, Link, Settings, ipv4};
+use tcp_bounce_wire::{Filters, Isn, Link, Settings, ThenByPort, ipv4};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const TURNS: usize = 31;
@@ -123,7 +123,8 @@ fn bench() -> Result<(), Box<dyn Error>> {
     link.v6_address.0[..2].copy_from_slice(&[0xfd, 0]);
     link.v6_address.0[15] = 2;
 
-    let load = |settings, filters: &Filters| loader::load(settings, &link, filters, None);
+    let then = ThenByPort::new_box_zeroed().map_err(|_| "no memory")?;
+    let load = |settings, filters: &Filters| loader::load(settings, &link, filters, &then, None);
     let default = load(settings, &own)?;
     let sparing = load(settings, &sparing)?;
     let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &own)?;

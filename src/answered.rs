@@ -19,6 +19,7 @@ use crate::interface::Interface;
 use crate::prefixes::ranges;
 use crate::spared::Spared;
 use crate::surroundings::Surroundings;
+use crate::then::Plan;
 
 /// For whom an interface answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,11 +102,18 @@ impl Display for Destinations {
     }
 }
 
-/// What is answered, in a sentence: ports, clients, and what becomes of other TCP.
-pub fn sentence(cli: &Cli, spared: &Spared) -> String {
+/// What is answered, in a sentence: ports, clients, what becomes of their connections, and of other TCP.
+pub fn sentence(cli: &Cli, plan: &Plan, spared: &Spared) -> String {
     let mut sentence = spared.to_string();
     if !cli.from.is_empty() {
         sentence += &format!(", to clients in {}", join(&cli.from));
+    }
+    if plan.says_something() {
+        sentence += &format!("; then {plan}");
+    }
+    let following = plan.following();
+    if cli.isn.is_none() && !following.is_empty() {
+        sentence += &format!("; sequence numbers are keyed, for {}", following.join(" and "));
     }
     if cli.takeover {
         let is_any = cli.to.iter().all(|to| prefix(to).is_none());

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Counters, Filters, Isn, Link, Settings};
+use tcp_bounce_wire::{Counters, Filters, Isn, Link, Settings, ThenByPort};
 
 use crate::answered::{self, Destinations};
 use crate::attach::{AttachMode, Attachment, Occupant};
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::interface::Interface;
 use crate::skel::TcpBounceSkel;
 use crate::surroundings::Surroundings;
+use crate::then::Plan;
 use crate::{kernel, loader, stats};
 
 /// Why auto does not take native mode on veth.
@@ -36,12 +37,21 @@ pub struct Bouncer {
 
 impl Bouncer {
     /// Loads the program with the settings of `cli` and `isn`, and attaches it to `interface`.
-    pub fn start(interface: Interface, cli: &Cli, isn: Isn, surroundings: &Surroundings) -> Result<Self, Error> {
+    pub fn start(
+        interface: Interface,
+        cli: &Cli,
+        isn: Isn,
+        plan: &Plan,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Error> {
         let destinations = Destinations::now(cli, &interface, surroundings);
         let link = link(cli, &interface, &destinations, surroundings);
         let filters = answered::filters(cli, &destinations, surroundings)?;
-        let attach =
-            |mode: AttachMode| attach(&interface, mode, settings(cli, isn, &destinations, mode), &link, &filters);
+        let then = plan.by_port()?;
+        let attach = |mode: AttachMode| {
+            let settings = settings(cli, isn, plan, &destinations, mode);
+            attach(&interface, mode, settings, &link, &filters, &then)
+        };
         let (mode, remark) = match cli.mode {
             Mode::Native if interface.is_veth => (AttachMode::Native, Some(LOST_ON_VETH.to_owned())),
             Mode::Native => (AttachMode::Native, None),
@@ -165,19 +175,22 @@ pub fn verify(
     mode: AttachMode,
     cli: &Cli,
     isn: Isn,
+    plan: &Plan,
     surroundings: &Surroundings,
 ) -> Result<(), Error> {
     let destinations = Destinations::now(cli, interface, surroundings);
     let filters = answered::filters(cli, &destinations, surroundings)?;
     let link = link(cli, interface, &destinations, surroundings);
-    load(interface, mode, settings(cli, isn, &destinations, mode), &link, &filters).map(drop)
+    let settings = settings(cli, isn, plan, &destinations, mode);
+    load(interface, mode, settings, &link, &filters, &*plan.by_port()?).map(drop)
 }
 
-fn settings(cli: &Cli, isn: Isn, destinations: &Destinations, mode: AttachMode) -> Settings {
+fn settings(cli: &Cli, isn: Isn, plan: &Plan, destinations: &Destinations, mode: AttachMode) -> Settings {
     Settings {
         isn,
         ttl: cli.ttl,
         window_scale: cli.wscale,
+        then: plan.modes(),
         takeover: cli.takeover,
         own_mac: true,
         filter_to: *destinations != Destinations::Any,
@@ -199,9 +212,10 @@ fn load(
     settings: Settings,
     link: &Link,
     filters: &Filters,
+    then: &ThenByPort,
 ) -> Result<TcpBounceSkel<'static>, Error> {
     let offload = (mode == AttachMode::Hw).then_some(interface.index);
-    loader::load(settings, link, filters, offload).map_err(|error| match error {
+    loader::load(settings, link, filters, then, offload).map_err(|error| match error {
         // The offload device is named at load, so a driver without offload refuses there.
         Error::Load { source, .. } if offload.is_some() => refused(interface, mode, source.into()),
         error => error,
@@ -214,8 +228,9 @@ fn attach(
     settings: Settings,
     link: &Link,
     filters: &Filters,
+    then: &ThenByPort,
 ) -> Result<(TcpBounceSkel<'static>, Attachment), Error> {
-    let program = load(interface, mode, settings, link, filters)?;
+    let program = load(interface, mode, settings, link, filters, then)?;
     let attachment = Attachment::new(program.progs.tcp_bounce.as_fd(), interface, mode)
         .map_err(|source| attach_error(interface, mode, source))?;
     Ok((program, attachment))

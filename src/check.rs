@@ -26,6 +26,7 @@ use crate::key;
 use crate::run::check_arguments;
 use crate::spared::Spared;
 use crate::surroundings::Surroundings;
+use crate::then::Plan;
 
 /// The version of the JSON that `--json` prints. It grows when what is there changes its meaning.
 const VERSION: u32 = 1;
@@ -40,6 +41,8 @@ pub struct Check {
     spared: Spared,
     /// The prefixes of the clients that are answered; if there are none, all are.
     from: Vec<String>,
+    /// What becomes of connections, like `echo:7`; the last is without ports, for all others.
+    then: Plan,
     /// What is answered, for people.
     #[serde(skip)]
     sentence: String,
@@ -97,22 +100,22 @@ pub fn check(cli: &Cli) -> Result<bool, Error> {
 
 impl Check {
     fn new(cli: &Cli) -> Result<Self, Error> {
-        check_arguments(cli)?;
+        let plan = check_arguments(cli)?;
         let named = Interface::named(&cli.interfaces)?;
         let surroundings = Surroundings::now(cli)?;
-        let isn = key::isn(cli)?;
+        let isn = key::isn(cli, &plan)?;
         let cut = cli.takeover.then(|| Cut::by_takeover(&named, cli, &surroundings)).transpose()?;
         let host = Host::new();
         // Without the means to load it, there is nothing to learn from trying.
         let may_load = !host.findings.iter().any(Finding::is_problem);
         let interfaces: Vec<_> = named
             .iter()
-            .map(|interface| Examined::new(interface, cli, isn, &surroundings, may_load))
+            .map(|interface| Examined::new(interface, cli, isn, &plan, &surroundings, may_load))
             .collect::<Result<_, _>>()?;
         let Surroundings { spared, .. } = surroundings;
         let from = cli.from.iter().map(IpNet::to_string).collect();
-        let sentence = answered::sentence(cli, &spared);
-        let check = Self { version: VERSION, starts: false, host, spared, from, sentence, cut, interfaces };
+        let sentence = answered::sentence(cli, &plan, &spared);
+        let check = Self { version: VERSION, starts: false, host, spared, from, then: plan, sentence, cut, interfaces };
         let starts = !check.findings().any(Finding::is_problem);
         Ok(Self { starts, ..check })
     }
@@ -155,6 +158,7 @@ impl Examined {
         interface: &Interface,
         cli: &Cli,
         isn: Isn,
+        plan: &Plan,
         surroundings: &Surroundings,
         may_load: bool,
     ) -> Result<Self, Error> {
@@ -167,8 +171,8 @@ impl Examined {
         let (Choice { mode, reason }, mut findings) = verdict::choose(&facts, cli.mode);
         findings.extend(verdict::findings(&facts, &to));
         // For offload the program is loaded into the NIC, which is more than a check may do.
-        let loaded =
-            (may_load && mode != AttachMode::Hw).then(|| bouncer::verify(interface, mode, cli, isn, surroundings));
+        let loaded = (may_load && mode != AttachMode::Hw)
+            .then(|| bouncer::verify(interface, mode, cli, isn, plan, surroundings));
         if let Some(Err(error)) = &loaded {
             findings.push(Finding::error("program_refused", error));
         }

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
-use tcp_bounce_wire::Settings;
+use tcp_bounce_wire::{Isn, Settings};
 
 use crate::ports::PortList;
+use crate::then::ThenChoice;
 
 /// Make every TCP port of a machine accept connections, with no sockets and no state.
 ///
 /// An XDP program answers each SYN that arrives on IFACE with a SYN-ACK, and drops the ACK that completes the
-/// handshake. All else is passed to the host, and so are the SYNs to ports that the host itself listens on. It ends
+/// handshake, and what follows; or, as --then says, closes the connection, takes data, or holds the client. All else is passed to the host, and so are the SYNs to ports that the host itself listens on. It ends
 /// with Ctrl-C, and then nothing is attached any more.
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Each N may be decimal or hexadecimal (0x...).")]
@@ -25,10 +26,16 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub mode: Mode,
 
+    /// What becomes of a connection after the handshake; with PORTS, like echo:7,8000-8999, of one to these. May be repeated.
+    /// drop: nothing more is answered. reset: it is reset. close: it is closed. discard: all data is taken, and thrown away.
+    /// echo: all data is sent back. tarpit: it is held, and never gets anywhere [default: drop]
+    #[arg(long, value_name = "MODE[:PORTS]")]
+    pub then: Vec<ThenChoice>,
+
     /// Initial sequence number of every SYN-ACK, or `keyed`: a keyed hash of addresses and ports, so that a forged ACK
-    /// is not taken for the end of a handshake
-    #[arg(long, value_name = "N|keyed", allow_negative_numbers = true, value_parser = isn, default_value = DEFAULT_ISN)]
-    pub isn: IsnChoice,
+    /// is not taken for the end of a handshake [default: 0x74637062; with --then echo or tarpit keyed, which they need]
+    #[arg(long, value_name = "N|keyed", allow_negative_numbers = true, value_parser = isn)]
+    pub isn: Option<IsnChoice>,
 
     /// Where the key of `--isn keyed` is, as 32 hexadecimal digits, for machines that share an address
     #[arg(long, value_name = "FILE")]
@@ -94,9 +101,6 @@ pub struct Cli {
     pub interfaces: Vec<String>,
 }
 
-/// [`Settings::DEFAULT`] has the same, but would be shown in decimal.
-const DEFAULT_ISN: &str = "0x74637062";
-
 /// How to attach, as asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
@@ -118,6 +122,14 @@ pub enum IsnChoice {
     Fixed(u32),
     /// A hash under a key.
     Keyed,
+}
+
+impl IsnChoice {
+    /// Where nothing is asked for.
+    pub const DEFAULT: Self = match Settings::DEFAULT.isn {
+        Isn::Fixed(isn) => Self::Fixed(isn),
+        Isn::Keyed(_) => Self::Keyed,
+    };
 }
 
 /// For whom to answer, as asked for.

@@ -50,6 +50,10 @@ pub enum Error {
     ListAddresses(#[source] io::Error),
     #[error("{count} prefixes or addresses, of {source_of_them}, are too many: {most} are possible")]
     TooManyPrefixes { source_of_them: &'static str, count: usize, most: usize },
+    #[error("--then gives {} two modes: {} and {}", port_or_rest(*port), modes[0], modes[1])]
+    TwoModes { port: Option<u16>, modes: [&'static str; 2] },
+    #[error("--then {mode} needs --isn keyed: it answers only clients that have seen the SYN-ACK")]
+    NeedsKey { mode: &'static str },
     #[error("--key-file is only for --isn keyed")]
     KeyWithoutUse,
     #[error("cannot read the key in {}", path.display())]
@@ -84,6 +88,8 @@ impl Error {
         Some(match self {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
             Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
+            Self::TwoModes { .. } => "name each port once; the mode without ports is for all that are not named".into(),
+            Self::NeedsKey { .. } => "leave --isn out, or make it keyed".into(),
             Self::KeyWithoutUse => "add --isn keyed".into(),
             Self::KeyFile { .. } | Self::NoKey { .. } => "make one with `openssl rand -hex 16`".into(),
             Self::NamedTwice { .. } => {
@@ -146,6 +152,10 @@ impl Error {
         // If nobody is there to read it, the exit status must do.
         let _ = writeln!(io::stderr(), "{line}");
     }
+}
+
+fn port_or_rest(port: Option<u16>) -> String {
+    port.map_or("all other ports".into(), |port| format!("port {port}"))
 }
 
 fn list(capabilities: &[Capability]) -> String {

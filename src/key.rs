@@ -8,10 +8,16 @@ use tcp_bounce_wire::Isn;
 
 use crate::cli::{Cli, IsnChoice};
 use crate::error::Error;
+use crate::then::Plan;
 
-/// Where the initial sequence numbers of this run come from: a key is read, or made.
-pub fn isn(cli: &Cli) -> Result<Isn, Error> {
-    match (cli.isn, &cli.key_file) {
+/// Where the initial sequence numbers of this run come from: a key is read, or made. Some modes of `plan` need one.
+pub fn isn(cli: &Cli, plan: &Plan) -> Result<Isn, Error> {
+    let choice = match (cli.isn, plan.following().first()) {
+        (Some(IsnChoice::Fixed(_)), Some(mode)) => return Err(Error::NeedsKey { mode }),
+        (None, Some(_)) => IsnChoice::Keyed,
+        (choice, _) => choice.unwrap_or(IsnChoice::DEFAULT),
+    };
+    match (choice, &cli.key_file) {
         (IsnChoice::Fixed(isn), None) => Ok(Isn::Fixed(isn)),
         (IsnChoice::Fixed(_), Some(_)) => Err(Error::KeyWithoutUse),
         (IsnChoice::Keyed, Some(path)) => read(path).map(Isn::Keyed),

@@ -27,6 +27,7 @@ pub mod sockets;
 pub mod spared;
 pub mod stats;
 pub mod surroundings;
+pub mod then;
 
 pub use check::check;
 pub use run::run;

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 use libbpf_rs::{MapCore as _, MapFlags, PrintLevel, set_print};
-use tcp_bounce_wire::{Config, Filters, Link, Settings};
+use tcp_bounce_wire::{Config, Filters, Link, Settings, ThenByPort};
 use zerocopy::IntoBytes as _;
 
 use crate::error::Error;
@@ -20,10 +20,12 @@ pub fn load(
     settings: Settings,
     link: &Link,
     filters: &Filters,
+    then: &ThenByPort,
     offload: Option<u32>,
 ) -> Result<TcpBounceSkel<'static>, Error> {
     let mut skel = open().map_err(failure)?;
     skel.maps.rodata.set_initial_value(Config::new(settings).as_bytes()).map_err(failure)?;
+    skel.maps.rodata_then.set_initial_value(then.as_bytes()).map_err(failure)?;
     skel.maps.data.set_initial_value(link.as_bytes()).map_err(failure)?;
     if settings.frags {
         skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
@@ -32,6 +34,7 @@ pub fn load(
         skel.progs.tcp_bounce.set_ifindex(ifindex);
         skel.maps.COUNTERS.set_map_ifindex(ifindex);
         skel.maps.rodata.set_map_ifindex(ifindex);
+        skel.maps.rodata_then.set_map_ifindex(ifindex);
         skel.maps.data.set_map_ifindex(ifindex);
         skel.maps.bss.set_map_ifindex(ifindex);
     }

@@ -118,7 +118,7 @@ impl Printer {
         // Short, for a terminal of 80 columns.
         let parts = [
             show("SYNs answered", |counters| counters[Verdict::Answered]),
-            show("completed", |counters| counters[Verdict::Completed]),
+            show("completed", Counters::completed),
             show("passed", |counters| counters.total(Action::Pass)),
         ];
         self.status.set_message(parts.join(", "));
@@ -129,7 +129,11 @@ impl Printer {
         self.status.finish_and_clear();
         self.line(&format!("detached after {}", HumanDuration(elapsed)));
         for verdict in Verdict::ALL {
-            let always = matches!(verdict, Verdict::Answered | Verdict::Completed);
+            let always = match verdict {
+                Verdict::Answered => true,
+                Verdict::Completed => counters.completed() == 0,
+                _ => false,
+            };
             if always || counters[verdict] > 0 {
                 self.line(&format!("{:>15} {}", HumanCount(counters[verdict]).to_string(), verdict.description()));
             }

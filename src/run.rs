@@ -15,6 +15,7 @@ use crate::interface::Interface;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
+use crate::then::Plan;
 use crate::{answered, check, kernel, key};
 
 /// How often the listeners are read and the attachments checked.
@@ -24,14 +25,14 @@ const _: () = assert!(TICK.as_millis() <= 1000, "a new listener is served within
 /// Answers on the interfaces of `cli` until interrupted or the time is over, on all or on none. When it returns, nothing
 /// is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
-    check_arguments(cli)?;
+    let plan = check_arguments(cli)?;
     let interfaces = Interface::find(&cli.interfaces)?;
     kernel::check()?;
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
     let (interrupt, interrupted) = mpsc::channel();
     handle_signals(interrupt)?;
 
-    let isn = key::isn(cli)?;
+    let isn = key::isn(cli, &plan)?;
     let report = Report::new(cli.quiet).map_err(Error::Output)?;
     if cli.takeover {
         let cut = Cut::by_takeover(&interfaces, cli, &Surroundings::now(cli)?)?;
@@ -47,7 +48,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
             return Ok(());
         }
         // A NIC may take seconds for it, and what listens may change meanwhile.
-        bouncers.push(Bouncer::start(interface, cli, isn, &Surroundings::now(cli)?)?);
+        bouncers.push(Bouncer::start(interface, cli, isn, &plan, &Surroundings::now(cli)?)?);
     }
     if is_interrupted() {
         return Ok(());
@@ -57,7 +58,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     let end = cli.duration.and_then(|duration| started.checked_add(duration));
     let now = follow(cli, &mut bouncers, |_| {})?;
     for bouncer in &bouncers {
-        report.line(format!("{bouncer}: {}", answered::sentence(cli, &now.spared)));
+        report.line(format!("{bouncer}: {}", answered::sentence(cli, &plan, &now.spared)));
         for remark in check::remarks(cli, bouncer, &now) {
             report.line(remark.to_string().trim_end());
         }
@@ -68,7 +69,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         let now = follow(cli, &mut bouncers, |line| report.line(line))?;
         if now.spared != spared {
             spared = now.spared;
-            report.line(format!("from now on {}", answered::sentence(cli, &spared)));
+            report.line(format!("from now on {}", answered::sentence(cli, &plan, &spared)));
         }
         report.progress(started.elapsed(), count(&bouncers)?);
         Ok(())
@@ -80,12 +81,13 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     ended
 }
 
-/// Checks what the command line asks for, as far as that can be done without looking at the machine.
-pub(crate) fn check_arguments(cli: &Cli) -> Result<(), Error> {
+/// Checks what the command line asks for, as far as that can be done without looking at the machine, and returns what is
+/// to become of connections.
+pub(crate) fn check_arguments(cli: &Cli) -> Result<Plan, Error> {
     let except = PortList::union(&cli.except);
     let only = PortList::union(&cli.ports);
     let is_nothing_left = if cli.ports.is_empty() { except.is_everything() } else { only.0.is_subset(&except.0) };
-    if is_nothing_left { Err(Error::NothingLeft) } else { Ok(()) }
+    if is_nothing_left { Err(Error::NothingLeft) } else { Plan::new(&cli.then) }
 }
 
 /// Ticks until `interrupted`, the `end` has come, or something goes wrong.

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, reason = "generated")]
 
-use tcp_bounce_wire::{Config, Counters, Filters, Link};
+use tcp_bounce_wire::{Config, Counters, Filters, Link, ThenByPort};
 
 mod generated {
     #![allow(clippy::all, clippy::undocumented_unsafe_blocks, reason = "generated")]
@@ -16,6 +16,7 @@ pub use generated::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
 const _: () = {
     use generated::types;
     assert!(size_of::<types::rodata>() == size_of::<Config>());
+    assert!(size_of::<types::rodata_then>() == size_of::<ThenByPort>());
     assert!(size_of::<types::data>() == size_of::<Link>());
     assert!(size_of::<types::bss>() == size_of::<Filters>());
     assert!(size_of::<types::Counters>() == size_of::<Counters>());

@@ -20,7 +20,7 @@ use packet::{
 };
 use tcp_bounce::error::Error;
 use tcp_bounce::loader;
-use tcp_bounce_wire::{Config, Verdict};
+use tcp_bounce_wire::{Config, Then, Verdict};
 use zerocopy::IntoBytes as _;
 
 /// The object that the loader has inside.
@@ -715,6 +715,10 @@ fn the_verifier_is_far_from_its_limit() {
     {
         let verified = info(&Kernel::load_setup(&setup)).verified_insns;
         assert!((1000..most).contains(&verified), "{verified} instructions: {:?}", setup.settings);
+        // All modes, one on each port.
+        let then_by_port = (1..).zip(Then::ALL).collect();
+        let verified = info(&Kernel::load_setup(&Setup { then_by_port, ..setup.clone() })).verified_insns;
+        assert!(verified < 2 * most, "{verified} instructions: {:?}", setup.settings);
     }
 }
 

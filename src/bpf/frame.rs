@@ -8,6 +8,7 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::Config;
+use tcp_bounce_wire::checksum::Sum;
 use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, View};
 use tcp_bounce_wire::ip::Span;
 use tcp_bounce_wire::options::Offer;
@@ -94,6 +95,12 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
+    fn sum(&mut self, Span { offset, length }: Span) -> Option<Sum> {
+        let sum = sum(self.ctx.ctx, offset as u32, length as u32);
+        if sum == NO_SUM { None } else { Some(Sum(sum)) }
+    }
+
+    #[inline(always)]
     fn resize(&mut self, len: usize) -> Option<()> {
         let delta = len as i32 - self.whole_len() as i32;
         // SAFETY: The helper checks its arguments.
@@ -110,4 +117,16 @@ impl Frame for XdpFrame {
 pub extern "C" fn offer(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
     let mut frame = XdpFrame::new(XdpContext::new(ctx), &Config::BUILT_IN);
     Offer::read(&mut frame, Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET }).0
+}
+
+/// What [`sum`] returns if there is none: no sum is as large.
+const NO_SUM: u64 = u64::MAX;
+
+/// [`Sum::of`] as a global function likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &Config::BUILT_IN);
+    let span = Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET };
+    Sum::of(&mut frame, span).map_or(NO_SUM, |Sum(sum)| sum)
 }

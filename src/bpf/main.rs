@@ -8,19 +8,33 @@ mod frame;
 mod global;
 mod panic;
 
+use core::marker::PhantomData;
+use core::ptr;
+
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, xdp_md};
 use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::helpers::bpf_jiffies64;
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_sk_release, bpf_skc_lookup_tcp};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
 use tcp_bounce_wire::addresses::Number;
-use tcp_bounce_wire::{Action, Config, Counters, Filters, Link, Rules, World, bounce};
+use tcp_bounce_wire::frame::{Frame, MAX_OFFSET};
+use tcp_bounce_wire::ip::{Ip, Span};
+use tcp_bounce_wire::ipv4::Ipv4;
+use tcp_bounce_wire::ipv6::Ipv6;
+use tcp_bounce_wire::segment::{FourTuple, Segment};
+use tcp_bounce_wire::{Action, Config, Counters, Filters, Link, Rules, ThenByPort, Verdict, World, bounce};
+use zerocopy::TryFromBytes as _;
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
 static CONFIG: Global<Config> = Global::new(Config::BUILT_IN);
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata.then")]
+static THEN: Global<ThenByPort> = Global::new(ThenByPort::new());
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data")]
@@ -33,10 +47,10 @@ static FILTERS: Global<Filters> = Global::new(Filters::new());
 static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
 #[xdp]
+#[inline(always)]
 pub fn tcp_bounce(ctx: XdpContext) -> u32 {
-    let config = CONFIG.get();
-    let rules = Rules { config, link: LINK.get(), filters: FILTERS.get(), world: Kernel };
-    let verdict = bounce(&mut XdpFrame::new(ctx, config), &rules);
+    let rules = rules(ctx.ctx);
+    let verdict = bounce(&mut XdpFrame::new(ctx, rules.config), &rules);
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: They are this CPU's, on which no other packet is handled meanwhile.
         unsafe { (*counters).count(verdict) };
@@ -48,7 +62,13 @@ pub fn tcp_bounce(ctx: XdpContext) -> u32 {
     }
 }
 
-struct Kernel;
+#[inline(always)]
+fn rules(ctx: *mut xdp_md) -> Rules<'static, Kernel> {
+    let world = Kernel(ctx);
+    Rules { config: CONFIG.get(), link: LINK.get(), filters: FILTERS.get(), then: THEN.get(), world }
+}
+
+struct Kernel(*mut xdp_md);
 
 impl World for Kernel {
     /// Jiffies: they run at the kernel's HZ, 100 to 1000 Hz, and cost next to nothing.
@@ -62,6 +82,59 @@ impl World for Kernel {
     fn serves(&self, Number { high, low }: Number) -> bool {
         serves(high, low) != 0
     }
+
+    /// The socket of an established connection or of one that is being opened, and what is left of one that was closed;
+    /// but not a listener.
+    #[inline(always)]
+    fn is_connected<W>(&self, ends: &FourTuple<W>) -> bool {
+        let (tuple, length) = (ptr::from_ref(ends).cast_mut().cast(), FourTuple::<W>::LENGTH as u32);
+        // SAFETY: It is laid out as `struct bpf_sock_tuple`, of which its length tells the family, and is not written to.
+        let sock = unsafe { bpf_skc_lookup_tcp(self.0.cast(), tuple, length, BPF_F_CURRENT_NETNS as u64, 0) };
+        // SAFETY: It is null or a socket, which is held until it is released.
+        unsafe {
+            let Some(state) = sock.as_ref().map(|sock| sock.state) else { return false };
+            bpf_sk_release(sock.cast());
+            state != BPF_TCP_LISTEN
+        }
+    }
+
+    #[inline(always)]
+    fn follow<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        Segment { ip_offset, span, .. }: Segment<I>,
+        isn: u32,
+        _rules: &Rules<Self>,
+    ) -> Option<Verdict> {
+        let follow = if I::ETHERTYPE == Ipv4::ETHERTYPE { follow_ipv4 } else { follow_ipv6 };
+        let verdict = follow(self.0, ip_offset as u32, span.offset as u32, span.length as u32, isn);
+        Verdict::try_read_from_bytes(&verdict.to_ne_bytes()).ok()
+    }
+}
+
+/// [`Segment::follow_up`] as a global function: the index of the verdict, or [`NO_VERDICT`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn follow_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn: u32) -> u32 {
+    follow::<Ipv4>(ctx, ip_offset, offset, length, isn)
+}
+
+/// The same over IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn follow_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn: u32) -> u32 {
+    follow::<Ipv6>(ctx, ip_offset, offset, length, isn)
+}
+
+const NO_VERDICT: u32 = u32::MAX;
+
+#[inline(always)]
+fn follow<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn: u32) -> u32 {
+    let rules = rules(ctx);
+    let [ip_offset, offset] = [ip_offset, offset].map(|offset| offset as usize & MAX_OFFSET);
+    let segment = Segment::<I> { ip_offset, span: Span { offset, length: length as usize }, ip: PhantomData };
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), rules.config);
+    segment.follow_up(&mut frame, isn, &rules).map_or(NO_VERDICT, |verdict| verdict as u32)
 }
 
 /// A global function of the program: the verifier goes over such a one once, for any arguments, and not on each way to it.

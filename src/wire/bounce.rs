@@ -1,21 +1,23 @@
 //! What happens to a packet: all policy, no kernel.
 
 use core::marker::PhantomData;
-use core::mem::swap;
 
 use zerocopy::byteorder::network_endian::U32;
 
 use crate::addresses::Number;
-use crate::config::{Config, Filters, Link};
+use crate::config::{Announced, Config, Filters, Link};
 use crate::ethernet::Ethernet;
 use crate::express;
 use crate::frame::Frame;
 use crate::ip::{Ip, Span};
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
-use crate::options::{LinuxOptions, Offer, Options};
-use crate::syn_ack::{Reply, SynAck};
-use crate::tcp::{self, Tcp};
+use crate::later;
+use crate::options::{Offer, Options};
+use crate::segment::{FourTuple, Segment};
+use crate::syn_ack::Reply;
+use crate::tcp::Tcp;
+use crate::then::{Then, ThenByPort, Thens};
 use crate::verdict::Verdict;
 
 /// What decides about a packet besides the packet.
@@ -27,6 +29,8 @@ pub struct Rules<'a, W> {
     pub link: &'a Link,
     /// What is answered, and what is left alone.
     pub filters: &'a Filters,
+    /// What becomes of connections, where that depends on the port.
+    pub then: &'a ThenByPort,
     /// Where the logic runs.
     pub world: W,
 }
@@ -38,11 +42,30 @@ pub trait World {
 
     /// Whether an address is in [`Filters::to`].
     fn serves(&self, destination: Number) -> bool;
+
+    /// Whether the host has a connection of its own with these ends, of which the source is the other host's.
+    fn is_connected<W>(&self, ends: &FourTuple<W>) -> bool;
+
+    /// [`Segment::follow_up`]. In the kernel it is a function of its own, which the verifier goes over once, and not on each
+    /// way to it.
+    #[inline(always)]
+    fn follow<I: Ip, F: Frame>(
+        &self,
+        frame: &mut F,
+        segment: Segment<I>,
+        isn: u32,
+        rules: &Rules<Self>,
+    ) -> Option<Verdict>
+    where
+        Self: Sized,
+    {
+        segment.follow_up(frame, isn, rules)
+    }
 }
 
-/// Decides what becomes of `frame`, and turns it into the reply if it is a SYN for us.
+/// Decides what becomes of `frame`, and turns it into the reply if there is one.
 ///
-/// The frame is written to only if the verdict is [`Verdict::Answered`].
+/// The frame is written to only if the verdict's action is [`crate::Action::Tx`].
 #[inline(always)]
 pub fn bounce<F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Verdict {
     // What does not fit into the frame is malformed.
@@ -80,26 +103,7 @@ fn datagram<I: Ip, F: Frame, W: World>(frame: &mut F, ip_offset: usize, rules: &
     }
 }
 
-/// Where in a frame there is a TCP segment. Headers are read where they are needed: what is kept must be spilled.
-struct Segment<I> {
-    /// Where the IP header begins.
-    ip_offset: usize,
-    /// TCP header, options and payload.
-    span: Span,
-    ip: PhantomData<I>,
-}
-
 impl<I: Ip> Segment<I> {
-    #[inline(always)]
-    fn ip<'a, F: Frame>(&self, frame: &'a mut F) -> Option<&'a I> {
-        frame.at(self.ip_offset).map(|ip| &*ip)
-    }
-
-    #[inline(always)]
-    fn tcp<'a, F: Frame>(&self, frame: &'a mut F) -> Option<&'a Tcp> {
-        frame.at(self.span.offset).map(|tcp| &*tcp)
-    }
-
     /// Decides what becomes of `frame`, which holds this segment; `None` if it does not.
     #[inline(always)]
     fn bounce<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<Verdict> {
@@ -112,17 +116,20 @@ impl<I: Ip> Segment<I> {
             return Some(verdict);
         }
         let tcp = self.tcp(frame)?;
-        let (flags, acknowledgment_number) = (tcp.flags, tcp.acknowledgment_number);
+        let flags = tcp.flags;
         Some(if filters.spared.contains(tcp.destination_port.get()) {
             Verdict::Spared
         } else if Tcp::is_syn(flags) {
-            let offset = self.span.offset + size_of::<Tcp>();
-            let options = Span { offset, length: header_length - size_of::<Tcp>() };
-            let offer = LinuxOptions::offer_at(frame, options).unwrap_or_else(|| frame.offer(options));
-            return self.answer(frame, offer, rules);
-        } else if Tcp::is_ack(flags) && acknowledgment_number == tcp::next(self.isn(frame, rules)?) {
-            let is_bare = self.span.length == header_length && flags & (Tcp::FIN | Tcp::RST) == 0;
-            if is_bare { Verdict::Completed } else { Verdict::Later }
+            let offer = self.offer(frame, header_length);
+            return if config.then.follow_client() {
+                self.answer_following(frame, offer, rules)
+            } else {
+                self.answer(frame, offer, rules)
+            };
+        } else if Tcp::is_ack(flags)
+            && let Some(verdict) = self.follow(frame, header_length, rules)?
+        {
+            verdict
         } else if config.takeover != 0 {
             Verdict::TakenOver
         } else {
@@ -133,7 +140,7 @@ impl<I: Ip> Segment<I> {
     /// Whether no reply may go to where this came from, or none from where it went to.
     #[inline(always)]
     fn is_for_somebody_else<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<Option<Verdict>> {
-        let Rules { config, link, filters, world } = rules;
+        let Rules { config, link, filters, world, .. } = rules;
         let ethernet = frame.at::<Ethernet>(0)?;
         if config.own_mac != 0 && !ethernet.destination.is(&link.mac) {
             return Some(Some(Verdict::OtherHost));
@@ -153,17 +160,26 @@ impl<I: Ip> Segment<I> {
         })
     }
 
-    /// The ISN of our SYN-ACK in the connection that this belongs to.
+    /// What becomes of connections to its port.
     #[inline(always)]
-    fn isn<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<U32> {
+    fn then<F: Frame, W: World>(&self, frame: &mut F, rules: &Rules<W>) -> Option<Thens> {
+        let port = self.tcp(frame)?.destination_port.get();
+        Some(rules.config.then.of_port(rules.then, port))
+    }
+
+    /// The ISN of our SYN-ACK in the connection that this belongs to, whose port has the mode `then`; if that follows the
+    /// client, the offset of that ISN from the client's.
+    #[inline(always)]
+    fn isn<F: Frame, W: World>(&self, frame: &mut F, then: Thens, rules: &Rules<W>) -> Option<u32> {
         if rules.config.keyed == 0 {
-            return Some(rules.config.isn);
+            return Some(rules.config.isn.get());
         }
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
         let tcp = self.tcp(frame)?;
         let ([a, b], [c, d]) = (tcp.source_port.to_bytes(), tcp.destination_port.to_bytes());
-        Some(U32::new(I::keyed_isn(rules.config.key, source, destination, [a, b, c, d])))
+        let hash = I::hash(rules.config.key, source, destination, [a, b, c, d]) as u32;
+        Some(if then.follow_client() { later::offset(hash) } else { hash })
     }
 
     /// Turns `frame`, which holds this SYN with this offer, into the SYN-ACK.
@@ -174,53 +190,69 @@ impl<I: Ip> Segment<I> {
             return Some(Verdict::Signed);
         }
         let options = Options::new(offer, config.window_scale, || world.now());
-        let reply = Reply { isn: self.isn(frame, rules)?, ttl: config.ttl, announced: I::announced(link) };
-        Some(match self.write(frame, reply, &options) {
-            Some(()) => Verdict::Answered,
+        let isn = U32::new(self.isn(frame, config.then, rules)?);
+        let reply = Reply { isn, ttl: config.ttl, announced: I::announced(link) };
+        Some(self.write_syn_ack(frame, reply, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
+    }
+
+    /// The same where some modes follow the client: a copy of its own, so that where none does, nothing is kept for it.
+    #[inline(always)]
+    fn answer_following<F: Frame, W: World>(&self, frame: &mut F, offer: Offer, rules: &Rules<W>) -> Option<Verdict> {
+        let Rules { config, link, world, .. } = rules;
+        if offer.signed() {
+            return Some(Verdict::Signed);
+        }
+        let mut options = Options::new(offer, config.window_scale, || world.now());
+        let then = self.then(frame, rules)?;
+        let mut isn = self.isn(frame, then, rules)?;
+        if then.follow_client() {
+            isn = isn.wrapping_add(self.tcp(frame)?.sequence_number.get());
+        }
+        let mut announced = *I::announced(link);
+        if then.contains(Then::Echo) {
+            announced = Announced::ECHO;
+            options = options.without_window_scale();
+        } else if then.contains(Then::Tarpit) {
+            announced = announced.closed();
+        }
+        let reply = Reply { isn: U32::new(isn), ttl: config.ttl, announced: &announced };
+        Some(self.write_syn_ack(frame, reply, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
+    }
+
+    /// Whether this segment, which has ACK and no SYN, seems to belong to a bounced connection: if so, the verdict.
+    #[inline(always)]
+    fn follow<F: Frame, W: World>(
+        &self,
+        frame: &mut F,
+        header_length: usize,
+        rules: &Rules<W>,
+    ) -> Option<Option<Verdict>> {
+        let then = self.then(frame, rules)?;
+        let isn = self.isn(frame, then, rules)?;
+        let is_ours = self.numbers(frame, header_length)?.judge(then, isn, 0).is_some();
+        Some(if is_ours { rules.world.follow(frame, *self, isn, rules) } else { None })
+    }
+
+    /// The verdict on this segment, which seems to belong to a bounced connection whose SYN-ACK had the ISN `isn` (or that
+    /// offset from the client's), if it does so. Turns `frame` into the answer, if there is one.
+    #[inline(always)]
+    pub fn follow_up<F: Frame, W: World>(&self, frame: &mut F, isn: u32, rules: &Rules<W>) -> Option<Verdict> {
+        let Rules { config, link, world, .. } = rules;
+        let header_length = self.tcp(frame)?.header_length();
+        if header_length < size_of::<Tcp>() || header_length > self.span.length {
+            return None;
+        }
+        let then = self.then(frame, rules)?;
+        let window = I::announced(link).window.get();
+        let (verdict, answer) = self.numbers(frame, header_length)?.judge(then, isn, window)?;
+        if world.is_connected(&self.four_tuple(frame)?) {
+            return None;
+        }
+        let Some(answer) = answer else { return Some(verdict) };
+        let options = Options::of_later(self.offer(frame, header_length), || world.now());
+        Some(match self.write_answer(frame, header_length, answer, &options, config) {
+            Some(()) => verdict,
             None => Verdict::NoRoom,
         })
     }
-
-    /// Writes the SYN-ACK over this SYN; `None` if there is no room.
-    #[inline(always)]
-    fn write<F: Frame>(&self, frame: &mut F, reply: Reply, options: &Options) -> Option<()> {
-        let options_offset = self.ip_offset + size_of::<SynAck<I>>();
-        let ip = self.ip(frame)?;
-        let (source, destination) = (ip.source(), ip.destination());
-        // With IP options it may lie where the frame will be no more.
-        let tcp = *self.tcp(frame)?;
-        fit(frame, self.span.offset + self.span.length, options_offset + options.length())?;
-        let ethernet = frame.at::<Ethernet>(0)?;
-        swap(&mut ethernet.source, &mut ethernet.destination);
-        *frame.at(self.ip_offset)? = SynAck::<I>::new(reply, source, destination, &tcp, options);
-        options.write(frame, options_offset)
-    }
-}
-
-/// Makes `frame` hold a reply of `length` bytes, with nothing behind it of the request, whose datagram ends at
-/// `request_end`.
-///
-/// A frame that is less than 24 bytes longer keeps its length, and what will follow the reply is cleared and becomes
-/// padding, which the receiver ignores (RFC 894). To change its length takes a helper call, which costs more than all the
-/// rest where calls are guarded.
-#[inline(always)]
-fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
-    type Word = [u8; 8];
-    const WORD: usize = size_of::<Word>();
-    let padding = frame.len().max(request_end).wrapping_sub(length);
-    if padding == 0 {
-        return Some(());
-    }
-    if padding >= 3 * WORD {
-        return frame.resize(length);
-    }
-    for offset in [length, length + WORD] {
-        if let Some(word) = frame.at::<Word>(offset) {
-            *word = Word::default();
-        }
-    }
-    if !padding.is_multiple_of(WORD) {
-        *frame.last::<Word>()? = Word::default();
-    }
-    Some(())
 }

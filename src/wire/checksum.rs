@@ -5,13 +5,48 @@
 
 use core::ops::Add;
 
+use crate::frame::{Frame, MAX_OFFSET};
+use crate::ip::Span;
+use crate::ipv6;
+use crate::later::MOST_ECHOED;
+use crate::tcp::Tcp;
+
 /// A one's complement sum that is not folded yet, of at most 65,536 double words: four times the longest packet.
 #[derive(Clone, Copy, Debug)]
-pub struct Sum(u64);
+pub struct Sum(pub u64);
 
 impl Sum {
     /// The sum of nothing.
     pub const ZERO: Self = Self(0);
+
+    /// The sum of a part of `frame` that is no longer than two addresses and a segment with [`MOST_ECHOED`] bytes of data;
+    /// `None` if it does not lie within the frame.
+    #[inline(always)]
+    pub fn of<F: Frame>(frame: &mut F, Span { offset, length }: Span) -> Option<Self> {
+        const STEP: usize = 8;
+        let mut sum = Self::ZERO;
+        for index in 0..(2 * size_of::<ipv6::Address>() + Tcp::MAX_LENGTH + MOST_ECHOED as usize) / STEP {
+            if (index + 1) * STEP > length {
+                break;
+            }
+            let [a, b, c, d, e, f, g, h] = *frame.at::<[u8; STEP]>(offset + index * STEP)?;
+            sum = sum.words([a, b, c, d]).words([e, f, g, h]);
+        }
+        // The mask is for the verifier.
+        let mut rest = (offset + length / STEP * STEP) & MAX_OFFSET;
+        if length & 4 != 0 {
+            sum = sum.words(*frame.at(rest)?);
+            rest += 4;
+        }
+        if length & 2 != 0 {
+            sum = sum.word(*frame.at(rest)?);
+            rest += 2;
+        }
+        if length & 1 != 0 {
+            sum = sum.word([*frame.at(rest)?, 0]);
+        }
+        Some(sum)
+    }
 
     /// Adds a 16-bit word.
     #[inline(always)]

@@ -6,7 +6,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::addresses::AddressSet;
 use crate::ethernet::Mac;
 use crate::isn::Isn;
+use crate::later::ECHO_WINDOW;
 use crate::ports::Ports;
+use crate::then::{Then, Thens};
 use crate::{ipv4, ipv6};
 
 /// What the user may choose, as far as it does not change.
@@ -18,6 +20,9 @@ pub struct Settings {
     pub ttl: u8,
     /// Window scale that a SYN-ACK announces, if the SYN does.
     pub window_scale: u8,
+    /// What becomes of connections after the handshake: the modes in use, with [`crate::then::ThenByPort`] if there is more than
+    /// one. Without [`Isn::Keyed`], those that follow the client are taken for [`Then::Drop`].
+    pub then: Thens,
     /// Whether TCP that is not ours is dropped instead of passed to the host.
     pub takeover: bool,
     /// Whether only what is sent to the MAC address in [`Link`] is for us.
@@ -39,6 +44,7 @@ impl Settings {
         isn: Isn::Fixed(0x7463_7062),
         ttl: 64,
         window_scale: 7,
+        then: Thens::only(Then::Drop),
         takeover: false,
         own_mac: false,
         filter_to: false,
@@ -59,13 +65,14 @@ pub struct Config {
     pub(crate) keyed: u8,
     pub(crate) ttl: u8,
     pub(crate) window_scale: u8,
+    pub(crate) then: Thens,
     pub(crate) takeover: u8,
     pub(crate) own_mac: u8,
     pub(crate) filter_to: u8,
     pub(crate) filter_from: u8,
     frags: u8,
+    reserved: u8,
     attach_mode: u16,
-    reserved: u16,
 }
 
 impl Config {
@@ -85,13 +92,14 @@ impl Config {
             keyed: keyed as u8,
             ttl: settings.ttl,
             window_scale: settings.window_scale,
+            then: if keyed { settings.then } else { settings.then.without_following() },
             takeover: settings.takeover as u8,
             own_mac: settings.own_mac as u8,
             filter_to: settings.filter_to as u8,
             filter_from: settings.filter_from as u8,
             frags: settings.frags as u8,
-            attach_mode: settings.attach_mode,
             reserved: 0,
+            attach_mode: settings.attach_mode,
         }
     }
 
@@ -148,6 +156,18 @@ pub struct Announced {
 }
 
 impl Announced {
+    /// That of [`Then::Echo`], over IPv4 and IPv6.
+    pub(crate) const ECHO: Self = {
+        let window = U16::new(ECHO_WINDOW);
+        Self { mss: window, window, window_with_timestamps: window }
+    };
+
+    /// The same without room for data.
+    pub(crate) const fn closed(self) -> Self {
+        let window = U16::new(0);
+        Self { window, window_with_timestamps: window, ..self }
+    }
+
     const fn new(mtu: u32, headers: u32, least: u32, mss: Option<u16>, window: Option<u16>) -> Self {
         let mss = match mss {
             Some(mss) => mss,

@@ -18,6 +18,11 @@ impl Counters {
         }
     }
 
+    /// How many handshakes were completed, whatever became of the connection.
+    pub fn completed(&self) -> u64 {
+        self[Verdict::Completed] + self[Verdict::Reset] + self[Verdict::Closed]
+    }
+
     /// All frames that got `action`.
     pub fn total(&self, action: Action) -> u64 {
         Verdict::ALL.into_iter().filter(|verdict| verdict.action() == action).map(|verdict| self[verdict]).sum()

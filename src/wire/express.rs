@@ -29,7 +29,7 @@ pub const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 #[inline(always)]
 pub fn offer<I: Ip, F: Frame, W>(frame: &mut F, rules: &Rules<W>) -> Option<Offer> {
     let Rules { config, link, filters, .. } = rules;
-    if frame.len() != size_of::<Syn<I>>() || config.filter_from != 0 {
+    if frame.len() != size_of::<Syn<I>>() || config.filter_from != 0 || config.then.follow_client() {
         return None;
     }
     let Syn { ethernet, ip, tcp, options } = frame.at::<Syn<I>>(0)?;

@@ -1,8 +1,10 @@
 //! A frame that can be read and written by typed views, in the kernel and on the host alike.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::checksum::Sum;
 use crate::ip::Span;
 use crate::options::Offer;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// No offset is greater, and where it comes from a packet it is masked with this: the verifier wants a bound. It is its
 /// own, `MAX_PACKET_OFF`, rounded down.
@@ -45,6 +47,15 @@ pub trait Frame {
         Self: Sized,
     {
         Offer::read(self, options)
+    }
+
+    /// [`Sum::of`] this frame: in the kernel, a function of its own likewise.
+    #[inline(always)]
+    fn sum(&mut self, span: Span) -> Option<Sum>
+    where
+        Self: Sized,
+    {
+        Sum::of(self, span)
     }
 
     /// Cuts or extends the frame at its end to `len` bytes; `None` if there is no room. What is added is zero.

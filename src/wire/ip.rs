@@ -14,6 +14,9 @@ pub trait Ip: View + Copy {
     /// An address.
     type Address: View + Copy + Eq;
 
+    /// An address in words of the machine, as they lie in memory: unlike bytes, they are moved as such.
+    type Words: Copy;
+
     /// Where in `frame`, in which there is such a header at `offset`, the TCP segment is: behind all options or
     /// extension headers; or the verdict if there is none. `None`: something does not fit in.
     fn segment<F: Frame>(frame: &mut F, offset: usize) -> Option<Result<Span, Verdict>>;
@@ -30,6 +33,9 @@ pub trait Ip: View + Copy {
     /// Whether one host on a network can have this address.
     fn is_unicast(address: Self::Address) -> bool;
 
+    /// The address in words.
+    fn words(address: Self::Address) -> Self::Words;
+
     /// The address as a number.
     fn number(address: Self::Address) -> Number;
 
@@ -39,9 +45,9 @@ pub trait Ip: View + Copy {
     /// What is announced over it.
     fn announced(link: &Link) -> &Announced;
 
-    /// The [keyed](crate::Isn::Keyed) ISN of a connection: from the addresses, and from source and destination port, all
+    /// The [`SipHash13`](crate::isn::SipHash13) of the ends of a connection: the addresses, and source and destination port, all
     /// as they lie in the client's segments.
-    fn keyed_isn(key: [u64; 2], source: Self::Address, destination: Self::Address, ports: [u8; 4]) -> u32;
+    fn hash(key: [u64; 2], source: Self::Address, destination: Self::Address, ports: [u8; 4]) -> u64;
 
     /// The sum of an address.
     fn sum(address: Self::Address) -> Sum;

@@ -79,6 +79,7 @@ impl Ipv4 {
 impl Ip for Ipv4 {
     const ETHERTYPE: u16 = ETHERTYPE_IPV4;
     type Address = Address;
+    type Words = u32;
 
     #[inline(always)]
     fn segment<F: Frame>(frame: &mut F, offset: usize) -> Option<Result<Span, Verdict>> {
@@ -128,6 +129,11 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
+    fn words(Address(bytes): Address) -> u32 {
+        u32::from_ne_bytes(bytes)
+    }
+
+    #[inline(always)]
     fn number(address: Address) -> Number {
         Number { high: 0, low: 0xffff << 32 | u32::from_be_bytes(address.0) as u64 }
     }
@@ -143,8 +149,8 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn keyed_isn(key: [u64; 2], Address([a, b, c, d]): Address, Address([e, f, g, h]): Address, ports: [u8; 4]) -> u32 {
-        SipHash13::new(key).block([a, b, c, d, e, f, g, h]).finish(ports, 12) as u32
+    fn hash(key: [u64; 2], Address([a, b, c, d]): Address, Address([e, f, g, h]): Address, ports: [u8; 4]) -> u64 {
+        SipHash13::new(key).block([a, b, c, d, e, f, g, h]).finish(ports, 12)
     }
 
     #[inline(always)]

@@ -80,6 +80,7 @@ impl Ipv6 {
 impl Ip for Ipv6 {
     const ETHERTYPE: u16 = ETHERTYPE_IPV6;
     type Address = Address;
+    type Words = [u64; 2];
 
     #[inline(always)]
     fn segment<F: Frame>(frame: &mut F, offset: usize) -> Option<Result<Span, Verdict>> {
@@ -131,6 +132,12 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
+    fn words(Address(bytes): Address) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+    }
+
+    #[inline(always)]
     fn number(Address(bytes): Address) -> Number {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
         Number { high: u64::from_be_bytes([a, b, c, d, e, f, g, h]), low: u64::from_be_bytes([i, j, k, l, m, n, o, p]) }
@@ -147,11 +154,11 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
-    fn keyed_isn(key: [u64; 2], source: Address, destination: Address, ports: [u8; 4]) -> u32 {
+    fn hash(key: [u64; 2], source: Address, destination: Address, ports: [u8; 4]) -> u64 {
         let (source, destination) = (Self::number(source), Self::number(destination));
         let hash = SipHash13::new(key).block(source.high.to_be_bytes()).block(source.low.to_be_bytes());
         let hash = hash.block(destination.high.to_be_bytes()).block(destination.low.to_be_bytes());
-        hash.finish(ports, 36) as u32
+        hash.finish(ports, 36)
     }
 
     #[inline(always)]

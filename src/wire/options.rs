@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::checksum::Sum;
 use crate::frame::{Frame, MAX_OFFSET};
 use crate::ip::Span;
+use crate::tcp::Tcp;
 
 /// End of the list (RFC 9293, 3.1).
 pub const END: u8 = 0;
@@ -131,7 +132,7 @@ impl Offer {
         let (mut offset, end) = (options.offset, options.offset + options.length);
         let mut offer = Self(0);
         // As many as there can be: NOPs.
-        for _ in 0..40 {
+        for _ in 0..Tcp::MAX_LENGTH - size_of::<Tcp>() {
             let Some(length) = offer.take_up(frame, offset, end) else { break };
             // The mask is for the verifier, which would let the offset grow with each option.
             offset = (offset + length) & MAX_OFFSET;
@@ -171,7 +172,7 @@ impl Offer {
     }
 }
 
-/// What follows MSS in the SYN-ACK.
+/// The options of a reply; of a SYN-ACK, those behind MSS.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     offer: Offer,
@@ -181,11 +182,23 @@ pub struct Options {
 }
 
 impl Options {
-    /// Takes up all that is offered. `now` tells the time in TSval's units.
+    /// Those of a SYN-ACK: takes up all that is offered. `now` tells the time in TSval's units.
     #[inline(always)]
     pub fn new(offer: Offer, window_scale: u8, now: impl Fn() -> u32) -> Self {
         let value = if offer.timestamp().is_some() { now() } else { 0 };
         Self { offer, value, window_scale }
+    }
+
+    /// Those of an answer to a later segment with these options: timestamps, if there are some.
+    #[inline(always)]
+    pub fn of_later(offer: Offer, now: impl Fn() -> u32) -> Self {
+        Self::new(Offer(offer.0 & (Offer::TIMESTAMPS | u32::MAX as u64)), 0, now)
+    }
+
+    /// The same without window scaling.
+    #[inline(always)]
+    pub const fn without_window_scale(self) -> Self {
+        Self { offer: Offer(self.offer.0 & !Offer::WINDOW_SCALE), ..self }
     }
 
     /// Their length in bytes.

@@ -28,12 +28,16 @@ pub struct Tcp {
 }
 
 impl Tcp {
+    /// The greatest length of header and options, in bytes.
+    pub const MAX_LENGTH: usize = 60;
     /// No more data from the sender.
     pub const FIN: u8 = 0x01;
     /// Synchronize sequence numbers.
     pub const SYN: u8 = 0x02;
     /// Reset the connection.
     pub const RST: u8 = 0x04;
+    /// Push: nothing more is to be waited for before the data is handed on.
+    pub const PSH: u8 = 0x08;
     /// The acknowledgment number counts.
     pub const ACK: u8 = 0x10;
 

@@ -1,5 +1,7 @@
 //! What became of a packet, and why.
 
+use zerocopy::TryFromBytes;
+
 /// What is to happen to a frame: the XDP actions that tcp-bounce uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -12,14 +14,20 @@ pub enum Action {
 }
 
 /// Why a frame got the action it got. Each has a counter, whose index it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Verdict {
     /// A SYN, answered with a SYN-ACK.
     Answered,
-    /// The ACK that completes a handshake: it acknowledges our ISN + 1 and carries nothing.
+    /// An ACK that completes a handshake, answered with a RST.
+    Reset,
+    /// The same, answered with a FIN.
+    Closed,
+    /// A later segment of a bounced connection, answered.
+    Replied,
+    /// The ACK that completes a handshake: it acknowledges our SYN-ACK and carries nothing.
     Completed,
-    /// A later segment of a bounced connection: data, FIN or RST that acknowledges our ISN + 1.
+    /// A later segment of a bounced connection, not answered.
     Later,
     /// Any other TCP, under takeover.
     TakenOver,
@@ -42,7 +50,7 @@ pub enum Verdict {
     OtherSource,
     /// To a port that is not ours: the host listens there, or the user excepted it.
     Spared,
-    /// TCP that is no SYN and acknowledges nothing of ours: of the host's own connections, or a reset.
+    /// TCP that is no SYN and does not belong to a bounced connection: of the host's own connections, or a reset.
     NotOurs,
     /// A SYN that is signed (MD5, TCP-AO), which asks for a signed answer.
     Signed,
@@ -52,8 +60,11 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order of its index.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Answered,
+        Self::Reset,
+        Self::Closed,
+        Self::Replied,
         Self::Completed,
         Self::Later,
         Self::TakenOver,
@@ -75,7 +86,7 @@ impl Verdict {
     #[inline(always)]
     pub const fn action(self) -> Action {
         match self {
-            Self::Answered => Action::Tx,
+            Self::Answered | Self::Reset | Self::Closed | Self::Replied => Action::Tx,
             Self::Completed | Self::Later | Self::TakenOver => Action::Drop,
             Self::NotIp
             | Self::NotTcp
@@ -97,6 +108,9 @@ impl Verdict {
         match self {
             Self::Answered => "SYNs answered",
             Self::Completed => "handshakes completed",
+            Self::Reset => "handshakes completed and reset",
+            Self::Closed => "handshakes completed and closed",
+            Self::Replied => "later segments of bounced connections answered",
             Self::Later => "later segments of bounced connections dropped",
             Self::TakenOver => "other TCP segments dropped",
             Self::NotIp => "passed: not IP",

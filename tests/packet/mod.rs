@@ -33,8 +33,8 @@ impl Kernel {
 
     /// Loads the program with filters.
     pub fn load_setup(setup: &Setup) -> Self {
-        let settings = setup.settings.settings(setup.filter_to, setup.filter_from);
-        let program = loader::load(settings, &setup.settings.link(), &setup.filters, None);
+        let (link, then) = (setup.settings.link(), setup.then_by_port());
+        let program = loader::load(setup.settings(), &link, &setup.filters, &then, None);
         let program = program.unwrap_or_else(|error| panic!("{error}: {error:?}"));
         Self { program, filters: setup.filters.clone(), counters: Counters::default() }
     }

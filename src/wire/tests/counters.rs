@@ -42,7 +42,7 @@ fn counts_are_the_numbers_of_calls() {
 fn what_is_not_answered_is_passed_but_for_tcp_that_is_ours() {
     for verdict in Verdict::ALL {
         let expected = match verdict {
-            Verdict::Answered => Action::Tx,
+            Verdict::Answered | Verdict::Reset | Verdict::Closed | Verdict::Replied => Action::Tx,
             Verdict::Completed | Verdict::Later | Verdict::TakenOver => Action::Drop,
             _ => Action::Pass,
         };

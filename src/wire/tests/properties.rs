@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use tcp_bounce_wire::addresses::{Number, Range};
-use tcp_bounce_wire::{Ports, Verdict};
+use tcp_bounce_wire::{Ports, Then, Verdict};
 
 fn settings() -> impl Strategy<Value = Choice> {
     let isn = number();
@@ -21,6 +21,7 @@ fn settings() -> impl Strategy<Value = Choice> {
             key: None,
             ttl,
             window_scale,
+            then: Then::Drop,
             takeover,
             attach_mode,
             mtu,

@@ -9,7 +9,10 @@ use etherparse::{IpNumber, LinkSlice, NetSlice, SlicedPacket, TcpSlice, Transpor
 use tcp_bounce_wire::addresses::Number;
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::{Action, Config, Filters, Frame, Isn, Link, Ports, Rules, Settings, Verdict, World, bounce};
+use tcp_bounce_wire::segment::FourTuple;
+use tcp_bounce_wire::{
+    Action, Config, Filters, Frame, Isn, Link, Ports, Rules, Settings, Then, ThenByPort, Thens, Verdict, World, bounce,
+};
 use tcp_bounce_wire::{ipv4, ipv6};
 use zerocopy::FromZeros as _;
 
@@ -238,6 +241,8 @@ pub struct Choice {
     pub key: Option<[u8; 16]>,
     pub ttl: u8,
     pub window_scale: u8,
+    /// What becomes of connections to every port, unless a [`Setup`] says otherwise.
+    pub then: Then,
     pub takeover: bool,
     pub attach_mode: u16,
     pub mtu: u32,
@@ -257,6 +262,7 @@ impl Choice {
         key: None,
         ttl: 64,
         window_scale: 7,
+        then: Then::Drop,
         takeover: false,
         attach_mode: 0,
         mtu: 1500,
@@ -273,6 +279,7 @@ impl Choice {
             isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
             ttl: self.ttl,
             window_scale: self.window_scale,
+            then: Thens::only(self.then),
             takeover: self.takeover,
             own_mac: self.mac.is_some(),
             filter_to,
@@ -288,6 +295,11 @@ impl Choice {
             (link.v4_address, link.v6_address) = (ipv4::Address(v4), ipv6::Address(v6));
         }
         link
+    }
+
+    /// What the ISN of a SYN-ACK is more than that of the SYN, in the modes in which that is all there is to know.
+    pub fn offset_of(&self, tuple: &[u8]) -> u32 {
+        self.isn_of(tuple) / 4 + 0x2000_0000
     }
 
     /// The MSS of a reply: what the MTU leaves beside the headers, but never less than Linux announces.
@@ -315,6 +327,10 @@ impl Choice {
 pub struct Setup {
     pub settings: Choice,
     pub filters: Box<Filters>,
+    /// The modes of some ports. All that are used are so in the whole setup.
+    pub then_by_port: Vec<(u16, Then)>,
+    /// The client's port in connections that are the host's own.
+    pub connected: Option<u16>,
     pub filter_to: bool,
     pub filter_from: bool,
     pub room: usize,
@@ -324,7 +340,15 @@ impl Setup {
     /// No port is spared, every address is answered, and there is room enough.
     pub fn new(settings: Choice) -> Self {
         let filters = Filters::new_box_zeroed().expect("memory");
-        Self { settings, filters, filter_to: false, filter_from: false, room: 64 }
+        Self {
+            settings,
+            filters,
+            then_by_port: Vec::new(),
+            connected: None,
+            filter_to: false,
+            filter_from: false,
+            room: 64,
+        }
     }
 
     /// The same with these ports spared.
@@ -348,11 +372,36 @@ impl Setup {
         [Self::standard(), Self::takeover()]
     }
 
+    /// For the program.
+    pub fn settings(&self) -> Settings {
+        let settings = self.settings.settings(self.filter_to, self.filter_from);
+        Settings {
+            then: self.then_by_port.iter().fold(settings.then, |modes, &(_, then)| modes.with(then)),
+            ..settings
+        }
+    }
+
+    /// For the program.
+    pub fn then_by_port(&self) -> Box<ThenByPort> {
+        let mut by_port = ThenByPort::new_box_zeroed().expect("memory");
+        (0..=u16::MAX).for_each(|port| by_port.set(port, self.settings.then));
+        self.then_by_port.iter().for_each(|&(port, then)| by_port.set(port, then));
+        by_port
+    }
+
+    /// What becomes of connections to `port`.
+    pub fn then(&self, port: u16) -> Then {
+        self.then_by_port.iter().find(|(own, _)| *own == port).map_or(self.settings.then, |&(_, then)| then)
+    }
+
     /// The verdict that the packet logic gives on `frame`, which becomes what it becomes.
     pub fn run(&self, frame: &mut impl Frame) -> Verdict {
-        let config = Config::new(self.settings.settings(self.filter_to, self.filter_from));
-        let world = Host { filters: &self.filters, now: self.settings.now };
-        bounce(frame, &Rules { config: &config, link: &self.settings.link(), filters: &self.filters, world })
+        let config = Config::new(self.settings());
+        let world = Host { filters: &self.filters, now: self.settings.now, connected: self.connected };
+        static NONE: ThenByPort = ThenByPort::new();
+        let by_port = (!self.then_by_port.is_empty()).then(|| self.then_by_port());
+        let then = by_port.as_deref().unwrap_or(&NONE);
+        bounce(frame, &Rules { config: &config, link: &self.settings.link(), filters: &self.filters, then, world })
     }
 
     /// The verdict on `frame`, after a check of all that holds for every frame.
@@ -368,10 +417,14 @@ impl Setup {
         let outcome = self.bounce_before_junk(frame, 0xa5);
         assert_eq!(outcome, self.bounce_before_junk(frame, 0x5a), "depends on what lies behind the frame");
         let (verdict, result) = outcome;
-        if verdict == Verdict::Answered {
-            assert_answer(frame, &result, &self.settings);
-        } else {
-            assert_eq!(frame, result, "not answered ({verdict:?}), but changed");
+        match (verdict, verdict.action()) {
+            (Verdict::Answered, _) => {
+                let port = Segment::parse(frame).map(|segment| segment.tcp.destination_port());
+                let settings = Choice { then: self.then(port.unwrap_or_default()), ..self.settings };
+                assert_answer(frame, &result, &settings);
+            }
+            (_, Action::Tx) => assert_later_answer(frame, &result, &self.settings),
+            _ => assert_eq!(frame, result, "not answered ({verdict:?}), but changed"),
         }
         (verdict, result)
     }
@@ -393,6 +446,7 @@ impl Setup {
 struct Host<'a> {
     filters: &'a Filters,
     now: u32,
+    connected: Option<u16>,
 }
 
 impl World for Host<'_> {
@@ -402,6 +456,10 @@ impl World for Host<'_> {
 
     fn serves(&self, destination: Number) -> bool {
         self.filters.to().contains(destination)
+    }
+
+    fn is_connected<W>(&self, ends: &FourTuple<W>) -> bool {
+        self.connected == Some(ends.source_port.get())
     }
 }
 
@@ -477,9 +535,14 @@ impl<'a> Segment<'a> {
 
     /// The ISN that a SYN-ACK to its sender has.
     pub fn isn(&self, settings: &Choice) -> u32 {
+        settings.isn_of(&self.tuple())
+    }
+
+    /// Addresses and ports, as they lie in it.
+    pub fn tuple(&self) -> Vec<u8> {
         let (source, destination) = self.addresses();
         let ports = [self.tcp.source_port().to_be_bytes(), self.tcp.destination_port().to_be_bytes()].concat();
-        settings.isn_of(&[source, destination, ports].concat())
+        [source, destination, ports].concat()
     }
 
     /// What becomes of it, if its port is not spared and its addresses are answered.
@@ -579,25 +642,66 @@ pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     }
 }
 
-/// Checks that `reply` is the answer to `request` in every field, and holds nothing else.
+/// Checks that `reply` is the SYN-ACK to `request` in every field, and holds nothing else.
 pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    let parsed = Segment::parse(request).expect("only a whole segment is answered");
+    assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
+    let is_v6 = matches!(parsed.net, NetSlice::Ipv6(_));
+    let offer = Offer::of(parsed.tcp.options());
+    let client_isn = parsed.tcp.sequence_number();
+    let (mss, window) = (settings.mss(is_v6), settings.window(settings.mss(is_v6), offer.timestamp.is_some()));
+    let following = settings.offset_of(&parsed.tuple()).wrapping_add(client_isn);
+    let (isn, mss, window, offer) = match settings.then {
+        Then::Echo => (following, 536, 536, Offer { window_scale: false, ..offer }),
+        Then::Tarpit => (following, mss, 0, offer),
+        _ => (parsed.isn(settings), mss, window, offer),
+    };
+    let options = offer.taken_up(mss, settings.now, settings.window_scale);
+    let answer = assert_reply(request, reply, settings, options.len(), 0);
+    assert_eq!(answer.tcp.sequence_number(), isn, "sequence number");
+    assert_eq!(answer.tcp.acknowledgment_number(), client_isn.wrapping_add(1), "acknowledgment number");
+    assert_eq!(answer.flags(), SYN | ACK, "flags");
+    assert_eq!(answer.tcp.window_size(), window, "window");
+    assert_eq!(answer.tcp.options(), options, "options");
+}
+
+/// Checks what holds for every answer to a segment that is no SYN: it is not longer, carries nothing but what came, and has
+/// timestamps if that has.
+pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    assert!(reply.len() <= request.len(), "{} bytes are more than {}", reply.len(), request.len());
+    let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
+    let (asked, answer) = (asked.expect("a whole segment"), answer.expect("a whole segment"));
+    let payload = answer.tcp.payload();
+    assert!(
+        asked.tcp.payload().starts_with(payload),
+        "data that is not the client's: {payload:x?} {asked:?} {answer:?}"
+    );
+    let mut options = answer.tcp.options();
+    if let Some(value) = Offer::of(asked.tcp.options()).timestamp {
+        let expected = [&[1, 1, 8, 10], &settings.now.to_be_bytes()[..], &value].concat();
+        options = options.strip_prefix(&expected[..]).expect("timestamps");
+    }
+    assert!(options.iter().all(|&byte| byte == 1), "other options than NOP: {options:x?}");
+    assert!(!payload.is_empty() || options.is_empty(), "padding without need");
+    let answer = assert_reply(request, reply, settings, answer.tcp.options().len(), payload.len());
+    assert_eq!(answer.flags() & (SYN | URG | ECE | CWR), 0, "flags");
+    assert_ne!(answer.flags() & ACK, 0, "flags");
+}
+
+/// Checks all that does not depend on what the reply is: that it is one to `request`, and holds nothing else.
+fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options: usize, payload: usize) -> Segment<'a> {
     let request_bytes = request;
     let request = Segment::parse(request).expect("only a whole segment is answered");
     assert!(request.is_unicast(), "only what goes from one host to another is answered");
-    assert_eq!(request.expected(settings), Verdict::Answered, "only a SYN is answered");
     let is_v6 = matches!(request.net, NetSlice::Ipv6(_));
-    let mss = settings.mss(is_v6);
-    let offer = Offer::of(request.tcp.options());
-    let options = offer.taken_up(mss, settings.now, settings.window_scale);
     let ip_offset = ETHERNET_LENGTH + request.tags * 4;
-    let length = ip_offset + if is_v6 { 40 } else { 20 } + 20 + options.len();
+    let length = ip_offset + if is_v6 { 40 } else { 20 } + 20 + options + payload;
 
     assert!(reply.len() <= request_bytes.len().max(length), "{} bytes are too many", reply.len());
     let padding = reply.get(length..).expect("a frame that is too short for a reply");
     assert!(padding.iter().all(|&byte| byte == 0), "behind the reply: {padding:02x?}");
     assert_eq!(reply[12..ip_offset], request_bytes[12..ip_offset], "tags and ethertype");
-    let reply_segment = Segment::parse(reply).expect("the reply is no whole segment");
-    let reply = &reply_segment;
+    let reply = Segment::parse(reply).expect("the reply is no whole segment");
 
     assert_eq!(reply.destination_mac, request.source_mac, "destination MAC");
     assert_eq!(reply.source_mac, request.destination_mac, "source MAC");
@@ -629,13 +733,9 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let (asked, tcp) = (&request.tcp, &reply.tcp);
     assert_eq!(tcp.source_port(), asked.destination_port(), "source port");
     assert_eq!(tcp.destination_port(), asked.source_port(), "destination port");
-    assert_eq!(tcp.sequence_number(), request.isn(settings), "sequence number");
-    assert_eq!(tcp.acknowledgment_number(), asked.sequence_number().wrapping_add(1), "acknowledgment number");
-    assert_eq!(usize::from(tcp.slice()[12]), ((20 + options.len()) / 4) << 4, "data offset, and reserved bits of zero");
-    assert_eq!(tcp.slice()[13], SYN | ACK, "flags");
-    assert_eq!(tcp.window_size(), settings.window(mss, offer.timestamp.is_some()), "window");
+    assert_eq!(usize::from(tcp.slice()[12]), ((20 + options) / 4) << 4, "data offset, and reserved bits of zero");
     assert_eq!(tcp.urgent_pointer(), 0, "urgent pointer");
-    assert_eq!(tcp.options(), options, "options");
-    assert_eq!(tcp.payload(), [0; 0], "payload");
+    assert_eq!(tcp.payload().len(), payload, "payload");
     assert_eq!(Ok(tcp.checksum()), checksum, "TCP checksum");
+    reply
 }

@@ -1,0 +1,172 @@
+//! What becomes of connections after the handshake, as the user wants it.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use tcp_bounce_wire::{Then, ThenByPort, Thens};
+use zerocopy::FromZeros as _;
+
+use crate::error::Error;
+use crate::ports::PortList;
+
+/// A mode, and the ports that have it: `echo:7`, or `close` for all that have no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThenChoice {
+    then: Then,
+    ports: Option<PortList>,
+}
+
+impl FromStr for ThenChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (word, ports) = match text.split_once(':') {
+            Some((word, ports)) => (word, Some(ports.parse()?)),
+            None => (text, None),
+        };
+        let then = Then::ALL.into_iter().find(|&then| name(then) == word).ok_or_else(|| {
+            let names = Then::ALL.map(name).join(", ");
+            format!("\"{word}\" is none of {names}; with ports it looks like {word}:7,8000-8999", word = word.trim())
+        })?;
+        Ok(Self { then, ports })
+    }
+}
+
+/// The mode of each port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The modes of some ports, which have no port in common.
+    own: Vec<(Then, PortList)>,
+    /// The mode of all others.
+    others: Then,
+}
+
+impl Plan {
+    /// What follows from all that the user says.
+    pub fn new(choices: &[ThenChoice]) -> Result<Self, Error> {
+        let mut plan = Self { own: Vec::new(), others: Then::Drop };
+        let mut others = None;
+        for ThenChoice { then, ports } in choices {
+            let Some(ports) = ports else {
+                match others.replace(*then) {
+                    Some(other) if other != *then => {
+                        return Err(Error::TwoModes { port: None, modes: [other, *then].map(name) });
+                    }
+                    _ => continue,
+                }
+            };
+            for (other, taken) in plan.own.iter().filter(|(other, _)| other != then) {
+                if let Some(&port) = taken.0.intersection(&ports.0).next() {
+                    return Err(Error::TwoModes { port: Some(port), modes: [*other, *then].map(name) });
+                }
+            }
+            match plan.own.iter_mut().find(|(other, _)| other == then) {
+                Some((_, own)) => own.0.extend(&ports.0),
+                None => plan.own.push((*then, ports.clone())),
+            }
+        }
+        plan.others = others.unwrap_or(Then::Drop);
+        Ok(plan)
+    }
+
+    /// The modes in use.
+    pub fn modes(&self) -> Thens {
+        self.own.iter().fold(Thens::only(self.others), |modes, &(then, _)| modes.with(then))
+    }
+
+    /// The names of those that must know the client's ISN.
+    pub fn following(&self) -> Vec<&'static str> {
+        Then::ALL.into_iter().filter(|&then| then.follows_client() && self.modes().contains(then)).map(name).collect()
+    }
+
+    /// The same for the program.
+    pub fn by_port(&self) -> Result<Box<ThenByPort>, Error> {
+        let mut by_port = ThenByPort::new_box_zeroed().map_err(|_| Error::OutOfMemory)?;
+        (0..=u16::MAX).for_each(|port| by_port.set(port, self.others));
+        for (then, ports) in &self.own {
+            ports.0.iter().for_each(|&port| by_port.set(port, *then));
+        }
+        Ok(by_port)
+    }
+
+    /// Whether it is anything else than [`Then::Drop`] for all.
+    pub fn says_something(&self) -> bool {
+        self.modes() != Thens::only(Then::Drop)
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        for (then, ports) in &self.own {
+            write!(f, "{} on {ports}, ", name(*then))?;
+        }
+        f.write_str(name(self.others))?;
+        f.write_str(if self.own.is_empty() { "" } else { " on the others" })
+    }
+}
+
+impl Serialize for Plan {
+    /// As the user writes it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let own = self.own.iter().map(|(then, ports)| format!("{}:{ports}", name(*then)));
+        serializer.collect_seq(own.chain([name(self.others).to_owned()]))
+    }
+}
+
+/// What the user calls it.
+fn name(then: Then) -> &'static str {
+    match then {
+        Then::Drop => "drop",
+        Then::Reset => "reset",
+        Then::Close => "close",
+        Then::Discard => "discard",
+        Then::Echo => "echo",
+        Then::Tarpit => "tarpit",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(choices: &[&str]) -> Result<Plan, Error> {
+        let choices: Vec<_> = choices.iter().map(|choice| choice.parse().expect("a choice")).collect();
+        Plan::new(&choices)
+    }
+
+    #[test]
+    fn ports_have_the_mode_that_names_them_and_the_others_that_which_names_none() {
+        let plan = plan(&["discard:9", "echo:7", "close", "tarpit:22-23", "discard:9,10"]).unwrap();
+        assert_eq!(plan.to_string(), "discard on 9-10, echo on 7, tarpit on 22-23, close on the others");
+        assert_eq!(plan.following(), ["echo", "tarpit"]);
+        assert!(!plan.modes().contains(Then::Drop) && plan.modes().contains(Then::Close));
+        let modes = Then::ALL.into_iter().fold(Thens::only(Then::Drop), Thens::with);
+        let by_port = plan.by_port().unwrap();
+        for (port, then) in [
+            (9, Then::Discard),
+            (10, Then::Discard),
+            (7, Then::Echo),
+            (22, Then::Tarpit),
+            (24, Then::Close),
+            (0, Then::Close),
+            (65535, Then::Close),
+        ] {
+            assert_eq!(modes.of_port(&by_port, port), Thens::only(then), "{port}");
+        }
+    }
+
+    #[test]
+    fn without_a_word_all_is_dropped() {
+        let plan = plan(&[]).unwrap();
+        assert_eq!((plan.to_string().as_str(), plan.modes()), ("drop", Thens::only(Then::Drop)));
+        assert!(!plan.says_something());
+    }
+
+    #[test]
+    fn no_port_has_two_modes() {
+        assert!(matches!(plan(&["echo:7-9", "discard:9"]), Err(Error::TwoModes { port: Some(9), .. })));
+        assert!(matches!(plan(&["close", "reset"]), Err(Error::TwoModes { port: None, .. })));
+        assert!(plan(&["close", "close", "close:7"]).is_ok());
+    }
+}

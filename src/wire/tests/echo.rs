@@ -1,0 +1,232 @@
+//! Echo under loss, duplication, delay and reordering, with a client that cuts its data anyhow and reads when it likes.
+//!
+//! The client here knows of TCP what matters for that. A kernel's is in the tests of the command.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup};
+use proptest::prelude::*;
+use tcp_bounce_wire::{Action, Then, Verdict};
+
+/// A client that sends all of `data` and a FIN, and expects both back. Positions count its bytes, the FIN included.
+struct Client {
+    setup: Setup,
+    request: Request,
+    isn: u32,
+    server_isn: u32,
+    data: Vec<u8>,
+    /// What of it is acknowledged, and what has been sent.
+    acknowledged: usize,
+    sent: usize,
+    /// What it got back in order, what of that it has read, and what has come too early.
+    received: Vec<u8>,
+    has_fin: bool,
+    read: usize,
+    early: BTreeMap<usize, (Vec<u8>, bool)>,
+    /// How much it can hold that is not read yet.
+    buffer: usize,
+}
+
+impl Client {
+    fn connect(isn: u32, data: Vec<u8>, buffer: usize, request: Request) -> Self {
+        let setup = Setup::new(Choice { then: Then::Echo, key: Some([9; 16]), ..Choice::DEFAULT });
+        let request = Request { sequence_number: isn, ..request };
+        let (verdict, syn_ack) = setup.bounce(&request.frame());
+        assert_eq!(verdict, Verdict::Answered);
+        let server_isn = Segment::parse(&syn_ack).expect("a segment").tcp.sequence_number();
+        Self {
+            setup,
+            request: Request { flags: ACK, options: vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2], ..request },
+            isn,
+            server_isn,
+            data,
+            acknowledged: 0,
+            sent: 0,
+            received: Vec::new(),
+            has_fin: false,
+            read: 0,
+            early: BTreeMap::new(),
+            buffer,
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.data.len() + 1
+    }
+
+    fn next(&self) -> usize {
+        self.received.len() + usize::from(self.has_fin)
+    }
+
+    fn window(&self) -> usize {
+        (self.buffer - (self.received.len() - self.read)).min(65535)
+    }
+
+    /// A segment with up to `length` bytes from `at`, and with the FIN if that is all.
+    fn segment(&self, at: usize, length: usize) -> Vec<u8> {
+        let end = (at + length).min(self.data.len());
+        let payload = self.data.get(at..end).unwrap_or_default().to_vec();
+        let fin = at + length > self.data.len() && at <= self.data.len();
+        let request = Request {
+            sequence_number: self.isn.wrapping_add(1 + at as u32),
+            acknowledgment_number: self.server_isn.wrapping_add(1 + self.next() as u32),
+            flags: ACK | if fin { FIN } else { PSH },
+            window: self.window() as u16,
+            payload,
+            ..self.request.clone()
+        };
+        request.frame()
+    }
+
+    /// Sends what is new, as far as the window of 536 bytes allows.
+    fn go_on(&mut self, length: usize) -> Vec<u8> {
+        let at = self.sent;
+        let length = length.min(self.acknowledged + 536 - at).min(self.end() - at);
+        self.sent += length;
+        self.segment(at, length)
+    }
+
+    /// Sends again what is not acknowledged.
+    fn repeat(&self, length: usize) -> Vec<u8> {
+        self.segment(self.acknowledged, length.min(self.sent - self.acknowledged))
+    }
+
+    /// Takes an answer as Linux does it: what lies outside its window is ignored altogether; what is acknowledged counts
+    /// even if there is no room for the data.
+    fn take(&mut self, frame: &[u8]) {
+        let segment = Segment::parse(frame).expect("a segment");
+        let at = segment.tcp.sequence_number().wrapping_sub(self.server_isn.wrapping_add(1)) as i32;
+        let payload = segment.tcp.payload();
+        let fin = segment.flags() & FIN != 0;
+        let (next, window) = (self.next() as i32, self.window() as i32);
+        if at + payload.len() as i32 + i32::from(fin) < next || at > next + window {
+            return;
+        }
+        let at = usize::try_from(at).expect("it never sends from before the beginning");
+        let acknowledged = segment.tcp.acknowledgment_number().wrapping_sub(self.isn.wrapping_add(1)) as usize;
+        assert!(acknowledged <= self.sent, "what was not sent is acknowledged");
+        self.acknowledged = self.acknowledged.max(acknowledged);
+
+        let room = (next + window) as usize - at;
+        let kept = payload.len().min(room);
+        let fin = fin && room > payload.len();
+        let known = self.early.get(&at).map_or(0, |(payload, fin)| payload.len() + usize::from(*fin));
+        if kept + usize::from(fin) > known {
+            self.early.insert(at, (payload[..kept].to_vec(), fin));
+        }
+        while let Some((&at, _)) = self.early.range(..=self.next()).next() {
+            let (payload, fin) = self.early.remove(&at).expect("it is there");
+            if let Some(new) = payload.get(self.received.len() - at..) {
+                self.received.extend(new);
+                self.has_fin |= fin;
+            }
+        }
+        assert!(self.data.starts_with(&self.received), "what came back is not what was sent");
+        assert!(
+            self.acknowledged <= self.next(),
+            "{} bytes are acknowledged, and {} have come back",
+            self.acknowledged,
+            self.next()
+        );
+    }
+
+    /// What the server says to a frame.
+    fn ask(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let (verdict, answer) = self.setup.bounce(frame);
+        match verdict.action() {
+            Action::Tx => Some(answer),
+            Action::Drop => None,
+            Action::Pass => panic!("it is not taken for a segment of this connection: {verdict:?}"),
+        }
+    }
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    GoOn(usize),
+    Repeat(usize),
+    Read(usize),
+    /// A segment on its way to the server, or an answer, arrives; once more, if it is to be repeated; or is lost.
+    Request {
+        which: usize,
+        again: bool,
+    },
+    Answer {
+        which: usize,
+        again: bool,
+    },
+    LoseRequest(usize),
+    LoseAnswer(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let which = any::<usize>;
+    let length = || prop_oneof![1..600usize, 1..4usize];
+    let step = prop_oneof![
+        3 => length().prop_map(Step::GoOn),
+        2 => length().prop_map(Step::Repeat),
+        2 => (0..2000usize).prop_map(Step::Read),
+        5 => (which(), any::<bool>()).prop_map(|(which, again)| Step::Request { which, again }),
+        5 => (which(), any::<bool>()).prop_map(|(which, again)| Step::Answer { which, again }),
+        1 => which().prop_map(Step::LoseRequest),
+        1 => which().prop_map(Step::LoseAnswer),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_acknowledged_has_come_back(
+        isn in prop_oneof![any::<u32>(), u32::MAX - 2000..=u32::MAX],
+        data in proptest::collection::vec(any::<u8>(), 0..3000),
+        buffer in prop_oneof![Just(65535usize), 1..3000usize],
+        over_ipv6 in any::<bool>(),
+        steps in steps(),
+    ) {
+        let request = if over_ipv6 { Request::syn().over_ipv6() } else { Request::syn() };
+        let mut client = Client::connect(isn, data, buffer, request);
+        let (mut requests, mut answers) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::GoOn(length) => requests.push(client.go_on(length)),
+                Step::Repeat(length) => requests.push(client.repeat(length)),
+                Step::Read(length) => client.read = (client.read + length).min(client.received.len()),
+                Step::Request { which, again } if !requests.is_empty() => {
+                    let which = which % requests.len();
+                    answers.extend(client.ask(&requests[which]));
+                    if !again {
+                        requests.swap_remove(which);
+                    }
+                }
+                Step::Answer { which, again } if !answers.is_empty() => {
+                    let which = which % answers.len();
+                    client.take(&answers[which]);
+                    if !again {
+                        answers.swap_remove(which);
+                    }
+                }
+                Step::LoseRequest(which) if !requests.is_empty() => drop(requests.swap_remove(which % requests.len())),
+                Step::LoseAnswer(which) if !answers.is_empty() => drop(answers.swap_remove(which % answers.len())),
+                _ => {}
+            }
+        }
+        // From now on nothing is lost.
+        for _ in 0..10_000 {
+            client.read = client.received.len();
+            let frame = if client.sent > client.acknowledged { client.repeat(536) } else { client.go_on(536) };
+            if let Some(answer) = client.ask(&frame) {
+                client.take(&answer);
+            }
+            if client.acknowledged == client.end() {
+                break;
+            }
+        }
+        prop_assert_eq!(client.acknowledged, client.end(), "it gets stuck");
+        prop_assert!(client.has_fin && client.received == client.data);
+    }
+}

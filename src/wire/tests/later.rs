@@ -1,0 +1,346 @@
+//! What becomes of a connection after its handshake, mode by mode.
+//!
+//! `Setup::bounce` checks of each answer what all have in common: lengths, addresses, checksums, timestamps.
+
+mod common;
+
+use common::{ACK, Choice, FIN, PSH, RST, Request, Segment, Setup};
+use tcp_bounce_wire::{Then, Verdict};
+
+/// A client's ISN, 11 before it wraps: data goes beyond.
+const CLIENT: u32 = u32::MAX - 10;
+/// The window of answers, where the mode has none of its own; over IPv6 it is told for another MSS.
+const WINDOW: u16 = 64240;
+const WINDOW_V6: u16 = 64800;
+
+/// What an answer says: flags, sequence number, acknowledgment number, window, payload.
+type Said = (u8, u32, u32, u16, Vec<u8>);
+
+/// A connection under a mode: numbers are told from the client's ISN and from ours.
+struct Connection {
+    setup: Setup,
+    request: Request,
+    /// Our ISN.
+    server: u32,
+}
+
+impl Connection {
+    /// Over IPv4 and IPv6, with and without timestamps and tags, with a fixed ISN if that is possible and with a key.
+    fn all(then: Then) -> Vec<Self> {
+        let mut connections = Vec::new();
+        let timestamps = vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+        let sack = [&timestamps[..], &[1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12]].concat();
+        let elsewhere = [&[1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12, 1][..], &timestamps[2..], &[1, 1]].concat();
+        for options in [vec![], timestamps, sack, elsewhere] {
+            let request = Request { options, source_port: 1234, ..Request::ack() };
+            for request in [
+                request.clone(),
+                request.clone().over_ipv6(),
+                request.clone().over_ipv6().twice_tagged(),
+                Request { ip_options: vec![1; 8], ..request.tagged() },
+            ] {
+                for key in [None, Some([7; 16])] {
+                    if key.is_none() && then.follows_client() {
+                        continue;
+                    }
+                    let setup = Setup::new(Choice { then, key, ..Choice::DEFAULT });
+                    let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();
+                    let server = if then.follows_client() {
+                        CLIENT.wrapping_add(setup.settings.offset_of(&tuple))
+                    } else {
+                        setup.settings.isn_of(&tuple)
+                    };
+                    connections.push(Self { setup, request: request.clone(), server });
+                }
+            }
+        }
+        connections
+    }
+
+    /// The verdict on a segment, and the answer to it; sequence numbers are how far each is from the ISN.
+    fn send(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> (Verdict, Option<Said>) {
+        self.send_with_window(flags, sequence, acknowledgment, payload, 65535)
+    }
+
+    fn send_with_window(
+        &self,
+        flags: u8,
+        sequence: u32,
+        acknowledgment: u32,
+        payload: &[u8],
+        window: u16,
+    ) -> (Verdict, Option<Said>) {
+        let request = Request {
+            flags,
+            sequence_number: CLIENT.wrapping_add(sequence),
+            acknowledgment_number: self.server.wrapping_add(acknowledgment),
+            payload: payload.to_vec(),
+            window,
+            ..self.request.clone()
+        };
+        let (verdict, result) = self.setup.bounce(&request.frame());
+        let answer = (verdict.action() == tcp_bounce_wire::Action::Tx).then(|| {
+            let segment = Segment::parse(&result).expect("a segment");
+            let sequence = segment.tcp.sequence_number().wrapping_sub(self.server);
+            let acknowledgment = segment.tcp.acknowledgment_number().wrapping_sub(CLIENT);
+            let window = match segment.tcp.window_size() {
+                WINDOW_V6 if self.request.v6.is_some() => WINDOW,
+                window => window,
+            };
+            (segment.flags(), sequence, acknowledgment, window, segment.tcp.payload().to_vec())
+        });
+        (verdict, answer)
+    }
+}
+
+const NOTHING: Option<Said> = None;
+
+fn said(flags: u8, sequence: u32, acknowledgment: u32, window: u16) -> Option<Said> {
+    Some((flags, sequence, acknowledgment, window, Vec::new()))
+}
+
+/// Whatever the mode, a segment that acknowledges none of our numbers is the host's, and no answer is given to a RST.
+#[test]
+fn what_is_not_ours_is_passed_in_every_mode() {
+    for then in Then::ALL {
+        for connection in Connection::all(then) {
+            for acknowledgment in [600, 5000, 1 << 31, 0u32.wrapping_sub(600)] {
+                // The last is a SYN-ACK: it opens a connection of the host's.
+                for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | 2, b"")] {
+                    let outcome = connection.send(flags, 1, acknowledgment, payload);
+                    assert_eq!(outcome, (Verdict::NotOurs, None), "{then:?} {acknowledgment} {flags:#x}");
+                }
+            }
+            for sequence in [1, 5] {
+                let (verdict, answer) = connection.send(ACK | RST, sequence, 1, b"");
+                assert!(matches!(verdict, Verdict::Later | Verdict::NotOurs), "{then:?} {verdict:?}");
+                assert_eq!(answer, None, "{then:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_hosts_own_connections_are_not_touched_in_any_mode() {
+    for then in Then::ALL {
+        for mut connection in Connection::all(then) {
+            connection.setup.connected = Some(1234);
+            for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | RST, b"")] {
+                assert_eq!(connection.send(flags, 1, 1, payload), (Verdict::NotOurs, None), "{then:?}");
+            }
+            connection.setup.settings.takeover = true;
+            assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::TakenOver, None), "{then:?}");
+            // The client's port, and not ours.
+            connection.setup.connected = Some(443);
+            assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::TakenOver, "{then:?}");
+        }
+    }
+}
+
+#[test]
+fn drop_says_nothing() {
+    for connection in Connection::all(Then::Drop) {
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK | FIN, 5, 1, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::NotOurs, NOTHING), "we send no FIN");
+    }
+}
+
+#[test]
+fn reset_resets_in_sequence() {
+    for connection in Connection::all(Then::Reset) {
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Reset, said(RST | ACK, 1, 1, 0)));
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(RST | ACK, 1, 5, 0)));
+        assert_eq!(connection.send(ACK | FIN, 1, 1, b"data"), (Verdict::Replied, said(RST | ACK, 1, 6, 0)));
+        assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::NotOurs, NOTHING), "we send no FIN");
+    }
+}
+
+#[test]
+fn close_closes_and_acknowledges_what_comes() {
+    for connection in Connection::all(Then::Close) {
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Closed, said(FIN | ACK, 1, 1, WINDOW)));
+        // Our FIN is lost, or on its way.
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(FIN | ACK, 1, 5, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Replied, said(FIN | ACK, 1, 2, WINDOW)));
+        // It has arrived.
+        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK | PSH, 1, 2, b"data"), (Verdict::Replied, said(ACK, 2, 5, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Replied, said(ACK, 2, 6, WINDOW)));
+        assert_eq!(connection.send(ACK | RST, 5, 2, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK, 5, 3, b""), (Verdict::NotOurs, NOTHING));
+    }
+}
+
+#[test]
+fn discard_acknowledges_all_data_and_closes_with_the_client() {
+    for connection in Connection::all(Then::Discard) {
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(ACK, 1, 5, WINDOW)));
+        // What came before may be lost: nobody wants it.
+        let much = vec![7; 1400];
+        assert_eq!(connection.send(ACK, 7_001, 1, &much), (Verdict::Replied, said(ACK, 1, 8_401, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN, 5, 1, b""), (Verdict::Replied, said(FIN | ACK, 1, 6, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN | PSH, 5, 1, b"end"), (Verdict::Replied, said(FIN | ACK, 1, 9, WINDOW)));
+        assert_eq!(connection.send(ACK, 6, 2, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK | RST, 5, 1, b""), (Verdict::Later, NOTHING));
+    }
+}
+
+/// A segment that is as long as IP allows, as a virtual NIC delivers what the sender's kernel has not cut yet.
+#[test]
+fn discard_takes_the_longest_segments() {
+    let connections = Connection::all(Then::Discard);
+    let connection = &connections[0];
+    let longest = vec![1; 65_535 - 40];
+    assert_eq!(connection.send(ACK, 1, 1, &longest), (Verdict::Replied, said(ACK, 1, 65_496, WINDOW)));
+}
+
+#[test]
+fn echo_sends_back_what_the_client_sends() {
+    let echoed = |flags, at, acknowledgment, payload: &[u8]| {
+        (Verdict::Replied, Some((flags, at, acknowledgment, 536, payload.to_vec())))
+    };
+    for connection in Connection::all(Then::Echo) {
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), echoed(ACK | PSH, 1, 5, b"data"));
+        // It has it, and goes on; lengths of all remainders.
+        for length in 1..=536 {
+            let payload: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            let end = 5 + length;
+            assert_eq!(connection.send(ACK, 5, 5, &payload), echoed(ACK, 5, end, &payload), "{length}");
+        }
+        assert_eq!(connection.send(ACK | FIN, 5, 5, b""), echoed(ACK | FIN, 5, 6, b""));
+        assert_eq!(connection.send(ACK | FIN | PSH, 5, 5, b"end"), echoed(ACK | FIN | PSH, 5, 9, b"end"));
+        assert_eq!(connection.send(ACK, 9, 9, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK | RST, 9, 9, b""), (Verdict::Later, NOTHING));
+    }
+}
+
+#[test]
+fn echo_acknowledges_nothing_that_the_client_may_not_get_back() {
+    let bare = |acknowledgment, at| (Verdict::Replied, said(ACK, at, acknowledgment, 536));
+    let echoed = |flags, at, acknowledgment, payload: &[u8]| {
+        (Verdict::Replied, Some((flags, at, acknowledgment, 536, payload.to_vec())))
+    };
+    for connection in Connection::all(Then::Echo) {
+        // The four bytes before these are still on their way back, or lost.
+        assert_eq!(connection.send(ACK, 5, 1, b"more"), echoed(ACK, 5, 1, b"more"));
+        assert_eq!(connection.send(ACK | FIN, 5, 1, b"more"), echoed(ACK | FIN, 5, 1, b"more"));
+        assert_eq!(connection.send(ACK | FIN, 5, 1, b""), echoed(ACK | FIN, 5, 1, b""));
+        // The client has these already, or some of them: it may have missed what else we said.
+        assert_eq!(connection.send(ACK, 1, 5, b"data"), bare(5, 5));
+        assert_eq!(connection.send(ACK, 1, 6, b"data"), bare(6, 6));
+        assert_eq!(connection.send(ACK, 1, 4, b"data"), echoed(ACK, 1, 5, b"data"));
+        assert_eq!(connection.send(ACK | FIN, 1, 5, b"data"), echoed(ACK | FIN, 1, 6, b"data"));
+        assert_eq!(connection.send(ACK | FIN, 1, 2, b""), bare(2, 2));
+        // There is room for some of it, for all of it but not for a FIN, and for none.
+        let send = |flags, window| connection.send_with_window(flags, 5, 5, b"more", window);
+        assert_eq!(send(ACK, 3), echoed(ACK, 5, 8, b"mor"));
+        assert_eq!(send(ACK | FIN, 3), echoed(ACK, 5, 8, b"mor"));
+        assert_eq!(send(ACK | FIN, 4), echoed(ACK, 5, 9, b"more"));
+        assert_eq!(send(ACK | FIN, 5), echoed(ACK | FIN, 5, 10, b"more"));
+        assert_eq!(send(ACK, 0), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send_with_window(ACK, 5, 7, b"more", 0), bare(7, 7));
+        assert_eq!(connection.send_with_window(ACK, 5, 7, b"more", 1), echoed(ACK, 5, 8, b"mor"));
+    }
+}
+
+/// A client that does not care for the window of 536 gets back what fits an Ethernet, and has that acknowledged.
+#[test]
+fn echo_sends_back_no_more_than_fits() {
+    for connection in Connection::all(Then::Echo) {
+        let payload: Vec<u8> = (0..3000).map(|byte| byte as u8).collect();
+        let (verdict, answer) = connection.send(ACK, 1, 1, &payload);
+        assert_eq!(verdict, Verdict::Replied);
+        assert_eq!(answer, Some((ACK, 1, 1461, 536, payload[..1460].to_vec())));
+    }
+}
+
+/// IP options become TCP padding, of which there is no more than 40 bytes.
+#[test]
+fn echo_has_no_room_for_too_many_options() {
+    let mut connections = Connection::all(Then::Echo);
+    let connection = &mut connections[0];
+    for (ip, tcp, verdict) in [(20, 20, Verdict::Replied), (40, 0, Verdict::Replied), (24, 20, Verdict::NoRoom)] {
+        connection.request.ip_options = vec![1; ip];
+        connection.request.options = vec![1; tcp];
+        let tuple = Segment::parse(&connection.request.frame()).unwrap().tuple();
+        connection.server = CLIENT.wrapping_add(connection.setup.settings.offset_of(&tuple));
+        assert_eq!(connection.send(ACK, 1, 1, b"data").0, verdict, "{ip} {tcp}");
+    }
+}
+
+#[test]
+fn tarpit_answers_probes_and_takes_nothing() {
+    let held = (Verdict::Replied, said(ACK, 1, 1, 0));
+    for connection in Connection::all(Then::Tarpit) {
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
+        // A probe of Linux's, and a keepalive; with a byte, as others send them.
+        assert_eq!(connection.send(ACK, 0, 1, b""), held);
+        assert_eq!(connection.send(ACK, 0, 1, b"?"), held);
+        assert_eq!(connection.send(ACK, 1, 1, b"?"), held);
+        assert_eq!(connection.send(ACK | PSH, 1, 1, &[1; 1000]), held);
+        assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, NOTHING));
+        assert_eq!(connection.send(ACK, 2, 1, b""), (Verdict::NotOurs, NOTHING), "it may not have sent that");
+    }
+}
+
+/// `Setup::bounce` knows which SYN-ACK each port has to give.
+#[test]
+fn each_port_has_its_own_mode() {
+    let setup = Setup {
+        then_by_port: vec![
+            (7, Then::Echo),
+            (9, Then::Discard),
+            (22, Then::Tarpit),
+            (79, Then::Close),
+            (0, Then::Reset),
+            (65535, Then::Reset),
+        ],
+        ..Setup::new(Choice { key: Some([3; 16]), ..Choice::DEFAULT })
+    };
+    for port in [0, 7, 8, 9, 22, 79, 443, 0x0700, 0x0900, 65535] {
+        for request in [Request::syn(), Request::syn().over_ipv6()] {
+            let options = common::LINUX_OPTIONS.to_vec();
+            let syn = Request { destination_port: port, options, ..request };
+            let (verdict, syn_ack) = setup.bounce(&syn.frame());
+            assert_eq!(verdict, Verdict::Answered);
+            let syn_ack = Segment::parse(&syn_ack).unwrap();
+            let ack = Request {
+                sequence_number: syn.sequence_number.wrapping_add(1),
+                acknowledgment_number: syn_ack.tcp.sequence_number().wrapping_add(1),
+                flags: ACK | PSH,
+                options: vec![],
+                payload: b"data".to_vec(),
+                ..syn.clone()
+            };
+            let (verdict, answer) = setup.bounce(&ack.frame());
+            let said = Segment::parse(&answer).map(|segment| (segment.flags(), segment.tcp.payload().to_vec()));
+            let (expected, flags, payload) = match port {
+                0 | 65535 => (Verdict::Replied, RST | ACK, &b""[..]),
+                7 => (Verdict::Replied, ACK | PSH, &b"data"[..]),
+                9 | 22 => (Verdict::Replied, ACK, &b""[..]),
+                79 => (Verdict::Replied, FIN | ACK, &b""[..]),
+                _ => (Verdict::Later, ACK | PSH, &b"data"[..]),
+            };
+            assert_eq!((verdict, said), (expected, Some((flags, payload.to_vec()))), "{port}");
+        }
+    }
+}
+
+/// Without a key nobody proves an address: what needs that is not done.
+#[test]
+fn nothing_is_sent_back_or_held_without_a_key() {
+    for then in [Then::Echo, Then::Tarpit] {
+        let setup = Setup::new(Choice { then, ..Choice::DEFAULT });
+        let drop = Setup::standard();
+        for request in [Request::ack(), Request { payload: b"data".to_vec(), ..Request::ack() }] {
+            assert_eq!(setup.verdict(&request.frame()), drop.verdict(&request.frame()));
+        }
+    }
+}
