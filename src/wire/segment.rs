@@ -128,6 +128,9 @@ impl<I: Ip> Segment<I> {
         let end = tcp_offset + length;
         if payload == 0 {
             fit(frame, self.end(), end)?;
+        } else if payload_offset + payload > frame.len() {
+            // It lies where the program cannot read it, so it has no checksum for it.
+            return None;
         } else if frame.len() != end {
             frame.resize(end)?;
         }

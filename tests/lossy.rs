@@ -1,0 +1,131 @@
+//! Echo and discard over a network that loses packets.
+
+#[macro_use]
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::thread;
+
+use common::bouncer::TcpBounce;
+use common::namespace::Namespace;
+use common::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode};
+use common::{DEADLINE, programs};
+use tcp_bounce::attach::Attachment;
+
+in_each_mode! {
+    echo_loses_nothing_where_nothing_is_lost,
+    echo_loses_nothing_where_1_percent_is_lost,
+    echo_loses_nothing_where_5_percent_are_lost,
+    echo_loses_nothing_where_20_percent_are_lost,
+    discard_takes_all_where_20_percent_are_lost,
+}
+
+const HOSTS: [IpAddr; 2] = [IpAddr::V4(HOST), IpAddr::V6(HOST_V6)];
+
+/// A host and a client, and between them a switch that loses some of the TCP segments in each direction.
+struct LossyNetwork {
+    host: Namespace,
+    client: Namespace,
+    _switch: Namespace,
+    _pass: Option<Attachment>,
+    mode: Mode,
+}
+
+impl LossyNetwork {
+    fn new(mode: Mode, percent: u32) -> Self {
+        let (switch, host, client) = (Namespace::new(), Namespace::new(), Namespace::new());
+        switch.ip("link add bridge0 type bridge");
+        switch.ip("link set bridge0 up");
+        for (namespace, interface, port, address, address_v6) in
+            [(&host, "host0", "port0", HOST, HOST_V6), (&client, "client0", "port1", CLIENT, CLIENT_V6)]
+        {
+            switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", namespace.path()));
+            switch.ip(&format!("link set {port} master bridge0 up"));
+            namespace.ip(&format!("address add {address}/24 dev {interface}"));
+            namespace.ip(&format!("address add {address_v6}/64 dev {interface} nodad"));
+            namespace.ip(&format!("link set {interface} up"));
+        }
+        let pass = (mode == Mode::Native).then(|| programs::pass(&switch, "port0"));
+        switch.run("nft", "add table bridge loss");
+        switch.run("nft", "add chain bridge loss forward { type filter hook forward priority 0 ; }");
+        switch.run(
+            "nft",
+            &format!("add rule bridge loss forward meta l4proto tcp numgen random mod 100 < {percent} drop"),
+        );
+        // It waits 200 ms by default before it sends something again, and twice as long each time, however near the other
+        // is. The test is about what comes, and not when.
+        client.ip(&format!("route add {HOST}/32 dev client0 rto_min 5ms"));
+        client.ip(&format!("-6 route add {HOST_V6}/128 dev client0 rto_min 5ms"));
+        Self { host, client, _switch: switch, _pass: pass, mode }
+    }
+
+    fn bounce(&self, then: &str) -> TcpBounce {
+        let mode = if self.mode == Mode::Native { "native" } else { "skb" };
+        TcpBounce::start(&self.host, &format!("--mode {mode} --then {then} host0"))
+    }
+
+    fn connect(&self, address: IpAddr) -> TcpStream {
+        let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, 7), DEADLINE);
+        let stream = self.client.enter(connect).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+}
+
+/// A megabyte there and back, and the end of it.
+fn echo(mode: Mode, percent: u32) {
+    let network = LossyNetwork::new(mode, percent);
+    let bouncer = network.bounce("echo");
+    let mut random = fastrand::Rng::with_seed(percent.into());
+    let data: Vec<u8> = (0..1_000_000).map(|_| random.u8(..)).collect();
+    thread::scope(|scope| {
+        for address in HOSTS {
+            let (network, data) = (&network, &data);
+            scope.spawn(move || {
+                let mut stream = network.connect(address);
+                let mut writer = stream.try_clone().unwrap();
+                let received = thread::scope(|scope| {
+                    scope.spawn(|| {
+                        writer.write_all(data).unwrap();
+                        writer.shutdown(Shutdown::Write).unwrap();
+                    });
+                    let mut received = Vec::new();
+                    stream.read_to_end(&mut received).unwrap();
+                    received
+                });
+                assert!(received == *data, "{} bytes came back, and not those that were sent", received.len());
+            });
+        }
+    });
+    drop(bouncer);
+}
+
+fn echo_loses_nothing_where_nothing_is_lost(mode: Mode) {
+    echo(mode, 0);
+}
+
+fn echo_loses_nothing_where_1_percent_is_lost(mode: Mode) {
+    echo(mode, 1);
+}
+
+fn echo_loses_nothing_where_5_percent_are_lost(mode: Mode) {
+    echo(mode, 5);
+}
+
+fn echo_loses_nothing_where_20_percent_are_lost(mode: Mode) {
+    echo(mode, 20);
+}
+
+fn discard_takes_all_where_20_percent_are_lost(mode: Mode) {
+    let network = LossyNetwork::new(mode, 20);
+    let bouncer = network.bounce("discard");
+    for address in HOSTS {
+        let mut stream = network.connect(address);
+        stream.write_all(&vec![1; 10_000_000]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+    drop(bouncer);
+}
