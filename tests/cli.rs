@@ -252,3 +252,20 @@ fn the_version_is_that_of_the_package() {
         assert_eq!(output.stdout, concat!("tcp-bounce ", env!("CARGO_PKG_VERSION"), "\n").as_bytes(), "{output:?}");
     }
 }
+
+#[test]
+fn what_becomes_of_connections_is_one_of_six_for_each_port() {
+    for value in ["", "nothing", "Drop", "echo:", "echo:x", "echo:9-7", "echo:65536", ":7", "echo 7", "echo:7:8"] {
+        let complaint = complaint(&["--then", value, "nosuch0"], 2);
+        assert!(complaint.contains("--then"), "{value:?} {complaint}");
+    }
+    let unknown = complaint(&["--then", "close:80", "--then", "hang", "nosuch0"], 2);
+    assert!(unknown.contains("\"hang\" is none of drop, reset, close, discard, echo, tarpit"), "{unknown}");
+    for (arguments, words) in [
+        (["--then", "echo:7-9", "--then", "discard:9"], "--then gives port 9 two modes: echo and discard"),
+        (["--then", "close", "--then", "reset"], "--then gives all other ports two modes: close and reset"),
+    ] {
+        let complaint = complaint(&[&arguments[..], &["nosuch0"]].concat(), 1);
+        assert!(complaint.contains(words) && complaint.contains("  hint: "), "{complaint}");
+    }
+}

@@ -9,9 +9,11 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::thread;
 
+use common::bouncer::{assert_says, refusal};
+use common::capture::Capture;
 use common::network::{HOST, HOST_V6, Mode, Network};
 use common::process::{Finished, Process};
-use common::{DEADLINE, is_silent, until};
+use common::{DEADLINE, accept, exchange, is_silent, until};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
@@ -23,6 +25,8 @@ in_each_mode! {
     a_tarpit_takes_nothing_and_lets_nobody_go,
     conntrack_sees_an_end,
     each_port_has_its_mode,
+    a_connection_of_the_hosts_own_is_not_taken,
+    what_needs_a_key_takes_no_fixed_number,
 }
 
 /// Both addresses of the host.
@@ -258,4 +262,40 @@ fn each_port_has_its_mode(mode: Mode) {
         assert_eq!(sockets(&network, "established").matches("timer:(persist").count(), 2, "those to 22 and 23");
     }
     drop(bouncer);
+}
+
+/// A connection whose every segment acknowledges what those of a bounced one would.
+fn a_connection_of_the_hosts_own_is_not_taken(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(5000);
+    let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw"]);
+    let mut host_end = network.connect_back(5000).unwrap();
+    let mut client_end = accept(&listener);
+    let handshake = capture.packets();
+    let acknowledged: u32 = handshake[2][0].parse().unwrap();
+    host_end.set_read_timeout(Some(DEADLINE)).unwrap();
+    for then in ["drop", "reset", "close", "discard"] {
+        let isn = acknowledged.wrapping_sub(1);
+        let bouncer = network.bounce(&format!("--isn {isn} --then {then}"));
+        for _ in 0..3 {
+            client_end.write_all(b"for the host").unwrap();
+            let mut received = [0; 12];
+            host_end.read_exact(&mut received).unwrap();
+            assert_eq!(&received, b"for the host");
+        }
+        let summary = bouncer.interrupt();
+        assert!(summary.count("passed: other TCP segments") >= 3, "{then} {summary:?}");
+        assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{then} {summary:?}");
+        assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{then} {summary:?}");
+    }
+    exchange(&mut host_end, &mut client_end);
+}
+
+fn what_needs_a_key_takes_no_fixed_number(mode: Mode) {
+    let network = Network::new(mode);
+    for then in ["echo:7", "tarpit"] {
+        let reason = refusal(&network.host, &network.arguments(&format!("--isn 5 --then {then}")));
+        assert_says(&reason, &["--isn keyed", then.split(':').next().unwrap()], "leave --isn out");
+    }
+    network.assert_nothing_is_attached();
 }
