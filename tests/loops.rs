@@ -3,20 +3,26 @@
 #[macro_use]
 mod common;
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::thread;
 
 use common::bouncer::TcpBounce;
 use common::namespace::Namespace;
 use common::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network};
-use common::segment::{End, Injector, SYN, Segment, mac};
+use common::segment::{ACK, End, FIN, Injector, SYN, Segment, mac};
 use common::{SILENCE, programs, until};
-use tcp_bounce_wire::{Action, Counters, Verdict};
+use tcp_bounce_wire::ip::Ip as _;
+use tcp_bounce_wire::ipv4::{self, Ipv4};
+use tcp_bounce_wire::ipv6::{self, Ipv6};
+use tcp_bounce_wire::later::offset;
+use tcp_bounce_wire::{Action, Counters, Then, Verdict};
 
 in_each_mode! {
     by_default_traffic_dies_out,
     under_takeover_traffic_dies_out,
     with_keyed_sequence_numbers_traffic_dies_out,
+    in_every_pair_of_modes_traffic_dies_out,
 }
 
 /// What follows the number that every SYN-ACK has by default, and a number that means nothing.
@@ -44,6 +50,79 @@ fn under_takeover_traffic_dies_out(mode: Mode) {
 fn with_keyed_sequence_numbers_traffic_dies_out(mode: Mode) {
     let seen = all_flags_in_both_directions(mode, "--isn keyed");
     assert!(seen <= MOST, "{seen}");
+}
+
+/// The mode of each of the ports 1 to 6.
+const MODES: [Then; 6] = [Then::Drop, Then::Reset, Then::Close, Then::Discard, Then::Echo, Then::Tarpit];
+
+/// Whoever forges here knows the key that both hosts have, so that all is taken for what follows a handshake, and so are
+/// the answers, where that can be. `src/wire/tests/busy.rs` has far more of it, without a network.
+fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
+    let key = [0x5a; 16];
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "{}", "5a".repeat(16)).unwrap();
+    let network = Network::new(Mode::Skb);
+    let mode = if mode == Mode::Native { "native" } else { "skb" };
+    let arguments = format!(
+        "--mode {mode} --key-file {} --then reset:2 --then close:3 --then discard:4 --then echo:5 --then tarpit:6",
+        file.path().display()
+    );
+    let host = Side::start(&network.host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
+    let client = Side::start(&network.client, "client0", [CLIENT.into(), CLIENT_V6.into()], &arguments);
+    let mut forged = 0;
+    for (from, to) in [(&client, &host), (&host, &client)] {
+        let injector = Injector::new(from.namespace, from.interface);
+        for (pair, family) in (0..36).flat_map(|pair| [(pair, 0), (pair, 1)]) {
+            let (own, other) = (MODES[pair / 6], MODES[pair % 6]);
+            let (from_end, to_end) = (from.end(family, pair as u16 % 6 + 1), to.end(family, pair as u16 / 6 + 1));
+            let (base, back) = (base(key, own, from_end, to_end), base(key, other, to_end, from_end));
+            let before = to.counters().total(Action::Tx);
+            for sequence_number in [-1, 0, 1, 2].map(|near| back.wrapping_add_signed(near)) {
+                for near in [0, 1, 2] {
+                    for (flags, payload) in [(ACK, &b""[..]), (ACK, b"x"), (ACK | FIN, b""), (ACK | FIN, b"xyz")] {
+                        let acknowledgment_number = if own.follows_client() {
+                            sequence_number.wrapping_add(base).wrapping_add(near).wrapping_sub(1)
+                        } else {
+                            base.wrapping_add(near)
+                        };
+                        let (from, to) = (from_end, to_end);
+                        injector.send(&Segment { from, to, flags, sequence_number, acknowledgment_number, payload });
+                        forged += 1;
+                    }
+                }
+            }
+            if own != Then::Drop {
+                until("for an answer", || (to.counters().total(Action::Tx) > before).then_some(()));
+            }
+        }
+    }
+    let seen = || segments(&host.counters()) + segments(&client.counters());
+    let total = until("for silence", || {
+        let before = seen();
+        // No chain of answers has more than four, and the kernel may send a reset for each.
+        assert!(before <= forged * 10, "they keep each other busy: {before} of {forged}");
+        thread::sleep(SILENCE);
+        (seen() == before).then_some(before)
+    });
+    let answered = host.counters().total(Action::Tx) + client.counters().total(Action::Tx);
+    assert!(total > forged && answered > forged / 4, "{total} segments, {answered} answers to {forged}");
+}
+
+/// What a host whose port has the mode `then` counts from in a connection: its ISN, or its offset.
+fn base(key: [u8; 16], then: Then, from: End, to: End) -> u32 {
+    let key = u128::from_le_bytes(key);
+    let key = [key as u64, (key >> 64) as u64];
+    let ([a, b], [c, d]) = (from.port.to_be_bytes(), to.port.to_be_bytes());
+    let hash = match (from.address, to.address) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            Ipv4::hash(key, ipv4::Address(from.octets()), ipv4::Address(to.octets()), [a, b, c, d])
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            Ipv6::hash(key, ipv6::Address(from.octets()), ipv6::Address(to.octets()), [a, b, c, d])
+        }
+        _ => panic!("addresses of two kinds"),
+    } as u32;
+    if then.follows_client() { offset(hash) } else { hash }
 }
 
 /// A host that runs tcp-bounce, and what is forged in its name.
@@ -77,7 +156,8 @@ impl<'a> Side<'a> {
             let (from, to) = (self.end(family, 7), other.end(family, 9));
             for acknowledgment_number in ACKNOWLEDGMENTS {
                 for flags in 0..=u8::MAX {
-                    injector.send(&Segment { from, to, flags, acknowledgment_number });
+                    let sequence_number = 1_000_000;
+                    injector.send(&Segment { from, to, flags, sequence_number, acknowledgment_number, payload: b"" });
                     // A queue that is full would lose some of them.
                     if flags & 0x17 == SYN {
                         syns += 1;

@@ -192,7 +192,14 @@ fn the_mac_address_is_followed(mode: Mode) {
 fn inject(network: &Network, destination: Mac, flags: u8, acknowledgment_number: u32) {
     let from = End { mac: mac(&network.client, "client0"), address: CLIENT.into(), port: 7777 };
     let to = End { mac: destination, address: HOST.into(), port: 80 };
-    Injector::new(&network.client, "client0").send(&Segment { from, to, flags, acknowledgment_number });
+    Injector::new(&network.client, "client0").send(&Segment {
+        from,
+        to,
+        flags,
+        sequence_number: 1_000_000,
+        acknowledgment_number,
+        payload: b"",
+    });
 }
 
 /// With it go the IPv6 addresses.

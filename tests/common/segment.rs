@@ -14,6 +14,8 @@ pub type Mac = [u8; 6];
 
 /// The flag SYN.
 pub const SYN: u8 = 0x02;
+/// The flag FIN.
+pub const FIN: u8 = 0x01;
 /// The flag RST.
 pub const RST: u8 = 0x04;
 /// The flag ACK.
@@ -30,7 +32,7 @@ pub struct End {
     pub port: u16,
 }
 
-/// A segment without data.
+/// A segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
     /// Whom it claims to come from.
@@ -39,14 +41,18 @@ pub struct Segment {
     pub to: End,
     /// The control bits.
     pub flags: u8,
+    /// The sequence number.
+    pub sequence_number: u32,
     /// The acknowledgment number, whatever the flags say.
     pub acknowledgment_number: u32,
+    /// The data.
+    pub payload: &'static [u8],
 }
 
 impl Segment {
     /// The frame, with all checksums.
     fn frame(&self) -> Vec<u8> {
-        let mut tcp = TcpHeader::new(self.from.port, self.to.port, 1_000_000, 64_240);
+        let mut tcp = TcpHeader::new(self.from.port, self.to.port, self.sequence_number, 64_240);
         tcp.acknowledgment_number = self.acknowledgment_number;
         let flags = [
             &mut tcp.fin,
@@ -68,7 +74,7 @@ impl Segment {
             _ => panic!("a segment has addresses of one kind: {self:?}"),
         };
         let mut frame = Vec::new();
-        ip.tcp_header(tcp).write(&mut frame, &[]).unwrap();
+        ip.tcp_header(tcp).write(&mut frame, self.payload).unwrap();
         frame
     }
 }
