@@ -10,6 +10,7 @@ use tcp_bounce_wire::{Counters, Filters, Isn, Link, Settings, ThenByPort};
 
 use crate::answered::{self, Destinations};
 use crate::attach::{AttachMode, Attachment, Occupant};
+use crate::check::verdict::MTU_WITHOUT_FRAGMENTS;
 use crate::cli::{Cli, Mode};
 use crate::error::Error;
 use crate::interface::Interface;
@@ -49,7 +50,7 @@ impl Bouncer {
         let filters = answered::filters(cli, &destinations, surroundings)?;
         let then = plan.by_port()?;
         let attach = |mode: AttachMode| {
-            let settings = settings(cli, isn, plan, &destinations, mode);
+            let settings = settings(cli, isn, plan, &interface, &destinations, mode);
             attach(&interface, mode, settings, &link, &filters, &then)
         };
         let (mode, remark) = match cli.mode {
@@ -181,11 +182,18 @@ pub fn verify(
     let destinations = Destinations::now(cli, interface, surroundings);
     let filters = answered::filters(cli, &destinations, surroundings)?;
     let link = link(cli, interface, &destinations, surroundings);
-    let settings = settings(cli, isn, plan, &destinations, mode);
+    let settings = settings(cli, isn, plan, interface, &destinations, mode);
     load(interface, mode, settings, &link, &filters, &*plan.by_port()?).map(drop)
 }
 
-fn settings(cli: &Cli, isn: Isn, plan: &Plan, destinations: &Destinations, mode: AttachMode) -> Settings {
+fn settings(
+    cli: &Cli,
+    isn: Isn,
+    plan: &Plan,
+    interface: &Interface,
+    destinations: &Destinations,
+    mode: AttachMode,
+) -> Settings {
     Settings {
         isn,
         ttl: cli.ttl,
@@ -195,11 +203,19 @@ fn settings(cli: &Cli, isn: Isn, plan: &Plan, destinations: &Destinations, mode:
         own_mac: true,
         filter_to: *destinations != Destinations::Any,
         filter_from: !cli.from.is_empty(),
-        // In skb mode the kernel makes one piece of each packet for programs without; what it makes for those with loses
-        // data of answers now and then (seen with Linux 6.18).
-        frags: mode == AttachMode::Native && kernel::has_frags(),
+        frags: mode == AttachMode::Native && kernel::has_frags() && !breaks_on_fragments(interface),
         attach_mode: mode.flags() as u16,
     }
+}
+
+/// Whether a program that takes packets in several parts must not run here.
+///
+/// Where an answer is shorter, `bpf_xdp_adjust_tail` gives back the pages of those parts, and on veth (as in skb mode
+/// everywhere) the kernel does not do it right: the pages come from a pool, and are freed as if they did not. Linux 6.18 warns
+/// (`page_pool/helpers.h`), and memory is then used twice. A program that takes one part gets each packet in one, and the other
+/// end of the veth is told so; but for jumbo frames there is no native mode without.
+fn breaks_on_fragments(interface: &Interface) -> bool {
+    interface.is_veth && interface.mtu <= MTU_WITHOUT_FRAGMENTS
 }
 
 fn link(cli: &Cli, interface: &Interface, destinations: &Destinations, surroundings: &Surroundings) -> Link {

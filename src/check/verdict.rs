@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// Without fragments a packet must fit in one page, beside what the kernel keeps there. The drivers differ a little;
 /// this is the least of the large ones (ena).
-const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
+pub(crate) const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
 
 /// The mode that tcp-bounce would attach in, and why that, if there is something to say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -250,9 +250,7 @@ impl<I: Ip> Segment<I> {
         }
         let Some(answer) = answer else { return Some(verdict) };
         let options = Options::of_later(self.offer(frame, header_length), || world.now());
-        Some(match self.write_answer(frame, header_length, answer, &options, config) {
-            Some(()) => verdict,
-            None => Verdict::NoRoom,
-        })
+        // The host knows nothing of the connection, and would reset it.
+        Some(self.write_answer(frame, header_length, answer, &options, config).map_or(Verdict::Later, |()| verdict))
     }
 }

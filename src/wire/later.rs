@@ -17,8 +17,9 @@
 //!
 //! **No two responders can keep each other busy.** A RST is never answered. A segment without data or FIN is answered in two
 //! cases: the last ACK of a handshake in reset and close, by RST or FIN; and a probe in tarpit, by one that is no probe on
-//! the other side (see [`offset`]). Only echo sends data, and what it sends is not data of ours for an echo on the other
-//! side, for the same reason. What answers a FIN acknowledges it, and is no FIN if it acknowledged one.
+//! the other side (see [`offset`]). Only echo sends data, and what it sends is not ours for an echo on the other side, for the
+//! same reason. A FIN is answered by a FIN only as long as it acknowledges ISN + 1 and no more, which the next does; or by an
+//! echo, which the other modes follow no further than that.
 
 use crate::tcp::Tcp;
 use crate::then::{Then, Thens};
