@@ -68,8 +68,9 @@ impl LossyNetwork {
     fn connect(&self, address: IpAddr) -> TcpStream {
         let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, 7), DEADLINE);
         let stream = self.client.enter(connect).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        // A dozen losses in a row come, and the client then waits for twice as long each time.
+        stream.set_read_timeout(Some(5 * DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(5 * DEADLINE)).unwrap();
         stream
     }
 }
