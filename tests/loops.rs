@@ -9,7 +9,7 @@ use std::thread;
 
 use common::bouncer::TcpBounce;
 use common::namespace::Namespace;
-use common::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network};
+use common::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network, switched};
 use common::segment::{ACK, End, FIN, Injector, SYN, Segment, mac};
 use common::{SILENCE, programs, until};
 use tcp_bounce_wire::ip::Ip as _;
@@ -62,9 +62,9 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "{}", "5a".repeat(16)).unwrap();
     let network = Network::new(Mode::Skb);
-    let mode = if mode == Mode::Native { "native" } else { "skb" };
     let arguments = format!(
-        "--mode {mode} --key-file {} --then reset:2 --then close:3 --then discard:4 --then echo:5 --then tarpit:6",
+        "--mode {} --key-file {} --then reset:2 --then close:3 --then discard:4 --then echo:5 --then tarpit:6",
+        mode.name(),
         file.path().display()
     );
     let host = Side::start(&network.host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
@@ -176,10 +176,7 @@ impl<'a> Side<'a> {
 fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
     // Its end of the cable must be free for tcp-bounce.
     let network = Network::new(Mode::Skb);
-    let arguments = match mode {
-        Mode::Native => format!("--mode native {arguments}"),
-        Mode::Skb => format!("--mode skb {arguments}"),
-    };
+    let arguments = format!("--mode {} {arguments}", mode.name());
     let host = Side::start(&network.host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
     let client = Side::start(&network.client, "client0", [CLIENT.into(), CLIENT_V6.into()], &arguments);
     client.forge(&host, &Injector::new(client.namespace, client.interface));
@@ -216,18 +213,7 @@ fn segments(counters: &Counters) -> u64 {
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn what_a_third_sends_dies_out() {
-    let (switch, host, client) = (Namespace::new(), Namespace::new(), Namespace::new());
-    switch.ip("link add bridge0 type bridge");
-    switch.ip("link set bridge0 up");
-    for (namespace, interface, port, address, address_v6) in
-        [(&host, "host0", "port0", HOST, HOST_V6), (&client, "client0", "port1", CLIENT, CLIENT_V6)]
-    {
-        switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", namespace.path()));
-        switch.ip(&format!("link set {port} master bridge0 up"));
-        namespace.ip(&format!("address add {address}/24 dev {interface}"));
-        namespace.ip(&format!("address add {address_v6}/64 dev {interface} nodad"));
-        namespace.ip(&format!("link set {interface} up"));
-    }
+    let [switch, host, client] = switched();
     for arguments in ["", "--takeover", "--isn keyed"] {
         let arguments = format!("--mode skb {arguments}");
         let host = Side::start(&host, "host0", [HOST.into(), HOST_V6.into()], &arguments);

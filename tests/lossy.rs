@@ -9,7 +9,7 @@ use std::thread;
 
 use common::bouncer::TcpBounce;
 use common::namespace::Namespace;
-use common::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode};
+use common::network::{HOST, HOST_V6, Mode, switched};
 use common::{DEADLINE, programs};
 use tcp_bounce::attach::Attachment;
 
@@ -34,18 +34,7 @@ struct LossyNetwork {
 
 impl LossyNetwork {
     fn new(mode: Mode, percent: u32) -> Self {
-        let (switch, host, client) = (Namespace::new(), Namespace::new(), Namespace::new());
-        switch.ip("link add bridge0 type bridge");
-        switch.ip("link set bridge0 up");
-        for (namespace, interface, port, address, address_v6) in
-            [(&host, "host0", "port0", HOST, HOST_V6), (&client, "client0", "port1", CLIENT, CLIENT_V6)]
-        {
-            switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", namespace.path()));
-            switch.ip(&format!("link set {port} master bridge0 up"));
-            namespace.ip(&format!("address add {address}/24 dev {interface}"));
-            namespace.ip(&format!("address add {address_v6}/64 dev {interface} nodad"));
-            namespace.ip(&format!("link set {interface} up"));
-        }
+        let [switch, host, client] = switched();
         let pass = (mode == Mode::Native).then(|| programs::pass(&switch, "port0"));
         switch.run("nft", "add table bridge loss");
         switch.run("nft", "add chain bridge loss forward { type filter hook forward priority 0 ; }");
@@ -61,8 +50,7 @@ impl LossyNetwork {
     }
 
     fn bounce(&self, then: &str) -> TcpBounce {
-        let mode = if self.mode == Mode::Native { "native" } else { "skb" };
-        TcpBounce::start(&self.host, &format!("--mode {mode} --then {then} host0"))
+        TcpBounce::start(&self.host, &format!("--mode {} --then {then} host0", self.mode.name()))
     }
 
     fn connect(&self, address: IpAddr) -> TcpStream {

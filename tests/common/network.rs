@@ -29,6 +29,16 @@ pub enum Mode {
     Skb,
 }
 
+impl Mode {
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Skb => "skb",
+        }
+    }
+}
+
 /// A host and a client, each in its namespace, and a veth pair from `host0` of the one to `client0` of the other.
 pub struct Network {
     /// Where tcp-bounce runs.
@@ -63,11 +73,7 @@ impl Network {
 
     /// The arguments that [`Network::bounce`] gives to tcp-bounce.
     pub fn arguments(&self, further: &str) -> String {
-        let mode = match self.mode {
-            Mode::Native => "native",
-            Mode::Skb => "skb",
-        };
-        format!("--mode {mode} {further} host0")
+        format!("--mode {} {further} host0", self.mode.name())
     }
 
     /// Connects from the client to a port of the host.
@@ -139,6 +145,23 @@ impl Network {
     pub fn listen_at_client(&self, port: u16) -> TcpListener {
         self.client.enter(|| TcpListener::bind((CLIENT, port))).unwrap()
     }
+}
+
+/// A switch, and a host and a client at its ports `port0` and `port1`, with the names and addresses of a [`Network`].
+pub fn switched() -> [Namespace; 3] {
+    let (switch, host, client) = (Namespace::new(), Namespace::new(), Namespace::new());
+    switch.ip("link add bridge0 type bridge");
+    switch.ip("link set bridge0 up");
+    for (namespace, interface, port, address, address_v6) in
+        [(&host, "host0", "port0", HOST, HOST_V6), (&client, "client0", "port1", CLIENT, CLIENT_V6)]
+    {
+        switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", namespace.path()));
+        switch.ip(&format!("link set {port} master bridge0 up"));
+        namespace.ip(&format!("address add {address}/24 dev {interface}"));
+        namespace.ip(&format!("address add {address_v6}/64 dev {interface} nodad"));
+        namespace.ip(&format!("link set {interface} up"));
+    }
+    [switch, host, client]
 }
 
 /// Connects from the namespace of the calling thread.
