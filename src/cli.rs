@@ -68,15 +68,16 @@ pub struct Cli {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u8::MAX), default_value_t = Settings::DEFAULT.ttl)]
     pub ttl: u8,
 
-    /// Receive window that the SYN-ACK announces, in bytes [default: as many whole segments as are in 64 KiB]
+    /// Receive window that the SYN-ACK announces, in bytes; --then echo and tarpit have their own [default: as many whole
+    /// segments as are in 64 KiB]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u16::MAX))]
     pub window: Option<u16>,
 
-    /// Window scale that the SYN-ACK announces, if the SYN does
+    /// Window scale that the SYN-ACK announces, if the SYN does; none with --then echo
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=14u8), default_value_t = Settings::DEFAULT.window_scale)]
     pub wscale: u8,
 
-    /// Maximum segment size that the SYN-ACK announces, in bytes [default: the MTU less 40 for IPv4, 60 for IPv6]
+    /// Maximum segment size that the SYN-ACK announces, in bytes; --then echo has its own [default: the MTU less 40 for IPv4, 60 for IPv6]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX))]
     pub mss: Option<u16>,
 

@@ -52,7 +52,7 @@ pub enum Error {
     TooManyPrefixes { source_of_them: &'static str, count: usize, most: usize },
     #[error("--then gives {} two modes: {} and {}", port_or_rest(*port), modes[0], modes[1])]
     TwoModes { port: Option<u16>, modes: [&'static str; 2] },
-    #[error("--then {mode} needs --isn keyed: it answers only clients that have seen the SYN-ACK")]
+    #[error("--then {mode} needs --isn keyed: only who has seen the SYN-ACK may be answered so")]
     NeedsKey { mode: &'static str },
     #[error("--key-file is only for --isn keyed")]
     KeyWithoutUse,

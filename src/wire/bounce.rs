@@ -44,10 +44,10 @@ pub trait World {
     fn serves(&self, destination: Number) -> bool;
 
     /// Whether the host has a connection of its own with these ends, of which the source is the other host's.
-    fn is_connected<W>(&self, ends: &FourTuple<W>) -> bool;
+    fn is_connected<I: Ip>(&self, ends: &FourTuple<I>) -> bool;
 
     /// [`Segment::follow_up`]. In the kernel it is a function of its own, which the verifier goes over once, and not on each
-    /// way to it.
+    /// way to it. It has a view of its own of the frame, so `frame` must not be used any more.
     #[inline(always)]
     fn follow<I: Ip, F: Frame>(
         &self,
@@ -238,6 +238,7 @@ impl<I: Ip> Segment<I> {
     #[inline(always)]
     pub fn follow_up<F: Frame, W: World>(&self, frame: &mut F, isn: u32, rules: &Rules<W>) -> Option<Verdict> {
         let Rules { config, link, world, .. } = rules;
+        // That has been checked, but the verifier knows nothing of it here.
         let header_length = self.tcp(frame)?.header_length();
         if header_length < size_of::<Tcp>() || header_length > self.span.length {
             return None;
@@ -250,7 +251,7 @@ impl<I: Ip> Segment<I> {
         }
         let Some(answer) = answer else { return Some(verdict) };
         let options = Options::of_later(self.offer(frame, header_length), || world.now());
-        // The host knows nothing of the connection, and would reset it.
+        // What cannot be answered is not passed: the host knows nothing of the connection, and would reset it.
         Some(self.write_answer(frame, header_length, answer, &options, config).map_or(Verdict::Later, |()| verdict))
     }
 }

@@ -1,5 +1,7 @@
 //! What IPv4 and IPv6 have in common.
 
+use core::fmt::Debug;
+
 use crate::addresses::Number;
 use crate::checksum::Sum;
 use crate::config::{Announced, Link};
@@ -7,7 +9,7 @@ use crate::frame::{Frame, View};
 use crate::verdict::Verdict;
 
 /// An IP header without options or extension headers.
-pub trait Ip: View + Copy {
+pub trait Ip: View + Copy + Debug {
     /// The ethertype that announces it.
     const ETHERTYPE: u16;
 
@@ -15,7 +17,7 @@ pub trait Ip: View + Copy {
     type Address: View + Copy + Eq;
 
     /// An address in words of the machine, as they lie in memory: unlike bytes, they are moved as such.
-    type Words: Copy;
+    type Words: Copy + Debug;
 
     /// Where in `frame`, in which there is such a header at `offset`, the TCP segment is: behind all options or
     /// extension headers; or the verdict if there is none. `None`: something does not fit in.

@@ -3,12 +3,12 @@
 //! | mode | a segment is ours if it acknowledges | answered are |
 //! |---|---|---|
 //! | drop | ISN + 1 | none |
-//! | reset | ISN + 1 | all, with RST |
-//! | close | ISN + 1 | all, with FIN: the last ACK of the handshake, too |
+//! | reset | ISN + 1 | all but RST, with RST |
+//! | close | ISN + 1 | all but RST, with FIN: the last ACK of the handshake, too |
 //! |  | ISN + 2, our FIN | data and FIN, with ACK |
 //! | discard | ISN + 1 | data with ACK, FIN with FIN |
 //! |  | ISN + 2, our FIN | none |
-//! | echo | what it begins with itself, a window more or less | data and FIN, with the same |
+//! | echo | what it begins with itself, a window more or less | data and FIN, with the same; what the client has back already, with ACK |
 //! | tarpit | what it begins with itself, or the byte after that | data, and probes: what begins with that byte before |
 //!
 //! In echo and tarpit the ISN is the client's plus an offset. A server that sends as many bytes as it receives, counting
@@ -18,8 +18,8 @@
 //! **No two responders can keep each other busy.** A RST is never answered. A segment without data or FIN is answered in two
 //! cases: the last ACK of a handshake in reset and close, by RST or FIN; and a probe in tarpit, by one that is no probe on
 //! the other side (see [`offset`]). Only echo sends data, and what it sends is not ours for an echo on the other side, for the
-//! same reason. A FIN is answered by a FIN only as long as it acknowledges ISN + 1 and no more, which the next does; or by an
-//! echo, which the other modes follow no further than that.
+//! same reason. Close and discard answer a FIN with a FIN only if it acknowledges ISN + 1 and no more. Whoever answers that
+//! one, an echo too, acknowledges more, and gets an ACK or nothing.
 
 use crate::tcp::Tcp;
 use crate::then::{Then, Thens};
@@ -57,8 +57,8 @@ pub struct Answer {
 
 /// How much data echo takes at a time, in bytes: its MSS, and its window.
 ///
-/// A client has then one segment under way and no more, which is what echo acknowledges at once; a second would have to be
-/// sent again. It is the largest that does: the sender's half of a larger window would be (Linux, `tcp_bound_to_half_wnd`).
+/// A client that sends full segments has then one under way and no more, which is what echo acknowledges at once; a second,
+/// as after a short one, or a FIN right behind data, has to be sent again. It is the largest that does: the sender's half of a larger window would be (Linux, `tcp_bound_to_half_wnd`).
 pub const ECHO_WINDOW: u16 = 536;
 
 /// The most that is sent back at once, in bytes, whatever the client makes of that window: what fits an Ethernet.

@@ -24,24 +24,24 @@ pub struct Segment<I> {
     pub ip: PhantomData<I>,
 }
 
-/// The addresses, in words `W`, and the ports of a segment, as they lie in it: the kernel's `struct bpf_sock_tuple`.
+/// The addresses and the ports of a segment, as they lie in it: the kernel's `struct bpf_sock_tuple`.
 /// Two words may be written as one, which the verifier wants to be aligned.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
-pub struct FourTuple<W> {
+pub struct FourTuple<I: Ip> {
     /// Source address.
-    pub source: W,
+    pub source: I::Words,
     /// Destination address.
-    pub destination: W,
+    pub destination: I::Words,
     /// Source port.
     pub source_port: U16,
     /// Destination port.
     pub destination_port: U16,
 }
 
-impl<W> FourTuple<W> {
+impl<I: Ip> FourTuple<I> {
     /// Their length in bytes, without what the alignment adds.
-    pub const LENGTH: usize = 2 * size_of::<W>() + 2 * size_of::<U16>();
+    pub const LENGTH: usize = 2 * size_of::<I::Words>() + 2 * size_of::<U16>();
 }
 
 impl<I: Ip> Segment<I> {
@@ -59,7 +59,7 @@ impl<I: Ip> Segment<I> {
 
     /// Its addresses and ports.
     #[inline(always)]
-    pub fn four_tuple<F: Frame>(&self, frame: &mut F) -> Option<FourTuple<I::Words>> {
+    pub fn four_tuple<F: Frame>(&self, frame: &mut F) -> Option<FourTuple<I>> {
         let ip = self.ip(frame)?;
         let (source, destination) = (I::words(ip.source()), I::words(ip.destination()));
         let Tcp { source_port, destination_port, .. } = *self.tcp(frame)?;

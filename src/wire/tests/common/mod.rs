@@ -9,6 +9,7 @@ use etherparse::{IpNumber, LinkSlice, NetSlice, SlicedPacket, TcpSlice, Transpor
 use tcp_bounce_wire::addresses::Number;
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::frame::Buffer;
+use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::segment::FourTuple;
 use tcp_bounce_wire::{
     Action, Config, Filters, Frame, Isn, Link, Ports, Rules, Settings, Then, ThenByPort, Thens, Verdict, World, bounce,
@@ -458,7 +459,7 @@ impl World for Host<'_> {
         self.filters.to().contains(destination)
     }
 
-    fn is_connected<W>(&self, ends: &FourTuple<W>) -> bool {
+    fn is_connected<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
         self.connected == Some(ends.source_port.get())
     }
 }
