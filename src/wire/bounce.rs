@@ -250,7 +250,7 @@ impl<I: Ip> Segment<I> {
             return None;
         }
         let Some(answer) = answer else { return Some(verdict) };
-        let options = Options::of_later(self.offer(frame, header_length), || world.now());
+        let options = Options::of_later(frame, self.options(header_length));
         // What cannot be answered is not passed: the host knows nothing of the connection, and would reset it.
         Some(self.write_answer(frame, header_length, answer, &options, config).map_or(Verdict::Later, |()| verdict))
     }

@@ -87,7 +87,8 @@ const SACK_AND_TIMESTAMPS: [u8; 4] = [SACK_PERMITTED, 2, TIMESTAMPS, 10];
 const LONE_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 const LONE_SACK: [u8; 4] = [NOP, NOP, SACK_PERMITTED, 2];
 
-/// What a SYN offers of what the SYN-ACK can take up: TSval in the lower half, and a bit for each option.
+/// What a SYN offers of what the SYN-ACK can take up: TSval in the lower half, and above it a bit for each option, and where
+/// in the frame the timestamps lie.
 ///
 /// It is one number so that a function of the XDP program can return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +99,21 @@ impl Offer {
     const SACK: u64 = 1 << 33;
     const WINDOW_SCALE: u64 = 1 << 34;
     const SIGNED: u64 = 1 << 35;
+    /// The offset of the option "timestamps", where options are gone over.
+    const TIMESTAMPS_OFFSET_SHIFT: u32 = 48;
 
     /// TSval, if there are timestamps.
     #[inline(always)]
     pub const fn timestamp(self) -> Option<u32> {
         if self.0 & Self::TIMESTAMPS != 0 { Some(self.0 as u32) } else { None }
+    }
+
+    /// The offset of the option "timestamps" in the frame, if there are timestamps.
+    #[inline(always)]
+    const fn timestamps_offset(self) -> Option<usize> {
+        // The mask is for the verifier.
+        let offset = (self.0 >> Self::TIMESTAMPS_OFFSET_SHIFT) as usize & MAX_OFFSET;
+        if self.0 & Self::TIMESTAMPS != 0 { Some(offset) } else { None }
     }
 
     /// Whether it offers selective acknowledgments.
@@ -163,7 +174,8 @@ impl Offer {
             // Of two, the latter.
             (TIMESTAMPS, 10) => {
                 let value = frame.at::<U32>(offset + 2)?.get();
-                self.0 = self.0 >> 32 << 32 | Self::TIMESTAMPS | u64::from(value);
+                let flags = self.0 & (Self::SACK | Self::WINDOW_SCALE | Self::SIGNED) | Self::TIMESTAMPS;
+                self.0 = (offset as u64) << Self::TIMESTAMPS_OFFSET_SHIFT | flags | u64::from(value);
             }
             (MD5 | AUTHENTICATION, _) => self.0 |= Self::SIGNED,
             _ => {}
@@ -189,10 +201,17 @@ impl Options {
         Self { offer, value, window_scale }
     }
 
-    /// Those of an answer to a later segment with these options: timestamps, if there are some.
+    /// Those of an answer to a later segment with these options: its timestamps swapped, if there are some.
+    ///
+    /// What the client has last seen of our clock is never behind for it (RFC 7323, 5.3), also if the clock has been set back
+    /// since: the machine was started anew, or it is another one with the same key.
     #[inline(always)]
-    pub fn of_later(offer: Offer, now: impl Fn() -> u32) -> Self {
-        Self::new(Offer(offer.0 & (Offer::TIMESTAMPS | u32::MAX as u64)), 0, now)
+    pub fn of_later<F: Frame>(frame: &mut F, options: Span) -> Self {
+        let (offer, value) = match timestamps(frame, options) {
+            Some([value, echo_reply]) => (Offer(Offer::TIMESTAMPS | u64::from(value.get())), echo_reply.get()),
+            None => (Offer(0), 0),
+        };
+        Self { offer, value, window_scale: 0 }
     }
 
     /// The same without window scaling.
@@ -268,4 +287,17 @@ impl Options {
         }
         Some(())
     }
+}
+
+/// TSval and TSecr among these options, if they are there.
+#[inline(always)]
+fn timestamps<F: Frame>(frame: &mut F, options: Span) -> Option<[U32; 2]> {
+    if options.length == size_of::<TimestampsOption>() {
+        let TimestampsOption { head, value, echo_reply } = *frame.at(options.offset)?;
+        if head == LONE_TIMESTAMPS {
+            return Some([value, echo_reply]);
+        }
+    }
+    let offset = frame.offer(options).timestamps_offset()?;
+    Some(*frame.at(offset + 2)?)
 }

@@ -79,11 +79,16 @@ impl<I: Ip> Segment<I> {
         })
     }
 
+    /// Where its options lie, if its header has this length.
+    #[inline(always)]
+    pub const fn options(&self, header_length: usize) -> Span {
+        Span { offset: self.span.offset + size_of::<Tcp>(), length: header_length - size_of::<Tcp>() }
+    }
+
     /// What its options offer, if its header has this length.
     #[inline(always)]
     pub fn offer<F: Frame>(&self, frame: &mut F, header_length: usize) -> Offer {
-        let offset = self.span.offset + size_of::<Tcp>();
-        let options = Span { offset, length: header_length - size_of::<Tcp>() };
+        let options = self.options(header_length);
         LinuxOptions::offer_at(frame, options).unwrap_or_else(|| frame.offer(options))
     }
 

@@ -589,6 +589,7 @@ pub fn expected(flags: u8, is_ours: bool, has_payload: bool, takeover: bool) -> 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     pub timestamp: Option<[u8; 4]>,
+    pub echo_reply: [u8; 4],
     pub sack: bool,
     pub window_scale: bool,
     pub signed: bool,
@@ -606,7 +607,10 @@ impl Offer {
                     match (kind, &option[2..]) {
                         (3, [_]) => offer.window_scale = true,
                         (4, []) => offer.sack = true,
-                        (8, [a, b, c, d, _, _, _, _]) => offer.timestamp = Some([*a, *b, *c, *d]),
+                        (8, &[a, b, c, d, e, f, g, h]) => {
+                            offer.timestamp = Some([a, b, c, d]);
+                            offer.echo_reply = [e, f, g, h];
+                        }
                         (19 | 29, _) => offer.signed = true,
                         _ => {}
                     }
@@ -667,7 +671,7 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
 }
 
 /// Checks what holds for every answer to a segment that is no SYN: it is not longer, carries nothing but what came, and has
-/// timestamps if that has.
+/// its timestamps, swapped.
 pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert!(reply.len() <= request.len(), "{} bytes are more than {}", reply.len(), request.len());
     let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
@@ -678,8 +682,9 @@ pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
         "data that is not the client's: {payload:x?} {asked:?} {answer:?}"
     );
     let mut options = answer.tcp.options();
-    if let Some(value) = Offer::of(asked.tcp.options()).timestamp {
-        let expected = [&[1, 1, 8, 10], &settings.now.to_be_bytes()[..], &value].concat();
+    let asked_for = Offer::of(asked.tcp.options());
+    if let Some(value) = asked_for.timestamp {
+        let expected = [&[1, 1, 8, 10], &asked_for.echo_reply[..], &value].concat();
         options = options.strip_prefix(&expected[..]).expect("timestamps");
     }
     assert!(options.iter().all(|&byte| byte == 1), "other options than NOP: {options:x?}");
