@@ -35,7 +35,7 @@ test-long: ## the same, with ten times as many packets for kernel and host to ag
 	@TCP_BOUNCE_AGREEMENT_PACKETS=10000000 scripts/test
 
 bench: ## measure it; with PEER_OBJ=FILE also another XDP program (asks for root)
-	@scripts/setup build
+	@scripts/setup build bench
 	@scripts/bench
 
 lint: ## check formatting, and clippy with no warnings

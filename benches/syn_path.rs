@@ -19,7 +19,10 @@ use tcp_bounce::loader;
 use tcp_bounce::prefixes::ranges;
 use tcp_bounce::skel::TcpBounceSkel;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Filters, Isn, Link, Settings, ThenByPort, ipv4};
+use tcp_bounce_wire::ip::Ip as _;
+use tcp_bounce_wire::ipv4::{self, Ipv4};
+use tcp_bounce_wire::later::offset;
+use tcp_bounce_wire::{Filters, Isn, Link, Settings, Then, ThenByPort, Thens};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const TURNS: usize = 31;
@@ -38,13 +41,15 @@ const TAGGED_LINUX_SYN_V6: &str = "020000000002 020000000001 88a8 0064 8100 002a
     60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
 
+const KEY: [u8; 16] = *b"0123456789abcdef";
+
 /// XDP actions.
 const DROP: u32 = 1;
 const PASS: u32 = 2;
 const TX: u32 = 3;
 
 /// Other packets: what they are, what becomes of them, and their bytes.
-const OTHERS: [(&str, u32, &str); 6] = [
+const OTHERS: [(&str, u32, &str); 5] = [
     (
         "SYN without options, 60 bytes",
         TX,
@@ -73,13 +78,6 @@ const OTHERS: [(&str, u32, &str); 6] = [
         00000000000000000000000000000000 00000000000000000000000000000000",
     ),
     (
-        "ACK that completes the handshake",
-        DROP,
-        "020000000002 020000000001 0800 \
-        450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801001f6 b0a8 0000 \
-        01 01 080a1122334400000000",
-    ),
-    (
         "segment of the host's own connection",
         PASS,
         "020000000002 020000000001 0800 \
@@ -87,6 +85,34 @@ const OTHERS: [(&str, u32, &str); 6] = [
         01 01 080a1122334400000000",
     ),
 ];
+
+/// Segments of connections that were bounced: the mode, what they are, what becomes of them, and their bytes.
+const LATER: [(Then, &str, u32, &str); 7] = [
+    (Then::Drop, "--then drop: the last ACK of the handshake", DROP, LAST_ACK),
+    (Then::Reset, "--then reset: the same, answered with RST", TX, LAST_ACK),
+    (Then::Close, "--then close: the same, answered with FIN", TX, LAST_ACK),
+    (
+        Then::Discard,
+        "--then discard: FIN, answered with FIN",
+        TX,
+        "020000000002 020000000001 0800 \
+        450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801101f6 b0a8 0000 \
+        01 01 080a1122334455667788",
+    ),
+    (Then::Discard, "--then discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+    (Then::Echo, "--then echo: 48 bytes, and back", TX, DATA),
+    (Then::Tarpit, "--then tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+];
+
+/// It acknowledges the fixed ISN.
+const LAST_ACK: &str = "020000000002 020000000001 0800 \
+    450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801001f6 b0a8 0000 \
+    01 01 080a1122334455667788";
+
+const DATA: &str = "020000000002 020000000001 0800 \
+    450000641c4640004006 0a48 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801801f6 b0a8 0000 \
+    01 01 080a1122334455667788 \
+    000000000000000000000000000000000000000000000000 000000000000000000000000000000000000000000000000";
 
 fn main() {
     if let Err(error) = bench() {
@@ -111,7 +137,7 @@ fn bench() -> Result<(), Box<dyn Error>> {
 
     // As the command sets it, but for `frags`: a program without may not call one with, and the peer is one without.
     let settings = Settings { own_mac: true, filter_to: true, ..Settings::DEFAULT };
-    let keyed = Isn::Keyed(*b"0123456789abcdef");
+    let keyed = Isn::Keyed(KEY);
     let own = filters(&["10.0.0.2/32", "fd00::2/128"])?;
     let mut sparing = own.clone();
     (0..100).for_each(|port| sparing.spared.insert(port));
@@ -132,7 +158,7 @@ fn bench() -> Result<(), Box<dyn Error>> {
     let filtering = load(Settings { filter_from: true, ..settings }, &prefixes)?;
     let everything = load(Settings { isn: keyed, filter_from: true, ..settings }, &prefixes)?;
 
-    let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(Wrapper::load);
+    let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(|hex| Wrapper::load(&packet(hex)));
     let (syn, syn_v6, tagged) = (syn?, syn_v6?, tagged?);
     let mut rows = vec![
         Row::new("floor: swap the MACs", &syn, syn.program("swap_macs")?, TX)?,
@@ -151,14 +177,49 @@ fn bench() -> Result<(), Box<dyn Error>> {
     measure(&mut rows, peer.is_some())?;
 
     println!("\nOther packets");
-    let others = OTHERS.map(|(name, action, packet)| Ok::<_, Box<dyn Error>>((name, action, Wrapper::load(packet)?)));
+    let others =
+        OTHERS.map(|(name, action, hex)| Ok::<_, Box<dyn Error>>((name, action, Wrapper::load(&packet(hex))?)));
     let others = others.into_iter().collect::<Result<Vec<_>, _>>()?;
     let rows = others.iter().map(|(name, action, wrapper)| Row::new(name, wrapper, fd(&default), *action));
     let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
     if let Some(peer) = &peer {
         rows.push(Row::new("peer, SYN of Linux", &syn, peer.as_fd(), TX)?);
     }
+    measure(&mut rows, peer.is_some())?;
+
+    println!("\nAfter the handshake");
+    let later = LATER.map(|(mode, name, action, hex)| {
+        let mut packet = packet(hex);
+        let isn = if mode.follows_client() { keyed } else { settings.isn };
+        if mode.follows_client() {
+            acknowledge(&mut packet);
+        }
+        let program = load(Settings { then: Thens::only(mode), isn, ..settings }, &own)?;
+        Ok::<_, Box<dyn Error>>((name, action, Wrapper::load(&packet)?, program))
+    });
+    let later = later.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let rows = later.iter().map(|(name, action, wrapper, program)| Row::new(name, wrapper, fd(program), *action));
+    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+    if let Some(peer) = &peer {
+        rows.push(Row::new("peer, SYN of Linux", &syn, peer.as_fd(), TX)?);
+    }
     measure(&mut rows, peer.is_some())
+}
+
+/// The bytes of a packet.
+fn packet(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect()
+}
+
+/// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here.
+fn acknowledge(packet: &mut [u8]) {
+    let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
+    let [source, destination] = [26, 30].map(|offset| ipv4::Address(number(offset).to_be_bytes()));
+    let key = u128::from_le_bytes(KEY);
+    let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes());
+    let acknowledgment_number = number(38).wrapping_add(offset(hash as u32));
+    packet[42..46].copy_from_slice(&acknowledgment_number.to_be_bytes());
 }
 
 /// A program, and the packet that it gets.
@@ -245,20 +306,17 @@ struct Wrapper {
 }
 
 impl Wrapper {
-    fn load(hex: &str) -> Result<Self, Box<dyn Error>> {
-        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        let packet: Vec<u8> = digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect();
-
+    fn load(packet: &[u8]) -> Result<Self, Box<dyn Error>> {
         // `struct Packet`: the length, and room for 128 bytes.
         let mut rodata = vec![0; 8 + 128];
         rodata[..8].copy_from_slice(&packet.len().to_ne_bytes());
-        rodata[8..][..packet.len()].copy_from_slice(&packet);
+        rodata[8..][..packet.len()].copy_from_slice(packet);
         let mut object = ObjectBuilder::default().open_file(concat!(env!("OUT_DIR"), "/bench.bpf.o"))?;
         let mut maps = object.maps_mut();
         let mut map = maps.find(|map| map.name().to_string_lossy().ends_with(".rodata")).ok_or("no .rodata")?;
         map.set_initial_value(&rodata)?;
         drop(maps);
-        Ok(Self { object: object.load()?, packet })
+        Ok(Self { object: object.load()?, packet: packet.to_vec() })
     }
 
     fn program(&self, name: &str) -> Result<BorrowedFd<'_>, Box<dyn Error>> {
