@@ -9,7 +9,7 @@ use std::thread;
 
 use common::bouncer::TcpBounce;
 use common::namespace::Namespace;
-use common::network::{HOST, HOST_V6, Mode, switched};
+use common::network::{HOST, HOST_V6, HOSTS, Mode, switched};
 use common::{DEADLINE, programs};
 use tcp_bounce::attach::Attachment;
 
@@ -20,8 +20,6 @@ in_each_mode! {
     echo_loses_nothing_where_20_percent_are_lost,
     discard_takes_all_where_20_percent_are_lost,
 }
-
-const HOSTS: [IpAddr; 2] = [IpAddr::V4(HOST), IpAddr::V6(HOST_V6)];
 
 /// A host and a client, and between them a switch that loses some of the TCP segments in each direction.
 struct LossyNetwork {

@@ -11,7 +11,7 @@ use std::thread;
 
 use common::bouncer::{assert_says, refusal};
 use common::capture::Capture;
-use common::network::{HOST, HOST_V6, Mode, Network};
+use common::network::{HOSTS, Mode, Network};
 use common::process::{Finished, Process};
 use common::{DEADLINE, accept, exchange, is_silent, until};
 use tcp_bounce_wire::Verdict;
@@ -28,9 +28,6 @@ in_each_mode! {
     a_connection_of_the_hosts_own_is_not_taken,
     what_needs_a_key_takes_no_fixed_number,
 }
-
-/// Both addresses of the host.
-const HOSTS: [IpAddr; 2] = [IpAddr::V4(HOST), IpAddr::V6(HOST_V6)];
 
 fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
     let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, port), DEADLINE);
@@ -60,11 +57,6 @@ fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finish
     process.finish()
 }
 
-/// The client's TCP sockets in these states, as `ss` lists them.
-fn sockets(network: &Network, states: &str) -> String {
-    network.client.run("ss", &format!("-H -n -t -i -o state {states}"))
-}
-
 /// Without an answer to its FIN it would not end.
 fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
     for then in ["close", "discard"] {
@@ -77,7 +69,7 @@ fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
                 assert_eq!(finished.stdout, "");
             }
         }
-        assert_eq!(sockets(&network, "connected exclude time-wait"), "");
+        assert_eq!(network.client.sockets("connected exclude time-wait"), "");
         let summary = bouncer.interrupt();
         assert!(summary.count("later segments of bounced connections answered") >= 6, "{summary:?}");
         let closed = summary.count("handshakes completed and closed");
@@ -102,7 +94,7 @@ fn curl_is_reset(mode: Mode) {
         });
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }
-    assert_eq!(sockets(&network, "all"), "");
+    assert_eq!(network.client.sockets("all"), "");
     assert_eq!(bouncer.interrupt().count("handshakes completed and reset"), 4);
 }
 
@@ -115,11 +107,11 @@ fn a_closed_connection_ends_clean_on_both_sides(mode: Mode) {
         // What it still sends is taken.
         stream.write_all(&[7; 300_000]).unwrap();
         until("for an acknowledgment of all", || {
-            sockets(&network, "close-wait").contains("bytes_acked:300001").then_some(())
+            network.client.sockets("close-wait").contains("bytes_acked:300001").then_some(())
         });
         drop(stream);
         // The client was closed first, so it has nothing to wait for.
-        until("for the end", || sockets(&network, "all").is_empty().then_some(()));
+        until("for the end", || network.client.sockets("all").is_empty().then_some(()));
     }
     let summary = bouncer.interrupt();
     assert_eq!(summary.count("handshakes completed and closed"), 2, "{summary:?}");
@@ -150,7 +142,7 @@ fn discard_takes_100_megabytes(mode: Mode) {
         let retransmitted: u32 = retransmitted.parse().unwrap();
         assert!(retransmitted < 1000, "{retransmitted} of about 70,000 segments were sent again");
     }
-    assert_eq!(sockets(&network, "connected exclude time-wait"), "");
+    assert_eq!(network.client.sockets("connected exclude time-wait"), "");
     assert_eq!(bouncer.interrupt().count("handshakes completed"), 2);
 }
 
@@ -165,7 +157,7 @@ fn echo_sends_back_what_netcat_sends(mode: Mode) {
             assert_eq!(finished.stdout.as_bytes(), input);
         }
     }
-    assert_eq!(sockets(&network, "connected exclude time-wait"), "");
+    assert_eq!(network.client.sockets("connected exclude time-wait"), "");
     drop(bouncer);
 }
 
@@ -178,13 +170,13 @@ fn a_tarpit_takes_nothing_and_lets_nobody_go(mode: Mode) {
     }
     // Four probes of each, answered.
     network.wait_until_counted(Verdict::Replied, 8);
-    let held = sockets(&network, "established");
+    let held = network.client.sockets("established");
     assert_eq!(held.matches("timer:(persist").count(), 2, "{held}");
     assert_eq!(held.matches("bytes_acked:1 ").count(), 2, "nothing but the SYN is taken: {held}");
     assert!(streams.iter_mut().all(is_silent));
     drop(streams);
     // Their FINs must wait behind what the host does not take.
-    assert_eq!(sockets(&network, "fin-wait-1").matches("timer:(persist").count(), 2);
+    assert_eq!(network.client.sockets("fin-wait-1").matches("timer:(persist").count(), 2);
     drop(bouncer);
 }
 
@@ -243,7 +235,7 @@ fn each_port_has_its_mode(mode: Mode) {
             stream.write_all(b"hello?").unwrap();
             assert!(is_silent(stream), "{stream:?}");
         }
-        assert_eq!(sockets(&network, "established").matches("timer:(persist").count(), 2, "those to 22 and 23");
+        assert_eq!(network.client.sockets("established").matches("timer:(persist").count(), 2, "those to 22 and 23");
     }
     drop(bouncer);
 }

@@ -74,6 +74,12 @@ impl Namespace {
         self.run("ip", arguments)
     }
 
+    /// Its TCP sockets in these states, as `ss` lists them.
+    #[track_caller]
+    pub fn sockets(&self, states: &str) -> String {
+        self.run("ss", &format!("-H -n -t -i -o state {states}"))
+    }
+
     /// Sets one of the variables under `/proc/sys/net`.
     pub fn sysctl(&self, name: &str, value: &str) {
         self.enter(|| fs::write(format!("/proc/sys/net/{name}"), value)).unwrap();

@@ -1,7 +1,7 @@
 //! Two hosts and the cable between them.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use tcp_bounce::attach::Attachment;
 use tcp_bounce_wire::{Counters, Verdict};
@@ -19,6 +19,9 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// The IPv6 address of `client0`.
 pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+
+/// Both addresses of the host.
+pub const HOSTS: [IpAddr; 2] = [IpAddr::V4(HOST), IpAddr::V6(HOST_V6)];
 
 /// Where in the receive path tcp-bounce shall run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
-use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
+use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder};
 use tcp_bounce::attach::{AttachMode, Attachment};
 use tcp_bounce::interface::Interface;
@@ -52,11 +52,15 @@ pub fn pass(namespace: &Namespace, interface: &str) -> Attachment {
     })
 }
 
+/// What the kernel tells about the program with this id.
+pub fn information(program: u32) -> ProgramInfo {
+    let options = ProgInfoQueryOptions::default().include_map_ids(true);
+    ProgInfoIter::with_query_opts(options).find(|info| info.id == program).unwrap()
+}
+
 /// What the program with this id has counted, read from its map in the kernel.
 pub fn counters(program: u32) -> Counters {
-    let options = ProgInfoQueryOptions::default().include_map_ids(true);
-    let program = ProgInfoIter::with_query_opts(options).find(|info| info.id == program).unwrap();
-    let maps = program.map_ids.into_iter().map(|id| MapHandle::from_map_id(id).unwrap());
+    let maps = information(program).map_ids.into_iter().map(|id| MapHandle::from_map_id(id).unwrap());
     let map = maps.into_iter().find(|map| map.name() == "COUNTERS").unwrap();
     let cpus = map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap().unwrap();
     let add = |sum, cpu: Vec<u8>| {

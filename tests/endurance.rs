@@ -1,0 +1,180 @@
+//! Many connections, and much data: what comes of it, and what it costs.
+
+#[macro_use]
+mod common;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::bouncer::TcpBounce;
+use common::network::{HOST, HOST_V6, HOSTS, Mode, Network};
+use common::process::Process;
+use common::{DEADLINE, accept, programs};
+use libbpf_rs::libbpf_sys::{BPF_STATS_RUN_TIME, bpf_enable_stats};
+use tcp_bounce_wire::Verdict;
+
+in_each_mode! {
+    ten_thousand_clients_are_held_for_a_minute,
+    a_million_connections_end_well,
+    a_connection_of_the_hosts_own_carries_more_than_4_gigabytes,
+}
+
+/// What the process holds: the memory that is resident, in KiB, and how much that of its maps is, in bytes.
+fn memory(bouncer: &TcpBounce) -> (u64, u64) {
+    let process = format!("/proc/{}", bouncer.0.child.id());
+    let status = fs::read_to_string(format!("{process}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")).unwrap();
+    let descriptors = fs::read_dir(format!("{process}/fdinfo")).unwrap();
+    let maps = descriptors.map(|file| {
+        // It opens and closes others meanwhile.
+        let text = fs::read_to_string(file.unwrap().path()).unwrap_or_default();
+        let is_map = text.contains("map_id:");
+        let size = text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse::<u64>().ok());
+        if is_map { size.unwrap() } else { 0 }
+    });
+    (resident.trim().parse().unwrap(), maps.sum())
+}
+
+/// Checks that it holds as much as it did `before`.
+#[track_caller]
+fn assert_no_more_memory(bouncer: &TcpBounce, before: (u64, u64)) {
+    let after = memory(bouncer);
+    println!("resident KiB and bytes of maps: {before:?} before, {after:?} after");
+    assert!(before.1 > 0);
+    assert_eq!(after.1, before.1);
+    // A page or two for a line that it writes, but nothing for each connection.
+    assert!(after.0 <= before.0 + 256, "{before:?} {after:?}");
+}
+
+/// The time that the process has used, in clock ticks.
+fn cpu_ticks(bouncer: &TcpBounce) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", bouncer.0.child.id())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// Clients that wait for their data to be taken, as many as a process may have where limits are low.
+const HELD: &str = "
+import resource, socket, sys
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+count, *addresses = sys.argv[1:]
+clients = [socket.create_connection((addresses[index % 2], 1 + index), timeout=60) for index in range(int(count))]
+for client in clients: client.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
+print('connected', flush=True)
+sys.stdin.read()
+";
+
+fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
+    const PROCESSES: usize = 4;
+    const CLIENTS: usize = 2500 * PROCESSES;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    // SAFETY: It takes no pointer, and the descriptor that it returns is nobody's yet.
+    let _statistics = unsafe { OwnedFd::from_raw_fd(bpf_enable_stats(BPF_STATS_RUN_TIME)) };
+
+    let network = Network::new(mode);
+    // The kernel's timers have thousands of them probe at once, and a veth end has room for 256 packets: they queue.
+    network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
+    let bouncer = network.bounce("--then tarpit");
+    let before = memory(&bouncer);
+    let start = Instant::now();
+    let clients: Vec<Process> = (0..PROCESSES)
+        .map(|_| {
+            let mut python = network.client.command("python3");
+            python.args(["-c", HELD, &(CLIENTS / PROCESSES).to_string(), &HOST.to_string(), &HOST_V6.to_string()]);
+            Process::start_as_is(python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        })
+        .collect();
+    for client in &clients {
+        client.wait_for("connected");
+    }
+    // Each probes after 0.2 seconds, and then waits for twice as long each time: seven times in half a minute, of which a
+    // few may be lost.
+    network.wait_until_counted(Verdict::Replied, 7 * CLIENTS as u64 - 100);
+    thread::sleep(MINUTE.saturating_sub(start.elapsed()));
+
+    let held = network.client.sockets("established");
+    assert_eq!(held.matches("timer:(persist").count(), CLIENTS);
+    assert_eq!(held.matches("bytes_acked:1 ").count(), CLIENTS, "nothing but the SYN is taken");
+    assert_no_more_memory(&bouncer, before);
+    let program = programs::information(programs::attached(&network.host, "host0").unwrap());
+    println!(
+        "{CLIENTS} clients for {:?}: the program ran {} times, {:?} in all; the process used {} clock ticks",
+        start.elapsed(),
+        program.run_cnt,
+        Duration::from_nanos(program.run_time_ns),
+        cpu_ticks(&bouncer)
+    );
+    drop(bouncer);
+    drop(clients);
+}
+
+fn a_million_connections_end_well(mode: Mode) {
+    const THREADS: usize = 2;
+    const CONNECTIONS: usize = 1_000_000;
+
+    let network = Network::new(mode);
+    // The client closes first with one, and the server with the other.
+    let bouncer = network.bounce("--then discard:9 --then close");
+    // A client that closes first keeps the port for a minute: as many as there can be, and not as long.
+    network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
+    network.client.sysctl("ipv4/tcp_tw_reuse", "1");
+    let before = memory(&bouncer);
+    let start = Instant::now();
+    let run = |thread: usize| {
+        for index in 0..CONNECTIONS / THREADS {
+            let address = SocketAddr::new(HOSTS[index % 2], if index / 2 % 2 == 0 { 9 } else { 80 });
+            let mut client = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
+            client.set_read_timeout(Some(DEADLINE)).unwrap();
+            client.write_all(b"some words").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0, "thread {thread}, connection {index}");
+        }
+    };
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let network = &network;
+            scope.spawn(move || network.client.enter(|| run(thread)));
+        }
+    });
+    println!("{CONNECTIONS} connections in {:?}", start.elapsed());
+    common::until("for the last to end", || network.client.sockets("all exclude time-wait").is_empty().then_some(()));
+    assert_no_more_memory(&bouncer, before);
+    assert!(bouncer.interrupt().count("SYNs answered") >= CONNECTIONS as u64);
+}
+
+/// So that each number there is goes by: what tells a bounced connection's segments is among them.
+fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
+    const PIECES: usize = 4200;
+
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(5000);
+    let bouncer = network.bounce("--then echo");
+    let mut host_end = network.connect_back(5000).unwrap();
+    let mut client_end = accept(&listener);
+    let piece: Vec<u8> = (0..1 << 20).map(|index: u32| (index % 251) as u8).collect();
+    let carry = |from: &mut TcpStream, to: &mut TcpStream| {
+        to.set_read_timeout(Some(DEADLINE)).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| (0..PIECES).for_each(|_| from.write_all(&piece).unwrap()));
+            let mut received = vec![0; piece.len()];
+            for _ in 0..PIECES {
+                to.read_exact(&mut received).unwrap();
+                assert!(received == piece);
+            }
+        });
+    };
+    carry(&mut client_end, &mut host_end);
+    carry(&mut host_end, &mut client_end);
+    let summary = bouncer.interrupt();
+    assert!(summary.count("passed: other TCP segments") > 10_000, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{summary:?}");
+    common::exchange(&mut host_end, &mut client_end);
+}
