@@ -253,7 +253,11 @@ impl Generator<'_> {
         if self.rng.bool() {
             request.acknowledgment_number = self.acknowledgment_number(&request);
         }
-        request
+        match self.rng.u8(..4) {
+            0 => request,
+            1 => request.with_partial_checksum(),
+            _ => request.with_checksum(),
+        }
     }
 
     /// Mostly none.

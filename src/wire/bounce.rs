@@ -250,6 +250,10 @@ impl<I: Ip> Segment<I> {
             return None;
         }
         let Some(answer) = answer else { return Some(verdict) };
+        // What was damaged on the way would come back as if it were not.
+        if then.contains(Then::Echo) && !self.is_intact(frame)? {
+            return Some(Verdict::Later);
+        }
         let options = Options::of_later(frame, self.options(header_length));
         // What cannot be answered is not passed: the host knows nothing of the connection, and would reset it.
         Some(self.write_answer(frame, header_length, answer, &options, config).map_or(Verdict::Later, |()| verdict))

@@ -79,6 +79,21 @@ impl<I: Ip> Segment<I> {
         })
     }
 
+    /// Whether it has come as it was sent, as its checksum tells. It may also be that of the pseudo-header alone: then it has
+    /// crossed no wire, and a NIC would have done the rest (Linux, `CHECKSUM_PARTIAL`).
+    #[inline(always)]
+    pub fn is_intact<F: Frame>(&self, frame: &mut F) -> Option<bool> {
+        let ip = self.ip(frame)?;
+        let addresses = I::sum(ip.source()) + I::sum(ip.destination());
+        let pseudo_header = addresses.word([0, PROTOCOL_TCP]).word((self.span.length as u16).to_be_bytes());
+        let checksum = self.tcp(frame)?.checksum;
+        if checksum == pseudo_header.fold().to_ne_bytes() {
+            return Some(true);
+        }
+        let sum = pseudo_header + frame.sum(self.span)?;
+        Some(sum.fold() == u16::MAX)
+    }
+
     /// Where its options lie, if its header has this length.
     #[inline(always)]
     pub const fn options(&self, header_length: usize) -> Span {

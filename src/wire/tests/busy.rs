@@ -63,6 +63,7 @@ fn check(first: &Setup, second: &Setup, request: &Request) -> usize {
                                 window,
                                 ..request.clone()
                             };
+                            let request = request.with_checksum();
                             let count = answers([first, second], &request.frame());
                             assert!(
                                 count <= MOST,

@@ -77,7 +77,7 @@ impl Client {
             payload,
             ..self.request.clone()
         };
-        request.frame()
+        request.with_checksum().frame()
     }
 
     /// Sends what is new, as far as the window of 536 bytes allows.
@@ -90,7 +90,13 @@ impl Client {
 
     /// Sends again what is not acknowledged.
     fn repeat(&self, length: usize) -> Vec<u8> {
-        self.segment(self.acknowledged, length.min(self.sent - self.acknowledged))
+        self.repeat_behind(0, length)
+    }
+
+    /// Sends again what lies behind some bytes that are not acknowledged, as a tail loss probe does.
+    fn repeat_behind(&self, skipped: usize, length: usize) -> Vec<u8> {
+        let at = (self.acknowledged + skipped).min(self.sent);
+        self.segment(at, length.min(self.sent - at))
     }
 
     /// Takes an answer as Linux does it: what lies outside its window is ignored altogether; what is acknowledged counts
@@ -147,7 +153,10 @@ impl Client {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     GoOn(usize),
-    Repeat(usize),
+    Repeat {
+        skipped: usize,
+        length: usize,
+    },
     Read(usize),
     /// A segment on its way to the server, or an answer, arrives; once more, if it is to be repeated; or is lost.
     Request {
@@ -167,7 +176,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let length = || prop_oneof![1..600usize, 1..4usize];
     let step = prop_oneof![
         3 => length().prop_map(Step::GoOn),
-        2 => length().prop_map(Step::Repeat),
+        2 => (prop_oneof![Just(0), 1..600usize], length()).prop_map(|(skipped, length)| Step::Repeat { skipped, length }),
         2 => (0..2000usize).prop_map(Step::Read),
         5 => (which(), any::<bool>()).prop_map(|(which, again)| Step::Request { which, again }),
         5 => (which(), any::<bool>()).prop_map(|(which, again)| Step::Answer { which, again }),
@@ -194,7 +203,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::GoOn(length) => requests.push(client.go_on(length)),
-                Step::Repeat(length) => requests.push(client.repeat(length)),
+                Step::Repeat { skipped, length } => requests.push(client.repeat_behind(skipped, length)),
                 Step::Read(length) => client.read = (client.read + length).min(client.received.len()),
                 Step::Request { which, again } if !requests.is_empty() => {
                     let which = which % requests.len();

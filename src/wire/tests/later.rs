@@ -70,14 +70,23 @@ impl Connection {
         payload: &[u8],
         window: u16,
     ) -> (Verdict, Option<Said>) {
-        let request = Request {
+        let request = Request { window, ..self.request(flags, sequence, acknowledgment, payload) };
+        self.send_request(&request.with_checksum())
+    }
+
+    /// A segment whose checksum is wrong.
+    fn request(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> Request {
+        Request {
             flags,
             sequence_number: CLIENT.wrapping_add(sequence),
             acknowledgment_number: self.server.wrapping_add(acknowledgment),
             payload: payload.to_vec(),
-            window,
+            window: 65535,
             ..self.request.clone()
-        };
+        }
+    }
+
+    fn send_request(&self, request: &Request) -> (Verdict, Option<Said>) {
         let (verdict, result) = self.setup.bounce(&request.frame());
         let answer = (verdict.action() == tcp_bounce_wire::Action::Tx).then(|| {
             let segment = Segment::parse(&result).expect("a segment");
@@ -249,14 +258,38 @@ fn echo_acknowledges_nothing_that_the_client_may_not_get_back() {
     }
 }
 
-/// A client that does not care for the window of 536 gets back what fits an Ethernet, and has that acknowledged.
+/// A client that does not care for the window of 536 gets back what fits an Ethernet, and has that acknowledged; if the
+/// segment is longer than what a checksum is computed of, only where there is none to be computed.
 #[test]
 fn echo_sends_back_no_more_than_fits() {
     for connection in Connection::all(Then::Echo) {
         let payload: Vec<u8> = (0..3000).map(|byte| byte as u8).collect();
-        let (verdict, answer) = connection.send(ACK, 1, 1, &payload);
-        assert_eq!(verdict, Verdict::Replied);
-        assert_eq!(answer, Some((ACK, 1, 1461, 536, payload[..1460].to_vec())));
+        let fitting = connection.send(ACK, 1, 1, &payload[..1460]);
+        let expected = Some((ACK, 1, 1461, 536, payload[..1460].to_vec()));
+        assert_eq!(fitting, (Verdict::Replied, expected.clone()));
+        assert_eq!(connection.send(ACK, 1, 1, &payload), (Verdict::Later, NOTHING));
+        let request = connection.request(ACK, 1, 1, &payload).with_partial_checksum();
+        assert_eq!(connection.send_request(&request), (Verdict::Replied, expected));
+    }
+}
+
+/// It would come back with a checksum that is right, and the client would take it for what it sent.
+#[test]
+fn echo_drops_what_was_damaged_on_the_way() {
+    for connection in Connection::all(Then::Echo) {
+        for (flags, payload) in [(ACK | PSH, &b"odd"[..]), (ACK | PSH, b"even"), (ACK | FIN, b"")] {
+            let request = connection.request(flags, 1, 1, payload);
+            assert_eq!(connection.send_request(&request), (Verdict::Later, NOTHING));
+            let partial = request.clone().with_partial_checksum();
+            assert_eq!(connection.send_request(&partial).0, Verdict::Replied, "nobody has computed it yet");
+            let intact = request.with_checksum();
+            assert_eq!(connection.send_request(&intact).0, Verdict::Replied);
+            for bit in 0..payload.len() * 8 {
+                let mut damaged = intact.clone();
+                damaged.payload[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(connection.send_request(&damaged), (Verdict::Later, NOTHING), "{bit}");
+            }
+        }
     }
 }
 
@@ -319,7 +352,7 @@ fn each_port_has_its_own_mode() {
                 payload: b"data".to_vec(),
                 ..syn.clone()
             };
-            let (verdict, answer) = setup.bounce(&ack.frame());
+            let (verdict, answer) = setup.bounce(&ack.with_checksum().frame());
             let said = Segment::parse(&answer).map(|segment| (segment.flags(), segment.tcp.payload().to_vec()));
             let (expected, flags, payload) = match port {
                 0 | 65535 => (Verdict::Replied, RST | ACK, &b""[..]),
