@@ -151,7 +151,7 @@ impl<I: Ip> Segment<I> {
         } else if payload_offset + payload > frame.len() {
             // It lies where the program cannot read it, so it has no checksum for it.
             return None;
-        } else if frame.len() != end {
+        } else if frame.len() != end || frame.holds(end + 1) {
             frame.resize(end)?;
         }
 
@@ -212,8 +212,8 @@ fn pad<F: Frame>(frame: &mut F, from: usize, to: usize) -> Option<()> {
 /// `request_end`.
 ///
 /// A frame that is less than 24 bytes longer keeps its length. What will follow the reply, and maybe some bytes before, are
-/// cleared: it becomes padding, which the receiver ignores (RFC 894). To change its length takes a helper call, which costs more than all the
-/// rest where calls are guarded.
+/// cleared: it becomes padding, which the receiver ignores (RFC 894). To change its length takes a helper call, which costs
+/// more than all the rest where calls are guarded.
 #[inline(always)]
 fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
     type Word = [u8; 8];
@@ -222,7 +222,11 @@ fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()>
     if padding == 0 {
         return Some(());
     }
-    if padding >= 3 * WORD {
+    // What lies where the program cannot write goes only by that; and there the frame would grow.
+    if padding >= 3 * WORD || request_end > frame.len() {
+        if length > frame.len() && frame.holds(frame.len() + 1) {
+            return None;
+        }
         return frame.resize(length);
     }
     for offset in [length, length + WORD] {

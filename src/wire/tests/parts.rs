@@ -1,0 +1,83 @@
+//! Frames of which the program can read and write the first part alone: with XDP fragments, the rest lies elsewhere.
+
+mod common;
+
+use common::{ACK, Choice, FIN, PSH, Request, SYN, Segment, Setup};
+use tcp_bounce_wire::frame::View;
+use tcp_bounce_wire::{Action, Frame, Then, Verdict};
+
+/// A frame whose first part ends somewhere.
+struct Parted {
+    bytes: Vec<u8>,
+    first: usize,
+}
+
+impl Frame for Parted {
+    fn len(&self) -> usize {
+        self.first
+    }
+
+    fn holds(&self, length: usize) -> bool {
+        length <= self.bytes.len()
+    }
+
+    fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
+        T::mut_from_prefix(self.bytes[..self.first].get_mut(offset..)?).ok().map(|(view, _)| view)
+    }
+
+    fn last<T: View>(&mut self) -> Option<&mut T> {
+        T::mut_from_suffix(&mut self.bytes[..self.first]).ok().map(|(_, view)| view)
+    }
+
+    fn resize(&mut self, len: usize) -> Option<()> {
+        // What is added is added to the last part, which may be the first.
+        self.first = if self.first == self.bytes.len() { len } else { self.first.min(len) };
+        self.bytes.resize(len, 0);
+        Some(())
+    }
+}
+
+/// Wherever the first part ends, what is answered is answered as if there were but one, with nothing of the request behind;
+/// or not at all, where the program would have to read what it cannot.
+#[test]
+fn nothing_of_the_rest_goes_back() {
+    let mut answered = 0;
+    for then in Then::ALL {
+        let setup = Setup::new(Choice { then, key: Some([4; 16]), ..Choice::DEFAULT });
+        for request in [Request::ack(), Request::ack().over_ipv6()] {
+            for flags in [SYN, ACK, ACK | PSH, ACK | FIN] {
+                for (payload, window) in [(1, 65535), (10, 65535), (23, 65535), (24, 65535), (100, 65535), (100, 60)] {
+                    let mut request = Request { flags, payload: vec![0x5a; payload], window, ..request.clone() };
+                    let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();
+                    request.acknowledgment_number = match then.follows_client() {
+                        true => request.sequence_number.wrapping_add(setup.settings.offset_of(&tuple)),
+                        false => setup.settings.isn_of(&tuple).wrapping_add(1),
+                    };
+                    let request = request.with_partial_checksum();
+                    let frame = request.frame();
+                    let (verdict, whole) = setup.bounce(&frame);
+                    for first in frame.len() - payload..=frame.len() {
+                        let mut parted = Parted { bytes: frame.clone(), first };
+                        let given = setup.run(&mut parted);
+                        if given.action() == Action::Tx {
+                            assert_eq!(given, verdict, "{then:?} {request:?} {first}");
+                            let datagram = whole.len().min(parted.bytes.len());
+                            assert_eq!(parted.bytes[..datagram], whole[..datagram], "{then:?} {request:?} {first}");
+                            assert!(
+                                parted.bytes[datagram..].iter().all(|&byte| byte == 0),
+                                "{then:?} {request:?} {first}: {:x?}",
+                                &parted.bytes[datagram..]
+                            );
+                            answered += 1;
+                        } else {
+                            let may_be = [verdict, Verdict::Later, Verdict::NoRoom].contains(&given);
+                            assert!(may_be, "{then:?} {request:?} {first} {given:?}");
+                            assert_eq!(parted.bytes, frame, "{then:?} {request:?} {first} {given:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(answered > 1000);
+}
