@@ -48,7 +48,10 @@ fn bench() -> Result<(), Box<dyn Error>> {
     })?;
 
     let clients = [1, 2 * thread::available_parallelism()?.get()];
-    println!("\nConnect, be closed, close: thousands per second (and how many times the standard library's)");
+    println!(
+        "\nConnect, be closed, close: thousands per second (and how many times the standard library's); \
+         with XDP at both ends in native mode, else with none"
+    );
     table(
         &servers[..3],
         &clients,

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::Path;
 use std::{env, fs, process};
 
+use etherparse::TcpSlice;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, Program, ProgramInput};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -156,6 +157,7 @@ fn bench() -> Result<(), Box<dyn Error>> {
     let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &own)?;
     let keyed_isn = load(Settings { isn: keyed, ..settings }, &own)?;
     let filtering = load(Settings { filter_from: true, ..settings }, &prefixes)?;
+    let following = load(Settings { isn: keyed, then: Thens::only(Then::Drop).with(Then::Echo), ..settings }, &own)?;
     let everything = load(Settings { isn: keyed, filter_from: true, ..settings }, &prefixes)?;
 
     let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(|hex| Wrapper::load(&packet(hex)));
@@ -166,6 +168,7 @@ fn bench() -> Result<(), Box<dyn Error>> {
         Row::new("tcp-bounce, 100 ports spared", &syn, fd(&sparing), TX)?,
         Row::new("tcp-bounce --takeover", &syn, fd(&takeover), TX)?,
         Row::new("tcp-bounce --isn keyed", &syn, fd(&keyed_isn), TX)?,
+        Row::new("tcp-bounce --then echo:7", &syn, fd(&following), TX)?,
         Row::new("tcp-bounce, over IPv6", &syn_v6, fd(&default), TX)?,
         Row::new("tcp-bounce, over IPv6, --to and --from with 1000 prefixes", &syn_v6, fd(&filtering), TX)?,
         Row::new("the same, --isn keyed, two VLAN tags", &tagged, fd(&everything), TX)?,
@@ -192,7 +195,7 @@ fn bench() -> Result<(), Box<dyn Error>> {
         let mut packet = packet(hex);
         let isn = if mode.follows_client() { keyed } else { settings.isn };
         if mode.follows_client() {
-            acknowledge(&mut packet);
+            acknowledge(&mut packet)?;
         }
         let program = load(Settings { then: Thens::only(mode), isn, ..settings }, &own)?;
         Ok::<_, Box<dyn Error>>((name, action, Wrapper::load(&packet)?, program))
@@ -212,14 +215,18 @@ fn packet(hex: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect()
 }
 
-/// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here.
-fn acknowledge(packet: &mut [u8]) {
+/// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here, and its checksum right.
+fn acknowledge(packet: &mut [u8]) -> Result<(), Box<dyn Error>> {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| ipv4::Address(number(offset).to_be_bytes()));
     let key = u128::from_le_bytes(KEY);
     let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes());
     let acknowledgment_number = number(38).wrapping_add(offset(hash as u32));
     packet[42..46].copy_from_slice(&acknowledgment_number.to_be_bytes());
+    let tcp = TcpSlice::from_slice(&packet[34..])?;
+    let checksum = tcp.calc_checksum_ipv4(source.0, destination.0)?;
+    packet[50..52].copy_from_slice(&checksum.to_be_bytes());
+    Ok(())
 }
 
 /// A program, and the packet that it gets.
