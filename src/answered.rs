@@ -110,6 +110,9 @@ pub fn sentence(cli: &Cli, plan: &Plan, spared: &Spared) -> String {
     }
     if plan.says_something() {
         sentence += &format!("; then {plan}");
+        if let Some(parts) = plan.without_effect(&spared.ports()) {
+            sentence += &format!(" (but not {parts}: not answered)");
+        }
     }
     let following = plan.following();
     if cli.isn.is_none() && !following.is_empty() {

@@ -17,8 +17,9 @@ use crate::then::ThenChoice;
 /// Make every TCP port of a machine accept connections, with no sockets and no state.
 ///
 /// An XDP program answers each SYN that arrives on IFACE with a SYN-ACK, and drops the ACK that completes the
-/// handshake, and what follows; or, as --then says, closes the connection, takes data, or holds the client. All else is passed to the host, and so are the SYNs to ports that the host itself listens on. It ends
-/// with Ctrl-C, and then nothing is attached any more.
+/// handshake, and what follows; or, as --then says, closes the connection, takes data, or holds the client. All else is
+/// passed to the host, and so are the SYNs to ports that the host itself listens on. It ends with Ctrl-C, and then nothing
+/// is attached any more.
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Each N may be decimal or hexadecimal (0x...).")]
 pub struct Cli {
@@ -26,7 +27,8 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub mode: Mode,
 
-    /// What becomes of a connection after the handshake; with PORTS, like echo:7,8000-8999, of one to these. May be repeated.
+    /// What becomes of a connection after the handshake; with PORTS, like echo:7,8000-8999, of one to these, and without,
+    /// of one to any port that no other names. May be repeated.
     /// drop: nothing more is answered. reset: it is reset. close: it is closed. discard: all data is taken, and thrown away.
     /// echo: all data is sent back. tarpit: it is held, and never gets anywhere [default: drop]
     #[arg(long, value_name = "MODE[:PORTS]")]

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use tcp_bounce_wire::{Then, ThenByPort, Thens};
+use tcp_bounce_wire::{Ports, Then, ThenByPort, Thens};
 use zerocopy::FromZeros as _;
 
 use crate::error::Error;
@@ -27,7 +27,7 @@ impl FromStr for ThenChoice {
         };
         let then = Then::ALL.into_iter().find(|&then| name(then) == word).ok_or_else(|| {
             let names = Then::ALL.map(name).join(", ");
-            format!("\"{word}\" is none of {names}; with ports it looks like {word}:7,8000-8999", word = word.trim())
+            format!("\"{word}\" is none of {names}; with ports it looks like echo:7,8000-8999")
         })?;
         Ok(Self { then, ports })
     }
@@ -90,6 +90,15 @@ impl Plan {
         Ok(by_port)
     }
 
+    /// What of it comes to nothing, in words, as these ports are not answered; `None`: nothing.
+    pub fn without_effect(&self, spared: &Ports) -> Option<String> {
+        let spared =
+            |ports: &PortList| PortList(ports.0.iter().copied().filter(|&port| spared.contains(port)).collect());
+        let own = self.own.iter().map(|(then, ports)| (*then, spared(ports))).filter(|(_, ports)| !ports.0.is_empty());
+        let parts: Vec<String> = own.map(|(then, ports)| format!("{} on {ports}", name(then))).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
     /// Whether it is anything else than [`Then::Drop`] for all.
     pub fn says_something(&self) -> bool {
         self.modes() != Thens::only(Then::Drop)
@@ -98,11 +107,13 @@ impl Plan {
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        for (then, ports) in &self.own {
-            write!(f, "{} on {ports}, ", name(*then))?;
+        let mut parts: Vec<String> =
+            self.own.iter().map(|(then, ports)| format!("{} on {ports}", name(*then))).collect();
+        let is_everything = self.own.iter().map(|(_, ports)| ports.0.len()).sum::<usize>() == 1 << u16::BITS;
+        if !is_everything {
+            parts.push(format!("{}{}", name(self.others), if parts.is_empty() { "" } else { " on the others" }));
         }
-        f.write_str(name(self.others))?;
-        f.write_str(if self.own.is_empty() { "" } else { " on the others" })
+        f.write_str(&parts.join(", "))
     }
 }
 
@@ -157,10 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_answered_comes_to_nothing() {
+        let plan = plan(&["tarpit:22-23", "discard:9", "close"]).unwrap();
+        let mut spared = Ports::new();
+        assert_eq!(plan.without_effect(&spared), None);
+        spared.insert(80);
+        assert_eq!(plan.without_effect(&spared), None);
+        [9, 22].into_iter().for_each(|port| spared.insert(port));
+        assert_eq!(plan.without_effect(&spared).unwrap(), "tarpit on 22, discard on 9");
+    }
+
+    #[test]
     fn without_a_word_all_is_dropped() {
         let plan = plan(&[]).unwrap();
         assert_eq!((plan.to_string().as_str(), plan.modes()), ("drop", Thens::only(Then::Drop)));
         assert!(!plan.says_something());
+    }
+
+    #[test]
+    fn there_are_no_others_where_all_are_named() {
+        assert_eq!(plan(&["echo:0-99", "close:100-65535"]).unwrap().to_string(), "echo on 0-99, close on 100-65535");
     }
 
     #[test]

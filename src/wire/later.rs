@@ -25,7 +25,7 @@ use crate::tcp::Tcp;
 use crate::then::{Then, Thens};
 use crate::verdict::Verdict;
 
-/// What a segment says that has ACK and no SYN. Its flags may be any others.
+/// What a segment says that has ACK and no SYN, in the host's byte order. Its flags may be any others.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers {
     /// Sequence number of the first byte.
@@ -40,7 +40,7 @@ pub struct Numbers {
     pub window: u16,
 }
 
-/// An answer to a segment.
+/// An answer to a segment, in the host's byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The control bits.
@@ -58,7 +58,8 @@ pub struct Answer {
 /// How much data echo takes at a time, in bytes: its MSS, and its window.
 ///
 /// A client that sends full segments has then one under way and no more, which is what echo acknowledges at once; a second,
-/// as after a short one, or a FIN right behind data, has to be sent again. It is the largest that does: the sender's half of a larger window would be (Linux, `tcp_bound_to_half_wnd`).
+/// as after a short one, or a FIN right behind data, has to be sent again. It is the largest that does: of a larger window a
+/// segment takes half at most (Linux, `tcp_bound_to_half_wnd`).
 pub const ECHO_WINDOW: u16 = 536;
 
 /// The most that is sent back at once, in bytes, whatever the client makes of that window: what fits an Ethernet.
@@ -77,8 +78,8 @@ pub const fn offset(hash: u32) -> u32 {
 impl Numbers {
     /// The verdict on the segment, and the answer to it, if there is one. `None`: it is not ours.
     ///
-    /// `then` is the mode of its port, and `isn` the ISN of our SYN-ACK; in the modes that follow the client, its
-    /// [`offset`]. `window` is the receive window of answers, where the mode has none of its own.
+    /// `then` is the mode of its port, and `isn`, in the host's byte order, the ISN of our SYN-ACK; in the modes that follow
+    /// the client, its [`offset`]. `window`, in bytes, is the receive window of answers, where the mode has none of its own.
     #[inline(always)]
     pub fn judge(self, then: Thens, isn: u32, window: u16) -> Option<(Verdict, Option<Answer>)> {
         if then.contains(Then::Echo) {

@@ -203,8 +203,8 @@ impl Options {
 
     /// Those of an answer to a later segment with these options: its timestamps swapped, if there are some.
     ///
-    /// What the client has last seen of our clock is never behind for it (RFC 7323, 5.3), also if the clock has been set back
-    /// since: the machine was started anew, or it is another one with the same key.
+    /// What the client has last seen of our clock, which it has to echo (RFC 7323, 3.2), is never behind for it (5.3), also if
+    /// the clock has been set back since: the machine was started anew, or it is another one with the same key.
     #[inline(always)]
     pub fn of_later<F: Frame>(frame: &mut F, options: Span) -> Self {
         let (offer, value) = match timestamps(frame, options) {

@@ -47,7 +47,8 @@ impl Tcp {
         (self.data_offset >> 4) as usize * 4
     }
 
-    /// Whether a segment with these flags opens a connection: SYN, and none of ACK, RST and FIN. (ECE, CWR, URG and PSH do not matter.)
+    /// Whether a segment with these flags opens a connection: SYN, and none of ACK, RST and FIN. (ECE, CWR, URG and PSH do
+    /// not matter.)
     #[inline(always)]
     pub const fn is_syn(flags: u8) -> bool {
         flags & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
