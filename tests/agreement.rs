@@ -287,7 +287,7 @@ impl Generator<'_> {
         const KNOWN: [&[u8]; 12] = [
             &[2, 4, 5, 0xb4],
             &[4, 2],
-            &[8, 10, 9, 8, 7, 6, 0, 0, 0, 0],
+            &[8, 10, 9, 8, 7, 6, 5, 4, 3, 2],
             &[3, 3, 8],
             &[1],
             &[1, 1],
@@ -298,8 +298,13 @@ impl Generator<'_> {
             &[5, 0],
             &[254, 200],
         ];
+        // The second, with SACK blocks or without, is what later segments have.
         let mut options = match self.rng.u8(..8) {
-            0 | 1 => Vec::new(),
+            0 => Vec::new(),
+            1 => {
+                [&[1, 1, 8, 10][..], &self.bytes(8..9), self.pick(&[&[][..], &[1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12]])]
+                    .concat()
+            }
             2..5 => LINUX_OPTIONS.to_vec(),
             5 | 6 => (0..self.rng.usize(1..9)).flat_map(|_| self.pick(&KNOWN[..]).to_vec()).collect(),
             _ => self.words(0..11),

@@ -11,10 +11,14 @@ use std::thread;
 
 use common::bouncer::{assert_says, refusal};
 use common::capture::Capture;
-use common::network::{HOSTS, Mode, Network};
+use common::network::{CLIENT, HOST, HOSTS, Mode, Network};
 use common::process::{Finished, Process};
+use common::segment::ACK;
 use common::{DEADLINE, accept, exchange, is_silent, until};
-use tcp_bounce_wire::Verdict;
+use siphasher::sip::SipHasher13;
+use tcp_bounce_wire::later::{Numbers, offset};
+use tcp_bounce_wire::{Then, Thens, Verdict};
+use tempfile::NamedTempFile;
 
 in_each_mode! {
     netcat_ends_at_once_under_close_and_discard,
@@ -26,6 +30,7 @@ in_each_mode! {
     conntrack_sees_an_end,
     each_port_has_its_mode,
     a_connection_of_the_hosts_own_is_not_taken,
+    a_connection_of_the_hosts_own_is_not_echoed,
     what_needs_a_key_takes_no_fixed_number,
 }
 
@@ -274,4 +279,38 @@ fn what_needs_a_key_takes_no_fixed_number(mode: Mode) {
         assert_says(&reason, &["--isn keyed", then.split(':').next().unwrap()], "leave --isn out");
     }
     network.assert_nothing_is_attached();
+}
+
+/// The same for echo, whose key is chosen here so that segments of the connection say what those of a bounced one would.
+fn a_connection_of_the_hosts_own_is_not_echoed(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(5000);
+    // In one of four, the distance of the numbers is one that an offset can be.
+    let (mut host_end, mut client_end, distance) = until("for a connection with fitting numbers", || {
+        let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw", "tcp.ack_raw"]);
+        let host_end = network.connect_back(5000).unwrap();
+        let client_end = accept(&listener);
+        let packets = capture.packets();
+        let [sequence, acknowledgment] = [0, 1].map(|field| packets[1][field].parse::<u32>().unwrap());
+        let distance = acknowledgment.wrapping_sub(sequence.wrapping_add(1));
+        (offset(0)..=offset(u32::MAX)).contains(&distance).then_some((host_end, client_end, distance))
+    });
+    let port = host_end.local_addr().unwrap().port();
+    let ends = [&CLIENT.octets()[..], &HOST.octets(), &5000u16.to_be_bytes(), &port.to_be_bytes()].concat();
+    let offset_of = |key: u128| offset(SipHasher13::new_with_key(&key.to_be_bytes()).hash(&ends) as u32);
+    let key = (0..u128::MAX).find(|&key| offset_of(key).abs_diff(distance) < 100).unwrap();
+    let segment =
+        Numbers { sequence_number: 0, acknowledgment_number: distance, payload_length: 12, flags: ACK, window: 65535 };
+    assert!(segment.judge(Thens::only(Then::Echo), offset_of(key), 0).is_some(), "it looks like ours");
+
+    let mut file = NamedTempFile::new().unwrap();
+    write!(file, "{key:032x}").unwrap();
+    let bouncer = network.bounce(&format!("--then echo --isn keyed --key-file {}", file.path().display()));
+    for _ in 0..3 {
+        exchange(&mut host_end, &mut client_end);
+    }
+    let summary = bouncer.interrupt();
+    assert!(summary.count("passed: other TCP segments") >= 3, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{summary:?}");
 }
