@@ -16,14 +16,15 @@ use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, Program, ProgramInput};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, Uid};
-use tcp_bounce::loader;
+use tcp_bounce::events::{self, Reader};
 use tcp_bounce::prefixes::ranges;
 use tcp_bounce::skel::TcpBounceSkel;
+use tcp_bounce::{loader, tables};
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::{self, Ipv4};
 use tcp_bounce_wire::later::offset;
-use tcp_bounce_wire::{Filters, Isn, Link, Settings, Then, ThenByPort, Thens};
+use tcp_bounce_wire::{EventCount, Filters, Isn, Link, Observe, Settings, Then, ThenByPort, Thens};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const TURNS: usize = 31;
@@ -178,6 +179,34 @@ fn bench() -> Result<(), Box<dyn Error>> {
     }
     println!("Linux's SYN");
     measure(&mut rows, peer.is_some())?;
+
+    println!("\nLinux's SYN, and what is told of it");
+    let observing = |observe| load(Settings { observe, ..settings }, &own);
+    let (stripes, shared) = tables::stripes()?;
+    let nothing = Observe { stripes, shared, ..Observe::default() };
+    let by_port = observing(Observe { ports: true, ..nothing })?;
+    let by_source = observing(Observe { sources: true, ..nothing })?;
+    let by_both = observing(Observe { ports: true, sources: true, ..nothing })?;
+    let events = observing(Observe { events: 1, ..nothing })?;
+    let sampled = observing(Observe { events: 1000, ..nothing })?;
+    let readers = [&events, &sampled].map(|program| Reader::start(&[(0, "", program)], |_| true));
+    let mut rows = vec![
+        Row::new("counters only", &syn, fd(&default), TX)?,
+        Row::new("by port", &syn, fd(&by_port), TX)?,
+        Row::new("by source", &syn, fd(&by_source), TX)?,
+        Row::new("by port and by source", &syn, fd(&by_both), TX)?,
+        Row::new("events, 1 in 1000", &syn, fd(&sampled), TX)?,
+        Row::new("events, 1 in 1", &syn, fd(&events), TX)?,
+    ];
+    if let Some(peer) = &peer {
+        rows.push(Row::new("peer", &syn, peer.as_fd(), TX)?);
+    }
+    measure(&mut rows, peer.is_some())?;
+    for reader in readers {
+        reader?.finish();
+    }
+    let EventCount { told, lost, .. } = events::count(&events)?;
+    println!("  of the events, 1 in 1, {:.0} percent were lost", 100.0 * lost as f64 / (told + lost) as f64);
 
     println!("\nOther packets");
     let others =

@@ -102,8 +102,41 @@ impl Display for Destinations {
     }
 }
 
-/// What is answered, in a sentence: ports, clients, what becomes of their connections, and of other TCP.
-pub fn sentence(cli: &Cli, plan: &Plan, spared: &Spared) -> String {
+/// What is answered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answering {
+    /// Which ports are not.
+    spared: Spared,
+    /// The prefixes of the clients that are answered; if there are none, all are.
+    from: Vec<String>,
+    /// What becomes of connections, like `echo:7`; the last is without ports, for all others.
+    then: Plan,
+    #[serde(skip)]
+    sentence: String,
+}
+
+impl Answering {
+    /// What `cli` asks for, with these ports spared.
+    pub fn new(cli: &Cli, plan: &Plan, spared: Spared) -> Self {
+        let from = cli.from.iter().map(IpNet::to_string).collect();
+        let sentence = sentence(cli, plan, &spared);
+        Self { spared, from, then: plan.clone(), sentence }
+    }
+
+    /// Which ports are not.
+    pub fn spared(&self) -> &Spared {
+        &self.spared
+    }
+}
+
+impl Display for Answering {
+    /// A sentence: ports, clients, what becomes of their connections, and of other TCP.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+fn sentence(cli: &Cli, plan: &Plan, spared: &Spared) -> String {
     let mut sentence = spared.to_string();
     if !cli.from.is_empty() {
         sentence += &format!(", to clients in {}", join(&cli.from));

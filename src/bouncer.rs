@@ -1,19 +1,20 @@
 //! One interface on which tcp-bounce answers.
 
-use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Counters, Filters, Isn, Link, Settings, ThenByPort};
+use tcp_bounce_wire::{Counters, Filters, Isn, Link, Observe, Settings, ThenByPort};
 
-use crate::answered::{self, Destinations};
+use crate::answered::{self, Answering, Destinations};
 use crate::attach::{AttachMode, Attachment, Occupant};
 use crate::check::verdict::MTU_WITHOUT_FRAGMENTS;
 use crate::cli::{Cli, Mode};
 use crate::error::Error;
 use crate::interface::Interface;
+use crate::message::Message;
+use crate::observer::observe;
 use crate::skel::TcpBounceSkel;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
@@ -49,8 +50,9 @@ impl Bouncer {
         let link = link(cli, &interface, &destinations, surroundings);
         let filters = answered::filters(cli, &destinations, surroundings)?;
         let then = plan.by_port()?;
+        let observe = observe(cli)?;
         let attach = |mode: AttachMode| {
-            let settings = settings(cli, isn, plan, &interface, &destinations, mode);
+            let settings = settings(cli, observe, isn, plan, &interface, &destinations, mode);
             attach(&interface, mode, settings, &link, &filters, &then)
         };
         let (mode, remark) = match cli.mode {
@@ -133,20 +135,30 @@ impl Bouncer {
         &self.destinations
     }
 
+    /// The program.
+    pub fn program(&self) -> &TcpBounceSkel<'static> {
+        &self.program
+    }
+
+    /// What to say when it has started.
+    pub fn started(&self, answering: &Answering) -> Message {
+        Message::Started {
+            interface: self.interface.name.clone(),
+            mode: self.mode,
+            remark: self.remark.clone(),
+            to: self.destinations.clone(),
+            answering: answering.clone(),
+        }
+    }
+
+    /// Detaches the program, and returns it: it gets no packets any more.
+    pub fn detach(self) -> TcpBounceSkel<'static> {
+        self.program
+    }
+
     /// What the program has counted so far.
     pub fn counters(&self) -> Result<Counters, Error> {
         stats::read(&self.program).map_err(Error::Maps)
-    }
-}
-
-impl Display for Bouncer {
-    /// The interface, and how the program is attached to it.
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{} ({} mode", self.interface.name, self.mode)?;
-        if let Some(remark) = &self.remark {
-            write!(f, ": {remark}")?;
-        }
-        write!(f, ") for {}", self.destinations)
     }
 }
 
@@ -182,12 +194,13 @@ pub fn verify(
     let destinations = Destinations::now(cli, interface, surroundings);
     let filters = answered::filters(cli, &destinations, surroundings)?;
     let link = link(cli, interface, &destinations, surroundings);
-    let settings = settings(cli, isn, plan, interface, &destinations, mode);
+    let settings = settings(cli, observe(cli)?, isn, plan, interface, &destinations, mode);
     load(interface, mode, settings, &link, &filters, &*plan.by_port()?).map(drop)
 }
 
 fn settings(
     cli: &Cli,
+    observe: Observe,
     isn: Isn,
     plan: &Plan,
     interface: &Interface,
@@ -203,6 +216,7 @@ fn settings(
         own_mac: true,
         filter_to: *destinations != Destinations::Any,
         filter_from: !cli.from.is_empty(),
+        observe,
         frags: mode == AttachMode::Native && kernel::has_frags() && !breaks_on_fragments(interface),
         attach_mode: mode.flags() as u16,
     }

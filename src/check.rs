@@ -7,14 +7,13 @@ pub mod verdict;
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, Write as _};
 
-use ipnet::IpNet;
 use serde::Serialize;
 use tcp_bounce_wire::Isn;
 
 use self::facts::Facts;
 use self::finding::Finding;
 use self::verdict::Choice;
-use crate::answered::{self, Destinations};
+use crate::answered::{Answering, Destinations};
 use crate::attach::AttachMode;
 use crate::bouncer::{self, Bouncer};
 use crate::cli::{Cli, Mode};
@@ -23,13 +22,10 @@ use crate::error::Error;
 use crate::interface::Interface;
 use crate::kernel::{self, KernelFeatures};
 use crate::key;
+use crate::message::VERSION;
 use crate::run::check_arguments;
-use crate::spared::Spared;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
-
-/// The version of the JSON that `--json` prints. It grows when what is there changes its meaning.
-const VERSION: u32 = 1;
 
 /// What was found. The names of the fields are those of the JSON.
 #[derive(Debug, Serialize)]
@@ -38,14 +34,8 @@ pub struct Check {
     /// Whether tcp-bounce would start with these arguments.
     starts: bool,
     host: Host,
-    spared: Spared,
-    /// The prefixes of the clients that are answered; if there are none, all are.
-    from: Vec<String>,
-    /// What becomes of connections, like `echo:7`; the last is without ports, for all others.
-    then: Plan,
-    /// What is answered, for people.
-    #[serde(skip)]
-    sentence: String,
+    #[serde(flatten)]
+    answering: Answering,
     /// None without takeover.
     cut: Option<Cut>,
     interfaces: Vec<Examined>,
@@ -112,10 +102,8 @@ impl Check {
             .iter()
             .map(|interface| Examined::new(interface, cli, isn, &plan, &surroundings, may_load))
             .collect::<Result<_, _>>()?;
-        let Surroundings { spared, .. } = surroundings;
-        let from = cli.from.iter().map(IpNet::to_string).collect();
-        let sentence = answered::sentence(cli, &plan, &spared);
-        let check = Self { version: VERSION, starts: false, host, spared, from, then: plan, sentence, cut, interfaces };
+        let answering = Answering::new(cli, &plan, surroundings.spared);
+        let check = Self { version: VERSION, starts: false, host, answering, cut, interfaces };
         let starts = !check.findings().any(Finding::is_problem);
         Ok(Self { starts, ..check })
     }
@@ -186,7 +174,7 @@ impl Display for Check {
         self.interfaces.iter().try_for_each(|interface| write!(f, "{interface}"))?;
         write!(f, "{}", self.host)?;
         if self.starts {
-            writeln!(f, "{}", self.sentence)?;
+            writeln!(f, "{}", self.answering)?;
         }
         if let Some(cut) = self.cut.as_ref().filter(|cut| !cut.is_empty()) {
             writeln!(f, "{cut}")?;

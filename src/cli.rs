@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 use tcp_bounce_wire::{Isn, Settings};
 
+use crate::arrivals::ReportFile;
 use crate::ports::PortList;
 use crate::then::ThenChoice;
 
@@ -91,11 +92,29 @@ pub struct Cli {
     #[arg(long)]
     pub check: bool,
 
-    /// With --check, print that as JSON
-    #[arg(long, requires = "check")]
+    /// Print a line for each thing that a client does: SYN, completed handshake, close. If nobody reads them fast enough, some are
+    /// lost, and counted
+    #[arg(long, conflicts_with = "check")]
+    pub events: bool,
+
+    /// Of the events, print one in N
+    #[arg(long, value_name = "N", requires = "events", allow_negative_numbers = true, value_parser = number(1..=u32::MAX), default_value_t = 1, hide_default_value = true)]
+    pub sample: u32,
+
+    /// At the end, write to FILE what arrived at each port: SYNs, completed handshakes, when, from whom. As JSON if its name ends
+    /// with .json, as CSV if with .csv
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "sample"])]
+    pub report: Option<ReportFile>,
+
+    /// Count by port and by client, and name those with the most at the end
+    #[arg(long)]
+    pub top: bool,
+
+    /// Print JSON: with --check one object, else a line for each thing there is to say
+    #[arg(long)]
     pub json: bool,
 
-    /// Say nothing but errors; with --check, nothing but problems
+    /// Say nothing but errors, and events if they are asked for; with --check, nothing but problems
     #[arg(long)]
     pub quiet: bool,
 

@@ -44,6 +44,10 @@ pub enum Error {
     Removed { interface: String },
     #[error("somebody detached the program from {interface}; nothing is attached any more")]
     Detached { interface: String },
+    #[error("cannot read what was counted by port and by client")]
+    Tables(#[source] io::Error),
+    #[error("cannot write the report {}", path.display())]
+    Report { path: PathBuf, source: io::Error },
     #[error("cannot list the network interfaces")]
     ListInterfaces(#[source] io::Error),
     #[error("cannot list the addresses of the network interfaces")]
@@ -88,6 +92,7 @@ impl Error {
         Some(match self {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
             Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
+            Self::Report { .. } => "name a file in a folder that is there and may be written to".into(),
             Self::TwoModes { .. } => "name each port once; the mode without ports is for all that are not named".into(),
             Self::NeedsKey { .. } => "leave --isn out, or make it keyed".into(),
             Self::KeyWithoutUse => "add --isn keyed".into(),

@@ -5,6 +5,7 @@
 //! (`src/wire`); how it is called by the kernel is in `src/bpf`.
 
 pub mod answered;
+pub mod arrivals;
 pub mod attach;
 pub mod bouncer;
 pub mod check;
@@ -12,12 +13,15 @@ pub mod cli;
 pub mod connections;
 pub mod error;
 pub mod ethtool;
+pub mod events;
 pub mod interface;
 pub mod kernel;
 pub mod key;
 pub mod listeners;
 pub mod loader;
+pub mod message;
 pub mod netlink;
+pub mod observer;
 pub mod ports;
 pub mod prefixes;
 pub mod report;
@@ -27,6 +31,7 @@ pub mod sockets;
 pub mod spared;
 pub mod stats;
 pub mod surroundings;
+pub mod tables;
 pub mod then;
 
 pub use check::check;

@@ -7,12 +7,15 @@ use std::mem::MaybeUninit;
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 use libbpf_rs::{MapCore as _, MapFlags, PrintLevel, set_print};
-use tcp_bounce_wire::{Config, Filters, Link, Settings, ThenByPort};
+use tcp_bounce_wire::{Bucket, Config, Filters, Link, Observe, Settings, ThenByPort};
 use zerocopy::IntoBytes as _;
 
 use crate::error::Error;
 use crate::kernel;
 use crate::skel::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
+
+/// How much room there is for events that nobody has read yet, in bytes: a power of two, and whole pages.
+pub const EVENT_BYTES: u32 = 1 << 20;
 
 /// Loads the program with these settings and what it will follow; for the NIC with the index `offload`, if it is to run
 /// there.
@@ -27,6 +30,7 @@ pub fn load(
     skel.maps.rodata.set_initial_value(Config::new(settings).as_bytes()).map_err(failure)?;
     skel.maps.rodata_then.set_initial_value(then.as_bytes()).map_err(failure)?;
     skel.maps.data.set_initial_value(link.as_bytes()).map_err(failure)?;
+    size_tables(&mut skel, settings.observe).map_err(failure)?;
     if settings.frags {
         skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
     }
@@ -41,6 +45,19 @@ pub fn load(
     let skel = load_opened(skel)?;
     set_filters(&skel, filters).map_err(Error::Maps)?;
     Ok(skel)
+}
+
+/// Makes room for what is to be told besides the counters, and for nothing else.
+fn size_tables(skel: &mut OpenTcpBounceSkel, observe: Observe) -> libbpf_rs::Result<()> {
+    let Observe { ports, sources, events, stripes, .. } = observe;
+    let maps = &mut skel.maps;
+    maps.PORTS.set_autocreate(ports)?;
+    maps.PORTS.set_max_entries(stripes << u16::BITS)?;
+    maps.SOURCES.set_autocreate(sources)?;
+    maps.SOURCES.set_max_entries(stripes * Bucket::COUNT as u32)?;
+    maps.EVENTS.set_autocreate(events != 0)?;
+    maps.EVENTS.set_max_entries(EVENT_BYTES)?;
+    maps.EVENT_COUNTS.set_autocreate(events != 0)
 }
 
 /// Tells the program what to answer from now on.

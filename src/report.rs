@@ -1,18 +1,24 @@
 //! What the user sees while tcp-bounce runs.
 
 use std::io::{self, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tcp_bounce_wire::{Action, Counters, Verdict};
+
+use crate::cli::Cli;
+use crate::events::Knock;
+use crate::message::{Message, Summary, VERSION};
 
 /// How many lines wait to be printed at most. What comes while nobody reads the rest is not printed.
 const BACKLOG: usize = 1000;
+
+/// How many batches of events wait at most. Those that come while nobody reads the rest wait in the program's own buffer.
+const BATCHES: usize = 8;
 
 /// How long the end waits for what is still to be printed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -22,37 +28,72 @@ const GRACE: Duration = Duration::from_secs(5);
 /// They are printed by a thread of their own. A terminal may stop taking them, by Ctrl-S or because its connection is cut,
 /// and whoever watches the interfaces must not wait for it.
 pub struct Report {
-    jobs: Sender<Job>,
-    /// How many of them wait.
-    backlog: Arc<AtomicUsize>,
+    teller: Teller,
     /// Nothing ever comes, until the printer has ended.
     printer: Receiver<()>,
 }
 
+/// What events are handed to.
+#[derive(Clone)]
+pub struct Teller {
+    jobs: Sender<Job>,
+    queue: Arc<Queue>,
+}
+
 type Job = Box<dyn FnOnce(&mut Printer) + Send>;
 
-impl Report {
-    /// A report that says nothing at all, if `quiet`.
-    pub fn new(quiet: bool) -> io::Result<Self> {
-        let (jobs, received) = mpsc::channel::<Job>();
-        let (ended, printer) = mpsc::channel();
-        let backlog = Arc::new(AtomicUsize::new(0));
-        let waiting = Arc::clone(&backlog);
-        thread::Builder::new().spawn(move || {
-            let _ended: Sender<()> = ended;
-            let mut printer = Printer::new(quiet);
-            for job in received {
-                job(&mut printer);
-                waiting.fetch_sub(1, Relaxed);
-            }
-        })?;
-        Ok(Self { jobs, backlog, printer })
+/// How long the queue of jobs is.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    /// How many wait, the one that is being done included.
+    waiting: usize,
+    /// When nobody waits for room any more.
+    end: Option<Instant>,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prints a line.
-    pub fn line(&self, text: impl Into<String>) {
-        let text = text.into();
-        self.print(BACKLOG, move |printer| printer.line(&text));
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+}
+
+impl Report {
+    /// A report as `cli` wants it.
+    pub fn new(cli: &Cli) -> io::Result<Self> {
+        let (jobs, received) = mpsc::channel::<Job>();
+        let (ended, printer) = mpsc::channel();
+        let queue = Arc::new(Queue::default());
+        let waiting = Arc::clone(&queue);
+        let mut does = Printer::new(cli.quiet, cli.json);
+        thread::Builder::new().spawn(move || {
+            let _ended: Sender<()> = ended;
+            for job in received {
+                job(&mut does);
+                waiting.change(|state| state.waiting -= 1);
+            }
+        })?;
+        Ok(Self { teller: Teller { jobs, queue }, printer })
+    }
+
+    /// Says something.
+    pub fn say(&self, message: Message) {
+        self.teller.print(BACKLOG, move |printer| printer.say(&message));
+    }
+
+    /// What to hand events to.
+    pub fn teller(&self) -> Teller {
+        self.teller.clone()
     }
 
     /// Shows on a terminal what has been counted in all, and how much each second since it was last shown.
@@ -60,20 +101,47 @@ impl Report {
     /// `elapsed` is the time since the start; it may be called more often than once a second, and does nothing
     /// then.
     pub fn progress(&self, elapsed: Duration, counters: Counters) {
-        self.print(1, move |printer| printer.progress(elapsed, counters));
+        self.teller.print(1, move |printer| printer.progress(elapsed, counters));
+    }
+
+    /// From now on the end is near: who waits for room waits a few seconds more, and not longer.
+    pub fn end(&self) {
+        self.teller.queue.change(|state| state.end = Some(Instant::now() + GRACE));
     }
 
     /// Prints what was counted from the start to the end, and waits a few seconds for all to be printed.
-    pub fn summary(self, elapsed: Duration, counters: Counters) {
-        self.print(usize::MAX, move |printer| printer.summary(elapsed, &counters));
-        drop(self.jobs);
+    pub fn summary(self, summary: Summary) {
+        self.teller.print(usize::MAX, move |printer| {
+            printer.status.finish_and_clear();
+            printer.say(&Message::Summary(summary));
+        });
+        drop(self.teller);
         let _ = self.printer.recv_timeout(GRACE);
+    }
+}
+
+impl Teller {
+    /// Prints events, as soon as there is room for them; returns whether there was.
+    pub fn tell(&self, knocks: Vec<Knock>) -> bool {
+        let mut state = self.queue.lock();
+        while state.waiting >= BATCHES {
+            let left = state.end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.queue.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        self.print(usize::MAX, move |printer| printer.events(knocks));
+        true
     }
 
     /// Has the printer do `job`, unless `most` wait already.
     fn print(&self, most: usize, job: impl FnOnce(&mut Printer) + Send + 'static) {
-        if self.backlog.load(Relaxed) < most {
-            self.backlog.fetch_add(1, Relaxed);
+        let mut state = self.queue.lock();
+        if state.waiting < most {
+            state.waiting += 1;
             // The printer ends no sooner than this.
             let _ = self.jobs.send(Box::new(job));
         }
@@ -83,25 +151,54 @@ impl Report {
 /// Prints what is reported.
 struct Printer {
     quiet: bool,
+    json: bool,
     status: ProgressBar,
     /// What the status line showed last, and when.
     shown: (Duration, Counters),
 }
 
+/// A line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    version: u32,
+    #[serde(flatten)]
+    message: &'a Message,
+}
+
 impl Printer {
-    fn new(quiet: bool) -> Self {
-        let status = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    fn new(quiet: bool, json: bool) -> Self {
+        let status = if quiet || json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         let status =
             status.with_style(ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()));
-        Self { quiet, status, shown: (Duration::ZERO, Counters::default()) }
+        Self { quiet, json, status, shown: (Duration::ZERO, Counters::default()) }
     }
 
-    fn line(&self, text: &str) {
+    fn say(&mut self, message: &Message) {
         if !self.quiet {
-            self.status.suspend(|| {
-                let _ = writeln!(io::stdout(), "{text}");
-            });
+            let line = self.line(message);
+            self.write(&line);
         }
+    }
+
+    fn events(&mut self, knocks: Vec<Knock>) {
+        let lines: String = knocks.into_iter().map(|knock| self.line(&Message::Event(knock))).collect();
+        self.write(&lines);
+    }
+
+    fn line(&self, message: &Message) -> String {
+        match self.json {
+            // What has no names but these, and no values but numbers, texts and lists, can be written.
+            true => serde_json::to_string(&Line { version: VERSION, message }).unwrap_or_default() + "\n",
+            false => format!("{message}\n"),
+        }
+    }
+
+    /// Who does not read has read enough.
+    fn write(&self, lines: &str) {
+        self.status.suspend(|| {
+            let mut stdout = io::stdout().lock();
+            let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+        });
     }
 
     fn progress(&mut self, elapsed: Duration, counters: Counters) {
@@ -123,20 +220,5 @@ impl Printer {
         ];
         self.status.set_message(parts.join(", "));
         self.shown = (elapsed, counters);
-    }
-
-    fn summary(&self, elapsed: Duration, counters: &Counters) {
-        self.status.finish_and_clear();
-        self.line(&format!("detached after {}", HumanDuration(elapsed)));
-        for verdict in Verdict::ALL {
-            let always = match verdict {
-                Verdict::Answered => true,
-                Verdict::Completed => counters.completed() == 0,
-                _ => false,
-            };
-            if always || counters[verdict] > 0 {
-                self.line(&format!("{:>15} {}", HumanCount(counters[verdict]).to_string(), verdict.description()));
-            }
-        }
     }
 }

@@ -5,18 +5,20 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
-use tcp_bounce_wire::Counters;
 
+use crate::answered::Answering;
 use crate::bouncer::{self, Bouncer};
 use crate::cli::Cli;
 use crate::connections::Cut;
 use crate::error::Error;
 use crate::interface::Interface;
+use crate::message::Message;
+use crate::observer::Observer;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
-use crate::{answered, check, kernel, key};
+use crate::{check, kernel, key};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -33,11 +35,12 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     handle_signals(interrupt)?;
 
     let isn = key::isn(cli, &plan)?;
-    let report = Report::new(cli.quiet).map_err(Error::Output)?;
+    let observer = Observer::new(cli)?;
+    let report = Report::new(cli).map_err(Error::Output)?;
     if cli.takeover {
-        let cut = Cut::by_takeover(&interfaces, cli, &Surroundings::now(cli)?)?;
-        if !cut.is_empty() {
-            report.line(cut.to_string());
+        let connections = Cut::by_takeover(&interfaces, cli, &Surroundings::now(cli)?)?;
+        if !connections.is_empty() {
+            report.say(Message::Cut { connections });
         }
     }
 
@@ -57,28 +60,32 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     // A time that the clock cannot tell never comes.
     let end = cli.duration.and_then(|duration| started.checked_add(duration));
     let now = follow(cli, &mut bouncers, |_| {})?;
+    let mut answering = Answering::new(cli, &plan, now.spared.clone());
     for bouncer in &bouncers {
-        report.line(format!("{bouncer}: {}", answered::sentence(cli, &plan, &now.spared)));
-        for remark in check::remarks(cli, bouncer, &now) {
-            report.line(remark.to_string().trim_end());
+        report.say(bouncer.started(&answering));
+        for finding in check::remarks(cli, bouncer, &now) {
+            report.say(Message::Warning { interface: bouncer.interface().name.clone(), finding });
         }
     }
-    let mut spared = now.spared;
+    let observer = observer.start(&bouncers, report.teller())?;
 
     let ended = watch(&interrupted, end, || {
-        let now = follow(cli, &mut bouncers, |line| report.line(line))?;
-        if now.spared != spared {
-            spared = now.spared;
-            report.line(format!("from now on {}", answered::sentence(cli, &plan, &spared)));
+        let now = follow(cli, &mut bouncers, |message| report.say(message))?;
+        if now.spared != *answering.spared() {
+            answering = Answering::new(cli, &plan, now.spared);
+            report.say(Message::Answering(answering.clone()));
         }
-        report.progress(started.elapsed(), count(&bouncers)?);
+        let counters = bouncers.iter().map(Bouncer::counters);
+        report.progress(started.elapsed(), counters.sum::<Result<_, _>>()?);
         Ok(())
     });
+    report.end();
+    let elapsed = started.elapsed();
     // What was counted is known also where an interface is gone.
-    let counters = count(&bouncers);
-    drop(bouncers);
-    report.summary(started.elapsed(), counters?);
-    ended
+    let programs: Vec<_> = bouncers.into_iter().map(Bouncer::detach).collect();
+    let (summary, written) = observer.finish(elapsed, &programs)?;
+    report.summary(summary);
+    ended.and(written)
 }
 
 /// Checks what the command line asks for, as far as that can be done without looking at the machine, and returns what is
@@ -106,19 +113,15 @@ fn watch(
 }
 
 /// Has all of them follow what has changed, and says who answers for other addresses now.
-fn follow(cli: &Cli, bouncers: &mut [Bouncer], mut say: impl FnMut(String)) -> Result<Surroundings, Error> {
+fn follow(cli: &Cli, bouncers: &mut [Bouncer], mut say: impl FnMut(Message)) -> Result<Surroundings, Error> {
     let now = Surroundings::now(cli)?;
     for bouncer in bouncers {
-        let name = bouncer.interface().name.clone();
-        if let Some(destinations) = bouncer.follow(cli, &now)? {
-            say(format!("{name}: from now on for {destinations}"));
+        let interface = bouncer.interface().name.clone();
+        if let Some(to) = bouncer.follow(cli, &now)? {
+            say(Message::Destinations { interface, to: to.clone() });
         }
     }
     Ok(now)
-}
-
-fn count(bouncers: &[Bouncer]) -> Result<Counters, Error> {
-    bouncers.iter().try_fold(Counters::default(), |sum, bouncer| Ok(sum + bouncer.counters()?))
 }
 
 /// Sends to `interrupt` when the user wants an end: Ctrl-C, SIGTERM or SIGHUP; not SIGHUP under `nohup`.

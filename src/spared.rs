@@ -12,7 +12,7 @@ use crate::listeners;
 use crate::ports::PortList;
 
 /// The ports that are left to the host, and why.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Spared {
     /// The host listens on them.
     listening: PortList,

@@ -3,6 +3,7 @@
 use std::io;
 
 use libbpf_rs::{MapCore as _, MapFlags};
+use serde::Serializer;
 use tcp_bounce_wire::{Counters, Verdict};
 
 use crate::skel::TcpBounceSkel;
@@ -19,4 +20,9 @@ pub fn read(program: &TcpBounceSkel) -> libbpf_rs::Result<Counters> {
         sum = sum + Counters::from(counters);
     }
     Ok(sum)
+}
+
+/// Writes counters with the names of their verdicts.
+pub fn by_name<S: Serializer>(counters: &Counters, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(Verdict::ALL.map(|verdict| (verdict.name(), counters[verdict])))
 }

@@ -6,7 +6,9 @@
 
 mod frame;
 mod global;
+mod note;
 mod panic;
+mod ring;
 
 use core::marker::PhantomData;
 use core::ptr;
@@ -25,7 +27,7 @@ use tcp_bounce_wire::ip::{Ip, Span};
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::{FourTuple, Segment};
-use tcp_bounce_wire::{Action, Config, Counters, Filters, Link, Rules, ThenByPort, Verdict, World, bounce};
+use tcp_bounce_wire::{Action, Config, Counters, Filters, Kind, Link, Rules, ThenByPort, Verdict, World, bounce};
 use zerocopy::TryFromBytes as _;
 
 #[unsafe(no_mangle)]
@@ -110,6 +112,12 @@ impl World for Kernel {
         let follow = if I::ETHERTYPE == Ipv4::ETHERTYPE { follow_ipv4 } else { follow_ipv6 };
         let verdict = follow(self.0, ip_offset as u32, span.offset as u32, span.length as u32, isn);
         Verdict::try_read_from_bytes(&verdict.to_ne_bytes()).ok()
+    }
+
+    #[inline(always)]
+    fn note<I: Ip>(&self, Segment { ip_offset, span, .. }: Segment<I>, is_reply: bool, kind: Kind) {
+        let note = if I::ETHERTYPE == Ipv4::ETHERTYPE { note::note_ipv4 } else { note::note_ipv6 };
+        note(self.0, ip_offset as u32, span.offset as u32, is_reply.into(), kind as u32);
     }
 }
 

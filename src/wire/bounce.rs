@@ -7,6 +7,7 @@ use zerocopy::byteorder::network_endian::U32;
 use crate::addresses::Number;
 use crate::config::{Announced, Config, Filters, Link};
 use crate::ethernet::Ethernet;
+use crate::event::Kind;
 use crate::express;
 use crate::frame::Frame;
 use crate::ip::{Ip, Span};
@@ -18,7 +19,7 @@ use crate::segment::{FourTuple, Segment};
 use crate::syn_ack::Reply;
 use crate::tcp::Tcp;
 use crate::then::{Then, ThenByPort, Thens};
-use crate::verdict::Verdict;
+use crate::verdict::{Action, Verdict};
 
 /// What decides about a packet besides the packet.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,10 @@ pub trait World {
     {
         segment.follow_up(frame, isn, rules)
     }
+
+    /// Takes note of what the client did that sent `segment`; if `is_reply`, that of the segment to which it is the answer.
+    #[inline(always)]
+    fn note<I: Ip>(&self, _segment: Segment<I>, _is_reply: bool, _kind: Kind) {}
 }
 
 /// Decides what becomes of `frame`, and turns it into the reply if there is one.
@@ -91,7 +96,10 @@ fn express<I: Ip, F: Frame, W: World>(frame: &mut F, rules: &Rules<W>) -> Option
     let offer = express::offer::<I, _, _>(frame, rules)?;
     let ip_offset = size_of::<Ethernet>();
     let span = Span { offset: ip_offset + size_of::<I>(), length: express::TCP_LENGTH };
-    Segment::<I> { ip_offset, span, ip: PhantomData }.answer(frame, offer, rules)
+    let segment = Segment::<I> { ip_offset, span, ip: PhantomData };
+    let verdict = segment.answer(frame, offer, rules)?;
+    segment.note(verdict, Tcp::SYN, rules);
+    Some(verdict)
 }
 
 /// Decides about the datagram at `ip_offset`.
@@ -121,20 +129,38 @@ impl<I: Ip> Segment<I> {
             Verdict::Spared
         } else if Tcp::is_syn(flags) {
             let offer = self.offer(frame, header_length);
-            return if config.then.follow_client() {
-                self.answer_following(frame, offer, rules)
+            let verdict = if config.then.follow_client() {
+                self.answer_following(frame, offer, rules)?
             } else {
-                self.answer(frame, offer, rules)
+                self.answer(frame, offer, rules)?
             };
+            self.note(verdict, flags, rules);
+            verdict
         } else if Tcp::is_ack(flags)
             && let Some(verdict) = self.follow(frame, header_length, rules)?
         {
+            self.note(verdict, flags, rules);
             verdict
         } else if config.takeover != 0 {
             Verdict::TakenOver
         } else {
             Verdict::NotOurs
         })
+    }
+
+    /// Has the world take note of what the client did that sent this segment with these control bits, which got `verdict`; if
+    /// anybody wants to know.
+    #[inline(always)]
+    fn note<W: World>(&self, verdict: Verdict, flags: u8, rules: &Rules<W>) {
+        if rules.config.observes()
+            && let Some(kind) = Kind::of(verdict, flags)
+        {
+            let is_reply = verdict.action() == Action::Tx;
+            // A reply has no options of IP's, nor extension headers.
+            let offset = if is_reply { self.ip_offset + size_of::<I>() } else { self.span.offset };
+            let segment = Segment { span: Span { offset, ..self.span }, ..*self };
+            rules.world.note(segment, is_reply, kind);
+        }
     }
 
     /// Whether no reply may go to where this came from, or none from where it went to.

@@ -5,6 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::addresses::AddressSet;
 use crate::ethernet::Mac;
+use crate::event::Observe;
 use crate::isn::Isn;
 use crate::later::ECHO_WINDOW;
 use crate::ports::Ports;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub filter_to: bool,
     /// Whether only the addresses of [`Filters::from`] are answered.
     pub filter_from: bool,
+    /// What is told besides the counters.
+    pub observe: Observe,
     /// Whether a frame may have parts that the program has no direct access to: it was loaded for that.
     pub frags: bool,
     /// The mode that the program is attached in, as `XDP_FLAGS_*_MODE` of `linux/if_link.h`. For whoever inspects
@@ -49,6 +52,7 @@ impl Settings {
         own_mac: false,
         filter_to: false,
         filter_from: false,
+        observe: Observe { ports: false, sources: false, events: 0, stripes: 1, shared: false },
         frags: false,
         attach_mode: 0,
     };
@@ -71,8 +75,10 @@ pub struct Config {
     pub(crate) filter_to: u8,
     pub(crate) filter_from: u8,
     frags: u8,
-    reserved: u8,
+    observe: u8,
     attach_mode: u16,
+    events: u32,
+    stripes: u32,
 }
 
 impl Config {
@@ -98,9 +104,32 @@ impl Config {
             filter_to: settings.filter_to as u8,
             filter_from: settings.filter_from as u8,
             frags: settings.frags as u8,
-            reserved: 0,
+            observe: Self::observe_bits(settings.observe),
             attach_mode: settings.attach_mode,
+            events: settings.observe.events,
+            stripes: settings.observe.stripes,
         }
+    }
+
+    const fn observe_bits(observe: Observe) -> u8 {
+        observe.ports as u8
+            | (observe.sources as u8) << 1
+            | ((observe.events != 0) as u8) << 2
+            | (observe.shared as u8) << 3
+    }
+
+    /// Whether anything is told besides the counters.
+    #[inline(always)]
+    pub const fn observes(&self) -> bool {
+        self.observe != 0
+    }
+
+    /// What is told besides the counters.
+    #[inline(always)]
+    pub const fn observe(&self) -> Observe {
+        let bits = self.observe;
+        let (ports, sources, shared) = (bits & 1 != 0, bits & 2 != 0, bits & 8 != 0);
+        Observe { ports, sources, events: self.events, stripes: self.stripes, shared }
     }
 
     /// Whether a frame may have parts that the program has no direct access to.

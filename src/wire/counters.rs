@@ -1,5 +1,6 @@
 //! Packets by verdict: the value of the XDP program's per-CPU map.
 
+use core::iter::Sum;
 use core::ops::{Add, Index};
 
 use crate::verdict::{Action, Verdict};
@@ -52,5 +53,11 @@ impl Add for Counters {
             *sum = sum.wrapping_add(more);
         }
         self
+    }
+}
+
+impl Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(counters: I) -> Self {
+        counters.fold(Self::default(), Self::add)
     }
 }

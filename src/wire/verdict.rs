@@ -103,6 +103,31 @@ impl Verdict {
         }
     }
 
+    /// A name for programs, which stays the same.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Replied => "replied",
+            Self::Completed => "completed",
+            Self::Later => "later",
+            Self::TakenOver => "taken_over",
+            Self::NotIp => "not_ip",
+            Self::NotTcp => "not_tcp",
+            Self::Fragment => "fragment",
+            Self::Malformed => "malformed",
+            Self::OtherHost => "other_host",
+            Self::NotUnicast => "not_unicast",
+            Self::OtherDestination => "other_destination",
+            Self::OtherSource => "other_source",
+            Self::Spared => "spared",
+            Self::NotOurs => "not_ours",
+            Self::Signed => "signed",
+            Self::NoRoom => "no_room",
+        }
+    }
+
     /// The same in words, after a number of frames.
     pub const fn description(self) -> &'static str {
         match self {

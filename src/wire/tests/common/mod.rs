@@ -12,7 +12,8 @@ use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::segment::FourTuple;
 use tcp_bounce_wire::{
-    Action, Config, Filters, Frame, Isn, Link, Ports, Rules, Settings, Then, ThenByPort, Thens, Verdict, World, bounce,
+    Action, Config, Filters, Frame, Isn, Link, Observe, Ports, Rules, Settings, Then, ThenByPort, Thens, Verdict,
+    World, bounce,
 };
 use tcp_bounce_wire::{ipv4, ipv6};
 use zerocopy::FromZeros as _;
@@ -306,6 +307,7 @@ impl Choice {
             own_mac: self.mac.is_some(),
             filter_to,
             filter_from,
+            observe: Observe::default(),
             frags: false,
             attach_mode: self.attach_mode,
         }

@@ -1,0 +1,186 @@
+//! `--report`: what arrived, port by port, in a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufWriter, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+use tcp_bounce_wire::Count;
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+use crate::events::Knock;
+use crate::message::{EventTotals, VERSION};
+
+/// How many clients are named for a port.
+const NAMED: usize = 16;
+
+/// Where the report goes, and what it is written in: the ending of the name tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFile {
+    path: PathBuf,
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+}
+
+impl FromStr for ReportFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Ok(Self { path, format: Format::Json }),
+            Some("csv") => Ok(Self { path, format: Format::Csv }),
+            _ => Err("the name must end with .json or .csv, which tells what to write".to_owned()),
+        }
+    }
+}
+
+/// What has arrived so far. Until it is written, what has the name of the file stays as it is.
+pub struct Arrivals {
+    to: ReportFile,
+    file: NamedTempFile,
+    ports: BTreeMap<u16, Arrival>,
+}
+
+/// What is known of a port from events.
+struct Arrival {
+    first: SystemTime,
+    last: SystemTime,
+    sources: BTreeSet<IpAddr>,
+    has_more: bool,
+}
+
+/// What there is in the file.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    version: u32,
+    /// When it was written.
+    #[serde(serialize_with = "timestamp")]
+    time: Option<SystemTime>,
+    interfaces: &'a [&'a str],
+    /// If some events were lost, times and sources may be incomplete; numbers never are.
+    events_lost: u64,
+    ports: Vec<Line>,
+}
+
+/// What there is of a port.
+#[derive(Debug, Serialize)]
+struct Line {
+    port: u16,
+    syns: u64,
+    completed: u64,
+    #[serde(serialize_with = "timestamp")]
+    first: Option<SystemTime>,
+    #[serde(serialize_with = "timestamp")]
+    last: Option<SystemTime>,
+    sources: Vec<IpAddr>,
+    /// Whether there were more than are named.
+    more_sources: bool,
+}
+
+fn timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| humantime::format_rfc3339_micros(time).to_string()).serialize(serializer)
+}
+
+impl Arrivals {
+    /// Nothing yet, but a place to write to.
+    pub fn new(to: &ReportFile) -> Result<Self, Error> {
+        let folder = to.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::Builder::new().prefix(".tcp-bounce-report-").tempfile_in(folder);
+        let file = file.map_err(|source| Error::Report { path: to.path.clone(), source })?;
+        Ok(Self { to: to.clone(), file, ports: BTreeMap::new() })
+    }
+
+    /// Takes note of an event.
+    pub fn add(&mut self, knock: &Knock) {
+        let Knock { time, source, port, .. } = *knock;
+        let arrival = self.ports.entry(port).or_insert_with(|| Arrival {
+            first: time,
+            last: time,
+            sources: BTreeSet::new(),
+            has_more: false,
+        });
+        arrival.first = arrival.first.min(time);
+        arrival.last = arrival.last.max(time);
+        if arrival.sources.len() < NAMED || arrival.sources.contains(&source) {
+            arrival.sources.insert(source);
+        } else {
+            arrival.has_more = true;
+        }
+    }
+
+    /// Writes the file, with what was counted at each port.
+    pub fn write(
+        mut self,
+        interfaces: &[&str],
+        count: impl Fn(u16) -> Count,
+        events: EventTotals,
+    ) -> Result<(), Error> {
+        let line = |port| {
+            let Count { syns, completed } = count(port);
+            let arrival = self.ports.get(&port);
+            Line {
+                port,
+                syns,
+                completed,
+                first: arrival.map(|arrival| arrival.first),
+                last: arrival.map(|arrival| arrival.last),
+                sources: arrival.map(|arrival| arrival.sources.iter().copied().collect()).unwrap_or_default(),
+                more_sources: arrival.is_some_and(|arrival| arrival.has_more),
+            }
+        };
+        let ports = (0..=u16::MAX).map(line).filter(|line| line.syns > 0 || line.completed > 0).collect();
+        let report =
+            Report { version: VERSION, time: Some(SystemTime::now()), interfaces, events_lost: events.lost, ports };
+        let written = match self.to.format {
+            Format::Json => write_json(&mut self.file, &report),
+            Format::Csv => write_csv(&mut self.file, &report),
+        };
+        let written = written.and_then(|()| self.file.as_file().sync_all());
+        let ReportFile { path, .. } = self.to;
+        let kept = written.and_then(|()| readable(&self.file)).and_then(|()| Ok(self.file.persist(&path)?));
+        kept.map(drop).map_err(|source| Error::Report { path, source })
+    }
+}
+
+fn write_json(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {
+    let mut writer = BufWriter::new(file);
+    serde_json::to_writer_pretty(&mut writer, report)?;
+    writeln!(writer)?;
+    writer.flush()
+}
+
+/// A line for each port; sources are separated by spaces, and `...` stands for those that are not named.
+fn write_csv(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(file);
+    writer.write_record(["port", "syns", "completed", "first", "last", "sources"])?;
+    let text = |time: Option<SystemTime>| time.map(|time| humantime::format_rfc3339_micros(time).to_string());
+    for Line { port, syns, completed, first, last, sources, more_sources } in &report.ports {
+        let mut sources: Vec<String> = sources.iter().map(IpAddr::to_string).collect();
+        sources.extend(more_sources.then(|| "...".to_owned()));
+        writer.write_record([
+            port.to_string(),
+            syns.to_string(),
+            completed.to_string(),
+            text(*first).unwrap_or_default(),
+            text(*last).unwrap_or_default(),
+            sources.join(" "),
+        ])?;
+    }
+    writer.flush()
+}
+
+/// Makes it a file like others: a temporary one is for nobody else.
+fn readable(file: &NamedTempFile) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+}

@@ -1,0 +1,78 @@
+//! What is told of clients besides the counters.
+
+mod common;
+
+use common::{ACK, FIN, PSH, RST, SYN};
+use tcp_bounce_wire::addresses::Number;
+use tcp_bounce_wire::{Bucket, Count, Kind, SourceCount, Verdict};
+
+#[test]
+fn an_event_is_a_syn_that_is_answered_a_completed_handshake_or_an_end() {
+    for verdict in Verdict::ALL {
+        for flags in [SYN, ACK, ACK | PSH, ACK | FIN, ACK | RST, RST] {
+            let expected = match verdict {
+                Verdict::Answered => Some(Kind::Syn),
+                Verdict::Completed | Verdict::Reset | Verdict::Closed => Some(Kind::Completed),
+                Verdict::Later | Verdict::Replied if [ACK | FIN, ACK | RST, RST].contains(&flags) => Some(Kind::Closed),
+                _ => None,
+            };
+            assert_eq!(Kind::of(verdict, flags), expected, "{verdict:?} {flags:#x}");
+        }
+    }
+}
+
+/// A table of one stripe.
+struct Table(Vec<Bucket>);
+
+impl Table {
+    fn new() -> Self {
+        let nobody = SourceCount { source: Number { high: 0, low: 0 }, count: Count::default() };
+        Self(vec![Bucket([nobody; 4]); Bucket::COUNT])
+    }
+
+    fn count(&mut self, source: Number) {
+        self.0[Bucket::index(source)].place(source).syns += 1;
+    }
+
+    /// How often `source` has been counted, as far as that is remembered.
+    fn get(&self, source: Number) -> u64 {
+        let mut places = self.0[Bucket::index(source)].0.iter();
+        places.find(|place| place.source == source).map_or(0, |place| place.count.syns)
+    }
+}
+
+fn v4(address: u32) -> Number {
+    Number { high: 0, low: 0xffff << 32 | u64::from(address) }
+}
+
+#[test]
+fn the_clients_of_a_network_are_counted_exactly() {
+    let v6 = |address| Number { high: 0x2001_0db8 << 32, low: u64::from(address) };
+    for number in [v4, v6 as fn(u32) -> Number] {
+        let mut table = Table::new();
+        // Neighbours, and some of each of many networks; the unspecified address, too.
+        let sources = || (0..4096).chain((0..4096u32).map(|network| network << 20)).map(number);
+        for source in sources().chain(sources().step_by(2)) {
+            table.count(source);
+        }
+        for (index, source) in (0..4096).map(number).enumerate() {
+            let twice = u64::from(index % 2 == 0);
+            // 0 is in both.
+            assert_eq!(table.get(source), if index == 0 { 4 } else { 1 + twice }, "{index}");
+        }
+    }
+}
+
+#[test]
+fn who_comes_often_is_remembered_under_a_flood_of_others() {
+    let mut table = Table::new();
+    let regulars: Vec<Number> = (0..1000).map(|client| v4(0x0a00_0000 + client)).collect();
+    for _ in 0..100 {
+        regulars.iter().for_each(|&client| table.count(client));
+    }
+    // Each comes once.
+    for other in 0..1_000_000u32 {
+        table.count(v4(0x2000_0000 + other.wrapping_mul(0x9e37_79b9) % 0x8000_0000));
+    }
+    assert!(regulars.iter().all(|&client| table.get(client) == 100));
+}

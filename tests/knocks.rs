@@ -1,0 +1,194 @@
+//! What tcp-bounce tells of its clients: events, JSON, and the report.
+
+#[macro_use]
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use common::bouncer::{TcpBounce, assert_says, refusal};
+use common::network::{CLIENT, HOST, Mode, Network, switched};
+use common::process::Process;
+use common::programs::pass;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tcp_bounce_wire::Verdict;
+
+in_each_mode! {
+    each_port_that_nmap_scans_is_an_event,
+    what_is_said_is_json_of_the_schema,
+    the_report_has_the_ports_that_a_firewall_lets_through,
+    a_reader_that_leaves_changes_nothing,
+    a_reader_that_does_not_read_loses_events_and_nothing_else,
+}
+
+const VALIDATE: &str = "
+import json, jsonschema, sys
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft202012Validator.check_schema(schema)
+validator = jsonschema.Draft202012Validator(schema)
+for line in sys.stdin:
+    kind = json.loads(line).get('type', 'report')
+    # What is wrong is told more exactly of one kind.
+    validator.evolve(schema={'$ref': '#/$defs/' + kind}).validate(json.loads(line))
+    validator.validate(json.loads(line))
+";
+
+/// Whether these values are as the schema says: what is wrong, if they are not.
+fn validate(values: &[Value]) -> Result<(), String> {
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", VALIDATE, concat!(env!("CARGO_MANIFEST_DIR"), "/docs/output.schema.json")]);
+    let mut process = Process::start_as_is(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut stdin = process.child.stdin.take().unwrap();
+    let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
+    thread::spawn(move || stdin.write_all(lines.as_bytes()));
+    let finished = process.finish();
+    if finished.status.success() { Ok(()) } else { Err(finished.stderr) }
+}
+
+/// The lines of JSON that one printed that has ended well.
+fn lines(bouncer: TcpBounce) -> Vec<Value> {
+    bouncer.0.signal(Signal::SIGINT);
+    let stdout = bouncer.0.finish().success();
+    stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// Starts it with JSON, and waits until it answers.
+fn start(network: &Network, arguments: &str) -> TcpBounce {
+    let mut command = TcpBounce::command(&network.host, &network.arguments(&format!("--json {arguments}")));
+    let process = Process::start(&mut command);
+    process.wait_for("\"started\"");
+    TcpBounce(process)
+}
+
+fn each_port_that_nmap_scans_is_an_event(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = start(&network, "--events --top");
+    network.client.run("nmap", &format!("-n -Pn -sS -p 1-1000 {HOST}"));
+    let lines = lines(bouncer);
+    let syns: Vec<&Value> = lines.iter().filter(|line| line["event"] == "syn").collect();
+    let ports: BTreeSet<u64> = syns.iter().map(|line| line["port"].as_u64().unwrap()).collect();
+    assert_eq!(ports, (1..=1000).collect());
+    assert!(syns.iter().all(|line| line["source"] == CLIENT.to_string() && line["destination"] == HOST.to_string()));
+    let summary = lines.last().unwrap();
+    assert_eq!(summary["type"], "summary");
+    assert_eq!(summary["counters"]["answered"], syns.len());
+    assert_eq!(summary["events"]["lost"], 0, "{summary}");
+    assert_eq!(summary["events"]["told"], summary["events"]["seen"]);
+    assert_eq!((&summary["ports"]["distinct"], &summary["sources"]["distinct"]), (&1000.into(), &1.into()));
+    assert_eq!(summary["sources"]["most"][0]["name"], CLIENT.to_string());
+    assert_eq!(summary["sources"]["most"][0]["syns"], syns.len());
+}
+
+fn what_is_said_is_json_of_the_schema(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(5000);
+    let mut host_end = network.connect_back(5000).unwrap();
+    let mut client_end = common::accept(&listener);
+    common::exchange(&mut host_end, &mut client_end);
+    let cutting = lines(start(&network, "--takeover"));
+    let bouncer = start(&network, "--events --top --then echo:7 --then close --from 192.0.2.0/24");
+    for port in [7, 80] {
+        let _closed = network.connect(port).unwrap();
+    }
+    network.wait_until_counted(Verdict::Closed, 1);
+    network.host.ip("address add 192.0.2.77/24 dev host0");
+    bouncer.0.wait_for("\"destinations\"");
+    let _listener = network.listen(2222);
+    bouncer.0.wait_for("\"answering\"");
+    let lines = [cutting, lines(bouncer)].concat();
+    assert_eq!(validate(&lines), Ok(()));
+    let types: BTreeSet<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(types, BTreeSet::from(["answering", "cut", "destinations", "event", "started", "summary"]));
+    let incomplete = serde_json::json!({"version": 1, "type": "event"});
+    assert!(validate(&[incomplete]).unwrap_err().contains("required property"));
+}
+
+/// A firewall lets some ports through: on the far side the report says which.
+fn the_report_has_the_ports_that_a_firewall_lets_through(mode: Mode) {
+    let holes: BTreeSet<u64> = (0..20).map(|hole| 21 + hole * hole * 163).collect();
+    let set = holes.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let [firewall, host, client] = switched();
+    let _pass = (mode == Mode::Native).then(|| pass(&firewall, "port0"));
+    firewall.run("nft", "add table bridge firewall");
+    firewall.run("nft", "add chain bridge firewall forward { type filter hook forward priority 0 ; }");
+    let rule = format!("ether saddr != 00:00:00:00:00:00 iifname port1 tcp dport != {{{set}}} drop");
+    firewall.run("nft", &format!("add rule bridge firewall forward {rule}"));
+    let folder = tempfile::tempdir().unwrap();
+    for ending in ["json", "csv"] {
+        let file = folder.path().join(format!("report.{ending}"));
+        let arguments = format!("--mode {} --report {} host0", mode.name(), file.display());
+        let bouncer = TcpBounce::start(&host, &arguments);
+        let nmap = client.run("nmap", &format!("-n -Pn -sS -p- -T5 --min-rate 20000 --max-retries 2 -oG - {HOST}"));
+        assert!(!file.exists(), "it is written at the end");
+        bouncer.interrupt();
+        let text = fs::read_to_string(&file).unwrap();
+        let ports: BTreeSet<u64> = match ending {
+            "json" => {
+                let report: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(validate(std::slice::from_ref(&report)), Ok(()));
+                assert_eq!(report["events_lost"], 0);
+                let ports = report["ports"].as_array().unwrap();
+                assert!(ports.iter().all(|port| port["sources"][0] == CLIENT.to_string()));
+                assert!(ports.iter().all(|port| port["first"].as_str() <= port["last"].as_str()));
+                ports.iter().map(|port| port["port"].as_u64().unwrap()).collect()
+            }
+            _ => {
+                let mut reader = csv::Reader::from_reader(text.as_bytes());
+                let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+                assert!(records.iter().all(|record| record[5] == CLIENT.to_string()), "{text}");
+                records.iter().map(|record| record[0].parse().unwrap()).collect()
+            }
+        };
+        assert_eq!(ports, holes);
+        // nmap sees them, too.
+        assert_eq!(nmap.matches("/open/tcp").count(), holes.len(), "{nmap}");
+    }
+}
+
+fn a_reader_that_leaves_changes_nothing(mode: Mode) {
+    let network = Network::new(mode);
+    let mut command = TcpBounce::command(&network.host, &network.arguments("--events"));
+    let mut process = Process::start_as_is(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    drop(process.child.stdout.take());
+    common::until("for the program to be attached", || common::programs::attached(&network.host, "host0"));
+    for port in 1..=100 {
+        network.connect(port).unwrap();
+    }
+    process.signal(Signal::SIGINT);
+    assert!(process.finish().status.success());
+}
+
+fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
+    let network = Network::new(mode);
+    let mut command = TcpBounce::command(&network.host, &network.arguments("--json --events"));
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut reader = BufReader::new(process.stdout.take().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.contains("\"started\""), "{line}");
+    // More than there is room for: in the pipe, on the way to it, and in the kernel.
+    let ports = 40_000;
+    network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
+    assert!(network.counters()[Verdict::Answered] >= ports);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.id() as i32), Signal::SIGINT).unwrap();
+    let lines: Vec<Value> = reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(process.wait().unwrap().success());
+    let told = lines.iter().filter(|line| line["type"] == "event").count() as u64;
+    let events = &lines.last().unwrap()["events"];
+    let [seen, said, lost] = ["seen", "told", "lost"].map(|name| events[name].as_u64().unwrap());
+    assert!(lost > 0, "{events}");
+    assert_eq!((said, told + lost), (told, seen), "{events}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_report_that_cannot_be_written_keeps_it_from_starting() {
+    let network = Network::new(Mode::Skb);
+    let reason = refusal(&network.host, "--report /nosuchfolder/report.json host0");
+    assert_says(&reason, &["/nosuchfolder/report.json", "No such file or directory"], "folder");
+    network.assert_nothing_is_attached();
+}

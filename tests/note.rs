@@ -1,0 +1,186 @@
+//! What the loaded program tells besides its counters.
+
+mod packet;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use libbpf_rs::libbpf_sys::{bpf_prog_test_run_opts, bpf_test_run_opts};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
+use tcp_bounce::events::{self, Reader};
+use tcp_bounce::tables::{PortTable, SourceTable};
+use tcp_bounce::{loader, skel::TcpBounceSkel};
+use tcp_bounce_wire::{Observe, Settings, ThenByPort};
+
+const STRIPES: u32 = 4;
+const NOTHING: Observe = Observe { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
+
+fn load(observe: Observe) -> TcpBounceSkel<'static> {
+    let setup = Setup::new(Choice::DEFAULT);
+    let settings = Settings { observe, ..setup.settings() };
+    let then = ThenByPort::new();
+    loader::load(settings, &setup.settings.link(), &setup.filters, &then, None).unwrap()
+}
+
+fn run(program: &TcpBounceSkel, request: &Request) {
+    test_run(&program.progs.tcp_bounce, &request.frame());
+}
+
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn what_clients_do_is_counted_by_port_and_by_source() {
+    let program = load(Observe { ports: true, sources: true, ..NOTHING });
+    let table = PortTable::of(&program, STRIPES).unwrap();
+    let mut expected = BTreeMap::new();
+    for round in 0..100u8 {
+        let source = [192, 0, 2, round % 7];
+        let port = [0, 80, 443, 65535][usize::from(round % 4)];
+        let change = |request: Request| Request { source, destination_port: port, ..request };
+        run(&program, &change(Request::syn()));
+        let (syns, completed) = expected.entry((port, source)).or_insert((0, 0));
+        *syns += 1;
+        if round % 3 == 0 {
+            run(&program, &change(Request::ack()));
+            *completed += 1;
+        }
+        // None of these counts.
+        run(&program, &change(Request { flags: ACK | FIN, ..Request::ack() }));
+        run(&program, &change(Request { acknowledgment_number: 5, ..Request::ack() }));
+        run(&program, &change(Request { protocol: 17, ..Request::syn() }));
+    }
+    for port in 0..=u16::MAX {
+        let at_port = expected.iter().filter(|((other, _), _)| *other == port);
+        let (syns, completed) = at_port.fold((0, 0), |(a, b), (_, (c, d))| (a + c, b + d));
+        let count = table.get(port);
+        assert_eq!((count.syns, count.completed), (syns, completed), "{port}");
+    }
+    let mut counted = BTreeMap::new();
+    assert!(!SourceTable::of(&program, STRIPES).unwrap().add_to(&mut counted), "nothing was forgotten");
+    assert_eq!(counted.len(), 7);
+    for last in 0..7 {
+        let of_source = expected.iter().filter(|((_, source), _)| source[3] == last);
+        let (syns, completed) = of_source.fold((0, 0), |(a, b), (_, (c, d))| (a + c, b + d));
+        let count = counted[&IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))];
+        assert_eq!((count.syns, count.completed), (syns, completed), "{last}");
+    }
+}
+
+/// What is read of one event in so many, in words.
+fn told(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
+    let program = load(Observe { events: one_in, ..NOTHING });
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    let reader = Reader::start(&[(1, "lo", &program)], move |knocks| {
+        teller.lock().unwrap().extend(knocks);
+        true
+    });
+    let reader = reader.unwrap();
+    requests.iter().for_each(|request| run(&program, request));
+    let handed = reader.finish();
+    let told = told.lock().unwrap();
+    assert_eq!(handed, told.len() as u64);
+    assert_eq!(events::count(&program).unwrap().lost, 0);
+    let words = told.iter().map(|knock| knock.to_string().split_once(' ').unwrap().1.to_owned());
+    (words.collect(), events::count(&program).unwrap().seen)
+}
+
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn each_thing_that_a_client_does_is_an_event() {
+    let one = Request { source: [192, 0, 2, 9], source_port: 1000, destination_port: 80, ..Request::syn() };
+    let later = |flags| Request { flags, ..one.clone() };
+    let acknowledging = |flags| Request { acknowledgment_number: Request::ack().acknowledgment_number, ..later(flags) };
+    let requests = [
+        one.clone(),
+        acknowledging(ACK),
+        // Data is no event.
+        Request { payload: b"data".to_vec(), ..acknowledging(ACK) },
+        acknowledging(ACK | FIN),
+        acknowledging(ACK | RST),
+        // Not ours.
+        later(ACK | FIN),
+        one.clone().over_ipv6(),
+        Request { ip_options: vec![1; 8], ..one.clone() }.twice_tagged(),
+    ];
+    let there = "192.0.2.9:1000 > 198.51.100.7:80";
+    let (told, seen) = told(1, &requests);
+    let expected = [
+        format!("lo {there} syn"),
+        format!("lo {there} completed"),
+        format!("lo {there} closed"),
+        format!("lo {there} closed"),
+        "lo [2001:db8::a]:1000 > [2001:db8::7]:80 syn".to_owned(),
+        format!("lo {there} syn"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(seen, 6);
+}
+
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn of_many_events_one_in_so_many_is_told() {
+    let requests: Vec<Request> = (0..100).map(|port| Request { source_port: port, ..Request::syn() }).collect();
+    let (told, seen) = told(10, &requests);
+    assert_eq!(seen, 100);
+    // Each CPU that runs some has its own count.
+    let cpus = thread::available_parallelism().unwrap().get();
+    assert!((10..=10 + cpus).contains(&told.len()), "{told:?}");
+}
+
+/// Runs a program, from any thread.
+fn run_anywhere(program: BorrowedFd, frame: &[u8]) {
+    let mut options = bpf_test_run_opts {
+        sz: size_of::<bpf_test_run_opts>() as _,
+        data_in: frame.as_ptr().cast(),
+        data_size_in: frame.len() as u32,
+        ..Default::default()
+    };
+    // SAFETY: The program and the frame are there as long as it runs, and nothing is written.
+    assert_eq!(unsafe { bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }, 0);
+}
+
+/// Counts are exact, on whichever CPU a packet is handled.
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn a_million_syns_of_a_thousand_clients_are_counted() {
+    const SOURCES: u32 = 1000;
+    const SYNS: u32 = 1_000_000;
+
+    let program = load(Observe { ports: true, sources: true, ..NOTHING });
+    let frames: Vec<Vec<u8>> = (0..SOURCES)
+        .map(|source| {
+            let [.., third, last] = source.to_be_bytes();
+            let destination_port = 1 + source as u16 % 10;
+            Request { source: [10, 0, third, last], destination_port, ..Request::syn() }.frame()
+        })
+        .collect();
+    let cpus: Vec<usize> = (0..thread::available_parallelism().unwrap().get()).collect();
+    let prog = program.progs.tcp_bounce.as_fd();
+    thread::scope(|scope| {
+        for &cpu in &cpus {
+            let (frames, cpus) = (&frames, cpus.len());
+            scope.spawn(move || {
+                let mut one = CpuSet::new();
+                one.set(cpu).unwrap();
+                sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+                for syn in (cpu..SYNS as usize).step_by(cpus) {
+                    run_anywhere(prog, &frames[syn % frames.len()]);
+                }
+            });
+        }
+    });
+    let table = PortTable::of(&program, STRIPES).unwrap();
+    for port in 1..=10 {
+        assert_eq!(table.get(port).syns, u64::from(SYNS) / 10, "{port}");
+    }
+    let mut counted = BTreeMap::new();
+    assert!(!SourceTable::of(&program, STRIPES).unwrap().add_to(&mut counted), "nothing was forgotten");
+    assert_eq!(counted.len(), SOURCES as usize);
+    assert!(counted.values().all(|count| count.syns == u64::from(SYNS / SOURCES)));
+}
