@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Counters, Filters, Isn, Link, Observe, Settings, ThenByPort};
+use tcp_bounce_wire::{Filters, Isn, Link, Observe, Settings, ThenByPort};
 
 use crate::answered::{self, Answering, Destinations};
 use crate::attach::{AttachMode, Attachment, Occupant};
@@ -14,11 +14,12 @@ use crate::cli::{Cli, Mode};
 use crate::error::Error;
 use crate::interface::Interface;
 use crate::message::Message;
+use crate::metrics::Sample;
 use crate::observer::observe;
 use crate::skel::TcpBounceSkel;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
-use crate::{kernel, loader, stats};
+use crate::{events, kernel, loader, stats};
 
 /// Why auto does not take native mode on veth.
 pub(crate) const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
@@ -156,9 +157,12 @@ impl Bouncer {
         self.program
     }
 
-    /// What the program has counted so far.
-    pub fn counters(&self) -> Result<Counters, Error> {
-        stats::read(&self.program).map_err(Error::Maps)
+    /// What there is to know now.
+    pub fn sample(&self) -> Result<Sample, Error> {
+        let counters = stats::read(&self.program).map_err(Error::Maps)?;
+        let has_events = self.program.maps.EVENTS.autocreate();
+        let events = has_events.then(|| events::count(&self.program)).transpose().map_err(Error::Maps)?;
+        Ok(Sample { interface: self.interface.name.clone(), mode: self.mode, counters, events })
     }
 }
 

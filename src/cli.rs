@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use tcp_bounce_wire::{Isn, Settings};
 
 use crate::arrivals::ReportFile;
+use crate::metrics::MetricsAddress;
 use crate::ports::PortList;
 use crate::then::ThenChoice;
 
@@ -105,6 +106,10 @@ pub struct Cli {
     /// with .json, as CSV if with .csv
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "sample"])]
     pub report: Option<ReportFile>,
+
+    /// Serve the counters for Prometheus, at /metrics on this address; on the loopback interface, if it is a port alone
+    #[arg(long, value_name = "[ADDR:]PORT", conflicts_with = "check")]
+    pub metrics: Option<MetricsAddress>,
 
     /// Count by port and by client, and name those with the most at the end
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use caps::Capability;
@@ -46,6 +47,8 @@ pub enum Error {
     Detached { interface: String },
     #[error("cannot read what was counted by port and by client")]
     Tables(#[source] io::Error),
+    #[error("cannot serve metrics on {address}")]
+    Metrics { address: SocketAddr, source: io::Error },
     #[error("cannot write the report {}", path.display())]
     Report { path: PathBuf, source: io::Error },
     #[error("cannot list the network interfaces")]
@@ -92,6 +95,7 @@ impl Error {
         Some(match self {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
             Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
+            Self::Metrics { .. } => "name an address of this host, and a port that nobody else listens on".into(),
             Self::Report { .. } => "name a file in a folder that is there and may be written to".into(),
             Self::TwoModes { .. } => "name each port once; the mode without ports is for all that are not named".into(),
             Self::NeedsKey { .. } => "leave --isn out, or make it keyed".into(),

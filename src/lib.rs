@@ -20,6 +20,7 @@ pub mod key;
 pub mod listeners;
 pub mod loader;
 pub mod message;
+pub mod metrics;
 pub mod netlink;
 pub mod observer;
 pub mod ports;

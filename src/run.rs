@@ -13,6 +13,7 @@ use crate::connections::Cut;
 use crate::error::Error;
 use crate::interface::Interface;
 use crate::message::Message;
+use crate::metrics::{Metrics, Sample};
 use crate::observer::Observer;
 use crate::ports::PortList;
 use crate::report::Report;
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
 
     let isn = key::isn(cli, &plan)?;
     let observer = Observer::new(cli)?;
+    let metrics = cli.metrics.map(Metrics::serve).transpose()?;
     let report = Report::new(cli).map_err(Error::Output)?;
     if cli.takeover {
         let connections = Cut::by_takeover(&interfaces, cli, &Surroundings::now(cli)?)?;
@@ -68,6 +70,12 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         }
     }
     let observer = observer.start(&bouncers, report.teller())?;
+    let publish = |samples: &[Sample]| {
+        if let Some(metrics) = &metrics {
+            metrics.publish(samples.to_vec());
+        }
+    };
+    publish(&samples(&bouncers)?);
 
     let ended = watch(&interrupted, end, || {
         let now = follow(cli, &mut bouncers, |message| report.say(message))?;
@@ -75,8 +83,9 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
             answering = Answering::new(cli, &plan, now.spared);
             report.say(Message::Answering(answering.clone()));
         }
-        let counters = bouncers.iter().map(Bouncer::counters);
-        report.progress(started.elapsed(), counters.sum::<Result<_, _>>()?);
+        let samples = samples(&bouncers)?;
+        report.progress(started.elapsed(), samples.iter().map(|sample| sample.counters).sum());
+        publish(&samples);
         Ok(())
     });
     report.end();
@@ -122,6 +131,10 @@ fn follow(cli: &Cli, bouncers: &mut [Bouncer], mut say: impl FnMut(Message)) -> 
         }
     }
     Ok(now)
+}
+
+fn samples(bouncers: &[Bouncer]) -> Result<Vec<Sample>, Error> {
+    bouncers.iter().map(Bouncer::sample).collect()
 }
 
 /// Sends to `interrupt` when the user wants an end: Ctrl-C, SIGTERM or SIGHUP; not SIGHUP under `nohup`.
