@@ -189,7 +189,10 @@ fn bench() -> Result<(), Box<dyn Error>> {
     let by_both = observing(Observe { ports: true, sources: true, ..nothing })?;
     let events = observing(Observe { events: 1, ..nothing })?;
     let sampled = observing(Observe { events: 1000, ..nothing })?;
-    let readers = [&events, &sampled].map(|program| Reader::start(&[(0, "", program)], |_| true));
+    let mut reader = Reader::default();
+    for program in [&events, &sampled] {
+        reader.read(program, "", drop)?;
+    }
     let mut rows = vec![
         Row::new("counters only", &syn, fd(&default), TX)?,
         Row::new("by port", &syn, fd(&by_port), TX)?,
@@ -202,9 +205,7 @@ fn bench() -> Result<(), Box<dyn Error>> {
         rows.push(Row::new("peer", &syn, peer.as_fd(), TX)?);
     }
     measure(&mut rows, peer.is_some())?;
-    for reader in readers {
-        reader?.finish();
-    }
+    reader.finish();
     let EventCount { told, lost, .. } = events::count(&events)?;
     println!("  of the events, 1 in 1, {:.0} percent were lost", 100.0 * lost as f64 / (told + lost) as f64);
 

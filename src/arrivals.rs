@@ -1,8 +1,10 @@
 //! `--report`: what arrived, port by port, in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -13,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::events::Knock;
-use crate::message::{EventTotals, VERSION};
+use crate::message::VERSION;
 
 /// How many clients are named for a port.
 const NAMED: usize = 16;
@@ -36,6 +38,9 @@ impl FromStr for ReportFile {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let path = PathBuf::from(text);
+        if text.ends_with('/') {
+            return Err("this is the name of a folder".to_owned());
+        }
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => Ok(Self { path, format: Format::Json }),
             Some("csv") => Ok(Self { path, format: Format::Csv }),
@@ -94,9 +99,7 @@ fn timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<
 impl Arrivals {
     /// Nothing yet, but a place to write to.
     pub fn new(to: &ReportFile) -> Result<Self, Error> {
-        let folder = to.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".tcp-bounce-report-").tempfile_in(folder);
-        let file = file.map_err(|source| Error::Report { path: to.path.clone(), source })?;
+        let file = place(&to.path).map_err(|source| Error::Report { path: to.path.clone(), source })?;
         Ok(Self { to: to.clone(), file, ports: BTreeMap::new() })
     }
 
@@ -119,12 +122,7 @@ impl Arrivals {
     }
 
     /// Writes the file, with what was counted at each port.
-    pub fn write(
-        mut self,
-        interfaces: &[&str],
-        count: impl Fn(u16) -> Count,
-        events: EventTotals,
-    ) -> Result<(), Error> {
+    pub fn write(mut self, interfaces: &[&str], count: impl Fn(u16) -> Count, events_lost: u64) -> Result<(), Error> {
         let line = |port| {
             let Count { syns, completed } = count(port);
             let arrival = self.ports.get(&port);
@@ -139,17 +137,37 @@ impl Arrivals {
             }
         };
         let ports = (0..=u16::MAX).map(line).filter(|line| line.syns > 0 || line.completed > 0).collect();
-        let report =
-            Report { version: VERSION, time: Some(SystemTime::now()), interfaces, events_lost: events.lost, ports };
+        let report = Report { version: VERSION, time: Some(SystemTime::now()), interfaces, events_lost, ports };
         let written = match self.to.format {
             Format::Json => write_json(&mut self.file, &report),
             Format::Csv => write_csv(&mut self.file, &report),
         };
-        let written = written.and_then(|()| self.file.as_file().sync_all());
         let ReportFile { path, .. } = self.to;
-        let kept = written.and_then(|()| readable(&self.file)).and_then(|()| Ok(self.file.persist(&path)?));
-        kept.map(drop).map_err(|source| Error::Report { path, source })
+        let written = written.and_then(|()| self.file.as_file().sync_all());
+        if let Err(source) = written {
+            return Err(Error::Report { path, source });
+        }
+        self.file.persist(&path).map(drop).map_err(|tempfile::PersistError { error, file }| {
+            // What took hours is not thrown away.
+            match file.keep() {
+                Ok((_, kept)) => Error::ReportElsewhere { path, kept, source: error },
+                Err(_) => Error::Report { path, source: error },
+            }
+        })
     }
+}
+
+/// A place to write to until the file has its name, in the same folder.
+fn place(path: &Path) -> io::Result<NamedTempFile> {
+    if let Ok(there) = fs::symlink_metadata(path)
+        && !there.is_file()
+    {
+        return Err(io::Error::other("what has this name is no regular file"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Like any file that is made; the umask takes away from that.
+    let permissions = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".tcp-bounce-report-").permissions(permissions).tempfile_in(folder)
 }
 
 fn write_json(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {
@@ -177,10 +195,4 @@ fn write_csv(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {
         ])?;
     }
     writer.flush()
-}
-
-/// Makes it a file like others: a temporary one is for nobody else.
-fn readable(file: &NamedTempFile) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
 }

@@ -111,6 +111,11 @@ pub struct Cli {
     #[arg(long, value_name = "[ADDR:]PORT", conflicts_with = "check")]
     pub metrics: Option<MetricsAddress>,
 
+    /// Show on the whole terminal who knocks, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
+    /// all ports as a heat map. q or Ctrl-C ends it
+    #[arg(long, conflicts_with_all = ["check", "json", "quiet", "events"])]
+    pub watch: bool,
+
     /// Count by port and by client, and name those with the most at the end
     #[arg(long)]
     pub top: bool,

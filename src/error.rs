@@ -47,10 +47,16 @@ pub enum Error {
     Detached { interface: String },
     #[error("cannot read what was counted by port and by client")]
     Tables(#[source] io::Error),
+    #[error("--watch needs a terminal, and standard output is none")]
+    NoTerminal,
+    #[error("cannot draw on the terminal")]
+    Terminal(#[source] io::Error),
     #[error("cannot serve metrics on {address}")]
     Metrics { address: SocketAddr, source: io::Error },
     #[error("cannot write the report {}", path.display())]
     Report { path: PathBuf, source: io::Error },
+    #[error("cannot give the report the name {}; it is in {}", path.display(), kept.display())]
+    ReportElsewhere { path: PathBuf, kept: PathBuf, source: io::Error },
     #[error("cannot list the network interfaces")]
     ListInterfaces(#[source] io::Error),
     #[error("cannot list the addresses of the network interfaces")]
@@ -95,8 +101,10 @@ impl Error {
         Some(match self {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
             Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
+            Self::NoTerminal => "--events prints lines, also to a file or a pipe".into(),
             Self::Metrics { .. } => "name an address of this host, and a port that nobody else listens on".into(),
             Self::Report { .. } => "name a file in a folder that is there and may be written to".into(),
+            Self::ReportElsewhere { kept, .. } => format!("move it yourself: `mv {} ...`", kept.display()),
             Self::TwoModes { .. } => "name each port once; the mode without ports is for all that are not named".into(),
             Self::NeedsKey { .. } => "leave --isn out, or make it keyed".into(),
             Self::KeyWithoutUse => "add --isn keyed".into(),

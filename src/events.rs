@@ -1,6 +1,5 @@
 //! What clients do, as it happens: the program puts it into a ring buffer, and a thread reads it.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
@@ -47,11 +46,11 @@ pub struct Knock {
 }
 
 impl Knock {
-    fn new(event: &Event, clock: &Clock, interfaces: &BTreeMap<u32, Arc<str>>) -> Self {
+    fn new(event: &Event, clock: &Clock, interface: &Arc<str>) -> Self {
         let kind = Kind::ALL.into_iter().find(|&kind| kind as u32 == event.kind);
         Self {
             time: clock.at(event.time),
-            interface: interfaces.get(&event.ifindex).cloned().unwrap_or_default(),
+            interface: Arc::clone(interface),
             source: address(event.source),
             source_port: event.source_port.get(),
             destination: address(event.destination),
@@ -125,21 +124,22 @@ impl Clock {
     }
 }
 
-/// What reads events, and hands them on.
+/// What reads events, and hands them on: a thread for each program, so that none has to wait for another's.
+#[derive(Default)]
 pub struct Reader {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
+    threads: Vec<JoinHandle<u64>>,
 }
 
-/// What has been read and not been handed on.
+/// What has been read of a program and not been handed on.
 struct Outbox<F> {
-    interfaces: BTreeMap<u32, Arc<str>>,
+    interface: Arc<str>,
     batch: Vec<Event>,
     take: F,
     handed: u64,
 }
 
-impl<F: FnMut(Vec<Knock>) -> bool> Outbox<F> {
+impl<F: FnMut(Vec<Knock>)> Outbox<F> {
     fn put(&mut self, event: Event) {
         self.batch.push(event);
         if self.batch.len() >= BATCH {
@@ -151,43 +151,41 @@ impl<F: FnMut(Vec<Knock>) -> bool> Outbox<F> {
         if !self.batch.is_empty() {
             let clock = Clock::now();
             let events = mem::take(&mut self.batch);
-            let knocks = events.iter().map(|event| Knock::new(event, &clock, &self.interfaces)).collect();
-            if (self.take)(knocks) {
-                self.handed += events.len() as u64;
-            }
+            self.handed += events.len() as u64;
+            (self.take)(events.iter().map(|event| Knock::new(event, &clock, &self.interface)).collect());
         }
     }
 }
 
 impl Reader {
-    /// Starts to read what these programs tell, each on an interface with an index and a name, and to hand it to `take`, which
-    /// says whether it was taken. That may take its time: what there is no room for meanwhile is lost, and counted by the
-    /// program.
-    pub fn start(
-        programs: &[(u32, &str, &TcpBounceSkel)],
-        take: impl FnMut(Vec<Knock>) -> bool + Send + 'static,
-    ) -> libbpf_rs::Result<Self> {
-        let interfaces = programs.iter().map(|&(index, name, _)| (index, name.into())).collect();
-        let outbox = Arc::new(Mutex::new(Outbox { interfaces, batch: Vec::new(), take, handed: 0 }));
+    /// Starts to read what a program tells on an interface with this name, too, and to hand it to `take`. That may take its
+    /// time: what there is no room for meanwhile is lost, and counted by the program.
+    pub fn read(
+        &mut self,
+        program: &TcpBounceSkel,
+        interface: &str,
+        take: impl FnMut(Vec<Knock>) + Send + 'static,
+    ) -> libbpf_rs::Result<()> {
+        let outbox = Outbox { interface: interface.into(), batch: Vec::new(), take, handed: 0 };
+        let outbox = Arc::new(Mutex::new(outbox));
         let mut builder = RingBufferBuilder::new();
-        for (_, _, program) in programs {
-            let outbox = Arc::clone(&outbox);
-            builder.add(&program.maps.EVENTS, move |bytes| {
-                if let Some(event) = decode(bytes) {
-                    outbox.lock().unwrap_or_else(PoisonError::into_inner).put(event);
-                }
-                0
-            })?;
-        }
+        let inbox = Arc::clone(&outbox);
+        builder.add(&program.maps.EVENTS, move |bytes| {
+            if let Some(event) = decode(bytes) {
+                inbox.lock().unwrap_or_else(PoisonError::into_inner).put(event);
+            }
+            0
+        })?;
         let ring = builder.build()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let is_stopped = Arc::clone(&stop);
+        let is_stopped = Arc::clone(&self.stop);
         let read = move || {
             loop {
                 // What has come before it was stopped is read all the same.
                 let is_last = is_stopped.load(Relaxed);
-                // Interrupted by a signal, it has read what there was.
-                let _ = ring.poll(if is_last { Duration::ZERO } else { TICK });
+                if ring.poll(if is_last { Duration::ZERO } else { TICK }).is_err() {
+                    // Most likely by a signal. Whatever it is, it must not keep a CPU busy.
+                    thread::sleep(TICK);
+                }
                 let mut outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
                 outbox.flush();
                 if is_last {
@@ -195,14 +193,24 @@ impl Reader {
                 }
             }
         };
-        let thread = thread::Builder::new().name("events".to_owned()).spawn(read)?;
-        Ok(Self { stop, thread })
+        self.threads.push(thread::Builder::new().name("events".to_owned()).spawn(read)?);
+        Ok(())
     }
 
-    /// Reads what is left, and returns how many events have been taken in all. No program must be running any more, or
+    /// Reads what is left, and returns how many events have been handed on in all. No program must be running any more, or
     /// there may be no end.
-    pub fn finish(self) -> u64 {
+    pub fn finish(mut self) -> u64 {
+        self.join()
+    }
+
+    fn join(&mut self) -> u64 {
         self.stop.store(true, Relaxed);
-        self.thread.join().unwrap_or_default()
+        self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.join();
     }
 }

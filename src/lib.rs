@@ -34,6 +34,7 @@ pub mod stats;
 pub mod surroundings;
 pub mod tables;
 pub mod then;
+pub mod watch;
 
 pub use check::check;
 pub use run::run;

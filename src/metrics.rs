@@ -1,14 +1,14 @@
 //! `--metrics`: the counters for a monitoring system, as Prometheus reads them.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder};
 use tcp_bounce_wire::{Action, Counters, EventCount, Verdict};
-use tiny_http::{Header, Method, Response, Server};
 
 use crate::attach::AttachMode;
 use crate::error::Error;
@@ -21,12 +21,12 @@ impl FromStr for MetricsAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+        let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>().ok().filter(|_| !text.contains('+'));
         let loopback = port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
-        let address = loopback.or_else(|_| text.parse());
+        let address = loopback.or_else(|| text.parse().ok()).filter(|address| address.port() != 0);
         address
             .map(Self)
-            .map_err(|_| "not an address and a port, like 192.0.2.1:9464 or [::1]:9464, nor a port alone".to_owned())
+            .ok_or_else(|| "not an address and a port, like 192.0.2.1:9464 or [::1]:9464, nor a port alone".to_owned())
     }
 }
 
@@ -43,38 +43,44 @@ pub struct Sample {
     pub events: Option<EventCount>,
 }
 
-/// A server of metrics, until this is dropped. It tells what was published last, and has nothing to do with the rest.
+/// A server of metrics, as long as the process runs. It tells what was published last, and has nothing to do with the rest.
+///
+/// Whoever reaches it may be slow, or not mean well: there are a few threads, each with one connection at a time, which has a
+/// second for all that it wants.
 pub struct Metrics {
-    server: Arc<Server>,
     samples: Arc<Mutex<Vec<Sample>>>,
 }
+
+/// How many connections there are at once.
+const CONNECTIONS: usize = 4;
+
+/// How long each may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the head of a request may be, in bytes.
+const LONGEST_HEAD: usize = 8192;
 
 impl Metrics {
     /// Begins to listen.
     pub fn serve(MetricsAddress(address): MetricsAddress) -> Result<Self, Error> {
         let failure = |source| Error::Metrics { address, source };
-        let server = Server::http(address).map_err(|error| failure(io::Error::other(error)))?;
-        let server = Arc::new(server);
+        let listener = Arc::new(TcpListener::bind(address).map_err(failure)?);
         let samples = Arc::new(Mutex::new(Vec::new()));
-        let metrics = Self { server: Arc::clone(&server), samples: Arc::clone(&samples) };
-        let answer = move || {
-            for request in server.incoming_requests() {
-                // Whoever asks may be gone.
-                let _ = match (request.method(), request.url()) {
-                    (Method::Get | Method::Head, "/metrics") => match page(&lock(&samples)) {
-                        Ok(page) => {
-                            let header = Header::from_bytes("Content-Type", TEXT_FORMAT);
-                            let response = Response::from_string(page);
-                            request.respond(header.into_iter().fold(response, Response::with_header))
-                        }
-                        Err(error) => request.respond(Response::from_string(error.to_string()).with_status_code(500)),
-                    },
-                    _ => request.respond(Response::from_string("see /metrics\n").with_status_code(404)),
-                };
-            }
-        };
-        thread::Builder::new().name("metrics".to_owned()).spawn(answer).map_err(failure)?;
-        Ok(metrics)
+        for _ in 0..CONNECTIONS {
+            let (listener, samples) = (Arc::clone(&listener), Arc::clone(&samples));
+            let serve = move || {
+                loop {
+                    match listener.accept() {
+                        // Whoever asks may be gone.
+                        Ok((stream, _)) => drop(answer(&stream, &samples)),
+                        // There may be no room for another descriptor.
+                        Err(_) => thread::sleep(PATIENCE),
+                    }
+                }
+            };
+            thread::Builder::new().name("metrics".to_owned()).spawn(serve).map_err(failure)?;
+        }
+        Ok(Self { samples })
     }
 
     /// What is told from now on.
@@ -83,10 +89,38 @@ impl Metrics {
     }
 }
 
-impl Drop for Metrics {
-    fn drop(&mut self) {
-        self.server.unblock();
+/// Answers one request, and no more on this connection.
+fn answer(mut stream: &TcpStream, samples: &Mutex<Vec<Sample>>) -> io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    let mut head = Vec::new();
+    let mut chunk = [0; 1024];
+    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || head.len() > LONGEST_HEAD {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut chunk)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => head.extend(&chunk[..length]),
+        }
     }
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let (status, body) = match line {
+        b"GET /metrics HTTP/1.1" | b"GET /metrics HTTP/1.0" => match page(&lock(samples)) {
+            Ok(page) => ("200 OK", page),
+            Err(error) => ("500 Internal Server Error", error.to_string()),
+        },
+        line if line.starts_with(b"GET ") => ("404 Not Found", "see /metrics\n".to_owned()),
+        _ => ("405 Method Not Allowed", "only GET\n".to_owned()),
+    };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {TEXT_FORMAT}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    // It fits into the buffer of the socket, so it takes no time.
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all((head + &body).as_bytes())
 }
 
 fn lock(samples: &Mutex<Vec<Sample>>) -> MutexGuard<'_, Vec<Sample>> {
@@ -147,11 +181,11 @@ mod tests {
             (":9464", "127.0.0.1:9464"),
             ("192.0.2.1:9464", "192.0.2.1:9464"),
             ("[::1]:9464", "[::1]:9464"),
-            ("[::]:0", "[::]:0"),
+            ("[::]:1", "[::]:1"),
         ] {
             assert_eq!(text.parse(), Ok(MetricsAddress(address.parse().unwrap())), "{text}");
         }
-        for text in ["", "localhost:9464", "192.0.2.1", "::1:9464", "65536", "-1", "9464/metrics"] {
+        for text in ["", "localhost:9464", "192.0.2.1", "::1:9464", "65536", "-1", "0", "+9464", "9464/metrics"] {
             assert!(text.parse::<MetricsAddress>().is_err(), "{text}");
         }
     }

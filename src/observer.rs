@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tcp_bounce_wire::{Count, Counters, Observe};
@@ -14,24 +15,28 @@ use crate::cli::Cli;
 use crate::error::Error;
 use crate::events::{self, Knock, Reader};
 use crate::message::{EventTotals, Most, Share, Summary};
+use crate::metrics::Sample;
 use crate::report::Teller;
 use crate::skel::TcpBounceSkel;
 use crate::stats;
 use crate::tables::{self, PortTable, SourceTable};
+use crate::watch::Watch;
 
 /// What `cli` asks the program for.
 pub fn observe(cli: &Cli) -> Result<Observe, Error> {
-    let (stripes, shared) = tables::stripes().map_err(Error::Maps)?;
+    let (stripes, shared) = tables::stripes().map_err(Error::Tables)?;
+    let &Cli { top, watch, events, sample, .. } = cli;
     let is_report = cli.report.is_some();
-    let events = if cli.events || is_report { cli.sample } else { 0 };
-    Ok(Observe { ports: cli.top || is_report, sources: cli.top, events, stripes, shared })
+    let events = if events || is_report || watch { sample } else { 0 };
+    Ok(Observe { ports: top || is_report || watch, sources: top || watch, events, stripes, shared })
 }
 
-/// What is read while the programs run, and written when they have ended.
+/// What is to be read while the programs run, and written when they have ended.
 pub struct Observer {
     observe: Observe,
-    top: bool,
+    names_most: bool,
     prints_events: bool,
+    watches: bool,
     arrivals: Option<Arc<Mutex<Arrivals>>>,
 }
 
@@ -39,76 +44,125 @@ pub struct Observer {
 pub struct Running {
     observer: Observer,
     interfaces: Vec<String>,
-    reader: Option<Reader>,
+    teller: Teller,
+    ports: Vec<PortTable>,
+    sources: Vec<SourceTable>,
+    reader: Reader,
+    watch: Option<Watch>,
 }
 
 impl Observer {
     /// What `cli` asks for, and a place for it.
     pub fn new(cli: &Cli) -> Result<Self, Error> {
         let arrivals = cli.report.as_ref().map(Arrivals::new).transpose()?;
-        let arrivals = arrivals.map(|arrivals| Arc::new(Mutex::new(arrivals)));
-        Ok(Self { observe: observe(cli)?, top: cli.top, prints_events: cli.events, arrivals })
+        Ok(Self {
+            observe: observe(cli)?,
+            names_most: cli.top || cli.watch,
+            prints_events: cli.events,
+            watches: cli.watch,
+            arrivals: arrivals.map(|arrivals| Arc::new(Mutex::new(arrivals))),
+        })
     }
 
-    /// Starts to read what is asked for, and to tell events to `teller`.
-    pub fn start(self, bouncers: &[Bouncer], teller: Teller) -> Result<Running, Error> {
+    /// Starts to read what is asked for, to tell events to `teller`, and to show what happens; then the user may `interrupt`
+    /// there.
+    pub fn start(self, bouncers: &[Bouncer], teller: Teller, interrupt: Sender<()>) -> Result<Running, Error> {
         let interfaces: Vec<String> = bouncers.iter().map(|bouncer| bouncer.interface().name.clone()).collect();
-        let programs: Vec<_> = bouncers.iter().map(|bouncer| (bouncer.interface(), bouncer.program())).collect();
-        let programs: Vec<_> =
-            programs.into_iter().map(|(interface, program)| (interface.index, &*interface.name, program)).collect();
-        let (arrivals, prints_events) = (self.arrivals.clone(), self.prints_events);
-        let take = move |knocks: Vec<Knock>| {
-            if let Some(arrivals) = &arrivals {
-                let mut arrivals = lock(arrivals);
-                knocks.iter().for_each(|knock| arrivals.add(knock));
-            }
-            !prints_events || teller.tell(knocks)
+        let ports = self.port_tables(bouncers).map_err(Error::Tables)?;
+        let sources = self.source_tables(bouncers).map_err(Error::Tables)?;
+        let watch = if self.watches {
+            // Those of the summary are others.
+            let ports = self.port_tables(bouncers).map_err(Error::Tables)?;
+            let sources = self.source_tables(bouncers).map_err(Error::Tables)?;
+            Some(Watch::start(ports, sources, interrupt).map_err(Error::Terminal)?)
+        } else {
+            None
         };
-        let reader = (self.observe.events != 0).then(|| Reader::start(&programs, take));
-        Ok(Running { observer: self, interfaces, reader: reader.transpose().map_err(Error::Maps)? })
+        let mut reader = Reader::default();
+        if self.observe.events != 0 {
+            for (bouncer, interface) in bouncers.iter().zip(&interfaces) {
+                let arrivals = self.arrivals.clone();
+                let onlooker = watch.as_ref().map(Watch::onlooker);
+                let teller = self.prints_events.then(|| teller.clone());
+                let take = move |knocks: Vec<Knock>| {
+                    if let Some(arrivals) = &arrivals {
+                        let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+                        knocks.iter().for_each(|knock| arrivals.add(knock));
+                    }
+                    match (&onlooker, &teller) {
+                        (Some(onlooker), _) => onlooker.tell(knocks),
+                        (None, Some(teller)) => teller.tell(knocks),
+                        (None, None) => {}
+                    }
+                };
+                reader.read(bouncer.program(), interface, take).map_err(Error::Maps)?;
+            }
+        }
+        Ok(Running { observer: self, interfaces, teller, ports, sources, reader, watch })
+    }
+
+    fn port_tables(&self, bouncers: &[Bouncer]) -> io::Result<Vec<PortTable>> {
+        let Observe { ports, stripes, .. } = self.observe;
+        let bouncers = bouncers.iter().filter(|_| ports);
+        bouncers.map(|bouncer| PortTable::of(bouncer.program(), stripes)).collect()
+    }
+
+    fn source_tables(&self, bouncers: &[Bouncer]) -> io::Result<Vec<SourceTable>> {
+        let Observe { sources, stripes, .. } = self.observe;
+        let bouncers = bouncers.iter().filter(|_| sources);
+        bouncers.map(|bouncer| SourceTable::of(bouncer.program(), stripes)).collect()
     }
 }
 
 impl Running {
+    /// Shows what there is to know now, if it is shown at all.
+    pub fn publish(&self, samples: &[Sample]) {
+        if let Some(watch) = &self.watch {
+            watch.publish(samples.to_vec());
+        }
+    }
+
+    /// Gives the terminal back, if it was taken.
+    pub fn give_back(&mut self) -> Result<(), Error> {
+        self.watch.take().map_or(Ok(()), Watch::finish).map_err(Error::Terminal)
+    }
+
     /// What there was in all, after so long; and whether it could be written down. The programs are attached to nothing any
     /// more.
-    pub fn finish(self, elapsed: Duration, programs: &[TcpBounceSkel]) -> Result<(Summary, Result<(), Error>), Error> {
-        let Observer { observe, top, arrivals, .. } = self.observer;
-        let counters = programs.iter().map(stats::read).sum::<Result<Counters, _>>().map_err(Error::Maps)?;
-        let events = self.reader.map(|reader| totals(reader.finish(), programs)).transpose().map_err(Error::Maps)?;
-        let by_port = observe.ports.then(|| tables_by_port(programs, observe.stripes)).transpose();
-        let by_port = by_port.map_err(Error::Tables)?.unwrap_or_default();
-        let at_port = |port| by_port.iter().map(|table| table.get(port)).sum();
-        // The reader, which had the other, has ended.
-        let arrivals = arrivals.and_then(Arc::into_inner);
-        let written = arrivals.map_or(Ok(()), |arrivals| {
+    pub fn finish(self, elapsed: Duration, programs: &[TcpBounceSkel]) -> (Result<Summary, Error>, Result<(), Error>) {
+        let Self { observer: Observer { observe, names_most, prints_events, arrivals, .. }, .. } = self;
+        let handed = self.reader.finish();
+        let told = if prints_events { self.teller.printed() } else { handed };
+        let events = (observe.events != 0).then(|| totals(told, programs)).transpose();
+        let at_port = |port| self.ports.iter().map(|table| table.get(port)).sum();
+        // The readers, which had the others, have ended.
+        let written = arrivals.and_then(Arc::into_inner).map_or(Ok(()), |arrivals| {
             let arrivals = arrivals.into_inner().unwrap_or_else(PoisonError::into_inner);
             let interfaces: Vec<&str> = self.interfaces.iter().map(String::as_str).collect();
-            arrivals.write(&interfaces, at_port, events.unwrap_or_default())
+            let lost = events.as_ref().ok().copied().flatten().unwrap_or_default().lost;
+            arrivals.write(&interfaces, at_port, lost)
         });
-        let ports = top.then(|| most_ports(at_port));
-        let sources = top.then(|| most_sources(programs, observe.stripes)).transpose().map_err(Error::Tables)?;
-        Ok((Summary { elapsed, counters, events, ports, sources }, written))
+        let counters = programs.iter().map(stats::read).sum::<Result<Counters, _>>();
+        let summary = counters.and_then(|counters| {
+            let ports = names_most.then(|| most_ports(at_port));
+            let sources = names_most.then(|| most_sources(&self.sources));
+            Ok(Summary { elapsed, counters, events: events?, ports, sources })
+        });
+        (summary.map_err(Error::Maps), written)
     }
-}
-
-fn lock(arrivals: &Mutex<Arrivals>) -> MutexGuard<'_, Arrivals> {
-    arrivals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn totals(told: u64, programs: &[TcpBounceSkel]) -> libbpf_rs::Result<EventTotals> {
     let mut totals = EventTotals { told, ..EventTotals::default() };
+    let mut wanted = 0;
     for program in programs {
         let count = events::count(program)?;
         totals.seen += count.seen;
-        totals.lost += count.told + count.lost;
+        wanted += count.told + count.lost;
     }
-    totals.lost -= told;
+    // One that is under way on another CPU may be read before it is counted.
+    totals.lost = wanted.saturating_sub(told);
     Ok(totals)
-}
-
-fn tables_by_port(programs: &[TcpBounceSkel], stripes: u32) -> io::Result<Vec<PortTable>> {
-    programs.iter().map(|program| PortTable::of(program, stripes)).collect()
 }
 
 fn most_ports(at_port: impl Fn(u16) -> Count) -> Most<u16> {
@@ -119,12 +173,10 @@ fn most_ports(at_port: impl Fn(u16) -> Count) -> Most<u16> {
     Most::of((0..=u16::MAX).map(share).filter(|share| share.syns > 0).collect(), false)
 }
 
-fn most_sources(programs: &[TcpBounceSkel], stripes: u32) -> io::Result<Most<IpAddr>> {
+fn most_sources(tables: &[SourceTable]) -> Most<IpAddr> {
     let mut sum = BTreeMap::new();
-    let mut is_full = false;
-    for program in programs {
-        is_full |= SourceTable::of(program, stripes)?.add_to(&mut sum);
-    }
+    // All of them, also if one is full.
+    let is_full = tables.iter().fold(false, |is_full, table| table.add_to(&mut sum) | is_full);
     let shares = sum.into_iter().map(|(name, Count { syns, completed })| Share { name, syns, completed });
-    Ok(Most::of(shares.collect(), is_full))
+    Most::of(shares.collect(), is_full)
 }

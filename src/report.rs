@@ -20,6 +20,9 @@ const BACKLOG: usize = 1000;
 /// How many batches of events wait at most. Those that come while nobody reads the rest wait in the program's own buffer.
 const BATCHES: usize = 8;
 
+/// How much is kept while somebody else has the terminal, in bytes.
+const HELD: usize = 1 << 20;
+
 /// How long the end waits for what is still to be printed.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -55,6 +58,8 @@ struct State {
     waiting: usize,
     /// When nobody waits for room any more.
     end: Option<Instant>,
+    /// How many events have been printed.
+    printed: u64,
 }
 
 impl Queue {
@@ -91,6 +96,19 @@ impl Report {
         self.teller.print(BACKLOG, move |printer| printer.say(&message));
     }
 
+    /// Keeps what there is to say until [`Self::release`]: somebody else has the terminal.
+    pub fn hold(&self) {
+        self.teller.print(usize::MAX, |printer| printer.held = Some(String::new()));
+    }
+
+    /// Says what was kept.
+    pub fn release(&self) {
+        self.teller.print(usize::MAX, |printer| {
+            let held = printer.held.take().unwrap_or_default();
+            let _ = printer.write(&held);
+        });
+    }
+
     /// What to hand events to.
     pub fn teller(&self) -> Teller {
         self.teller.clone()
@@ -121,10 +139,29 @@ impl Report {
 }
 
 impl Teller {
-    /// Prints events, as soon as there is room for them; returns whether there was.
-    pub fn tell(&self, knocks: Vec<Knock>) -> bool {
+    /// Prints events, as soon as there is room for them; or does not, if there is none at the end.
+    pub fn tell(&self, knocks: Vec<Knock>) {
+        if self.wait(|state| state.waiting < BATCHES) {
+            let queue = Arc::clone(&self.queue);
+            self.print(usize::MAX, move |printer| {
+                let count = knocks.len() as u64;
+                if printer.events(knocks).is_ok() {
+                    queue.change(|state| state.printed += count);
+                }
+            });
+        }
+    }
+
+    /// How many events have been printed, when all are that can be.
+    pub fn printed(&self) -> u64 {
+        self.wait(|state| state.waiting == 0);
+        self.queue.lock().printed
+    }
+
+    /// Waits until it is so, which it may never be; but not longer than until the end.
+    fn wait(&self, is_so: impl Fn(&State) -> bool) -> bool {
         let mut state = self.queue.lock();
-        while state.waiting >= BATCHES {
+        while !is_so(&state) {
             let left = state.end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return false;
@@ -132,8 +169,6 @@ impl Teller {
             let waited = self.queue.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(state);
-        self.print(usize::MAX, move |printer| printer.events(knocks));
         true
     }
 
@@ -152,6 +187,8 @@ impl Teller {
 struct Printer {
     quiet: bool,
     json: bool,
+    /// What is not to be said yet.
+    held: Option<String>,
     status: ProgressBar,
     /// What the status line showed last, and when.
     shown: (Duration, Counters),
@@ -170,19 +207,26 @@ impl Printer {
         let status = if quiet || json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         let status =
             status.with_style(ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()));
-        Self { quiet, json, status, shown: (Duration::ZERO, Counters::default()) }
+        Self { quiet, json, held: None, status, shown: (Duration::ZERO, Counters::default()) }
     }
 
     fn say(&mut self, message: &Message) {
-        if !self.quiet {
-            let line = self.line(message);
-            self.write(&line);
+        if self.quiet {
+            return;
+        }
+        let line = self.line(message);
+        match &mut self.held {
+            // More than anybody would read.
+            Some(held) if held.len() > HELD => {}
+            Some(held) => held.push_str(&line),
+            // Who does not read has read enough.
+            None => drop(self.write(&line)),
         }
     }
 
-    fn events(&mut self, knocks: Vec<Knock>) {
+    fn events(&mut self, knocks: Vec<Knock>) -> io::Result<()> {
         let lines: String = knocks.into_iter().map(|knock| self.line(&Message::Event(knock))).collect();
-        self.write(&lines);
+        self.write(&lines)
     }
 
     fn line(&self, message: &Message) -> String {
@@ -193,18 +237,18 @@ impl Printer {
         }
     }
 
-    /// Who does not read has read enough.
-    fn write(&self, lines: &str) {
+    fn write(&self, lines: &str) -> io::Result<()> {
         self.status.suspend(|| {
             let mut stdout = io::stdout().lock();
-            let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
-        });
+            stdout.write_all(lines.as_bytes())?;
+            stdout.flush()
+        })
     }
 
     fn progress(&mut self, elapsed: Duration, counters: Counters) {
         let (last, before) = &self.shown;
         let seconds = elapsed.saturating_sub(*last).as_secs_f64();
-        if seconds < 1.0 {
+        if seconds < 1.0 || self.held.is_some() {
             return;
         }
         let show = |what: &str, of: fn(&Counters) -> u64| {

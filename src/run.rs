@@ -1,5 +1,6 @@
 //! The course of a run: check, attach, watch, detach.
 
+use std::io::{self, IsTerminal as _};
 use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::interface::Interface;
 use crate::message::Message;
 use crate::metrics::{Metrics, Sample};
-use crate::observer::Observer;
+use crate::observer::{Observer, Running};
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
@@ -29,11 +30,14 @@ const _: () = assert!(TICK.as_millis() <= 1000, "a new listener is served within
 /// is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
     let plan = check_arguments(cli)?;
+    if cli.watch && !io::stdout().is_terminal() {
+        return Err(Error::NoTerminal);
+    }
     let interfaces = Interface::find(&cli.interfaces)?;
     kernel::check()?;
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
     let (interrupt, interrupted) = mpsc::channel();
-    handle_signals(interrupt)?;
+    handle_signals(interrupt.clone())?;
 
     let isn = key::isn(cli, &plan)?;
     let observer = Observer::new(cli)?;
@@ -61,6 +65,9 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     let started = Instant::now();
     // A time that the clock cannot tell never comes.
     let end = cli.duration.and_then(|duration| started.checked_add(duration));
+    if cli.watch {
+        report.hold();
+    }
     let now = follow(cli, &mut bouncers, |_| {})?;
     let mut answering = Answering::new(cli, &plan, now.spared.clone());
     for bouncer in &bouncers {
@@ -69,13 +76,14 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
             report.say(Message::Warning { interface: bouncer.interface().name.clone(), finding });
         }
     }
-    let observer = observer.start(&bouncers, report.teller())?;
-    let publish = |samples: &[Sample]| {
+    let mut observer = observer.start(&bouncers, report.teller(), interrupt)?;
+    let publish = |observer: &Running, samples: &[Sample]| {
+        observer.publish(samples);
         if let Some(metrics) = &metrics {
             metrics.publish(samples.to_vec());
         }
     };
-    publish(&samples(&bouncers)?);
+    publish(&observer, &samples(&bouncers)?);
 
     let ended = watch(&interrupted, end, || {
         let now = follow(cli, &mut bouncers, |message| report.say(message))?;
@@ -85,16 +93,24 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         }
         let samples = samples(&bouncers)?;
         report.progress(started.elapsed(), samples.iter().map(|sample| sample.counters).sum());
-        publish(&samples);
+        publish(&observer, &samples);
         Ok(())
     });
+    let given_back = observer.give_back();
+    report.release();
     report.end();
     let elapsed = started.elapsed();
     // What was counted is known also where an interface is gone.
     let programs: Vec<_> = bouncers.into_iter().map(Bouncer::detach).collect();
-    let (summary, written) = observer.finish(elapsed, &programs)?;
-    report.summary(summary);
-    ended.and(written)
+    let (summary, written) = observer.finish(elapsed, &programs);
+    let summary = summary.map(|summary| {
+        // Else it is the summary that tells.
+        if let (true, Some(lost @ 1..)) = (cli.quiet, summary.events.map(|events| events.lost)) {
+            eprintln!("tcp-bounce: {lost} events were lost");
+        }
+        report.summary(summary);
+    });
+    ended.and(written).and(given_back).and(summary)
 }
 
 /// Checks what the command line asks for, as far as that can be done without looking at the machine, and returns what is

@@ -1,6 +1,7 @@
 //! What clients did, by port and by source, as the programs count it where they are told to.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -20,8 +21,11 @@ const PORTS: usize = 1 << u16::BITS;
 const MOST_STRIPES: usize = 16;
 
 /// How many stripes tables have on this machine, and whether CPUs share them.
-pub fn stripes() -> libbpf_rs::Result<(u32, bool)> {
-    let cpus = libbpf_rs::num_possible_cpus()?.next_power_of_two();
+pub fn stripes() -> io::Result<(u32, bool)> {
+    // Like `0-3`, or `0-1,4-5`: the number of the last, which may be higher than there are CPUs.
+    let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
+    let cpus = last.ok_or(io::ErrorKind::InvalidData)?.saturating_add(1).next_power_of_two();
     Ok((cpus.min(MOST_STRIPES) as u32, cpus > MOST_STRIPES))
 }
 
@@ -88,7 +92,7 @@ impl SourceTable {
             for place in places.clone() {
                 let source = Number { high: self.0.get(place), low: self.0.get(place + 1) };
                 let count = self.0.count(place + 2);
-                if !count.is_zero() {
+                if count.total() != 0 {
                     *sum.entry(address(source)).or_default() += count;
                     used += 1;
                 }

@@ -119,6 +119,8 @@ fn other_malformed_arguments_are_named() {
         (&["--report", "", "nosuch0"], "--report <FILE>"),
         (&["--report", "a.csv", "--check", "nosuch0"], "'--report <FILE>' cannot be used with '--check'"),
         (&["--report", "a.csv", "--events", "--sample", "2", "nosuch0"], "cannot be used with"),
+        (&["--watch", "--json", "nosuch0"], "cannot be used with"),
+        (&["--report", "folder.json/", "nosuch0"], "this is the name of a folder"),
         (&["--metrics", "localhost:9464", "nosuch0"], "not an address and a port"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
     ] {
@@ -246,6 +248,7 @@ fn help_names_every_option() {
             "--sample",
             "--report",
             "--metrics",
+            "--watch",
             "--top",
             "--check",
             "--json",

@@ -29,7 +29,7 @@ const VALIDATE: &str = "
 import json, jsonschema, sys
 schema = json.load(open(sys.argv[1]))
 jsonschema.Draft202012Validator.check_schema(schema)
-validator = jsonschema.Draft202012Validator(schema)
+validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
 for line in sys.stdin:
     kind = json.loads(line).get('type', 'report')
     # What is wrong is told more exactly of one kind.
@@ -158,6 +158,7 @@ fn a_reader_that_leaves_changes_nothing(mode: Mode) {
     for port in 1..=100 {
         network.connect(port).unwrap();
     }
+    assert_eq!(network.counters()[Verdict::Answered], 100);
     process.signal(Signal::SIGINT);
     assert!(process.finish().status.success());
 }
@@ -188,7 +189,19 @@ fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
 #[ignore = "needs root: makes network namespaces"]
 fn a_report_that_cannot_be_written_keeps_it_from_starting() {
     let network = Network::new(Mode::Skb);
-    let reason = refusal(&network.host, "--report /nosuchfolder/report.json host0");
-    assert_says(&reason, &["/nosuchfolder/report.json", "No such file or directory"], "folder");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(path("folder.json")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", path("link.csv")).unwrap();
+    for (name, reason) in [
+        (path("nosuchfolder/report.json"), "No such file or directory"),
+        (path("folder.json"), "no regular file"),
+        (path("link.csv"), "no regular file"),
+    ] {
+        let said = refusal(&network.host, &format!("--report {name} host0"));
+        assert_says(&said, &[&name, reason], "folder");
+    }
     network.assert_nothing_is_attached();
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "nothing else is left there: {left:?}");
 }

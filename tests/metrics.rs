@@ -85,16 +85,32 @@ fn prometheus_reads_every_counter() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn who_asks_and_does_not_read_stalls_nothing() {
+fn who_asks_badly_stalls_nothing() {
     let network = Network::new(Mode::Skb);
     let bouncer = network.bounce("--metrics [::1]:9464");
-    let silent: Vec<TcpStream> =
-        network.host.enter(|| (0..20).map(|_| TcpStream::connect("[::1]:9464").unwrap()).collect());
+    let ask = |request: &[u8]| {
+        let mut stream = network.host.enter(|| TcpStream::connect("[::1]:9464")).unwrap();
+        // It may have been cut off already.
+        let _ = stream.write_all(request);
+        stream
+    };
+    let mut asking = Vec::new();
+    for _ in 0..5 {
+        asking.extend([
+            // Nothing; half a request; a body that does not come, or that nobody has room for; too much, and more at once.
+            ask(b""),
+            ask(b"GET /metr"),
+            ask(b"POST /metrics HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"),
+            ask(b"GET /metrics HTTP/1.1\r\nContent-Length: 4611686018427387904\r\n\r\n"),
+            ask(&[b'x'; 100_000]),
+            ask(&b"GET /metrics HTTP/1.1\r\n\r\n".repeat(10_000)),
+        ]);
+    }
     let page = network.host.run("curl", "-s -S -m 30 http://[::1]:9464/metrics");
     assert!(page.contains("tcp_bounce_attached"), "{page}");
     network.connect(80).unwrap();
     assert_eq!(bouncer.interrupt().count("SYNs answered"), 1);
-    drop(silent);
+    drop(asking);
 }
 
 #[test]

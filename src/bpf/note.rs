@@ -64,11 +64,15 @@ fn note<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kin
     let Observe { ports, sources, events, stripes, shared } = CONFIG.get().observe();
     // SAFETY: The helper takes nothing.
     let stripe = unsafe { bpf_get_smp_processor_id() } & (stripes - 1);
-    if ports && let Some(count) = PORTS.get_ptr_mut(stripe << u16::BITS | u32::from(event.destination_port.get())) {
+    let counts = kind == SYN || kind == COMPLETED;
+    if ports
+        && counts
+        && let Some(count) = PORTS.get_ptr_mut(stripe << u16::BITS | u32::from(event.destination_port.get()))
+    {
         // SAFETY: It is this CPU's, unless it is shared.
         unsafe { add(&mut *count, kind, shared) };
     }
-    if sources {
+    if sources && counts {
         let index = stripe * Bucket::COUNT as u32 + Bucket::index(event.source) as u32;
         if let Some(bucket) = SOURCES.get_ptr_mut(index) {
             // SAFETY: It is this CPU's. If it is shared, clients may be mixed up when they come at the same moment.
@@ -76,9 +80,7 @@ fn note<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kin
         }
     }
     if events != 0 {
-        // SAFETY: The context is the program's.
-        let ifindex = unsafe { (*ctx).ingress_ifindex };
-        tell(Event { ifindex, kind, ..event }, events);
+        tell(Event { kind, ..event }, events);
     }
     0
 }
@@ -103,7 +105,10 @@ fn tell(event: Event, one_in: u32) {
 
 /// Counts what a client did. If the place is `shared` with other CPUs, none of their counts is lost.
 #[inline(always)]
-fn add(count: &mut Count, kind: u32, shared: bool) {
+fn add(count: &mut Count, mut kind: u32, shared: bool) {
+    // The compiler would make an offset of the kind, for which the verifier knows no bound.
+    // SAFETY: It does nothing.
+    unsafe { asm!("{0} = {0}", inout(reg) kind, options(pure, nomem, nostack, preserves_flags)) };
     let counter = match kind {
         SYN => &mut count.syns,
         COMPLETED => &mut count.completed,

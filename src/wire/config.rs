@@ -111,24 +111,27 @@ impl Config {
         }
     }
 
+    const SHARED: u8 = 1 << 3;
+
     const fn observe_bits(observe: Observe) -> u8 {
         observe.ports as u8
             | (observe.sources as u8) << 1
             | ((observe.events != 0) as u8) << 2
-            | (observe.shared as u8) << 3
+            | if observe.shared { Self::SHARED } else { 0 }
     }
 
     /// Whether anything is told besides the counters.
     #[inline(always)]
     pub const fn observes(&self) -> bool {
-        self.observe != 0
+        // How the tables are made says nothing of whether there are some.
+        self.observe & !Self::SHARED != 0
     }
 
     /// What is told besides the counters.
     #[inline(always)]
     pub const fn observe(&self) -> Observe {
         let bits = self.observe;
-        let (ports, sources, shared) = (bits & 1 != 0, bits & 2 != 0, bits & 8 != 0);
+        let (ports, sources, shared) = (bits & 1 != 0, bits & 2 != 0, bits & Self::SHARED != 0);
         Observe { ports, sources, events: self.events, stripes: self.stripes, shared }
     }
 

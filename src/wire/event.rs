@@ -67,16 +67,12 @@ pub struct Event {
     pub source: Number,
     /// The address that it wanted.
     pub destination: Number,
-    /// The index of the interface that it came by.
-    pub ifindex: u32,
     /// The client's port.
     pub source_port: U16,
     /// The port that it wanted.
     pub destination_port: U16,
     /// A [`Kind`].
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// What clients did at a port, or what one client did.
@@ -90,10 +86,10 @@ pub struct Count {
 }
 
 impl Count {
-    /// Whether nothing was done.
+    /// Both together.
     #[inline(always)]
-    pub const fn is_zero(self) -> bool {
-        self.syns == 0 && self.completed == 0
+    pub const fn total(self) -> u64 {
+        self.syns.wrapping_add(self.completed)
     }
 }
 
@@ -145,13 +141,14 @@ impl Bucket {
     /// The place of the client with this address, which may be one of another's; then it is emptied.
     #[inline(always)]
     pub fn place(&mut self, source: Number) -> &mut Count {
+        // An empty place has the least there is.
         let mut least = 0;
         for index in 0..self.0.len() {
             let SourceCount { source: other, count } = self.0[index];
-            if other == source && !count.is_zero() {
+            if other == source && count.total() != 0 {
                 return &mut self.0[index].count;
             }
-            if count.syns < self.0[least].count.syns {
+            if count.total() < self.0[least].count.total() {
                 least = index;
             }
         }
@@ -173,8 +170,8 @@ pub struct EventCount {
 }
 
 impl<I: Ip> Segment<I> {
-    /// Who did it, and where: of this segment, or if `is_reply`, of that to which it is the answer. The time, the interface
-    /// and the kind are left for whoever knows them.
+    /// Who did it, and where: of this segment, or if `is_reply`, of that to which it is the answer. The time and the kind are
+    /// left for whoever knows them.
     #[inline(always)]
     pub fn event<F: Frame>(&self, frame: &mut F, is_reply: bool) -> Option<Event> {
         let ip = self.ip(frame)?;
@@ -184,6 +181,6 @@ impl<I: Ip> Segment<I> {
             (source, destination) = (destination, source);
             (source_port, destination_port) = (destination_port, source_port);
         }
-        Some(Event { time: 0, source, destination, ifindex: 0, source_port, destination_port, kind: 0, reserved: 0 })
+        Some(Event { time: 0, source, destination, source_port, destination_port, kind: 0 })
     }
 }

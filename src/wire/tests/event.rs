@@ -4,7 +4,7 @@ mod common;
 
 use common::{ACK, FIN, PSH, RST, SYN};
 use tcp_bounce_wire::addresses::Number;
-use tcp_bounce_wire::{Bucket, Count, Kind, SourceCount, Verdict};
+use tcp_bounce_wire::{Bucket, Config, Count, Kind, Observe, Settings, SourceCount, Verdict};
 
 #[test]
 fn an_event_is_a_syn_that_is_answered_a_completed_handshake_or_an_end() {
@@ -75,4 +75,38 @@ fn who_comes_often_is_remembered_under_a_flood_of_others() {
         table.count(v4(0x2000_0000 + other.wrapping_mul(0x9e37_79b9) % 0x8000_0000));
     }
     assert!(regulars.iter().all(|&client| table.get(client) == 100));
+}
+
+/// The SYN of a client may be handled on another CPU than its ACK, which counts in a table of its own.
+#[test]
+fn who_has_only_completed_handshakes_has_a_place_too() {
+    let nobody = SourceCount { source: v4(0), count: Count::default() };
+    let mut bucket = Bucket([nobody; 4]);
+    for client in 1..=4 {
+        bucket.place(v4(client)).completed += 1;
+    }
+    for client in 1..=4 {
+        assert_eq!(*bucket.place(v4(client)), Count { syns: 0, completed: 1 }, "{client}");
+        bucket.place(v4(client)).syns += 10;
+    }
+    // There is no place left: the one with the least goes.
+    bucket.place(v4(3)).completed -= 1;
+    bucket.place(v4(5)).syns += 1;
+    assert!(bucket.0.iter().all(|place| place.source != v4(3)));
+    assert_eq!(*bucket.place(v4(5)), Count { syns: 1, completed: 0 });
+}
+
+#[test]
+fn nothing_is_observed_unless_it_is_asked_for() {
+    let observes = |observe| Config::new(Settings { observe, ..Settings::DEFAULT }).observes();
+    let nothing = Observe { stripes: 16, shared: true, ..Observe::default() };
+    assert!(!observes(Observe::default()) && !observes(nothing));
+    for observe in [
+        Observe { ports: true, ..nothing },
+        Observe { sources: true, ..nothing },
+        Observe { events: 1, ..Observe::default() },
+    ] {
+        assert!(observes(observe));
+        assert_eq!(Config::new(Settings { observe, ..Settings::DEFAULT }).observe(), observe);
+    }
 }

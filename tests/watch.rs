@@ -1,0 +1,142 @@
+//! `--watch` on a real terminal: tmux's.
+
+mod common;
+
+use std::process::Stdio;
+
+use common::bouncer::{BINARY, assert_says, refusal};
+use common::network::{HOST, Mode, Network};
+use common::process::{Process, run};
+use common::programs::attached;
+use common::until;
+
+/// A terminal in the host's namespace, in which a shell runs. It has a server of tmux's for itself.
+struct Terminal<'a> {
+    network: &'a Network,
+    socket: String,
+    /// The server, which ends with it.
+    _server: Process,
+}
+
+impl<'a> Terminal<'a> {
+    fn new(network: &'a Network, width: u16, height: u16) -> Self {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let socket = folder.join("tmux").display().to_string();
+        let mut command = network.host.command("tmux");
+        // In the foreground, so that it is killed with the test.
+        command.args(["-D", "-S", &socket, "-f", "/dev/null"]);
+        let server = Process::start(&mut command);
+        let terminal = Self { network, socket, _server: server };
+        let (width, height) = (width.to_string(), height.to_string());
+        until("for tmux", || {
+            let mut new = terminal.tmux(&["new-session", "-d", "-x", &width, "-y", &height, "sh"]);
+            run(&mut new).status.success().then_some(())
+        });
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.network.host.command("tmux");
+        command.args(["-S", &self.socket]).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        run(&mut self.tmux(&[&["send-keys"], keys].concat())).success();
+    }
+
+    /// What is on the screen, with colours.
+    fn screen(&self) -> String {
+        run(&mut self.tmux(&["capture-pane", "-p", "-e"])).success()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, words: &str) -> String {
+        until(&format!("for {words:?} on the screen"), || {
+            let screen = self.screen();
+            screen.contains(words).then_some(screen)
+        })
+    }
+
+    /// Starts it, and waits until it shows something.
+    fn start(&self, words: &str) {
+        let arguments = "--mode skb --watch --then close host0; echo it returned $?";
+        self.keys(&[&format!("{BINARY} {arguments}"), "Enter"]);
+        self.wait_for(words);
+    }
+
+    /// Checks that it has ended well, and that the terminal is as it was.
+    #[track_caller]
+    fn assert_given_back(&self) {
+        let screen = self.wait_for("it returned 0");
+        assert!(screen.contains("SYNs answered"), "the summary is there: {screen}");
+        let state = run(&mut self.tmux(&["display", "-p", "#{alternate_on} #{cursor_flag}"])).success();
+        assert_eq!(state.trim(), "0 1", "the other screen is off, and the cursor to be seen");
+        // It shows again what is typed.
+        self.keys(&["echo $((6 * 7))", "Enter"]);
+        let screen = self.wait_for("42");
+        assert!(screen.contains("echo $((6 * 7))"), "{screen}");
+        assert_eq!(attached(&self.network.host, "host0"), None);
+    }
+}
+
+/// The foreground colour of the hottest ports, and of those that nobody has asked for.
+const HOT: &str = "38;5;231";
+const COLD: &str = "38;5;235";
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_scan_is_seen_at_every_size() {
+    let network = Network::new(Mode::Skb);
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let terminal = Terminal::new(&network, width, height);
+        terminal.start("ports 0 to 65535");
+        let screen = terminal.screen();
+        assert!(screen.contains(COLD) && !screen.contains(HOT), "{screen}");
+        network.client.run("nmap", &format!("-n -Pn -sT -r -p 1-3000 {HOST}"));
+        // Each SYN, the client with as many, the newest event, and what is hot.
+        let screen = terminal.wait_for("SYNs answered: 3,000");
+        assert!(screen.contains(COLD), "no higher port was asked for: {screen}");
+        terminal.wait_for("> 192.0.2.1:");
+        terminal.wait_for("192.0.2.2             3000");
+        terminal.keys(&["q"]);
+        terminal.assert_given_back();
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_terminal_is_given_back_however_it_ends() {
+    let network = Network::new(Mode::Skb);
+    let terminal = Terminal::new(&network, 80, 24);
+    for end in ["Ctrl-C", "SIGTERM", "small"] {
+        match end {
+            "Ctrl-C" => {
+                terminal.start("ports 0 to 65535");
+                terminal.keys(&["C-c"]);
+            }
+            "SIGTERM" => {
+                terminal.start("ports 0 to 65535");
+                // What runs in the terminal, which is not the shell.
+                let pane = run(&mut terminal.tmux(&["display", "-p", "#{pane_pid}"])).success();
+                network.host.run("pkill", &format!("--signal TERM --parent {}", pane.trim()));
+            }
+            _ => {
+                run(&mut terminal.tmux(&["resize-window", "-x", "40", "-y", "10"])).success();
+                terminal.start("too small");
+                terminal.keys(&["q"]);
+                run(&mut terminal.tmux(&["resize-window", "-x", "80", "-y", "24"])).success();
+            }
+        }
+        terminal.assert_given_back();
+        terminal.keys(&["clear", "Enter"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn without_a_terminal_it_does_not_start() {
+    let network = Network::new(Mode::Skb);
+    assert_says(&refusal(&network.host, "--watch host0"), &["--watch needs a terminal"], "--events");
+    network.assert_nothing_is_attached();
+}
