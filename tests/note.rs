@@ -16,7 +16,7 @@ use packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
 use tcp_bounce::events::{self, Reader};
 use tcp_bounce::tables::{PortTable, SourceTable};
 use tcp_bounce::{loader, skel::TcpBounceSkel};
-use tcp_bounce_wire::{Observe, Settings, ThenByPort};
+use tcp_bounce_wire::{Bucket, Observe, Settings, ThenByPort};
 
 const STRIPES: u32 = 4;
 const NOTHING: Observe = Observe { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
@@ -196,4 +196,36 @@ fn count_syns(observe: Observe, sources: u32, syns: u32) -> TcpBounceSkel<'stati
         }
     });
     program
+}
+
+/// What there is to remember clients by does not grow, and who has come often is remembered.
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn ten_million_forged_clients_push_out_nobody_who_comes_often() {
+    const FORGED: u32 = 10_000_000;
+    const REGULARS: u32 = 100;
+
+    let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
+    let observe = Observe { sources: true, stripes, ..NOTHING };
+    let program = count_syns(observe, REGULARS, REGULARS * 100);
+    let prog = program.progs.tcp_bounce.as_fd();
+    thread::scope(|scope| {
+        for cpu in 0..stripes {
+            scope.spawn(move || {
+                let mut frame = Request::syn().frame();
+                for forged in (cpu..FORGED).step_by(stripes as usize) {
+                    // The source address of an IPv4 header; the checksum is not looked at.
+                    frame[26..30].copy_from_slice(&(0x2000_0000 + forged).to_be_bytes());
+                    run_anywhere(prog, &frame);
+                }
+            });
+        }
+    });
+    let table = SourceTable::of(&program, stripes).unwrap();
+    let mut counted = BTreeMap::new();
+    assert!(table.add_to(&mut counted), "some are forgotten, and it is known");
+    assert!(counted.len() <= Bucket::COUNT * 4 * stripes as usize);
+    for last in 0..REGULARS as u8 {
+        assert_eq!(counted[&IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))].syns, 100, "{last}");
+    }
 }

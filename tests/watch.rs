@@ -2,13 +2,16 @@
 
 mod common;
 
+use std::env;
 use std::process::Stdio;
+use std::sync::mpsc;
 
 use common::bouncer::{BINARY, assert_says, refusal};
 use common::network::{HOST, Mode, Network};
 use common::process::{Process, run};
 use common::programs::attached;
-use common::until;
+use common::{DEADLINE, until};
+use tcp_bounce::watch::Watch;
 
 /// A terminal in the host's namespace, in which a shell runs. It has a server of tmux's for itself.
 struct Terminal<'a> {
@@ -70,13 +73,18 @@ impl<'a> Terminal<'a> {
     fn assert_given_back(&self) {
         let screen = self.wait_for("it returned 0");
         assert!(screen.contains("SYNs answered"), "the summary is there: {screen}");
+        self.assert_usable();
+        assert_eq!(attached(&self.network.host, "host0"), None);
+    }
+
+    #[track_caller]
+    fn assert_usable(&self) {
         let state = run(&mut self.tmux(&["display", "-p", "#{alternate_on} #{cursor_flag}"])).success();
         assert_eq!(state.trim(), "0 1", "the other screen is off, and the cursor to be seen");
         // It shows again what is typed.
         self.keys(&["echo $((6 * 7))", "Enter"]);
         let screen = self.wait_for("42");
         assert!(screen.contains("echo $((6 * 7))"), "{screen}");
-        assert_eq!(attached(&self.network.host, "host0"), None);
     }
 }
 
@@ -139,4 +147,27 @@ fn without_a_terminal_it_does_not_start() {
     let network = Network::new(Mode::Skb);
     assert_says(&refusal(&network.host, "--watch host0"), &["--watch needs a terminal"], "--events");
     network.assert_nothing_is_attached();
+}
+
+/// The test runs itself in the terminal, where it panics while it has the whole of it.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_terminal_is_given_back_after_a_panic() {
+    const IN_TERMINAL: &str = "TCP_BOUNCE_TEST_IN_TERMINAL";
+    if env::var_os(IN_TERMINAL).is_some() {
+        let (interrupt, interrupted) = mpsc::channel();
+        let _watch = Watch::start(Vec::new(), Vec::new(), interrupt).unwrap();
+        let _ = interrupted.recv_timeout(DEADLINE);
+        panic!("as it must not");
+    }
+    let network = Network::new(Mode::Skb);
+    let terminal = Terminal::new(&network, 80, 24);
+    let itself = env::current_exe().unwrap();
+    let arguments = "--ignored --exact --nocapture the_terminal_is_given_back_after_a_panic";
+    terminal.keys(&[&format!("{IN_TERMINAL}=1 {} {arguments}; echo it returned $?", itself.display()), "Enter"]);
+    terminal.wait_for("ports 0 to 65535");
+    terminal.keys(&["q"]);
+    let screen = terminal.wait_for("it returned 101");
+    assert!(screen.contains("as it must not"), "it says why: {screen}");
+    terminal.assert_usable();
 }
