@@ -105,11 +105,12 @@ fn tell(event: Event, one_in: u32) {
 
 /// Counts what a client did. If the place is `shared` with other CPUs, none of their counts is lost.
 #[inline(always)]
-fn add(count: &mut Count, mut kind: u32, shared: bool) {
+fn add(count: &mut Count, kind: u32, shared: bool) {
+    let mut kind = u64::from(kind);
     // The compiler would make an offset of the kind, for which the verifier knows no bound.
     // SAFETY: It does nothing.
     unsafe { asm!("{0} = {0}", inout(reg) kind, options(pure, nomem, nostack, preserves_flags)) };
-    let counter = match kind {
+    let counter = match kind as u32 {
         SYN => &mut count.syns,
         COMPLETED => &mut count.completed,
         _ => return,
