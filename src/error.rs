@@ -47,7 +47,7 @@ pub enum Error {
     Detached { interface: String },
     #[error("cannot read what was counted by port and by client")]
     Tables(#[source] io::Error),
-    #[error("--watch needs a terminal, and standard output is none")]
+    #[error("--watch needs a terminal for standard input and output")]
     NoTerminal,
     #[error("cannot draw on the terminal")]
     Terminal(#[source] io::Error),

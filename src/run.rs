@@ -30,7 +30,7 @@ const _: () = assert!(TICK.as_millis() <= 1000, "a new listener is served within
 /// is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
     let plan = check_arguments(cli)?;
-    if cli.watch && !io::stdout().is_terminal() {
+    if cli.watch && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Error::NoTerminal);
     }
     let interfaces = Interface::find(&cli.interfaces)?;
@@ -96,12 +96,12 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         publish(&observer, &samples);
         Ok(())
     });
+    let elapsed = started.elapsed();
+    // Before anything that may take time. What was counted is known also where an interface is gone.
+    let programs: Vec<_> = bouncers.into_iter().map(Bouncer::detach).collect();
     let given_back = observer.give_back();
     report.release();
     report.end();
-    let elapsed = started.elapsed();
-    // What was counted is known also where an interface is gone.
-    let programs: Vec<_> = bouncers.into_iter().map(Bouncer::detach).collect();
     let (summary, written) = observer.finish(elapsed, &programs);
     let summary = summary.map(|summary| {
         // Else it is the summary that tells.

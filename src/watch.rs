@@ -5,13 +5,16 @@ pub mod screen;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tcp_bounce_wire::{Count, Counters, Verdict};
 
@@ -26,6 +29,9 @@ const FRAME: Duration = Duration::from_millis(100);
 /// How often rates are taken, and the lists made.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long the end waits for the terminal.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// How many of the newest events, and of the last seconds, are kept.
 const KEPT: usize = 500;
 
@@ -36,7 +42,8 @@ const LISTED: usize = 20;
 pub struct Watch {
     news: Arc<Mutex<News>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    /// What comes of it in the end.
+    outcome: Receiver<io::Result<()>>,
 }
 
 /// What it has been told, and has not looked at yet.
@@ -77,7 +84,7 @@ impl Watch {
         // Also if a thread panics the terminal is given back.
         let mut terminal = ratatui::try_init()?;
         let is_stopped = Arc::clone(&stop);
-        let paint = move || {
+        let mut paint = move || {
             let _terminal = Guard;
             while !is_stopped.load(Relaxed) {
                 painter.look();
@@ -89,8 +96,10 @@ impl Watch {
             }
             Ok(())
         };
-        let thread = thread::Builder::new().name("watch".to_owned()).spawn(paint)?;
-        Ok(Self { news, stop, thread: Some(thread) })
+        let (ended, outcome) = mpsc::channel();
+        let paint = move || drop(ended.send(paint()));
+        thread::Builder::new().name("watch".to_owned()).spawn(paint)?;
+        Ok(Self { news, stop, outcome })
     }
 
     /// What to tell of events.
@@ -104,14 +113,17 @@ impl Watch {
     }
 
     /// Gives the terminal back, and tells what went wrong with it.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         self.end()
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    fn end(&self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the screen could not be drawn")))
+        // A terminal that takes nothing any more cannot be given back.
+        match self.outcome.recv_timeout(PATIENCE) {
+            Ok(outcome) => outcome,
+            Err(_) => Err(io::Error::other("it does not take what is drawn")),
+        }
     }
 }
 
@@ -137,7 +149,22 @@ fn lock(news: &Mutex<News>) -> MutexGuard<'_, News> {
 /// Waits for so long, and returns whether the user has asked for an end meanwhile.
 fn wants_end(time: Duration) -> io::Result<bool> {
     let end = Instant::now() + time;
-    while event::poll(end.saturating_duration_since(Instant::now()))? {
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).as_millis() as u16;
+        let stdin = io::stdin();
+        let mut stdin = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut stdin, left) {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // Of that the library would not say anything, but look for events for ever.
+        if stdin[0].revents().is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)) {
+            return Err(io::Error::other("it is gone"));
+        }
+        if !event::poll(Duration::ZERO)? {
+            continue;
+        }
         if let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event::read()? {
             let is_interrupt = code == KeyCode::Char('c') && modifiers.contains(KeyModifiers::CONTROL);
             if is_interrupt || code == KeyCode::Char('q') {
@@ -145,7 +172,6 @@ fn wants_end(time: Duration) -> io::Result<bool> {
             }
         }
     }
-    Ok(false)
 }
 
 /// What looks, and makes a view of it.

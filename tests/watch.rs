@@ -3,6 +3,7 @@
 mod common;
 
 use std::env;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 
@@ -139,6 +140,21 @@ fn the_terminal_is_given_back_however_it_ends() {
         terminal.assert_given_back();
         terminal.keys(&["clear", "Enter"]);
     }
+}
+
+/// As when its window is closed, or the connection to it is lost.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn when_the_terminal_goes_it_ends() {
+    let network = Network::new(Mode::Skb);
+    let terminal = Terminal::new(&network, 80, 24);
+    terminal.start("ports 0 to 65535");
+    let shell = run(&mut terminal.tmux(&["display", "-p", "#{pane_pid}"])).success();
+    let process = network.host.run("pgrep", &format!("--parent {}", shell.trim()));
+    run(&mut terminal.tmux(&["kill-server"])).success();
+    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+    let path = format!("/proc/{}", process.trim());
+    until("for the process to end", || (!Path::new(&path).exists()).then_some(()));
 }
 
 #[test]
