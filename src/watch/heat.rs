@@ -102,7 +102,10 @@ mod tests {
                 let colours = render(&heat, width, height);
                 let part = usize::from(port) * colours.len() / PORTS;
                 let hot: Vec<usize> = (0..colours.len()).filter(|&part| colours[part] == HOT).collect();
-                assert!(hot.contains(&part), "{port} at {width}x{height}: {hot:?}");
+                // Where there are more parts than ports, it has some that lie next to each other.
+                let several = colours.len().div_ceil(PORTS);
+                assert!((1..=several).contains(&hot.len()), "{port} at {width}x{height}: {hot:?}");
+                assert!(hot.iter().all(|hot| hot.abs_diff(part) <= several), "{port} at {width}x{height}: {hot:?}");
                 assert!(colours.iter().all(|&colour| [HOT, COLD].contains(&colour)));
             }
         }
