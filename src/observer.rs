@@ -1,7 +1,5 @@
 //! What is told of clients besides the counters: who asks for it, and what comes of it.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +17,7 @@ use crate::metrics::Sample;
 use crate::report::Teller;
 use crate::skel::TcpBounceSkel;
 use crate::stats;
-use crate::tables::{self, PortTable, SourceTable};
+use crate::tables::{self, Tables};
 use crate::watch::Watch;
 
 /// What `cli` asks the program for.
@@ -45,8 +43,7 @@ pub struct Running {
     observer: Observer,
     interfaces: Vec<String>,
     teller: Teller,
-    ports: Vec<PortTable>,
-    sources: Vec<SourceTable>,
+    tables: Arc<Tables>,
     reader: Reader,
     watch: Option<Watch>,
 }
@@ -68,16 +65,10 @@ impl Observer {
     /// there.
     pub fn start(self, bouncers: &[Bouncer], teller: Teller, interrupt: Sender<()>) -> Result<Running, Error> {
         let interfaces: Vec<String> = bouncers.iter().map(|bouncer| bouncer.interface().name.clone()).collect();
-        let ports = self.port_tables(bouncers).map_err(Error::Tables)?;
-        let sources = self.source_tables(bouncers).map_err(Error::Tables)?;
-        let watch = if self.watches {
-            // Those of the summary are others.
-            let ports = self.port_tables(bouncers).map_err(Error::Tables)?;
-            let sources = self.source_tables(bouncers).map_err(Error::Tables)?;
-            Some(Watch::start(ports, sources, interrupt).map_err(Error::Terminal)?)
-        } else {
-            None
-        };
+        let tables = Tables::of(bouncers.iter().map(Bouncer::program), self.observe).map_err(Error::Tables)?;
+        let tables = Arc::new(tables);
+        let watch = self.watches.then(|| Watch::start(Arc::clone(&tables), interrupt));
+        let watch = watch.transpose().map_err(Error::Terminal)?;
         let mut reader = Reader::default();
         if self.observe.events != 0 {
             for (bouncer, interface) in bouncers.iter().zip(&interfaces) {
@@ -98,19 +89,7 @@ impl Observer {
                 reader.read(bouncer.program(), interface, take).map_err(Error::Maps)?;
             }
         }
-        Ok(Running { observer: self, interfaces, teller, ports, sources, reader, watch })
-    }
-
-    fn port_tables(&self, bouncers: &[Bouncer]) -> io::Result<Vec<PortTable>> {
-        let Observe { ports, stripes, .. } = self.observe;
-        let bouncers = bouncers.iter().filter(|_| ports);
-        bouncers.map(|bouncer| PortTable::of(bouncer.program(), stripes)).collect()
-    }
-
-    fn source_tables(&self, bouncers: &[Bouncer]) -> io::Result<Vec<SourceTable>> {
-        let Observe { sources, stripes, .. } = self.observe;
-        let bouncers = bouncers.iter().filter(|_| sources);
-        bouncers.map(|bouncer| SourceTable::of(bouncer.program(), stripes)).collect()
+        Ok(Running { observer: self, interfaces, teller, tables, reader, watch })
     }
 }
 
@@ -124,7 +103,7 @@ impl Running {
 
     /// Gives the terminal back, if it was taken.
     pub fn give_back(&mut self) -> Result<(), Error> {
-        self.watch.take().map_or(Ok(()), Watch::finish).map_err(Error::Terminal)
+        self.watch.take().map_or(Ok(()), |watch| watch.finish()).map_err(Error::Terminal)
     }
 
     /// What there was in all, after so long; and whether it could be written down. The programs are attached to nothing any
@@ -134,7 +113,7 @@ impl Running {
         let handed = self.reader.finish();
         let told = if prints_events { self.teller.printed() } else { handed };
         let events = (observe.events != 0).then(|| totals(told, programs)).transpose();
-        let at_port = |port| self.ports.iter().map(|table| table.get(port)).sum();
+        let at_port = |port| self.tables.port(port);
         // The readers, which had the others, have ended.
         let written = arrivals.and_then(Arc::into_inner).map_or(Ok(()), |arrivals| {
             let arrivals = arrivals.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +124,7 @@ impl Running {
         let counters = programs.iter().map(stats::read).sum::<Result<Counters, _>>();
         let summary = counters.and_then(|counters| {
             let ports = names_most.then(|| most_ports(at_port));
-            let sources = names_most.then(|| most_sources(&self.sources));
+            let sources = names_most.then(|| most_sources(&self.tables));
             Ok(Summary { elapsed, counters, events: events?, ports, sources })
         });
         (summary.map_err(Error::Maps), written)
@@ -173,10 +152,8 @@ fn most_ports(at_port: impl Fn(u16) -> Count) -> Most<u16> {
     Most::of((0..=u16::MAX).map(share).filter(|share| share.syns > 0).collect(), false)
 }
 
-fn most_sources(tables: &[SourceTable]) -> Most<IpAddr> {
-    let mut sum = BTreeMap::new();
-    // All of them, also if one is full.
-    let is_full = tables.iter().fold(false, |is_full, table| table.add_to(&mut sum) | is_full);
-    let shares = sum.into_iter().map(|(name, Count { syns, completed })| Share { name, syns, completed });
+fn most_sources(tables: &Tables) -> Most<IpAddr> {
+    let (sources, is_full) = tables.sources();
+    let shares = sources.into_iter().map(|(name, Count { syns, completed })| Share { name, syns, completed });
     Most::of(shares.collect(), is_full)
 }

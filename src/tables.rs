@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use memmap2::{MmapOptions, MmapRaw};
 use tcp_bounce_wire::addresses::Number;
-use tcp_bounce_wire::{Bucket, Count};
+use tcp_bounce_wire::{Bucket, Count, Observe};
 
 use crate::skel::TcpBounceSkel;
 
@@ -100,6 +100,42 @@ impl SourceTable {
             is_full |= used == places.len();
         }
         is_full
+    }
+}
+
+/// The tables of all programs.
+#[derive(Debug)]
+pub struct Tables {
+    ports: Vec<PortTable>,
+    sources: Vec<SourceTable>,
+}
+
+impl Tables {
+    /// Those that these programs were told to have.
+    pub fn of<'a>(
+        programs: impl Iterator<Item = &'a TcpBounceSkel<'static>> + Clone,
+        told: Observe,
+    ) -> io::Result<Self> {
+        let Observe { ports, sources, stripes, .. } = told;
+        let with_ports = programs.clone().filter(|_| ports);
+        let with_sources = programs.filter(|_| sources);
+        Ok(Self {
+            ports: with_ports.map(|program| PortTable::of(program, stripes)).collect::<Result<_, _>>()?,
+            sources: with_sources.map(|program| SourceTable::of(program, stripes)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What clients have done at `port`.
+    pub fn port(&self, port: u16) -> Count {
+        self.ports.iter().map(|table| table.get(port)).sum()
+    }
+
+    /// What clients have done that are remembered, and whether some may have been forgotten.
+    pub fn sources(&self) -> (BTreeMap<IpAddr, Count>, bool) {
+        let mut sum = BTreeMap::new();
+        // All of them, also if one is full.
+        let is_full = self.sources.iter().fold(false, |is_full, table| table.add_to(&mut sum) | is_full);
+        (sum, is_full)
     }
 }
 

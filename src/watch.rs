@@ -3,7 +3,7 @@
 pub mod heat;
 pub mod screen;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::AtomicBool;
@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use tcp_bounce_wire::{Count, Counters, Verdict};
+use tcp_bounce_wire::{Counters, Verdict};
 
 use self::screen::{View, draw};
 use crate::events::Knock;
 use crate::metrics::Sample;
-use crate::tables::{PortTable, SourceTable};
+use crate::tables::Tables;
 
 /// How often it is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -69,12 +69,11 @@ impl Onlooker {
 
 impl Watch {
     /// Takes the terminal. If the user wants an end, `interrupt` is told.
-    pub fn start(ports: Vec<PortTable>, sources: Vec<SourceTable>, interrupt: Sender<()>) -> io::Result<Self> {
+    pub fn start(tables: Arc<Tables>, interrupt: Sender<()>) -> io::Result<Self> {
         let news = Arc::new(Mutex::new(News::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let mut painter = Painter {
-            ports,
-            sources,
+            tables,
             news: Arc::clone(&news),
             view: View::default(),
             started: Instant::now(),
@@ -113,11 +112,7 @@ impl Watch {
     }
 
     /// Gives the terminal back, and tells what went wrong with it.
-    pub fn finish(self) -> io::Result<()> {
-        self.end()
-    }
-
-    fn end(&self) -> io::Result<()> {
+    pub fn finish(&self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
         // A terminal that takes nothing any more cannot be given back.
         match self.outcome.recv_timeout(PATIENCE) {
@@ -129,7 +124,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let _ = self.end();
+        let _ = self.finish();
     }
 }
 
@@ -176,8 +171,7 @@ fn wants_end(time: Duration) -> io::Result<bool> {
 
 /// What looks, and makes a view of it.
 struct Painter {
-    ports: Vec<PortTable>,
-    sources: Vec<SourceTable>,
+    tables: Arc<Tables>,
     news: Arc<Mutex<News>>,
     view: View,
     started: Instant,
@@ -188,9 +182,9 @@ struct Painter {
 
 impl Painter {
     fn look(&mut self) {
-        let Self { ports, view, .. } = self;
+        let Self { tables, view, .. } = self;
         view.elapsed = self.started.elapsed();
-        view.heat.look(|port| ports.iter().map(|table| table.get(port)).sum::<Count>().syns);
+        view.heat.look(|port| tables.port(port).syns);
         let news = lock(&self.news);
         let names = news.samples.iter().map(|sample| format!("{} ({} mode)", sample.interface, sample.mode));
         view.title = format!("tcp-bounce on {}", names.collect::<Vec<_>>().join(", "));
@@ -215,10 +209,7 @@ impl Painter {
         let excess = view.history.len().saturating_sub(KEPT);
         view.history.drain(..excess);
         view.ports = most(view.heat.counts());
-        let mut sources = BTreeMap::new();
-        for table in &self.sources {
-            table.add_to(&mut sources);
-        }
+        let (sources, _) = self.tables.sources();
         view.sources = most(sources.into_iter().map(|(source, count)| (source, count.syns)));
     }
 }

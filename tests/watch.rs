@@ -3,16 +3,19 @@
 mod common;
 
 use std::env;
+use std::iter;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use common::bouncer::{BINARY, assert_says, refusal};
 use common::network::{HOST, Mode, Network};
 use common::process::{Process, run};
 use common::programs::attached;
 use common::{DEADLINE, until};
+use tcp_bounce::tables::Tables;
 use tcp_bounce::watch::Watch;
+use tcp_bounce_wire::Observe;
 
 /// A terminal in the host's namespace, in which a shell runs. It has a server of tmux's for itself.
 struct Terminal<'a> {
@@ -172,7 +175,7 @@ fn the_terminal_is_given_back_after_a_panic() {
     const IN_TERMINAL: &str = "TCP_BOUNCE_TEST_IN_TERMINAL";
     if env::var_os(IN_TERMINAL).is_some() {
         let (interrupt, interrupted) = mpsc::channel();
-        let _watch = Watch::start(Vec::new(), Vec::new(), interrupt).unwrap();
+        let _watch = Watch::start(Arc::new(Tables::of(iter::empty(), Observe::default()).unwrap()), interrupt).unwrap();
         let _ = interrupted.recv_timeout(DEADLINE);
         panic!("as it must not");
     }
