@@ -68,6 +68,7 @@ struct Arrival {
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     version: u32,
+    r#type: &'static str,
     /// When it was written.
     #[serde(serialize_with = "timestamp")]
     time: Option<SystemTime>,
@@ -137,7 +138,14 @@ impl Arrivals {
             }
         };
         let ports = (0..=u16::MAX).map(line).filter(|line| line.syns > 0 || line.completed > 0).collect();
-        let report = Report { version: VERSION, time: Some(SystemTime::now()), interfaces, events_lost, ports };
+        let report = Report {
+            version: VERSION,
+            r#type: "report",
+            time: Some(SystemTime::now()),
+            interfaces,
+            events_lost,
+            ports,
+        };
         let written = match self.to.format {
             Format::Json => write_json(&mut self.file, &report),
             Format::Csv => write_csv(&mut self.file, &report),

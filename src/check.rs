@@ -5,7 +5,7 @@ pub mod finding;
 pub mod verdict;
 
 use std::fmt::{self, Display, Formatter};
-use std::io::{self, Write as _};
+use std::io;
 
 use serde::Serialize;
 use tcp_bounce_wire::Isn;
@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::interface::Interface;
 use crate::kernel::{self, KernelFeatures};
 use crate::key;
-use crate::message::VERSION;
+use crate::message::Message;
+use crate::output::Output;
 use crate::run::check_arguments;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
@@ -30,7 +31,6 @@ use crate::then::Plan;
 /// What was found. The names of the fields are those of the JSON.
 #[derive(Debug, Serialize)]
 pub struct Check {
-    version: u32,
     /// Whether tcp-bounce would start with these arguments.
     starts: bool,
     host: Host,
@@ -80,12 +80,17 @@ pub fn remarks(cli: &Cli, bouncer: &Bouncer, surroundings: &Surroundings) -> Vec
 /// Checks what `cli` asks for, prints what there is to know, and returns whether tcp-bounce would start.
 pub fn check(cli: &Cli) -> Result<bool, Error> {
     let check = Check::new(cli)?;
-    match check.write(cli) {
+    let starts = check.starts;
+    let output = Output::stdout(cli.json);
+    let written = match cli.quiet && !cli.json {
+        true => output.write(&check.problems()),
+        false => output.say([&Message::Check(check)]),
+    };
+    match written {
         // Who stops reading, as `head` does, has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.map_err(Error::Write)?,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(starts),
+        written => written.map_err(Error::Write).map(|()| starts),
     }
-    Ok(check.starts)
 }
 
 impl Check {
@@ -103,7 +108,7 @@ impl Check {
             .map(|interface| Examined::new(interface, cli, isn, &plan, &surroundings, may_load))
             .collect::<Result<_, _>>()?;
         let answering = Answering::new(cli, &plan, surroundings.spared);
-        let check = Self { version: VERSION, starts: false, host, answering, cut, interfaces };
+        let check = Self { starts: false, host, answering, cut, interfaces };
         let starts = !check.findings().any(Finding::is_problem);
         Ok(Self { starts, ..check })
     }
@@ -112,17 +117,9 @@ impl Check {
         self.interfaces.iter().flat_map(|interface| &interface.findings).chain(&self.host.findings)
     }
 
-    /// Prints it; if it is to be quiet, only what keeps it from starting.
-    fn write(&self, cli: &Cli) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        if cli.json {
-            serde_json::to_writer_pretty(&mut stdout, self)?;
-            writeln!(stdout)
-        } else if cli.quiet {
-            self.findings().filter(|finding| finding.is_problem()).try_for_each(|problem| write!(stdout, "{problem}"))
-        } else {
-            write!(stdout, "{self}")
-        }
+    /// What keeps it from starting.
+    fn problems(&self) -> String {
+        self.findings().filter(|finding| finding.is_problem()).map(|problem| format!("{problem}\n")).collect()
     }
 }
 
@@ -180,15 +177,20 @@ impl Display for Check {
             writeln!(f, "{cut}")?;
         }
         let not = if self.starts { "" } else { " not" };
-        writeln!(f, "tcp-bounce would{not} start")
+        write!(f, "tcp-bounce would{not} start")
     }
+}
+
+/// Lists findings below that which they are of.
+fn list(f: &mut Formatter, findings: &[Finding]) -> fmt::Result {
+    findings.iter().try_for_each(|finding| writeln!(f, "  {}", finding.to_string().replace('\n', "\n  ")))
 }
 
 impl Display for Host {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(f, "host:")?;
         writeln!(f, "  {:<11} {}", "kernel", self.kernel)?;
-        self.findings.iter().try_for_each(|finding| write!(f, "{finding}"))
+        list(f, &self.findings)
     }
 }
 
@@ -210,6 +212,6 @@ impl Display for Examined {
             let answer = if loads { "accepted by the kernel's verifier" } else { "refused by the kernel" };
             writeln!(f, "  {:<11} {answer}", "program")?;
         }
-        self.findings.iter().try_for_each(|finding| write!(f, "{finding}"))
+        list(f, &self.findings)
     }
 }

@@ -120,7 +120,7 @@ pub struct Cli {
     #[arg(long)]
     pub top: bool,
 
-    /// Print JSON: with --check one object, else a line for each thing there is to say
+    /// Print a line of JSON for each thing there is to say; errors on standard error, too
     #[arg(long)]
     pub json: bool,
 

@@ -1,7 +1,7 @@
 //! What can go wrong, and what the operator can do about it.
 
 use std::error::Error as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -155,19 +155,6 @@ impl Error {
             source = cause.source();
         }
         line
-    }
-
-    /// Prints the error with its causes in one line, and the hint in another. What libbpf had to say follows.
-    pub fn report(&self) {
-        let mut line = format!("tcp-bounce: {}", self.with_causes());
-        if let Some(hint) = self.hint() {
-            line += &format!("\n  hint: {hint}");
-        }
-        if let Self::Load { messages, .. } = self {
-            messages.iter().for_each(|message| line += &format!("\n  libbpf: {message}"));
-        }
-        // If nobody is there to read it, the exit status must do.
-        let _ = writeln!(io::stderr(), "{line}");
     }
 }
 

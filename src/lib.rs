@@ -23,6 +23,7 @@ pub mod message;
 pub mod metrics;
 pub mod netlink;
 pub mod observer;
+pub mod output;
 pub mod ports;
 pub mod prefixes;
 pub mod report;

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tcp_bounce::cli::Cli;
+use tcp_bounce::message::Message;
+use tcp_bounce::output::Output;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -12,7 +14,8 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            error.report();
+            // If nobody is there to read it, the exit status must do.
+            let _ = Output::stderr(cli.json).say([&Message::from(&error)]);
             ExitCode::FAILURE
         }
     }

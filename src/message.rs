@@ -10,8 +10,10 @@ use tcp_bounce_wire::{Counters, Verdict};
 
 use crate::answered::{Answering, Destinations};
 use crate::attach::AttachMode;
+use crate::check::Check;
 use crate::check::finding::Finding;
 use crate::connections::Cut;
+use crate::error::Error;
 use crate::events::Knock;
 use crate::stats;
 
@@ -65,6 +67,29 @@ pub enum Message {
     Event(Knock),
     /// It has ended.
     Summary(Summary),
+    /// Events were lost, of which nobody learns otherwise.
+    Lost {
+        /// How many.
+        events: u64,
+    },
+    /// What a check has found.
+    Check(Check),
+    /// It did not start, or had to stop.
+    Error {
+        /// Why, with all causes.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+        /// What libbpf had to say.
+        libbpf: Vec<String>,
+    },
+}
+
+impl From<&Error> for Message {
+    fn from(error: &Error) -> Self {
+        let libbpf = if let Error::Load { messages, .. } = error { messages.clone() } else { Vec::new() };
+        Self::Error { message: error.with_causes(), hint: error.hint(), libbpf }
+    }
 }
 
 impl Display for Message {
@@ -78,11 +103,18 @@ impl Display for Message {
                 }
                 write!(f, ") for {to}: {answering}")
             }
-            Self::Warning { finding, .. } => f.write_str(finding.to_string().trim_end()),
+            Self::Warning { interface, finding } => write!(f, "{interface}: {finding}"),
             Self::Destinations { interface, to } => write!(f, "{interface}: from now on for {to}"),
             Self::Answering(answering) => write!(f, "from now on {answering}"),
             Self::Event(knock) => write!(f, "{knock}"),
             Self::Summary(summary) => write!(f, "{summary}"),
+            Self::Lost { events } => write!(f, "tcp-bounce: {events} events were lost"),
+            Self::Check(check) => write!(f, "{check}"),
+            Self::Error { message, hint, libbpf } => {
+                write!(f, "tcp-bounce: {message}")?;
+                hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))?;
+                libbpf.iter().try_for_each(|line| write!(f, "\n  libbpf: {line}"))
+            }
         }
     }
 }

@@ -1,18 +1,18 @@
 //! What the user sees while tcp-bounce runs.
 
-use std::io::{self, Write as _};
+use std::io::{self, Stdout};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use serde::Serialize;
 use tcp_bounce_wire::{Action, Counters, Verdict};
 
 use crate::cli::Cli;
 use crate::events::Knock;
-use crate::message::{Message, Summary, VERSION};
+use crate::message::{Message, Summary};
+use crate::output::Output;
 
 /// How many lines wait to be printed at most. What comes while nobody reads the rest is not printed.
 const BACKLOG: usize = 1000;
@@ -62,6 +62,13 @@ struct State {
     printed: u64,
 }
 
+impl State {
+    /// How long there may be waited at once.
+    fn left(&self) -> Duration {
+        self.end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()))
+    }
+}
+
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,7 +112,7 @@ impl Report {
     pub fn release(&self) {
         self.teller.print(usize::MAX, |printer| {
             let held = printer.held.take().unwrap_or_default();
-            let _ = printer.write(&held);
+            let _ = printer.status.suspend(|| printer.output.write(&held));
         });
     }
 
@@ -122,19 +129,21 @@ impl Report {
         self.teller.print(1, move |printer| printer.progress(elapsed, counters));
     }
 
-    /// From now on the end is near: who waits for room waits a few seconds more, and not longer.
+    /// From now on the end is near: nobody waits more than a few seconds for what is still to be printed.
     pub fn end(&self) {
         self.teller.queue.change(|state| state.end = Some(Instant::now() + GRACE));
     }
 
-    /// Prints what was counted from the start to the end, and waits a few seconds for all to be printed.
+    /// Prints what was counted from the start to the end, and waits for all to be printed.
     pub fn summary(self, summary: Summary) {
         self.teller.print(usize::MAX, move |printer| {
             printer.status.finish_and_clear();
             printer.say(&Message::Summary(summary));
         });
+        // Also if all the time went to what comes before it.
+        let left = self.teller.queue.lock().left().max(GRACE / 5);
         drop(self.teller);
-        let _ = self.printer.recv_timeout(GRACE);
+        let _ = self.printer.recv_timeout(left);
     }
 }
 
@@ -162,7 +171,7 @@ impl Teller {
     fn wait(&self, is_so: impl Fn(&State) -> bool) -> bool {
         let mut state = self.queue.lock();
         while !is_so(&state) {
-            let left = state.end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()));
+            let left = state.left();
             if left.is_zero() {
                 return false;
             }
@@ -186,7 +195,7 @@ impl Teller {
 /// Prints what is reported.
 struct Printer {
     quiet: bool,
-    json: bool,
+    output: Output<Stdout>,
     /// What is not to be said yet.
     held: Option<String>,
     status: ProgressBar,
@@ -194,55 +203,30 @@ struct Printer {
     shown: (Duration, Counters),
 }
 
-/// A line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    version: u32,
-    #[serde(flatten)]
-    message: &'a Message,
-}
-
 impl Printer {
     fn new(quiet: bool, json: bool) -> Self {
         let status = if quiet || json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         let status =
             status.with_style(ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()));
-        Self { quiet, json, held: None, status, shown: (Duration::ZERO, Counters::default()) }
+        Self { quiet, output: Output::stdout(json), held: None, status, shown: (Duration::ZERO, Counters::default()) }
     }
 
     fn say(&mut self, message: &Message) {
         if self.quiet {
             return;
         }
-        let line = self.line(message);
         match &mut self.held {
             // More than anybody would read.
             Some(held) if held.len() > HELD => {}
-            Some(held) => held.push_str(&line),
+            Some(held) => held.push_str(&self.output.line(message)),
             // Who does not read has read enough.
-            None => drop(self.write(&line)),
+            None => drop(self.status.suspend(|| self.output.say([message]))),
         }
     }
 
     fn events(&mut self, knocks: Vec<Knock>) -> io::Result<()> {
-        let lines: String = knocks.into_iter().map(|knock| self.line(&Message::Event(knock))).collect();
-        self.write(&lines)
-    }
-
-    fn line(&self, message: &Message) -> String {
-        match self.json {
-            // What has no names but these, and no values but numbers, texts and lists, can be written.
-            true => serde_json::to_string(&Line { version: VERSION, message }).unwrap_or_default() + "\n",
-            false => format!("{message}\n"),
-        }
-    }
-
-    fn write(&self, lines: &str) -> io::Result<()> {
-        self.status.suspend(|| {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(lines.as_bytes())?;
-            stdout.flush()
-        })
+        let events: Vec<_> = knocks.into_iter().map(Message::Event).collect();
+        self.status.suspend(|| self.output.say(&events))
     }
 
     fn progress(&mut self, elapsed: Duration, counters: Counters) {

@@ -16,6 +16,7 @@ use crate::interface::Interface;
 use crate::message::Message;
 use crate::metrics::{Metrics, Sample};
 use crate::observer::{Observer, Running};
+use crate::output::Output;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
@@ -103,10 +104,12 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     report.release();
     report.end();
     let (summary, written) = observer.finish(elapsed, &programs);
+    // Who wants an end once more need not wait for the last words.
+    drop(interrupted);
     let summary = summary.map(|summary| {
         // Else it is the summary that tells.
         if let (true, Some(lost @ 1..)) = (cli.quiet, summary.events.map(|events| events.lost)) {
-            eprintln!("tcp-bounce: {lost} events were lost");
+            let _ = Output::stderr(cli.json).say([&Message::Lost { events: lost }]);
         }
         report.summary(summary);
     });
@@ -157,7 +160,7 @@ fn samples(bouncers: &[Bouncer]) -> Result<Vec<Sample>, Error> {
 fn handle_signals(interrupt: Sender<()>) -> Result<(), Error> {
     let nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
     ctrlc::set_handler(move || {
-        // If the run is over nobody receives it, and the last words may be stuck.
+        // If the run is over nobody receives it.
         if interrupt.send(()).is_err() {
             process::exit(1);
         }

@@ -9,6 +9,7 @@ use common::namespace::Namespace;
 use common::network::{HOST, Mode, Network};
 use common::process::{Finished, Process, run};
 use common::programs::{BENCH, attached, ip_link_set, pass};
+use common::schema::validate;
 use common::until;
 use common::{accept, exchange};
 use nix::sys::signal::Signal;
@@ -20,7 +21,8 @@ fn check_with(command: &mut Command) -> (Value, bool) {
     let finished = run(command);
     assert_eq!(finished.stderr, "", "{finished:?}");
     let report: Value = serde_json::from_str(&finished.stdout).unwrap();
-    assert_eq!(report["version"], 1);
+    assert_eq!(report["type"], "check");
+    assert_eq!(validate(std::slice::from_ref(&report)), Ok(()));
     let code = finished.status.code();
     assert_eq!(code, Some(if report["starts"] == true { 0 } else { 1 }), "{finished:?}");
     (report, code == Some(0))
@@ -358,7 +360,7 @@ fn quiet_leaves_the_problems() {
     assert_eq!(say("--check --quiet host0").success(), "", "a warning is no problem");
     let finished = say("--check --quiet lo host0");
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    assert!(finished.stdout.starts_with("  problem: lo is the loopback interface: "), "{finished:?}");
+    assert!(finished.stdout.starts_with("problem: lo is the loopback interface: "), "{finished:?}");
     assert!(!finished.stdout.contains("host0"), "{finished:?}");
     let (report, starts) = check_with(&mut TcpBounce::command(&network.host, "--check --json --quiet lo"));
     assert!(!starts);
@@ -374,10 +376,12 @@ fn what_is_no_check_at_all_is_an_error_as_ever() {
         ("host0 host0", "host0 is named twice"),
         ("--except 0-65535 host0", "--except names every port"),
     ] {
-        for option in ["--check", "--check --json"] {
-            let reason = refusal(&network.host, &format!("{option} {arguments}"));
-            assert!(reason.contains(words), "{reason}");
-        }
+        let reason = refusal(&network.host, &format!("--check {arguments}"));
+        assert!(reason.contains(words), "{reason}");
+        let reason: Value =
+            serde_json::from_str(&refusal(&network.host, &format!("--check --json {arguments}"))).unwrap();
+        assert_eq!(reason["type"], "error");
+        assert!(reason["message"].as_str().unwrap().contains(words), "{reason}");
     }
 }
 

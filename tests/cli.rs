@@ -182,7 +182,6 @@ fn good_arguments_are_taken() {
         "--for 1.5s",
         "--for 99999years",
         "--check",
-        "--check --json",
         "--takeover",
         "--quiet",
         "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --except 5",

@@ -4,49 +4,26 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
-use std::thread;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
 use common::bouncer::{TcpBounce, assert_says, refusal};
 use common::network::{CLIENT, HOST, Mode, Network, switched};
 use common::process::Process;
 use common::programs::pass;
+use common::schema::validate;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     each_port_that_nmap_scans_is_an_event,
     what_is_said_is_json_of_the_schema,
+    events_that_are_lost_are_told_also_by_a_quiet_one,
     the_report_has_the_ports_that_a_firewall_lets_through,
     a_reader_that_leaves_changes_nothing,
     a_reader_that_does_not_read_loses_events_and_nothing_else,
-}
-
-const VALIDATE: &str = "
-import json, jsonschema, sys
-schema = json.load(open(sys.argv[1]))
-jsonschema.Draft202012Validator.check_schema(schema)
-validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-for line in sys.stdin:
-    kind = json.loads(line).get('type', 'report')
-    # What is wrong is told more exactly of one kind.
-    validator.evolve(schema={'$ref': '#/$defs/' + kind}).validate(json.loads(line))
-    validator.validate(json.loads(line))
-";
-
-/// Whether these values are as the schema says: what is wrong, if they are not.
-fn validate(values: &[Value]) -> Result<(), String> {
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", VALIDATE, concat!(env!("CARGO_MANIFEST_DIR"), "/docs/output.schema.json")]);
-    let mut process = Process::start_as_is(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
-    let mut stdin = process.child.stdin.take().unwrap();
-    let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
-    thread::spawn(move || stdin.write_all(lines.as_bytes()));
-    let finished = process.finish();
-    if finished.status.success() { Ok(()) } else { Err(finished.stderr) }
 }
 
 /// The lines of JSON that one printed that has ended well.
@@ -99,12 +76,46 @@ fn what_is_said_is_json_of_the_schema(mode: Mode) {
     bouncer.0.wait_for("\"destinations\"");
     let _listener = network.listen(2222);
     bouncer.0.wait_for("\"answering\"");
-    let lines = [cutting, lines(bouncer)].concat();
+    let told = lines(bouncer);
+    network.host.ip("link set host0 down");
+    let warning = lines(start(&network, ""));
+    let error: Value = serde_json::from_str(&refusal(&network.host, "--json nosuch0")).unwrap();
+    assert!(error["message"].as_str().unwrap().contains("nosuch0") && error["hint"].is_string(), "{error}");
+    let lines = [cutting, told, warning, vec![error]].concat();
     assert_eq!(validate(&lines), Ok(()));
     let types: BTreeSet<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
-    assert_eq!(types, BTreeSet::from(["answering", "cut", "destinations", "event", "started", "summary"]));
-    let incomplete = serde_json::json!({"version": 1, "type": "event"});
+    let all = ["answering", "cut", "destinations", "error", "event", "started", "summary", "warning"];
+    assert_eq!(types, BTreeSet::from(all));
+    let incomplete = json!({"version": 1, "type": "event"});
     assert!(validate(&[incomplete]).unwrap_err().contains("required property"));
+    let unknown = json!({"version": 1, "type": "lost", "events": 1, "more": 1});
+    assert!(validate(&[unknown]).unwrap_err().contains("Additional properties"));
+}
+
+/// Then there is no summary to tell of them.
+fn events_that_are_lost_are_told_also_by_a_quiet_one(mode: Mode) {
+    let network = Network::new(mode);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for json in [true, false] {
+        let json_option = if json { "--json" } else { "" };
+        let arguments = network.arguments(&format!("--quiet --events {json_option}"));
+        let mut command = TcpBounce::command(&network.host, &arguments);
+        command.stdin(Stdio::null()).stdout(full.try_clone().unwrap()).stderr(Stdio::piped());
+        let process = Process::start_as_is(&mut command);
+        common::until("for the program to be attached", || common::programs::attached(&network.host, "host0"));
+        let _client = network.connect(80).unwrap();
+        network.wait_until_counted(Verdict::Completed, 1);
+        process.signal(Signal::SIGINT);
+        let finished = process.finish();
+        assert!(finished.status.success(), "{finished:?}");
+        if json {
+            let said: Value = serde_json::from_str(&finished.stderr).unwrap();
+            assert_eq!(said, json!({"version": 1, "type": "lost", "events": 2}));
+            assert_eq!(validate(&[said]), Ok(()));
+        } else {
+            assert_eq!(finished.stderr, "tcp-bounce: 2 events were lost\n");
+        }
+    }
 }
 
 /// A firewall lets some ports through: on the far side the report says which.

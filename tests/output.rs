@@ -174,8 +174,8 @@ fn the_start_warns_where_nobody_will_be_answered() {
     network.host.ip("link set host0 down");
     network.host.ip("address flush dev host0");
     let said = run(&mut TcpBounce::command(&network.host, "--for 1ms host0")).success();
-    assert!(said.contains("\n  warning: it is down\n    command: ip link set dev host0 up\n"), "{said}");
-    assert!(said.contains("\n  warning: it has no IP address"), "{said}");
+    assert!(said.contains("\nhost0: warning: it is down\n  command: ip link set dev host0 up\n"), "{said}");
+    assert!(said.contains("\nhost0: warning: it has no IP address"), "{said}");
     let said = run(&mut TcpBounce::command(&network.host, "--for 1ms --to any host0")).success();
     assert!(said.contains("it is down") && !said.contains("no IP address"), "{said}");
 }

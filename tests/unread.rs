@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::io::{self, PipeReader, PipeWriter, Write as _};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::Stdio;
 
 use common::bouncer::TcpBounce;
@@ -14,6 +14,7 @@ use common::programs::attached;
 use common::until;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
 /// A pipe that takes nothing, as long as the reader is there.
@@ -86,4 +87,45 @@ fn a_signal_ends_it_in_the_midst_of_its_last_words() {
     until("for it to complain", || fs::read_to_string(&wchan).unwrap().contains("pipe_write").then_some(()));
     process.signal(Signal::SIGTERM);
     assert_eq!(process.finish().status.code(), Some(1));
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_second_signal_does_not_wait_for_the_last_words() {
+    let network = Network::new(Mode::Skb);
+    let (mut process, _reader) = start_unread(&network, "");
+    let status = until("for the end", || {
+        process.signal(Signal::SIGINT);
+        process.child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(attached(&network.host, "host0"), None);
+}
+
+/// As where a program that does not wait has the terminal, too.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_there_is_no_room_for_at_once_is_written_later() {
+    let network = Network::new(Mode::Skb);
+    let (mut reader, writer) = io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    // The least there is: a page.
+    let room = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap() as usize;
+    let mut command = TcpBounce::command(&network.host, "--mode skb --events --json host0");
+    let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
+    drop(command);
+    until("for the program to be attached", || attached(&network.host, "host0"));
+    for port in 1..=200 {
+        network.connect(port).unwrap();
+    }
+    network.wait_until_counted(Verdict::Completed, 200);
+    process.signal(Signal::SIGINT);
+    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(text.len() > room);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = lines.iter().filter(|line| line["event"] == "completed").count();
+    assert_eq!((told, &lines.last().unwrap()["type"]), (200, &"summary".into()));
+    assert!(process.finish().status.success());
 }

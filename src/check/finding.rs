@@ -66,13 +66,8 @@ impl Finding {
 impl Display for Finding {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let severity = if self.is_problem() { "problem" } else { "warning" };
-        writeln!(f, "  {severity}: {}", self.message)?;
-        if let Some(hint) = &self.hint {
-            writeln!(f, "    hint: {hint}")?;
-        }
-        if let Some(command) = &self.command {
-            writeln!(f, "    command: {command}")?;
-        }
-        Ok(())
+        write!(f, "{severity}: {}", self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))?;
+        self.command.iter().try_for_each(|command| write!(f, "\n  command: {command}"))
     }
 }

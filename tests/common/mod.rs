@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod network;
 pub mod process;
 pub mod programs;
+pub mod schema;
 pub mod segment;
 
 use std::io::{self, Read as _, Write as _};
