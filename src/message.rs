@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration};
+use libsystemd::logging::Priority;
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::{Counters, Verdict};
 
@@ -83,6 +84,17 @@ pub enum Message {
         /// What libbpf had to say.
         libbpf: Vec<String>,
     },
+}
+
+impl Message {
+    /// How much it matters, to the journal.
+    pub fn priority(&self) -> Priority {
+        match self {
+            Self::Error { .. } => Priority::Error,
+            Self::Cut { .. } | Self::Warning { .. } | Self::Lost { .. } => Priority::Warning,
+            _ => Priority::Info,
+        }
+    }
 }
 
 impl From<&Error> for Message {

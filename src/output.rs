@@ -1,12 +1,15 @@
-//! The ways in which messages are said: to people, or as JSON.
+//! The ways in which messages are said: to people, as JSON, or to the journal of systemd.
 
 use std::io::{self, Stderr, Stdout};
 use std::os::fd::AsFd;
 
+use libsystemd::errors::SdError;
+use libsystemd::logging::{JournalStream, journal_send};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::message::{Message, VERSION};
 
@@ -24,6 +27,8 @@ enum Format {
     Text,
     /// An object on each line.
     Json,
+    /// Entries of the journal of systemd, with fields.
+    Journal,
 }
 
 /// A line of JSON.
@@ -50,13 +55,21 @@ impl Output<Stderr> {
 
 impl<Stream: AsFd> Output<Stream> {
     fn new(stream: Stream, json: bool) -> Self {
-        let format = if json { Format::Json } else { Format::Text };
+        let format = match json {
+            true => Format::Json,
+            false if is_journal(&stream) => Format::Journal,
+            false => Format::Text,
+        };
         Self { stream, format }
     }
 
     /// Says all of these.
     pub fn say<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
-        let messages = messages.into_iter();
+        let mut messages = messages.into_iter();
+        if self.format == Format::Journal {
+            // Where the journal's socket is out of reach, lines reach it yet.
+            return messages.try_for_each(|message| enter(message).or_else(|_| self.write(&self.line(message))));
+        }
         self.write(&messages.map(|message| self.line(message)).collect::<String>())
     }
 
@@ -65,7 +78,7 @@ impl<Stream: AsFd> Output<Stream> {
         match self.format {
             // What has no names but these, and no values but numbers, texts and lists, can be written.
             Format::Json => serde_json::to_string(&Line { version: VERSION, message }).unwrap_or_default() + "\n",
-            Format::Text => format!("{message}\n"),
+            Format::Text | Format::Journal => format!("{message}\n"),
         }
     }
 
@@ -88,5 +101,31 @@ impl<Stream: AsFd> Output<Stream> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether what is written there goes to the journal, as systemd says in `JOURNAL_STREAM`.
+fn is_journal(stream: &impl AsFd) -> bool {
+    JournalStream::from_env().is_ok_and(|journal| JournalStream::from_fd(stream).is_ok_and(|this| this == journal))
+}
+
+/// Makes an entry of the journal, with all names that the JSON has as fields.
+fn enter(message: &Message) -> Result<(), SdError> {
+    let mut fields = vec![("SYSLOG_IDENTIFIER".to_owned(), env!("CARGO_PKG_NAME").to_owned())];
+    let values = serde_json::to_value(message).unwrap_or_default();
+    add_fields(&mut fields, "TCP_BOUNCE".to_owned(), &values);
+    journal_send(message.priority(), &message.to_string(), fields.into_iter())
+}
+
+fn add_fields(fields: &mut Vec<(String, String)>, name: String, value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::Object(members) => {
+            for (member, value) in members {
+                add_fields(fields, format!("{name}_{}", member.to_uppercase()), value);
+            }
+        }
+        Value::String(text) => fields.push((name, text.clone())),
+        value => fields.push((name, value.to_string())),
     }
 }
