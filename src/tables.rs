@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use memmap2::{MmapOptions, MmapRaw};
 use tcp_bounce_wire::addresses::Number;
-use tcp_bounce_wire::{Bucket, Count, Observe};
+use tcp_bounce_wire::{Bucket, Count, Observe, Tally};
 
 use crate::skel::TcpBounceSkel;
 
@@ -62,7 +62,7 @@ pub struct PortTable(Words);
 impl PortTable {
     /// That of a program that was told to have so many stripes.
     pub fn of(program: &TcpBounceSkel, stripes: u32) -> io::Result<Self> {
-        Words::of(&program.maps.PORTS, stripes as usize * PORTS * size_of::<Count>()).map(Self)
+        Words::of(&program.maps.PORTS, stripes as usize * PORTS * size_of::<Tally>()).map(Self)
     }
 
     /// What clients have done at `port`.

@@ -14,7 +14,7 @@ use tcp_bounce_wire::ip::{Ip, Span};
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::Segment;
-use tcp_bounce_wire::{Bucket, Count, Event, EventCount, Kind, Observe};
+use tcp_bounce_wire::{Bucket, Event, EventCount, Kind, Observe, Tally};
 
 use crate::CONFIG;
 use crate::frame::XdpFrame;
@@ -22,7 +22,7 @@ use crate::ring::Ring;
 
 /// Stripe after stripe, of 65,536 ports each. How large these maps are is said when they are made.
 #[btf_map]
-static PORTS: Array<Count, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+static PORTS: Array<Tally, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Stripe after stripe, of [`Bucket::COUNT`] each.
 #[btf_map]
@@ -67,16 +67,14 @@ fn note<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kin
     let counts = kind == SYN || kind == COMPLETED;
     if ports
         && counts
-        && let Some(count) = PORTS.get_ptr_mut(stripe << u16::BITS | u32::from(event.destination_port.get()))
+        && let Some(tally) = PORTS.get(stripe << u16::BITS | u32::from(event.destination_port.get()))
     {
-        // SAFETY: It is this CPU's, unless it is shared.
-        unsafe { add(&mut *count, kind, shared) };
+        add(tally, kind, shared);
     }
     if sources && counts {
         let index = stripe * Bucket::COUNT as u32 + Bucket::index(event.source) as u32;
-        if let Some(bucket) = SOURCES.get_ptr_mut(index) {
-            // SAFETY: It is this CPU's. If it is shared, clients may be mixed up when they come at the same moment.
-            unsafe { add((*bucket).place(event.source), kind, shared) };
+        if let Some(bucket) = SOURCES.get(index) {
+            add(bucket.tally(event.source), kind, shared);
         }
     }
     if events != 0 {
@@ -103,23 +101,23 @@ fn tell(event: Event, one_in: u32) {
     }
 }
 
-/// Counts what a client did. If the place is `shared` with other CPUs, none of their counts is lost.
+/// Counts what a client did. If it is `shared` with other CPUs, none of their counts is lost.
 #[inline(always)]
-fn add(count: &mut Count, kind: u32, shared: bool) {
+fn add(tally: &Tally, kind: u32, shared: bool) {
     let mut kind = u64::from(kind);
     // The compiler would make an offset of the kind, for which the verifier knows no bound.
     // SAFETY: It does nothing.
     unsafe { asm!("{0} = {0}", inout(reg) kind, options(pure, nomem, nostack, preserves_flags)) };
     let counter = match kind as u32 {
-        SYN => &mut count.syns,
-        COMPLETED => &mut count.completed,
+        SYN => &tally.syns,
+        COMPLETED => &tally.completed,
         _ => return,
     };
     if shared {
-        // The compiler has no atomics for this target.
+        // The compiler cannot do it for this target.
         // SAFETY: It adds to a number that may be written to.
-        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1u64, options(nostack)) };
+        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter.as_ptr(), in(reg) 1u64, options(nostack)) };
     } else {
-        *counter = counter.wrapping_add(1);
+        counter.set(counter.get().wrapping_add(1));
     }
 }

@@ -1,5 +1,6 @@
 //! What clients do: told of packets to whoever asks for more than the counters, and only then.
 
+use core::cell::Cell;
 use core::iter::Sum;
 use core::ops::AddAssign;
 
@@ -76,8 +77,7 @@ pub struct Event {
 }
 
 /// What clients did at a port, or what one client did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// How many SYNs were answered.
     pub syns: u64,
@@ -109,21 +109,57 @@ impl AddAssign for Count {
     }
 }
 
-/// What a client did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// The same where a CPU counts it, and others read it meanwhile; or write to it, where they share it. Hence the cells, which
+/// promise the compiler nothing of what is in them.
+#[derive(Debug, Default)]
 #[repr(C)]
-pub struct SourceCount {
-    /// Its address.
-    pub source: Number,
-    /// What it did: nothing, if there is no client here.
-    pub count: Count,
+pub struct Tally {
+    /// As in [`Count`].
+    pub syns: Cell<u64>,
+    /// As in [`Count`].
+    pub completed: Cell<u64>,
 }
 
-/// Clients whose addresses have the same hash. Together, buckets are a table that remembers those who do most: where there is
-/// no place for a client, the one with the least of its bucket is forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+impl Tally {
+    /// What has been counted.
+    #[inline(always)]
+    pub fn get(&self) -> Count {
+        Count { syns: self.syns.get(), completed: self.completed.get() }
+    }
+}
+
+/// A place for a client in a table.
+#[derive(Debug, Default)]
 #[repr(C)]
-pub struct Bucket(pub [SourceCount; 4]);
+pub struct Place {
+    high: Cell<u64>,
+    low: Cell<u64>,
+    tally: Tally,
+}
+
+impl Place {
+    /// Who has it, and what that client has done; nothing, if nobody has it.
+    #[inline(always)]
+    pub fn get(&self) -> (Number, Count) {
+        (Number { high: self.high.get(), low: self.low.get() }, self.tally.get())
+    }
+
+    #[inline(always)]
+    fn give_to(&self, Number { high, low }: Number) {
+        self.high.set(high);
+        self.low.set(low);
+        self.tally.syns.set(0);
+        self.tally.completed.set(0);
+    }
+}
+
+/// Places for clients whose addresses have the same hash. Together, buckets are a table that remembers those who do most: where
+/// there is no place for a client, the one with the least of its bucket is forgotten.
+///
+/// CPUs that share a table may give the same place to two clients at the same moment; then one is counted as the other.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Bucket(pub [Place; 4]);
 
 impl Bucket {
     /// How many there are, in each stripe of a table.
@@ -138,22 +174,23 @@ impl Bucket {
         (hash >> (u64::BITS - Self::BITS)) as usize
     }
 
-    /// The place of the client with this address, which may be one of another's; then it is emptied.
+    /// What the client with this address has done; the place for it may be one of another's, which is forgotten then.
     #[inline(always)]
-    pub fn place(&mut self, source: Number) -> &mut Count {
-        // An empty place has the least there is.
-        let mut least = 0;
-        for index in 0..self.0.len() {
-            let SourceCount { source: other, count } = self.0[index];
+    pub fn tally(&self, source: Number) -> &Tally {
+        // A place that nobody has has the least there is.
+        let (mut least, mut least_total) = (0, u64::MAX);
+        for (index, place) in self.0.iter().enumerate() {
+            let (other, count) = place.get();
             if other == source && count.total() != 0 {
-                return &mut self.0[index].count;
+                return &place.tally;
             }
-            if count.total() < self.0[least].count.total() {
-                least = index;
+            if count.total() < least_total {
+                (least, least_total) = (index, count.total());
             }
         }
-        self.0[least & 3] = SourceCount { source, count: Count { syns: 0, completed: 0 } };
-        &mut self.0[least & 3].count
+        let place = &self.0[least & 3];
+        place.give_to(source);
+        &place.tally
     }
 }
 

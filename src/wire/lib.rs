@@ -36,7 +36,7 @@ pub use addresses::AddressSet;
 pub use bounce::{Rules, World, bounce};
 pub use config::{Config, Filters, Link, Settings};
 pub use counters::Counters;
-pub use event::{Bucket, Count, Event, EventCount, Kind, Observe, SourceCount};
+pub use event::{Bucket, Count, Event, EventCount, Kind, Observe, Place, Tally};
 pub use frame::Frame;
 pub use isn::Isn;
 pub use ports::Ports;
