@@ -49,6 +49,8 @@ pub enum Error {
     Tables(#[source] io::Error),
     #[error("--watch needs a terminal for standard input and output")]
     NoTerminal,
+    #[error("--watch needs the terminal, and this is not the process in its foreground")]
+    Background,
     #[error("cannot draw on the terminal")]
     Terminal(#[source] io::Error),
     #[error("cannot serve metrics on {address}")]
@@ -102,8 +104,10 @@ impl Error {
             Self::NoSuchInterface { names, .. } => format!("there are {}", names.join(", ")),
             Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
             Self::NoTerminal => "--events prints lines, also to a file or a pipe".into(),
+            Self::Background => "start it without `&`, and not by a program like timeout; --for ends it, too".into(),
             Self::Metrics { .. } => "name an address of this host, and a port that nobody else listens on".into(),
-            Self::Report { .. } => "name a file in a folder that is there and may be written to".into(),
+            Self::Report { source, .. } if source.kind() == io::ErrorKind::Other => "name another file".into(),
+            Self::Report { .. } => "name a file in a folder that is there, may be written to, and has room".into(),
             Self::ReportElsewhere { kept, .. } => format!("move it yourself: `mv {} ...`", kept.display()),
             Self::TwoModes { .. } => "name each port once; the mode without ports is for all that are not named".into(),
             Self::NeedsKey { .. } => "leave --isn out, or make it keyed".into(),

@@ -4,21 +4,30 @@ pub mod heat;
 pub mod screen;
 
 use std::collections::VecDeque;
-use std::io;
+use std::env;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::pthread::pthread_kill;
+use nix::sys::signal::Signal;
+use nix::sys::termios::{FlushArg, tcflush};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::terminal::disable_raw_mode;
 use tcp_bounce_wire::{Counters, Verdict};
 
+use self::heat::Heat;
 use self::screen::{View, draw};
+use crate::error::Error;
 use crate::events::Knock;
 use crate::metrics::Sample;
 use crate::tables::Tables;
@@ -30,7 +39,7 @@ const FRAME: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How long the end waits for the terminal.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many of the newest events, and of the last seconds, are kept.
 const KEPT: usize = 500;
@@ -42,6 +51,9 @@ const LISTED: usize = 20;
 pub struct Watch {
     news: Arc<Mutex<News>>,
     stop: Arc<AtomicBool>,
+    giving_back: Arc<Mutex<GivingBack>>,
+    /// What draws it.
+    thread: JoinHandle<()>,
     /// What comes of it in the end.
     outcome: Receiver<io::Result<()>>,
 }
@@ -67,24 +79,43 @@ impl Onlooker {
     }
 }
 
+/// Whether there is a terminal to be had.
+pub fn check_terminal() -> Result<(), Error> {
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Error::NoTerminal);
+    }
+    // One that is not the session's has no foreground.
+    if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
+        return Err(Error::Background);
+    }
+    Ok(())
+}
+
 impl Watch {
     /// Takes the terminal. If the user wants an end, `interrupt` is told.
     pub fn start(tables: Arc<Tables>, interrupt: Sender<()>) -> io::Result<Self> {
         let news = Arc::new(Mutex::new(News::default()));
         let stop = Arc::new(AtomicBool::new(false));
+        // See https://no-color.org; the library draws without colours then.
+        let is_colourless = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let heat = if is_colourless { Heat::shaded() } else { Heat::new() };
         let mut painter = Painter {
             tables,
             news: Arc::clone(&news),
-            view: View::default(),
+            view: View { heat, ..View::default() },
             started: Instant::now(),
             second: Instant::now(),
             before: Counters::default(),
         };
-        // Also if a thread panics the terminal is given back.
+        // Also if a thread panics, or cannot be started, the terminal is given back.
+        let giving_back = Arc::new(Mutex::new(GivingBack::default()));
+        let guard = Guard(Arc::clone(&giving_back));
         let mut terminal = ratatui::try_init()?;
         let is_stopped = Arc::clone(&stop);
-        let mut paint = move || {
-            let _terminal = Guard;
+        let paint = move || {
+            let _guard = guard;
+            // From now on the library handles SIGWINCH, which `make_room` makes use of.
+            event::poll(Duration::ZERO)?;
             while !is_stopped.load(Relaxed) {
                 painter.look();
                 terminal.draw(|frame| draw(frame, &painter.view))?;
@@ -97,8 +128,8 @@ impl Watch {
         };
         let (ended, outcome) = mpsc::channel();
         let paint = move || drop(ended.send(paint()));
-        thread::Builder::new().name("watch".to_owned()).spawn(paint)?;
-        Ok(Self { news, stop, outcome })
+        let thread = thread::Builder::new().name("watch".to_owned()).spawn(paint)?;
+        Ok(Self { news, stop, giving_back, thread, outcome })
     }
 
     /// What to tell of events.
@@ -112,33 +143,74 @@ impl Watch {
     }
 
     /// Gives the terminal back, and tells what went wrong with it.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
-        // A terminal that takes nothing any more cannot be given back.
-        match self.outcome.recv_timeout(PATIENCE) {
-            Ok(outcome) => outcome,
-            Err(_) => Err(io::Error::other("it does not take what is drawn")),
+        self.wait()
+    }
+
+    /// Waits until the other thread has given it back.
+    fn wait(&self) -> io::Result<()> {
+        if let Ok(outcome) = self.outcome.recv_timeout(PATIENCE) {
+            return outcome;
         }
+        // It takes nothing, as over a connection that hangs, and the other thread waits for it.
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end && self.make_room()? {
+            thread::sleep(FRAME / 10);
+        }
+        self.outcome
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| disable_raw_mode().and(Err(io::Error::other("it does not take what is drawn"))))
+    }
+
+    /// Throws away what is on its way to the terminal, but not what gives it back: whether it was needed.
+    fn make_room(&self) -> io::Result<bool> {
+        let mut giving_back = lock(&self.giving_back);
+        if giving_back.has_begun {
+            return Ok(false);
+        }
+        giving_back.needs_room = true;
+        tcflush(io::stdout(), FlushArg::TCOFLUSH)?;
+        // The kernel does not tell a thread that waits for room that there is some now. It looks again after a signal that is
+        // handled, and this one says nothing new.
+        pthread_kill(self.thread.as_pthread_t(), Signal::SIGWINCH)?;
+        Ok(true)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let _ = self.finish();
+        // If it is not finished already.
+        if !self.stop.swap(true, Relaxed) {
+            let _ = self.wait();
+        }
     }
 }
 
+/// How far it is with giving the terminal back.
+#[derive(Default)]
+struct GivingBack {
+    has_begun: bool,
+    needs_room: bool,
+}
+
 /// Gives the terminal back when it is dropped.
-struct Guard;
+struct Guard(Arc<Mutex<GivingBack>>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        let mut giving_back = lock(&self.0);
+        giving_back.has_begun = true;
+        if giving_back.needs_room {
+            let _ = tcflush(io::stdout(), FlushArg::TCOFLUSH);
+        }
+        drop(giving_back);
         ratatui::restore();
     }
 }
 
-fn lock(news: &Mutex<News>) -> MutexGuard<'_, News> {
-    news.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for so long, and returns whether the user has asked for an end meanwhile.
@@ -157,14 +229,17 @@ fn wants_end(time: Duration) -> io::Result<bool> {
         if stdin[0].revents().is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)) {
             return Err(io::Error::other("it is gone"));
         }
-        if !event::poll(Duration::ZERO)? {
-            continue;
-        }
-        if let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event::read()? {
+        if event::poll(Duration::ZERO)?
+            && let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event::read()?
+        {
             let is_interrupt = code == KeyCode::Char('c') && modifiers.contains(KeyModifiers::CONTROL);
             if is_interrupt || code == KeyCode::Char('q') {
                 return Ok(true);
             }
+        }
+        // There may be more input without an end.
+        if left == 0 {
+            return Ok(false);
         }
     }
 }

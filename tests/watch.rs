@@ -3,16 +3,23 @@
 mod common;
 
 use std::env;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::iter;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, mpsc};
 
-use common::bouncer::{BINARY, assert_says, refusal};
+use common::bouncer::{BINARY, TcpBounce, assert_says, refusal};
 use common::network::{HOST, Mode, Network};
 use common::process::{Process, run};
 use common::programs::attached;
 use common::{DEADLINE, until};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::signal::Signal;
+use nix::sys::termios::tcgetattr;
+use nix::unistd::ttyname;
 use tcp_bounce::tables::Tables;
 use tcp_bounce::watch::Watch;
 use tcp_bounce_wire::Observe;
@@ -72,6 +79,12 @@ impl<'a> Terminal<'a> {
         self.wait_for(words);
     }
 
+    /// The process that runs in it, which is not the shell.
+    fn process(&self) -> String {
+        let shell = run(&mut self.tmux(&["display", "-p", "#{pane_pid}"])).success();
+        self.network.host.run("pgrep", &format!("--parent {}", shell.trim())).trim().to_owned()
+    }
+
     /// Checks that it has ended well, and that the terminal is as it was.
     #[track_caller]
     fn assert_given_back(&self) {
@@ -109,8 +122,8 @@ fn a_scan_is_seen_at_every_size() {
         // Each SYN, the client with as many, the newest event, and what is hot.
         let screen = terminal.wait_for("SYNs answered: 3,000");
         assert!(screen.contains(COLD), "no higher port was asked for: {screen}");
-        terminal.wait_for("> 192.0.2.1:");
-        terminal.wait_for("192.0.2.2             3000");
+        terminal.wait_for(" port 3000  from 192.0.2.2:");
+        terminal.wait_for("    3000 192.0.2.2");
         terminal.keys(&["q"]);
         terminal.assert_given_back();
     }
@@ -129,9 +142,7 @@ fn the_terminal_is_given_back_however_it_ends() {
             }
             "SIGTERM" => {
                 terminal.start("ports 0 to 65535");
-                // What runs in the terminal, which is not the shell.
-                let pane = run(&mut terminal.tmux(&["display", "-p", "#{pane_pid}"])).success();
-                network.host.run("pkill", &format!("--signal TERM --parent {}", pane.trim()));
+                network.host.run("kill", &format!("-TERM {}", terminal.process()));
             }
             _ => {
                 run(&mut terminal.tmux(&["resize-window", "-x", "40", "-y", "10"])).success();
@@ -145,6 +156,43 @@ fn the_terminal_is_given_back_however_it_ends() {
     }
 }
 
+/// As over a connection that hangs for a while.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_terminal_that_takes_nothing_is_given_back_all_the_same() {
+    let network = Network::new(Mode::Skb);
+    // Nobody reads what comes out at the other end.
+    let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+    let name = ttyname(&slave).unwrap().display().to_string();
+    let before = tcgetattr(&slave).unwrap().local_flags;
+    let mut command = TcpBounce::command(&network.host, "--mode skb --watch host0");
+    let end = || Stdio::from(slave.try_clone().unwrap());
+    let process = Process::start_as_is(command.stdin(end()).stdout(end()).stderr(Stdio::piped()));
+    drop(command);
+    let mut rows = (50..60).cycle();
+    until("for it to wait for the terminal", || {
+        // Then all is drawn anew.
+        network.host.run("stty", &format!("--file={name} cols 160 rows {}", rows.next().unwrap()));
+        process.signal(Signal::SIGWINCH);
+        let tasks = fs::read_dir(format!("/proc/{}/task", process.child.id())).unwrap();
+        let mut waits = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("wchan")).unwrap_or_default());
+        waits.any(|wait| wait == "wait_woken").then_some(())
+    });
+    process.signal(Signal::SIGTERM);
+    let finished = process.finish();
+    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!(tcgetattr(&slave).unwrap().local_flags, before);
+    fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut said = Vec::new();
+    // Where there is nothing any more, there is an error.
+    let _ = File::from(master).read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said);
+    let after = |sequence: &str| said.rsplit_once(sequence).unwrap_or_else(|| panic!("{sequence:?}: {said:?}")).1;
+    // The other screen is left, and the cursor to be seen again, before the last words.
+    assert!(after("\x1b[?1049l").contains("detached after"), "{said:?}");
+    assert!(!after("\x1b[?25h").contains("\x1b[?25l"), "{said:?}");
+}
+
 /// As when its window is closed, or the connection to it is lost.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
@@ -152,12 +200,24 @@ fn when_the_terminal_goes_it_ends() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
     terminal.start("ports 0 to 65535");
-    let shell = run(&mut terminal.tmux(&["display", "-p", "#{pane_pid}"])).success();
-    let process = network.host.run("pgrep", &format!("--parent {}", shell.trim()));
+    let process = terminal.process();
     run(&mut terminal.tmux(&["kill-server"])).success();
     until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
-    let path = format!("/proc/{}", process.trim());
+    let path = format!("/proc/{process}");
     until("for the process to end", || (!Path::new(&path).exists()).then_some(()));
+}
+
+/// There the terminal would stop it, and the NIC would go on bouncing.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn in_the_background_it_does_not_start() {
+    let network = Network::new(Mode::Skb);
+    let terminal = Terminal::new(&network, 120, 24);
+    terminal.keys(&["set -m", "Enter"]);
+    terminal.keys(&[&format!("{BINARY} --watch host0 &"), "Enter"]);
+    let screen = terminal.wait_for("not the process in its foreground");
+    assert!(screen.contains("hint: start it without `&`"), "{screen}");
+    network.assert_nothing_is_attached();
 }
 
 #[test]

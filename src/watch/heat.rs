@@ -14,16 +14,36 @@ const COOLING: f32 = 0.93;
 /// Of the 256 colours that terminals have: a port that nobody has asked for, then from cold to hot.
 const COLOURS: [u8; 9] = [235, 22, 28, 34, 70, 112, 184, 220, 231];
 
+/// The same without colours.
+const SHADES: [&str; 9] = [" ", "░", "░", "▒", "▒", "▒", "▓", "▓", "█"];
+
 /// How often each port was asked for, and how lately.
 pub struct Heat {
     counts: Vec<u64>,
     heat: Vec<f32>,
+    /// Whether it is drawn without colours.
+    is_shaded: bool,
 }
 
 impl Heat {
     /// Nothing has been asked for.
     pub fn new() -> Self {
-        Self { counts: vec![0; PORTS], heat: vec![0.0; PORTS] }
+        Self { counts: vec![0; PORTS], heat: vec![0.0; PORTS], is_shaded: false }
+    }
+
+    /// The same for a terminal that shows no colours.
+    pub fn shaded() -> Self {
+        Self { is_shaded: true, ..Self::new() }
+    }
+
+    /// How many ports are a part of the map, where there is so much room.
+    pub fn ports_in_each(&self, area: Rect) -> usize {
+        PORTS.div_ceil(usize::from(area.width).max(1) * self.rows(area).max(1))
+    }
+
+    /// The parts one below the other.
+    fn rows(&self, area: Rect) -> usize {
+        usize::from(area.height) * if self.is_shaded { 1 } else { 2 }
     }
 
     /// Looks again at how often each port was asked for in all.
@@ -40,8 +60,8 @@ impl Heat {
         (0..=u16::MAX).zip(self.counts.iter().copied()).filter(|&(_, count)| count > 0)
     }
 
-    /// The colour of one of so many equal parts of the port space: that of its hottest port.
-    fn colour(&self, part: usize, parts: usize) -> Color {
+    /// How hot one of so many equal parts of the port space is: as its hottest port, as an index of [`COLOURS`].
+    fn level(&self, part: usize, parts: usize) -> usize {
         let [first, end] = [part, part + 1].map(|part| part * PORTS / parts);
         // Of fewer ports than parts some are shown twice.
         let ports = first..end.max(first + 1).min(PORTS);
@@ -49,7 +69,7 @@ impl Heat {
         let heat = self.heat[ports].iter().copied().fold(0.0, f32::max);
         let hottest = COLOURS.len() - 1;
         let level = if is_cold { 0 } else { 1 + (heat * (hottest - 1) as f32) as usize };
-        Color::Indexed(COLOURS[level.min(hottest)])
+        level.min(hottest)
     }
 }
 
@@ -60,16 +80,21 @@ impl Default for Heat {
 }
 
 impl Widget for &Heat {
-    /// Row by row from port 0 to 65535, two parts one above the other in each cell.
+    /// Row by row from port 0 to 65535, with colours two parts one above the other in each cell.
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let (width, height) = (usize::from(area.width), 2 * usize::from(area.height));
-        let parts = width * height;
+        let width = usize::from(area.width);
+        let parts = width * self.rows(area);
         for y in 0..area.height {
             for x in 0..area.width {
-                let colour = |row| self.colour(row * width + usize::from(x), parts);
-                let upper = 2 * usize::from(y);
-                let style = Style::new().fg(colour(upper)).bg(colour(upper + 1));
-                buffer.set_string(area.x + x, area.y + y, "▀", style);
+                let level = |row| self.level(row * width + usize::from(x), parts);
+                let (symbol, style) = if self.is_shaded {
+                    (SHADES[level(y.into())], Style::new())
+                } else {
+                    let colour = |row| Color::Indexed(COLOURS[level(row)]);
+                    let upper = 2 * usize::from(y);
+                    ("▀", Style::new().fg(colour(upper)).bg(colour(upper + 1)))
+                };
+                buffer.set_string(area.x + x, area.y + y, symbol, style);
             }
         }
     }
@@ -88,6 +113,18 @@ mod tests {
         rows.flat_map(|(y, lower)| (0..width).map(move |x| (x, y, lower)))
             .map(|(x, y, lower)| cell(x, y, lower))
             .collect()
+    }
+
+    #[test]
+    fn without_colours_it_is_shaded() {
+        let mut heat = Heat::shaded();
+        heat.look(|port| u64::from(port == 40_000));
+        let area = Rect::new(0, 0, 10, 10);
+        let mut buffer = Buffer::empty(area);
+        heat.render(area, &mut buffer);
+        let hot = buffer.content().iter().enumerate().filter(|(_, cell)| cell.symbol() == "█");
+        assert_eq!(hot.map(|(index, _)| index).collect::<Vec<_>>(), [40_000 * 100 / PORTS]);
+        assert_eq!(buffer.content().iter().filter(|cell| cell.symbol() == " ").count(), 99);
     }
 
     const COLD: Color = Color::Indexed(COLOURS[0]);

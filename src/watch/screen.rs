@@ -1,6 +1,6 @@
 //! What `--watch` shows, drawn.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration};
@@ -15,7 +15,10 @@ use super::heat::Heat;
 use crate::events::Knock;
 
 /// The smallest screen that everything has a place on.
-const LEAST: (u16, u16) = (60, 20);
+const LEAST: (u16, u16) = (80, 20);
+
+/// How long an IPv6 address may be, as text.
+const LONGEST_ADDRESS: u16 = 39;
 
 /// What is to be seen.
 #[derive(Default)]
@@ -62,20 +65,40 @@ pub fn draw(frame: &mut Frame, view: &View) {
     let running = format!("{}, q ends it", HumanDuration(view.elapsed));
     frame.render_widget(Line::from(running).right_aligned(), right);
     draw_rate(frame, rate, view);
-    let block = block("ports 0 to 65535, row by row");
-    frame.render_widget(&view.heat, block.inner(map));
-    frame.render_widget(block, map);
+    draw_map(frame, map, view);
+    // Those of IPv4 fit in any case, and on a wide screen all.
+    let address = if area.width >= 120 { LONGEST_ADDRESS } else { 17 };
     let [verdicts, ports, sources] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(14), Constraint::Length(26)])
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(14), Constraint::Length(9 + address)])
             .spacing(2)
             .areas(tables);
     draw_verdicts(frame, verdicts, view);
-    let line = |name: String, count: u64, width| Line::from(format!("{name:width$}{:>8}", short(count)));
-    list(frame, ports, "SYNs by port", view.ports.iter().map(|&(port, count)| line(port.to_string(), count, 6)));
-    list(frame, sources, "by client", view.sources.iter().map(|&(source, count)| line(source.to_string(), count, 18)));
+    let line = |count: u64, name: String| Line::from(format!("{:>8} {name}", short(count)));
+    list(frame, ports, "SYNs by port", view.ports.iter().map(|&(port, count)| line(count, port.to_string())));
+    let source = |&(source, count): &(IpAddr, u64)| line(count, shortened(&source.to_string(), address.into()));
+    list(frame, sources, "SYNs by client", view.sources.iter().map(source));
     let room = usize::from(knocks.height.saturating_sub(1));
-    let newest = view.knocks.iter().rev().take(room).rev().map(|knock| Line::from(knock.to_string()));
+    let newest = view.knocks.iter().rev().take(room).rev().map(newest);
     list(frame, knocks, "newest", newest);
+}
+
+/// A line for an event: what a screen of 80 columns has room for, the rest behind it.
+fn newest(knock: &Knock) -> Line<'static> {
+    let Knock { interface, port, event, .. } = knock;
+    let time = humantime::format_rfc3339_millis(knock.time).to_string();
+    // The time of the day.
+    let time = time.get(11..23).unwrap_or_default().to_owned();
+    let source = SocketAddr::new(knock.source, knock.source_port);
+    Line::from(format!("{time} {event:9} port {port:<5} from {source}, for {} on {interface}", knock.destination))
+}
+
+/// The beginning and the end of what is too long: two addresses of one network differ at the end.
+fn shortened(text: &str, width: usize) -> String {
+    if text.len() <= width {
+        return text.to_owned();
+    }
+    let (head, tail) = (width / 2, width - width / 2 - 1);
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(text.len() - tail)).collect()
 }
 
 fn block(title: &str) -> Block<'_> {
@@ -87,11 +110,19 @@ fn list<'a>(frame: &mut Frame, area: Rect, title: &str, lines: impl Iterator<Ite
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(block), area);
 }
 
+fn draw_map(frame: &mut Frame, area: Rect, view: &View) {
+    let inner = block("").inner(area);
+    let count = view.heat.ports_in_each(inner);
+    let title = format!("ports 0 to 65535, row by row, {count} to a place: the brighter, the later asked for");
+    frame.render_widget(block(&title), area);
+    frame.render_widget(&view.heat, inner);
+}
+
 fn draw_rate(frame: &mut Frame, area: Rect, view: &View) {
     let (now, all) = (view.rates[Verdict::Answered], view.counters[Verdict::Answered]);
     let completed = view.counters.completed();
     let title = format!(
-        "SYNs answered: {} ({}/s), handshakes completed: {} ({}/s)",
+        "SYNs answered: {} ({}/s, drawn below), completed: {} ({}/s)",
         HumanCount(all),
         HumanCount(now),
         HumanCount(completed),
@@ -121,5 +152,17 @@ fn short(count: u64) -> String {
         100_000..10_000_000 => format!("{}k", count / 1000),
         10_000_000..10_000_000_000 => format!("{}M", count / 1_000_000),
         _ => format!("{}G", count / 1_000_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_keeps_its_beginning_and_its_end() {
+        assert_eq!(shortened("192.0.2.1", 9), "192.0.2.1");
+        assert_eq!(shortened("2001:db8:1234:5678:9abc:def0:1234:5678", 17), "2001:db8…234:5678");
+        assert_eq!(shortened("2001:db8::1:1", 12), "2001:d…::1:1");
     }
 }
