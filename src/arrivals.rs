@@ -175,7 +175,12 @@ fn place(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Like any file that is made; the umask takes away from that.
     let permissions = Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".tcp-bounce-report-").permissions(permissions).tempfile_in(folder)
+    let place = tempfile::Builder::new().prefix(".tcp-bounce-report-").permissions(permissions).tempfile_in(folder);
+    // The name that could not be made means nothing to anybody.
+    place.map_err(|error| match error.to_string().split_once(" at path ") {
+        Some((reason, _)) => io::Error::new(error.kind(), reason),
+        None => error,
+    })
 }
 
 fn write_json(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {

@@ -14,6 +14,7 @@ use self::facts::Facts;
 use self::finding::Finding;
 use self::verdict::Choice;
 use crate::answered::{Answering, Destinations};
+use crate::arrivals::Arrivals;
 use crate::attach::AttachMode;
 use crate::bouncer::{self, Bouncer};
 use crate::cli::{Cli, Mode};
@@ -23,16 +24,21 @@ use crate::interface::Interface;
 use crate::kernel::{self, KernelFeatures};
 use crate::key;
 use crate::message::Message;
+use crate::metrics::Metrics;
 use crate::output::Output;
 use crate::run::check_arguments;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
+use crate::watch;
 
 /// What was found. The names of the fields are those of the JSON.
 #[derive(Debug, Serialize)]
 pub struct Check {
     /// Whether tcp-bounce would start with these arguments.
     starts: bool,
+    /// Whether people are told of nothing but problems.
+    #[serde(skip)]
+    is_quiet: bool,
     host: Host,
     #[serde(flatten)]
     answering: Answering,
@@ -81,12 +87,10 @@ pub fn remarks(cli: &Cli, bouncer: &Bouncer, surroundings: &Surroundings) -> Vec
 pub fn check(cli: &Cli) -> Result<bool, Error> {
     let check = Check::new(cli)?;
     let starts = check.starts;
-    let output = Output::stdout(cli.json);
-    let written = match cli.quiet && !cli.json {
-        true => output.write(&check.problems()),
-        false => output.say([&Message::Check(check)]),
-    };
-    match written {
+    if check.is_quiet && starts && !cli.json {
+        return Ok(true);
+    }
+    match Output::stdout(cli.json).say([&Message::Check(check)]) {
         // Who stops reading, as `head` does, has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(starts),
         written => written.map_err(Error::Write).map(|()| starts),
@@ -100,15 +104,16 @@ impl Check {
         let surroundings = Surroundings::now(cli)?;
         let isn = key::isn(cli, &plan)?;
         let cut = cli.takeover.then(|| Cut::by_takeover(&named, cli, &surroundings)).transpose()?;
-        let host = Host::new();
+        let mut host = Host::new();
         // Without the means to load it, there is nothing to learn from trying.
         let may_load = !host.findings.iter().any(Finding::is_problem);
+        host.findings.extend(of_what_is_told(cli));
         let interfaces: Vec<_> = named
             .iter()
             .map(|interface| Examined::new(interface, cli, isn, &plan, &surroundings, may_load))
             .collect::<Result<_, _>>()?;
         let answering = Answering::new(cli, &plan, surroundings.spared);
-        let check = Self { starts: false, host, answering, cut, interfaces };
+        let check = Self { starts: false, is_quiet: cli.quiet, host, answering, cut, interfaces };
         let starts = !check.findings().any(Finding::is_problem);
         Ok(Self { starts, ..check })
     }
@@ -117,10 +122,20 @@ impl Check {
         self.interfaces.iter().flat_map(|interface| &interface.findings).chain(&self.host.findings)
     }
 
-    /// What keeps it from starting.
-    fn problems(&self) -> String {
-        self.findings().filter(|finding| finding.is_problem()).map(|problem| format!("{problem}\n")).collect()
+    /// Whether tcp-bounce would start.
+    pub fn starts(&self) -> bool {
+        self.starts
     }
+}
+
+/// What keeps from telling what is to be told.
+fn of_what_is_told(cli: &Cli) -> impl Iterator<Item = Finding> {
+    // Nothing of it stays.
+    let report = cli.report.as_ref().and_then(|file| Arrivals::new(file).err());
+    let metrics = cli.metrics.and_then(|address| Metrics::bind(address).err());
+    let terminal = cli.watch.then(watch::check_terminal).and_then(Result::err);
+    let errors = [("report", report), ("metrics", metrics), ("terminal", terminal)];
+    errors.into_iter().filter_map(|(code, error)| Some(Finding::error(code, &error?)))
 }
 
 impl Host {
@@ -168,6 +183,11 @@ impl Examined {
 
 impl Display for Check {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        if self.is_quiet {
+            let problems: Vec<_> =
+                self.findings().filter(|finding| finding.is_problem()).map(Finding::to_string).collect();
+            return f.write_str(&problems.join("\n"));
+        }
         self.interfaces.iter().try_for_each(|interface| write!(f, "{interface}"))?;
         write!(f, "{}", self.host)?;
         if self.starts {

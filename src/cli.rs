@@ -95,7 +95,7 @@ pub struct Cli {
 
     /// Print a line for each thing that a client does: SYN, completed handshake, close. If nobody reads them fast enough, some are
     /// lost, and counted
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long)]
     pub events: bool,
 
     /// Of the events, print one in N
@@ -104,20 +104,20 @@ pub struct Cli {
 
     /// At the end, write to FILE what arrived at each port: SYNs, completed handshakes, when, from whom. As JSON if its name ends
     /// with .json, as CSV if with .csv
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "sample"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "sample")]
     pub report: Option<ReportFile>,
 
     /// Serve the counters for Prometheus, at /metrics on this address; on the loopback interface, if it is a port alone
-    #[arg(long, value_name = "[ADDR:]PORT", conflicts_with = "check")]
+    #[arg(long, value_name = "[ADDR:]PORT")]
     pub metrics: Option<MetricsAddress>,
 
     /// Show on the whole terminal who knocks, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
     /// all ports as a heat map. q or Ctrl-C ends it
-    #[arg(long, conflicts_with_all = ["check", "json", "quiet", "events"])]
+    #[arg(long, conflicts_with_all = ["json", "quiet", "events"])]
     pub watch: bool,
 
     /// Count by port and by client, and name those with the most at the end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub top: bool,
 
     /// Print a line of JSON for each thing there is to say; errors on standard error, too

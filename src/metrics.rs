@@ -62,9 +62,14 @@ const LONGEST_HEAD: usize = 8192;
 
 impl Metrics {
     /// Begins to listen.
-    pub fn serve(MetricsAddress(address): MetricsAddress) -> Result<Self, Error> {
-        let failure = |source| Error::Metrics { address, source };
-        let listener = Arc::new(TcpListener::bind(address).map_err(failure)?);
+    pub fn bind(MetricsAddress(address): MetricsAddress) -> Result<TcpListener, Error> {
+        TcpListener::bind(address).map_err(|source| Error::Metrics { address, source })
+    }
+
+    /// Begins to listen, and to answer.
+    pub fn serve(address: MetricsAddress) -> Result<Self, Error> {
+        let failure = |source| Error::Metrics { address: address.0, source };
+        let listener = Arc::new(Self::bind(address)?);
         let samples = Arc::new(Mutex::new(Vec::new()));
         for _ in 0..CONNECTIONS {
             let (listener, samples) = (Arc::clone(&listener), Arc::clone(&samples));
@@ -106,12 +111,16 @@ fn answer(mut stream: &TcpStream, samples: &Mutex<Vec<Sample>>) -> io::Result<()
         }
     }
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    let (status, body) = match line {
-        b"GET /metrics HTTP/1.1" | b"GET /metrics HTTP/1.0" => match page(&lock(samples)) {
+    let mut words = line.split(|&byte| byte == b' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // There is nothing to ask for.
+    let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let (status, body) = match (method, path) {
+        (b"GET", b"/metrics") => match page(&lock(samples)) {
             Ok(page) => ("200 OK", page),
             Err(error) => ("500 Internal Server Error", error.to_string()),
         },
-        line if line.starts_with(b"GET ") => ("404 Not Found", "see /metrics\n".to_owned()),
+        (b"GET", _) => ("404 Not Found", "see /metrics\n".to_owned()),
         _ => ("405 Method Not Allowed", "only GET\n".to_owned()),
     };
     let length = body.len();

@@ -40,7 +40,10 @@ pub fn choose(facts: &Facts, asked: Mode) -> (Choice, Vec<Finding>) {
         (Mode::Native, Some(refusal)) => {
             (choice(AttachMode::Native, None), vec![Finding { severity: Severity::Problem, ..refusal }])
         }
-        (Mode::Native, None) if is_veth => (choice(AttachMode::Native, Some(LOST_ON_VETH)), native_doubts(facts)),
+        (Mode::Native, None) if is_veth => {
+            let lost = Finding::warning("native_on_veth", LOST_ON_VETH).hint("--mode auto takes skb mode");
+            (choice(AttachMode::Native, None), [vec![lost], native_doubts(facts)].concat())
+        }
         (Mode::Native, None) => (choice(AttachMode::Native, None), native_doubts(facts)),
         (Mode::Auto, None) => {
             let unknown = facts.xdp.is_none().then_some("or skb mode, if the driver refuses it");
