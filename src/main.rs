@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tcp_bounce::cli::Cli;
 use tcp_bounce::message::Message;
-use tcp_bounce::output::Output;
+use tcp_bounce::output::complain;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -14,8 +14,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // If nobody is there to read it, the exit status must do.
-            let _ = Output::stderr(cli.json).say([&Message::from(&error)]);
+            complain(cli.json, vec![Message::from(&error)]);
             ExitCode::FAILURE
         }
     }

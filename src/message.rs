@@ -91,7 +91,10 @@ impl Message {
     pub fn priority(&self) -> Priority {
         match self {
             Self::Error { .. } => Priority::Error,
+            Self::Check(check) if !check.starts() => Priority::Error,
             Self::Cut { .. } | Self::Warning { .. } | Self::Lost { .. } => Priority::Warning,
+            // journald limits how many there may be of each priority: events must not push out the rest.
+            Self::Event(_) => Priority::Debug,
             _ => Priority::Info,
         }
     }

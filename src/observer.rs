@@ -111,8 +111,7 @@ impl Running {
     pub fn finish(self, elapsed: Duration, programs: &[TcpBounceSkel]) -> (Result<Summary, Error>, Result<(), Error>) {
         let Self { observer: Observer { observe, names_most, prints_events, arrivals, .. }, .. } = self;
         let handed = self.reader.finish();
-        let told = if prints_events { self.teller.printed() } else { handed };
-        let events = (observe.events != 0).then(|| totals(told, programs)).transpose();
+        let events = (observe.events != 0).then(|| totals(handed, programs)).transpose();
         let at_port = |port| self.tables.port(port);
         // The readers, which had the others, have ended.
         let written = arrivals.and_then(Arc::into_inner).map_or(Ok(()), |arrivals| {
@@ -121,6 +120,12 @@ impl Running {
             let lost = events.as_ref().ok().copied().flatten().unwrap_or_default().lost;
             arrivals.write(&interfaces, at_port, lost)
         });
+        // Those that were handed on need not have been printed.
+        let printed = |events: EventTotals| {
+            let told = if prints_events { self.teller.printed() } else { events.told };
+            EventTotals { told, lost: events.lost + events.told - told, ..events }
+        };
+        let events = events.map(|events| events.map(printed));
         let counters = programs.iter().map(stats::read).sum::<Result<Counters, _>>();
         let summary = counters.and_then(|counters| {
             let ports = names_most.then(|| most_ports(at_port));
@@ -131,8 +136,9 @@ impl Running {
     }
 }
 
-fn totals(told: u64, programs: &[TcpBounceSkel]) -> libbpf_rs::Result<EventTotals> {
-    let mut totals = EventTotals { told, ..EventTotals::default() };
+/// What became of the events of which so many were handed on.
+fn totals(handed: u64, programs: &[TcpBounceSkel]) -> libbpf_rs::Result<EventTotals> {
+    let mut totals = EventTotals { told: handed, ..EventTotals::default() };
     let mut wanted = 0;
     for program in programs {
         let count = events::count(program)?;
@@ -140,7 +146,7 @@ fn totals(told: u64, programs: &[TcpBounceSkel]) -> libbpf_rs::Result<EventTotal
         wanted += count.told + count.lost;
     }
     // One that is under way on another CPU may be read before it is counted.
-    totals.lost = wanted.saturating_sub(told);
+    totals.lost = wanted.saturating_sub(handed);
     Ok(totals)
 }
 

@@ -1,7 +1,10 @@
 //! The ways in which messages are said: to people, as JSON, or to the journal of systemd.
 
-use std::io::{self, Stderr, Stdout};
+use std::io::{self, Stdout};
 use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use libsystemd::errors::SdError;
 use libsystemd::logging::{JournalStream, journal_send};
@@ -12,6 +15,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::message::{Message, VERSION};
+
+/// How long standard error may take for what is wrong.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where messages go, and how.
 #[derive(Debug)]
@@ -46,10 +52,15 @@ impl Output<Stdout> {
     }
 }
 
-impl Output<Stderr> {
-    /// Standard error, in JSON if somebody wants it.
-    pub fn stderr(json: bool) -> Self {
-        Self::new(io::stderr(), json)
+/// Says all of these on standard error, in JSON if somebody wants it. If nobody takes them for a while, the exit status must do.
+pub fn complain(json: bool, messages: Vec<Message>) {
+    let (said, is_said) = mpsc::channel();
+    let say = move || {
+        let _ = Output::new(io::stderr(), json).say(&messages);
+        let _ = said.send(());
+    };
+    if thread::Builder::new().spawn(say).is_ok() {
+        let _ = is_said.recv_timeout(PATIENCE);
     }
 }
 
@@ -112,7 +123,7 @@ fn is_journal(stream: &impl AsFd) -> bool {
 /// Makes an entry of the journal, with all names that the JSON has as fields.
 fn enter(message: &Message) -> Result<(), SdError> {
     let mut fields = vec![("SYSLOG_IDENTIFIER".to_owned(), env!("CARGO_PKG_NAME").to_owned())];
-    let values = serde_json::to_value(message).unwrap_or_default();
+    let values = serde_json::to_value(Line { version: VERSION, message }).unwrap_or_default();
     add_fields(&mut fields, "TCP_BOUNCE".to_owned(), &values);
     journal_send(message.priority(), &message.to_string(), fields.into_iter())
 }

@@ -23,8 +23,14 @@ const BATCHES: usize = 8;
 /// How much is kept while somebody else has the terminal, in bytes.
 const HELD: usize = 1 << 20;
 
-/// How long the end waits for what is still to be printed.
-const GRACE: Duration = Duration::from_secs(5);
+/// How many events are printed at once.
+const CHUNK: usize = 64;
+
+/// How long the end waits for events that are still to be printed.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long it then waits for what is being printed, and for the last words.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Lines on standard output, and on a terminal one line below them that changes as packets come.
 ///
@@ -32,8 +38,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// and whoever watches the interfaces must not wait for it.
 pub struct Report {
     teller: Teller,
-    /// Nothing ever comes, until the printer has ended.
-    printer: Receiver<()>,
+    /// What the printer says when it has ended.
+    printer: Receiver<io::Result<()>>,
 }
 
 /// What events are handed to.
@@ -63,9 +69,15 @@ struct State {
 }
 
 impl State {
-    /// How long there may be waited at once.
+    /// How long there may be waited for events.
     fn left(&self) -> Duration {
         self.end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()))
+    }
+
+    /// How long there may be waited for what is being printed.
+    fn left_for_last(&self) -> Duration {
+        let end = self.end.map(|end| end + LAST);
+        end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -89,11 +101,12 @@ impl Report {
         let waiting = Arc::clone(&queue);
         let mut does = Printer::new(cli.quiet, cli.json);
         thread::Builder::new().spawn(move || {
-            let _ended: Sender<()> = ended;
             for job in received {
                 job(&mut does);
                 waiting.change(|state| state.waiting -= 1);
             }
+            // Nobody may be waiting any more.
+            let _ = ended.send(does.outcome);
         })?;
         Ok(Self { teller: Teller { jobs, queue }, printer })
     }
@@ -112,7 +125,7 @@ impl Report {
     pub fn release(&self) {
         self.teller.print(usize::MAX, |printer| {
             let held = printer.held.take().unwrap_or_default();
-            let _ = printer.status.suspend(|| printer.output.write(&held));
+            printer.write(|output| output.write(&held));
         });
     }
 
@@ -129,33 +142,38 @@ impl Report {
         self.teller.print(1, move |printer| printer.progress(elapsed, counters));
     }
 
-    /// From now on the end is near: nobody waits more than a few seconds for what is still to be printed.
+    /// From now on the end is near: events are printed for a few seconds more, and not longer.
     pub fn end(&self) {
         self.teller.queue.change(|state| state.end = Some(Instant::now() + GRACE));
     }
 
-    /// Prints what was counted from the start to the end, and waits for all to be printed.
-    pub fn summary(self, summary: Summary) {
+    /// Prints what was counted from the start to the end, if that is known, and waits for all to be printed.
+    ///
+    /// If something could not be written, that is told, unless nobody reads it: he has read enough.
+    pub fn finish(self, summary: Option<Summary>) -> io::Result<()> {
         self.teller.print(usize::MAX, move |printer| {
             printer.status.finish_and_clear();
-            printer.say(&Message::Summary(summary));
+            summary.map(Message::Summary).iter().for_each(|summary| printer.say(summary));
         });
         // Also if all the time went to what comes before it.
-        let left = self.teller.queue.lock().left().max(GRACE / 5);
+        let left = self.teller.queue.lock().left_for_last().max(LAST);
         drop(self.teller);
-        let _ = self.printer.recv_timeout(left);
+        self.printer.recv_timeout(left).unwrap_or(Ok(()))
     }
 }
 
 impl Teller {
     /// Prints events, as soon as there is room for them; or does not, if there is none at the end.
     pub fn tell(&self, knocks: Vec<Knock>) {
-        if self.wait(|state| state.waiting < BATCHES) {
+        if self.wait(State::left, |state| state.waiting < BATCHES) {
             let queue = Arc::clone(&self.queue);
             self.print(usize::MAX, move |printer| {
-                let count = knocks.len() as u64;
-                if printer.events(knocks).is_ok() {
-                    queue.change(|state| state.printed += count);
+                for chunk in knocks.chunks(CHUNK) {
+                    // Then the time that is left is for the last words.
+                    if queue.lock().left().is_zero() || !printer.events(chunk) {
+                        break;
+                    }
+                    queue.change(|state| state.printed += chunk.len() as u64);
                 }
             });
         }
@@ -163,15 +181,15 @@ impl Teller {
 
     /// How many events have been printed, when all are that can be.
     pub fn printed(&self) -> u64 {
-        self.wait(|state| state.waiting == 0);
+        self.wait(State::left_for_last, |state| state.waiting == 0);
         self.queue.lock().printed
     }
 
-    /// Waits until it is so, which it may never be; but not longer than until the end.
-    fn wait(&self, is_so: impl Fn(&State) -> bool) -> bool {
+    /// Waits until it is so, which it may never be; but not longer than is left.
+    fn wait(&self, left: impl Fn(&State) -> Duration, is_so: impl Fn(&State) -> bool) -> bool {
         let mut state = self.queue.lock();
         while !is_so(&state) {
-            let left = state.left();
+            let left = left(&state);
             if left.is_zero() {
                 return false;
             }
@@ -196,6 +214,8 @@ impl Teller {
 struct Printer {
     quiet: bool,
     output: Output<Stdout>,
+    /// The first thing that went wrong with it.
+    outcome: io::Result<()>,
     /// What is not to be said yet.
     held: Option<String>,
     status: ProgressBar,
@@ -208,7 +228,14 @@ impl Printer {
         let status = if quiet || json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         let status =
             status.with_style(ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()));
-        Self { quiet, output: Output::stdout(json), held: None, status, shown: (Duration::ZERO, Counters::default()) }
+        Self {
+            quiet,
+            output: Output::stdout(json),
+            outcome: Ok(()),
+            held: None,
+            status,
+            shown: (Duration::ZERO, Counters::default()),
+        }
     }
 
     fn say(&mut self, message: &Message) {
@@ -219,14 +246,26 @@ impl Printer {
             // More than anybody would read.
             Some(held) if held.len() > HELD => {}
             Some(held) => held.push_str(&self.output.line(message)),
-            // Who does not read has read enough.
-            None => drop(self.status.suspend(|| self.output.say([message]))),
+            None => {
+                self.write(|output| output.say([message]));
+            }
         }
     }
 
-    fn events(&mut self, knocks: Vec<Knock>) -> io::Result<()> {
-        let events: Vec<_> = knocks.into_iter().map(Message::Event).collect();
-        self.status.suspend(|| self.output.say(&events))
+    /// Whether they could be.
+    fn events(&mut self, knocks: &[Knock]) -> bool {
+        let events: Vec<_> = knocks.iter().cloned().map(Message::Event).collect();
+        self.write(|output| output.say(&events))
+    }
+
+    /// Whether it could be written.
+    fn write(&mut self, write: impl FnOnce(&Output<Stdout>) -> io::Result<()>) -> bool {
+        let written = self.status.suspend(|| write(&self.output));
+        let is_written = written.is_ok();
+        if self.outcome.is_ok() && !written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.outcome = written;
+        }
+        is_written
     }
 
     fn progress(&mut self, elapsed: Duration, counters: Counters) {

@@ -1,6 +1,5 @@
 //! The course of a run: check, attach, watch, detach.
 
-use std::io::{self, IsTerminal as _};
 use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -16,12 +15,12 @@ use crate::interface::Interface;
 use crate::message::Message;
 use crate::metrics::{Metrics, Sample};
 use crate::observer::{Observer, Running};
-use crate::output::Output;
+use crate::output;
 use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
-use crate::{check, kernel, key};
+use crate::{check, kernel, key, watch};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -31,8 +30,8 @@ const _: () = assert!(TICK.as_millis() <= 1000, "a new listener is served within
 /// is attached.
 pub fn run(cli: &Cli) -> Result<(), Error> {
     let plan = check_arguments(cli)?;
-    if cli.watch && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
-        return Err(Error::NoTerminal);
+    if cli.watch {
+        watch::check_terminal()?;
     }
     let interfaces = Interface::find(&cli.interfaces)?;
     kernel::check()?;
@@ -86,7 +85,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     };
     publish(&observer, &samples(&bouncers)?);
 
-    let ended = watch(&interrupted, end, || {
+    let ended = wait(&interrupted, end, || {
         let now = follow(cli, &mut bouncers, |message| report.say(message))?;
         if now.spared != *answering.spared() {
             answering = Answering::new(cli, &plan, now.spared);
@@ -106,14 +105,21 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     let (summary, written) = observer.finish(elapsed, &programs);
     // Who wants an end once more need not wait for the last words.
     drop(interrupted);
-    let summary = summary.map(|summary| {
-        // Else it is the summary that tells.
-        if let (true, Some(lost @ 1..)) = (cli.quiet, summary.events.map(|events| events.lost)) {
-            let _ = Output::stderr(cli.json).say([&Message::Lost { events: lost }]);
+    let (summary, failure) = summary.map_or_else(|error| (None, Err(error)), |summary| (Some(summary), Ok(())));
+    let lost = summary.as_ref().and_then(|summary| summary.events).map_or(0, |events| events.lost);
+    let said = report.finish(summary).map_err(Error::Write);
+    // Else it is the summary that tells.
+    if cli.quiet && lost > 0 {
+        output::complain(cli.json, vec![Message::Lost { events: lost }]);
+    }
+    let mut errors = [ended, written, given_back, failure, said].into_iter().filter_map(Result::err);
+    match errors.next() {
+        None => Ok(()),
+        Some(first) => {
+            output::complain(cli.json, errors.map(|error| Message::from(&error)).collect());
+            Err(first)
         }
-        report.summary(summary);
-    });
-    ended.and(written).and(given_back).and(summary)
+    }
 }
 
 /// Checks what the command line asks for, as far as that can be done without looking at the machine, and returns what is
@@ -126,7 +132,7 @@ pub(crate) fn check_arguments(cli: &Cli) -> Result<Plan, Error> {
 }
 
 /// Ticks until `interrupted`, the `end` has come, or something goes wrong.
-fn watch(
+fn wait(
     interrupted: &Receiver<()>,
     end: Option<Instant>,
     mut tick: impl FnMut() -> Result<(), Error>,
@@ -169,7 +175,11 @@ fn handle_signals(interrupt: Sender<()>) -> Result<(), Error> {
     if nohup {
         set_hangup(SigHandler::SigIgn)?;
     }
-    Ok(())
+    // The terminal would stop it when it is in the background; nobody could end it then but by SIGKILL.
+    // SAFETY: What is installed is no function.
+    unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }
+        .map(drop)
+        .map_err(|errno| Error::Signals(ctrlc::Error::System(errno.into())))
 }
 
 fn set_hangup(handler: SigHandler) -> Result<SigHandler, Error> {

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
-/// It touches nothing of the machine: it has a `/run` of its own, and neither reads the kernel's log nor its audit.
+/// It touches nothing of the machine: it has a `/run` of its own, and neither reads the kernel's log nor turns its audit on or off.
 const START: &str = "
 mount -t tmpfs tmpfs /run &&
 mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal &&
@@ -34,7 +34,7 @@ impl Journal {
         let run = format!("/proc/{}/root/run/systemd", process.child.id());
         let is_there = |path: &str| Path::new(&run).join(path).exists();
         // Without the former it is the machine's that is seen.
-        until("for journald", || (is_there("journald.conf.d/test.conf") && is_there("journal/stdout")).then_some(()));
+        until("for journald", || (is_there("journald.conf.d/test.conf") && is_there("journal/socket")).then_some(()));
         Self(process)
     }
 
@@ -88,9 +88,10 @@ fn what_is_said_is_an_entry_with_fields() {
     let types: Vec<_> = entries.iter().map(|entry| field(entry, "TCP_BOUNCE_TYPE")).collect();
     assert_eq!(types, ["started", "event", "event", "summary"], "these, and nothing else");
     for entry in &entries {
+        let priority = if field(entry, "TCP_BOUNCE_TYPE") == "event" { "7" } else { "6" };
         assert_eq!(
             ["_TRANSPORT", "SYSLOG_IDENTIFIER", "PRIORITY"].map(|name| field(entry, name)),
-            ["journal", "tcp-bounce", "6"]
+            ["journal", "tcp-bounce", priority]
         );
     }
     let [started, syn, completed, summary] = &entries[..] else { unreachable!() };
@@ -137,6 +138,12 @@ fn warnings_and_errors_have_their_priority() {
     let [error] = &refused[..] else { panic!("{refused:?}") };
     assert_eq!(["PRIORITY", "TCP_BOUNCE_TYPE"].map(|name| field(error, name)), ["3", "error"]);
     assert!(field(error, "TCP_BOUNCE_HINT").contains("host0"), "{error}");
+
+    let (refused, code) = entries("--check --quiet lo");
+    assert_eq!(code, Some(1));
+    let [check] = &refused[..] else { panic!("{refused:?}") };
+    assert_eq!(["PRIORITY", "TCP_BOUNCE_TYPE"].map(|name| field(check, name)), ["3", "check"]);
+    assert!(field(check, "MESSAGE").starts_with("problem: lo is the loopback"), "{check}");
 }
 
 /// JSON is for who asks for it, and what goes elsewhere is not the journal's.

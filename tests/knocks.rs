@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use common::bouncer::{TcpBounce, assert_says, refusal};
 use common::network::{CLIENT, HOST, Mode, Network, switched};
-use common::process::Process;
+use common::process::{Process, run};
 use common::programs::pass;
 use common::schema::validate;
 use nix::sys::signal::Signal;
@@ -107,13 +109,15 @@ fn events_that_are_lost_are_told_also_by_a_quiet_one(mode: Mode) {
         network.wait_until_counted(Verdict::Completed, 1);
         process.signal(Signal::SIGINT);
         let finished = process.finish();
-        assert!(finished.status.success(), "{finished:?}");
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        let (lost, error) = finished.stderr.trim_end().split_once('\n').unwrap();
+        assert!(error.contains("cannot write to standard output: No space left on device"), "{error}");
         if json {
-            let said: Value = serde_json::from_str(&finished.stderr).unwrap();
-            assert_eq!(said, json!({"version": 1, "type": "lost", "events": 2}));
-            assert_eq!(validate(&[said]), Ok(()));
+            let said: Vec<Value> = [lost, error].into_iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(said[0], json!({"version": 1, "type": "lost", "events": 2}));
+            assert_eq!(validate(&said), Ok(()));
         } else {
-            assert_eq!(finished.stderr, "tcp-bounce: 2 events were lost\n");
+            assert_eq!(lost, "tcp-bounce: 2 events were lost");
         }
     }
 }
@@ -196,6 +200,65 @@ fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
     assert_eq!((said, told + lost), (told, seen), "{events}");
 }
 
+/// It may take long to print all of them: then some are left out, but the last words are not, and no line is torn.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_slow_reader_gets_whole_lines_and_the_summary() {
+    let network = Network::new(Mode::Skb);
+    let mut command = TcpBounce::command(&network.host, "--mode skb --json --events host0");
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let reader = BufReader::new(process.stdout.take().unwrap());
+    common::until("for the program to be attached", || common::programs::attached(&network.host, "host0"));
+    let ports = 20_000;
+    network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.id() as i32), Signal::SIGINT).unwrap();
+    // Slow is what the test is about.
+    let slowly = reader.lines().inspect(|_| thread::sleep(Duration::from_millis(1)));
+    let lines: Vec<Value> = slowly.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(process.wait().unwrap().success());
+    let told = lines.iter().filter(|line| line["type"] == "event").count();
+    let summary = lines.last().unwrap();
+    assert_eq!((&summary["type"], &summary["events"]["told"]), (&"summary".into(), &told.into()));
+    assert_ne!(summary["events"]["lost"], 0, "it was slow enough: {summary}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_report_is_complete_also_if_nobody_reads_the_events() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = TcpBounce::command(&network.host, "--mode skb --events host0");
+    command.arg("--report").arg(&file).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped());
+    let process = Process::start_as_is(&mut command);
+    common::until("for the program to be attached", || common::programs::attached(&network.host, "host0"));
+    network.connect(80).unwrap();
+    network.wait_until_counted(Verdict::Completed, 1);
+    process.signal(Signal::SIGINT);
+    process.finish();
+    let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(report["events_lost"], 0);
+    assert_eq!(report["ports"][0]["sources"], json!([CLIENT.to_string()]));
+}
+
+/// The report could not have its name, and the interface is gone: both must be known.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn all_that_went_wrong_is_told() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let bouncer = TcpBounce::start(&network.host, &format!("--mode skb --report {} host0", file.display()));
+    fs::create_dir(&file).unwrap();
+    network.host.ip("link delete host0");
+    let said = bouncer.failure();
+    assert!(said.contains("host0 was removed"), "{said}");
+    let kept =
+        said.split(".tcp-bounce-report-").nth(1).expect("where the report is").split(['\n', ' ', ':', '`']).next();
+    assert!(folder.path().join(format!(".tcp-bounce-report-{}", kept.unwrap())).is_file(), "{said}");
+}
+
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn a_report_that_cannot_be_written_keeps_it_from_starting() {
@@ -210,7 +273,11 @@ fn a_report_that_cannot_be_written_keeps_it_from_starting() {
         (path("link.csv"), "no regular file"),
     ] {
         let said = refusal(&network.host, &format!("--report {name} host0"));
-        assert_says(&said, &[&name, reason], "folder");
+        assert_says(&said, &[&name, reason], if reason.contains("regular") { "another file" } else { "folder" });
+        assert!(!said.contains(".tcp-bounce-report-"), "{said}");
+        let check = run(&mut TcpBounce::command(&network.host, &format!("--check --report {name} host0")));
+        assert_eq!(check.status.code(), Some(1));
+        assert!(check.stdout.contains(&format!("problem: cannot write the report {name}: ")), "{check:?}");
     }
     network.assert_nothing_is_attached();
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
