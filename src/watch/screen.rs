@@ -67,7 +67,7 @@ pub fn draw(frame: &mut Frame, view: &View) {
     draw_rate(frame, rate, view);
     draw_map(frame, map, view);
     // Those of IPv4 fit in any case, and on a wide screen all.
-    let address = if area.width >= 120 { LONGEST_ADDRESS } else { 17 };
+    let address = if area.width >= 140 { LONGEST_ADDRESS } else { 17 };
     let [verdicts, ports, sources] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(14), Constraint::Length(9 + address)])
             .spacing(2)
