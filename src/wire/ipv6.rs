@@ -183,8 +183,14 @@ impl Ip for Ipv6 {
 /// The type of the first header at or behind `offset` that is no extension header, and where it is.
 #[inline(always)]
 fn walk<F: Frame>(frame: &mut F, mut next_header: u8, mut offset: usize) -> Option<Result<(u8, usize), Verdict>> {
-    for _ in 0..MAX_EXTENSIONS {
-        if !matches!(next_header, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
+    for index in 0..MAX_EXTENSIONS {
+        // Hop-by-hop options come first, or are a mistake (RFC 8200, section 4.1).
+        let is_extension = match next_header {
+            HOP_BY_HOP => index == 0,
+            ROUTING | DESTINATION_OPTIONS => true,
+            _ => false,
+        };
+        if !is_extension {
             break;
         }
         let extension = frame.at::<Extension>(offset)?;

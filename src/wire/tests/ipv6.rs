@@ -81,6 +81,15 @@ fn more_extension_headers_than_make_sense_are_passed() {
     assert_extensions(Some(Verdict::NotTcp), &headers);
 }
 
+/// The kernel takes the type for that of an unknown protocol (`ip6_protocol_deliver_rcu`).
+#[test]
+fn hop_by_hop_options_that_do_not_come_first_are_passed() {
+    for before in [HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS] {
+        assert_extensions(Some(Verdict::NotTcp), &[(before, 1), (HOP_BY_HOP, 1)]);
+        assert_extensions(Some(Verdict::NotTcp), &[(before, 2), (DESTINATION_OPTIONS, 1), (HOP_BY_HOP, 1)]);
+    }
+}
+
 #[test]
 fn a_fragment_is_passed_wherever_its_header_is() {
     assert_extensions(Some(Verdict::Fragment), &[(FRAGMENT, 1)]);
