@@ -8,13 +8,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo test test-long bench lint install clean
+.PHONY: help setup build demo test test-long fuzz bench lint install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing to build, test and lint
-	@scripts/setup build demo test lint
+	@scripts/setup build demo test fuzz lint
 
 build: ## build ./tcp-bounce and ./tcp_bounce.bpf.o, and set up what that takes
 	@scripts/setup build
@@ -31,8 +31,14 @@ demo: ## build, and watch it answer on a network of its own (asks for root)
 test: ## run all tests; those that need root only as root, or with SUDO=sudo
 	@scripts/test
 
-test-long: ## the same, with ten times as many packets for kernel and host to agree on
+test-long: ## the same, with ten times as many packets, all combinations of settings, and ten minutes of fuzzing
+	@scripts/setup build test fuzz
 	@TCP_BOUNCE_AGREEMENT_PACKETS=10000000 scripts/test
+	@scripts/fuzz 600
+
+fuzz: ## fuzz the packet logic for SECONDS=60
+	@scripts/setup build fuzz
+	@scripts/fuzz "$(or $(SECONDS),60)"
 
 bench: ## measure it; with PEER_OBJ=FILE also another XDP program (asks for root)
 	@scripts/setup build bench
@@ -49,4 +55,4 @@ install: ## copy both into /usr/local (or PREFIX=, DESTDIR=): bin/tcp-bounce, li
 
 clean: ## remove what was built, but keep the tools in .tools
 	cargo clean
-	rm -rf src/bpf/target tcp-bounce tcp_bounce.bpf.o
+	rm -rf src/bpf/target fuzz/target tcp-bounce tcp_bounce.bpf.o

@@ -1,0 +1,12 @@
+//! The packet logic under any setup, on any packet: what is checked is in `src/wire/tests/common`.
+
+#![no_main]
+
+#[path = "../../src/wire/tests/common/mod.rs"]
+mod common;
+#[path = "../../src/wire/tests/common/input.rs"]
+mod input;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| input::run(bytes));

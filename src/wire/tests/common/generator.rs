@@ -1,0 +1,405 @@
+//! Packets of all kinds for setups of all kinds, as choices have it: random ones, or a fuzzer's.
+
+use std::ops::Range;
+
+use tcp_bounce_wire::addresses::{Number, Range as Addresses};
+use tcp_bounce_wire::{Observe, Then};
+
+use super::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
+
+/// Where choices come from.
+pub trait Choices {
+    /// A number below `bound`, which is not 0.
+    fn below(&mut self, bound: usize) -> usize;
+
+    /// Any bytes.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// The MAC address of those that have one.
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// The usual addresses of those that have some. They are among those that are answered for.
+const USUAL: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+
+/// Ports that a packet is often for: those that are spared, their neighbours in the bitmap, and some others.
+const PORTS: [u16; 14] = [0, 1, 22, 23, 62, 63, 64, 65, 80, 443, 8080, 8081, u16::MAX - 1, u16::MAX];
+
+/// Most addresses that are generated, in many ranges and in few.
+const FILTERS: [Addresses; 7] = [
+    v4([1, 0, 0, 0], [1, 255, 255, 255]),
+    v4([10, 0, 0, 0], [10, 127, 255, 255]),
+    v4([10, 128, 0, 0], [10, 191, 255, 255]),
+    v4([126, 0, 0, 0], [127, 255, 255, 255]),
+    v4([192, 0, 0, 0], [255, 255, 255, 255]),
+    v6(0x2000, 0x3fff),
+    v6(0xfd00, 0xfd7f),
+];
+
+const fn v4(first: [u8; 4], last: [u8; 4]) -> Addresses {
+    let mapped = 0xffff << 32;
+    let (first, last) = (u32::from_be_bytes(first) as u64, u32::from_be_bytes(last) as u64);
+    Addresses { first: Number { high: 0, low: mapped | first }, last: Number { high: 0, low: mapped | last } }
+}
+
+/// By their first 16 bits.
+const fn v6(first: u64, last: u64) -> Addresses {
+    let (first, last) = (Number { high: first << 48, low: 0 }, Number { high: ((last + 1) << 48) - 1, low: u64::MAX });
+    Addresses { first, last }
+}
+
+/// That of the settings which decides what the program consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// What becomes of connections; `None`: each of [`PORTS`] has a mode of its own.
+    pub then: Option<Then>,
+    pub keyed: bool,
+    pub takeover: bool,
+    pub own_mac: bool,
+    pub usual: bool,
+    pub filter_to: bool,
+    pub filter_from: bool,
+    pub observed: bool,
+}
+
+impl Shape {
+    /// All that the command line takes.
+    pub fn all() -> Vec<Self> {
+        let thens = Then::ALL.map(Some).into_iter().chain([None]);
+        let needs_key = |then: Option<Then>| then.is_none_or(Then::follows_client);
+        let with_keys = thens.flat_map(|then| [false, true].map(|keyed| (then, keyed)));
+        let shapes = with_keys.filter(|&(then, keyed)| keyed || !needs_key(then)).flat_map(|(then, keyed)| {
+            (0..1 << 6).map(move |bits| {
+                let [takeover, own_mac, usual, filter_to, filter_from, observed] =
+                    [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
+                Self { then, keyed, takeover, own_mac, usual, filter_to, filter_from, observed }
+            })
+        });
+        shapes.collect()
+    }
+
+    /// A setup of this shape.
+    pub fn setup(self, choices: &mut impl Choices) -> Setup {
+        let mut setup = Setup::new(Choice::DEFAULT);
+        let mut generator = Generator { choices, setup: &setup };
+        let mut key = [0; 16];
+        generator.choices.fill(&mut key);
+        let settings = Choice {
+            isn: generator.number(),
+            key: self.keyed.then_some(key),
+            ttl: 1 + generator.below(255) as u8,
+            window_scale: generator.below(15) as u8,
+            then: self.then.unwrap_or(Then::Drop),
+            takeover: self.takeover,
+            attach_mode: generator.pick(&[0, 2, 4, 8]),
+            mtu: generator.pick(&[1500, 1500, 68, 576, 9000, 65535]),
+            mss: generator.pick(&[None, None, Some(1), Some(1460), Some(u16::MAX)]),
+            window: generator.pick(&[None, None, Some(0), Some(1), Some(u16::MAX)]),
+            now: generator.u32(),
+            mac: self.own_mac.then_some(MAC),
+            usual: self.usual.then_some(USUAL),
+        };
+        let spared: &[u16] = generator.pick(&[&[][..], &[22], &[22, 80, 443], &[0, 22], &[63, 64, u16::MAX]]);
+        let (index, first) = (generator.below(2), generator.below(FILTERS.len()));
+        setup.settings = settings;
+        spared.iter().for_each(|&port| setup.filters.spared.insert(port));
+        (setup.filter_to, setup.filter_from) = (self.filter_to, self.filter_from);
+        if self.filter_to {
+            setup.filters.to_index = index as u64;
+            setup.filters.to[index].fill(&FILTERS).expect("not too many");
+        }
+        if self.filter_from {
+            setup.filters.from.fill(&FILTERS[first..]).expect("not too many");
+        }
+        if self.then.is_none() {
+            setup.then_by_port = PORTS.into_iter().zip(Then::ALL.into_iter().cycle()).collect();
+        }
+        if self.observed {
+            setup.observe = Observe { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+        }
+        setup
+    }
+}
+
+/// Makes packets, most of which are segments that the program has something to do with.
+pub struct Generator<'a, C> {
+    pub choices: &'a mut C,
+    pub setup: &'a Setup,
+}
+
+impl<C: Choices> Generator<'_, C> {
+    /// A segment, often with something wrong with it; `longest` is as long as a frame may be.
+    pub fn packet(&mut self, longest: usize) -> Vec<u8> {
+        let mut request = self.segment();
+        for _ in 0..self.pick(&[0, 0, 0, 1, 1, 2]) {
+            self.spoil(&mut request);
+        }
+        let mut frame = request.frame();
+        if self.below(8) == 0 {
+            self.damage(&mut frame);
+        }
+        frame.truncate(longest);
+        frame
+    }
+
+    /// A whole segment from one host to another.
+    fn segment(&mut self) -> Request {
+        let ip_options = self.pick(&[0..1, 0..1, 0..1, 0..1, 0..1, 1..11]);
+        let payload = self.pick(&[0..1, 0..1, 0..1, 1..2, 1..40, 1..1461, 1461..3300]);
+        let trailer = self.pick(&[0..1, 0..1, 0..1, 1..7, 1..40, 1..100]);
+        let family = self.below(5);
+        let mut request = Request {
+            destination_mac: self.mac(),
+            source_mac: self.mac(),
+            type_of_service: self.u8(),
+            identification: self.u16(),
+            fragment: self.pick(&[0, 0x4000, 0x4000, 0x8000]),
+            ttl: self.u8(),
+            header_checksum: self.u16(),
+            source: self.address(),
+            destination: if self.flip() { USUAL.0 } else { self.address() },
+            ip_options: self.words(ip_options),
+            source_port: self.port(),
+            destination_port: self.port(),
+            sequence_number: self.number(),
+            acknowledgment_number: self.number(),
+            flags: self.flags(),
+            window: self.window(),
+            checksum: self.u16(),
+            urgent_pointer: self.u16(),
+            options: self.options(),
+            payload: self.bytes(payload),
+            trailer: self.bytes(trailer),
+            tags: self.tags(),
+            ..Request::syn()
+        };
+        if family >= 3 {
+            request = request.over_ipv6();
+            request.v6 = Some(self.v6());
+        }
+        if self.flip() {
+            request.acknowledgment_number = self.acknowledgment_number(&request);
+        }
+        match self.below(4) {
+            0 => request,
+            1 => request.with_partial_checksum(),
+            _ => request.with_checksum(),
+        }
+    }
+
+    /// Mostly none.
+    fn tags(&mut self) -> Vec<u8> {
+        let tag = self.pick(&[[0x81, 0, 0, 42], [0x88, 0xa8, 0xf0, 7]]);
+        let count = self.pick(&[0, 0, 0, 0, 1, 2, 3]);
+        [tag, [0x81, 0, 0xff, 0xff], tag][..count].concat()
+    }
+
+    fn v6(&mut self) -> V6 {
+        let destination = if self.flip() { USUAL.1 } else { self.address_v6() };
+        let mut v6 = V6 { source: self.address_v6(), destination, ..V6::new() };
+        v6.class_and_flow = self.pick(&[0, 0, 0x0ff0_1234]);
+        for _ in 0..self.pick(&[0, 0, 0, 0, 1, 1, 2, 4, 5]) {
+            let kind = self.pick(&[0, 43, 60, 60, 60, 44, 51]);
+            let words = self.pick(&[1, 1, 1, 2, 5]);
+            let mut header = vec![0; usize::from(words) * 8];
+            header[..4].copy_from_slice(&[v6.next_header.unwrap_or(6), words - 1, 0, self.pick(&[0, 0, 0, 1])]);
+            v6.next_header = Some(kind);
+            v6.extensions.splice(..0, header);
+        }
+        v6
+    }
+
+    /// Those of common systems, any order of known ones, and nonsense; whole words.
+    fn options(&mut self) -> Vec<u8> {
+        const KNOWN: [&[u8]; 12] = [
+            &[2, 4, 5, 0xb4],
+            &[4, 2],
+            &[8, 10, 9, 8, 7, 6, 5, 4, 3, 2],
+            &[3, 3, 8],
+            &[1],
+            &[1, 1],
+            &[0],
+            &[30, 3, 1],
+            &[19, 4, 0, 0],
+            &[3, 4, 0, 0],
+            &[5, 0],
+            &[254, 200],
+        ];
+        // The second, with SACK blocks or without, is what later segments have.
+        let mut options = match self.below(8) {
+            0 => Vec::new(),
+            1 => {
+                [&[1, 1, 8, 10][..], &self.bytes(8..9), self.pick(&[&[][..], &[1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12]])]
+                    .concat()
+            }
+            2..5 => LINUX_OPTIONS.to_vec(),
+            5 | 6 => (0..1 + self.below(8)).flat_map(|_| self.pick(&KNOWN[..]).to_vec()).collect(),
+            _ => self.words(0..11),
+        };
+        options.truncate(40);
+        let padding = self.pick(&[0, 1]);
+        options.resize(options.len().next_multiple_of(4), padding);
+        options
+    }
+
+    fn flags(&mut self) -> u8 {
+        match self.below(10) {
+            0..4 => SYN | self.pick(&[0, 0, 0, ECE | CWR, PSH, URG]),
+            4..7 => ACK | self.pick(&[0, 0, 0, PSH, URG | PSH]),
+            7 => ACK | self.pick(&[FIN, RST, FIN | PSH, SYN, SYN | FIN, SYN | RST]),
+            8 => self.pick(&[0, FIN, RST, SYN | FIN, SYN | RST, SYN | FIN | RST, FIN | PSH | URG]),
+            _ => self.u8(),
+        }
+    }
+
+    /// Mostly one that belongs to our SYN-ACK, or to what we said later.
+    fn acknowledgment_number(&mut self, request: &Request) -> u32 {
+        let tuple = Segment::parse(&request.frame()).map(|segment| segment.tuple()).unwrap_or_default();
+        if self.setup.settings.then.follows_client() || (!self.setup.then_by_port.is_empty() && self.flip()) {
+            let next = request.sequence_number.wrapping_add(self.setup.settings.offset_of(&tuple));
+            let near = self.below(1200) as i32 - 600;
+            let payload = request.payload.len() as i32;
+            let known = self.pick(&[0, 0, 0, 0, 1, 1, -1, payload, payload + 1, near]);
+            return next.wrapping_add_signed(known);
+        }
+        let next = self.setup.settings.isn_of(&tuple).wrapping_add(1);
+        let isn = next.wrapping_sub(1);
+        self.pick(&[next, next, next, next, isn, next.wrapping_add(1), next.wrapping_add(1), next.swap_bytes()])
+    }
+
+    fn number(&mut self) -> u32 {
+        let any = self.u32();
+        self.pick(&[any, any, any, 0, u32::MAX, 0xffff, 0xffff_0000])
+    }
+
+    /// Mostly one that has room, seldom one that has little or none.
+    fn window(&mut self) -> u16 {
+        let (any, small) = (self.u16(), self.below(3000) as u16);
+        self.pick(&[any, any, small, 0, 1])
+    }
+
+    fn port(&mut self) -> u16 {
+        if self.flip() { self.pick(&PORTS) } else { self.u16() }
+    }
+
+    fn mac(&mut self) -> [u8; 6] {
+        let mut mac: [u8; 6] = self.octets();
+        mac[0] &= 0xfe;
+        if self.below(4) == 0 { mac } else { MAC }
+    }
+
+    /// An address that a host can have.
+    fn address_v6(&mut self) -> [u8; 16] {
+        let mut address: [u8; 16] = self.octets();
+        address[0] = self.pick(&[0x20, 0x3f, 0xfd, 0xfe]);
+        address
+    }
+
+    /// An address that a host can have.
+    fn address(&mut self) -> [u8; 4] {
+        let [_, b, c, d] = self.octets();
+        [self.pick(&[1, 10, 126, 128, 192, 198, 223]), b, c, d]
+    }
+
+    fn octets<const N: usize>(&mut self) -> [u8; N] {
+        [(); N].map(|()| {
+            let any = self.u8();
+            self.pick(&[any, any, any, 0, 255])
+        })
+    }
+
+    /// Some 32-bit words, as options come.
+    fn words(&mut self, number: Range<usize>) -> Vec<u8> {
+        let number = self.within(number);
+        self.bytes(number * 4..number * 4 + 1)
+    }
+
+    fn bytes(&mut self, length: Range<usize>) -> Vec<u8> {
+        let mut bytes = vec![0; self.within(length)];
+        self.choices.fill(&mut bytes);
+        bytes
+    }
+
+    /// Makes one field something else, mostly something wrong.
+    fn spoil(&mut self, request: &mut Request) {
+        match self.below(15) {
+            0 => request.ethertype = self.pick(&[0x0806, 0x8100, 0x86dd, 0x0800, 0x05dc, 0x0801, 0x88a8]),
+            1 => request.version = self.below(16) as u8,
+            2 => request.ihl = Some(self.below(16) as u8),
+            3 => request.data_offset = Some(self.below(16) as u8),
+            4 => request.total_length = Some(self.u16()),
+            5 => request.total_length = Some(self.near(request.headers_length())),
+            6 => request.total_length = Some(self.near(request.datagram_length() + request.trailer.len())),
+            7 => request.fragment = self.fragment(),
+            8 => request.protocol = self.pick(&[1, 17, 41, 47, 50, 58, 132, 0, 255]),
+            9 => request.destination_mac[0] |= 1,
+            10 => request.source_mac[0] |= 1,
+            11 => request.source[0] = self.group(),
+            12 => request.destination[0] = self.group(),
+            13 => {
+                if let Some(v6) = &mut request.v6 {
+                    v6.payload_length = Some(self.near(request.options.len() + 20));
+                    v6.source[0] = self.pick(&[0, 0xff]);
+                }
+            }
+            _ => request.source = request.destination,
+        }
+    }
+
+    /// Of a first, a middle and a last fragment, and of others.
+    fn fragment(&mut self) -> u16 {
+        let any = self.u16();
+        self.pick(&[0x2000, 0x2001, 0x0001, 0x1000, 0x4100, any])
+    }
+
+    /// The first octet of an address that no host can have, or of a neighbour of one.
+    fn group(&mut self) -> u8 {
+        self.pick(&[0, 127, 224, 239, 240, 255, 1, 126, 128, 223])
+    }
+
+    /// A length that is at most 2 off.
+    fn near(&mut self, length: usize) -> u16 {
+        (length + self.below(5) - 2) as u16
+    }
+
+    /// Damages the frame without regard to what is in it.
+    fn damage(&mut self, frame: &mut Vec<u8>) {
+        match self.below(3) {
+            // A test run wants an Ethernet header.
+            0 => frame.truncate(14 + self.below(frame.len() - 13)),
+            1 => {
+                let offset = self.below(frame.len().min(80));
+                frame[offset] ^= 1 << self.below(8);
+            }
+            _ => frame.extend(self.bytes(1..64)),
+        }
+    }
+
+    fn flip(&mut self) -> bool {
+        self.below(2) == 1
+    }
+
+    fn u8(&mut self) -> u8 {
+        self.below(1 << 8) as u8
+    }
+
+    fn u16(&mut self) -> u16 {
+        self.below(1 << 16) as u16
+    }
+
+    fn u32(&mut self) -> u32 {
+        self.below(1 << 32) as u32
+    }
+
+    fn within(&mut self, range: Range<usize>) -> usize {
+        range.start + self.below(range.len())
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.choices.below(bound)
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())].clone()
+    }
+}

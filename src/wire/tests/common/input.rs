@@ -1,0 +1,54 @@
+//! What a fuzzer makes of bytes: a setup, and a packet for it.
+
+use arbitrary::Unstructured;
+use tcp_bounce_wire::{Ports, Then};
+
+use super::common::generator::{Choices, Generator, Shape};
+use super::common::{Setup, assert_expected};
+
+/// Longer frames have nothing new.
+const LONGEST: usize = 2048;
+
+impl Choices for Unstructured<'_> {
+    fn below(&mut self, bound: usize) -> usize {
+        // When there are no bytes left, it is 0.
+        self.int_in_range(0..=bound - 1).unwrap_or_default()
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.fill_buffer(bytes).expect("it fills with zeros when there are no bytes left");
+    }
+}
+
+/// Has the packet logic run on what these bytes stand for, and checks all that holds whatever it is.
+pub fn run(bytes: &[u8]) {
+    let mut choices = Unstructured::new(bytes);
+    let shapes = Shape::all();
+    let shape = shapes[choices.below(shapes.len())];
+    let mut setup = shape.setup(&mut choices);
+    setup.room = choices.below(65);
+    let mut frame = Generator { choices: &mut choices, setup: &setup }.packet(LONGEST);
+    mutate(&mut choices, &mut frame);
+    let verdict = setup.verdict(&frame);
+    if is_plain(&setup) {
+        assert_expected(&frame, verdict, &setup.settings);
+    }
+}
+
+/// Changes what the grammar has made, without regard to it: what is left of the input says where, and to what.
+fn mutate(choices: &mut Unstructured, frame: &mut [u8]) {
+    while !choices.is_empty() && !frame.is_empty() {
+        let offset = choices.below(frame.len().min(128));
+        let mut byte = [0];
+        choices.fill(&mut byte);
+        frame[offset] = byte[0];
+    }
+}
+
+/// Whether the verdict follows from the packet alone.
+fn is_plain(setup: &Setup) -> bool {
+    let is_unfiltered = !setup.filter_to && !setup.filter_from && setup.filters.spared == Ports::new();
+    let drops = setup.then_by_port.is_empty() && setup.settings.then == Then::Drop;
+    // What a reply needs at most: IPv6 for IPv4 is no question, and options make up to 24 bytes more.
+    is_unfiltered && drops && setup.room == 64
+}

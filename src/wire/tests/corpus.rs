@@ -1,0 +1,19 @@
+//! What the fuzzer has found worth keeping: each of its inputs again, without it.
+
+mod common;
+#[path = "common/input.rs"]
+mod input;
+
+use std::fs;
+use std::panic;
+
+#[test]
+fn what_holds_for_any_packet_holds_for_the_fuzzers() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/bounce");
+    let inputs: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(inputs.len() > 100, "the corpus is there: {}", inputs.len());
+    for path in inputs {
+        let bytes = fs::read(&path).unwrap();
+        panic::catch_unwind(|| input::run(&bytes)).unwrap_or_else(|_| panic!("{}", path.display()));
+    }
+}
