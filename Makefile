@@ -8,10 +8,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo test test-long fuzz bench lint install clean
+.PHONY: help setup build demo test test-long test-kernels fuzz bench lint install clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing to build, test and lint
 	@scripts/setup build demo test fuzz lint
@@ -35,6 +35,10 @@ test-long: ## the same, with ten times as many packets, all combinations of sett
 	@scripts/setup build test fuzz
 	@TCP_BOUNCE_AGREEMENT_PACKETS=10000000 scripts/test
 	@scripts/fuzz 600
+
+test-kernels: ## boot Debian's kernels in qemu, and test it on each; KERNELS=... for some
+	@scripts/setup build kernels
+	@scripts/test-kernels
 
 fuzz: ## fuzz the packet logic for SECONDS=60
 	@scripts/setup build fuzz

@@ -27,13 +27,7 @@ pub fn load(
     offload: Option<u32>,
 ) -> Result<TcpBounceSkel<'static>, Error> {
     let mut skel = open().map_err(failure)?;
-    skel.maps.rodata.set_initial_value(Config::new(settings).as_bytes()).map_err(failure)?;
-    skel.maps.rodata_then.set_initial_value(then.as_bytes()).map_err(failure)?;
-    skel.maps.data.set_initial_value(link.as_bytes()).map_err(failure)?;
-    size_tables(&mut skel, settings.observe).map_err(failure)?;
-    if settings.frags {
-        skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
-    }
+    set_up(&mut skel, settings, link, then).map_err(failure)?;
     if let Some(ifindex) = offload {
         skel.progs.tcp_bounce.set_ifindex(ifindex);
         skel.maps.COUNTERS.set_map_ifindex(ifindex);
@@ -45,6 +39,22 @@ pub fn load(
     let skel = load_opened(skel)?;
     set_filters(&skel, filters).map_err(Error::Maps)?;
     Ok(skel)
+}
+
+/// Tells what was opened what it has to know before it is loaded.
+pub fn set_up(
+    skel: &mut OpenTcpBounceSkel,
+    settings: Settings,
+    link: &Link,
+    then: &ThenByPort,
+) -> libbpf_rs::Result<()> {
+    skel.maps.rodata.set_initial_value(Config::new(settings).as_bytes())?;
+    skel.maps.rodata_then.set_initial_value(then.as_bytes())?;
+    skel.maps.data.set_initial_value(link.as_bytes())?;
+    if settings.frags {
+        skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
+    }
+    size_tables(skel, settings.observe)
 }
 
 /// Makes room for what is to be told besides the counters, and for nothing else.

@@ -19,6 +19,7 @@ use packet::{
     ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Offer, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, URG, V6,
 };
 use tcp_bounce::error::Error;
+use tcp_bounce::kernel::is_older_than;
 use tcp_bounce::loader;
 use tcp_bounce_wire::{Config, Then, Verdict};
 use zerocopy::IntoBytes as _;
@@ -707,6 +708,10 @@ fn the_kernel_knows_the_program_by_name_licence_and_types() {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn the_verifier_is_far_from_its_limit() {
+    if is_older_than((5, 16)) {
+        // It tells in its log alone, where `tests/kernel.rs` looks.
+        return;
+    }
     let all = Choice { key: Some([7; 16]), mac: Some([2, 0, 0, 0, 0, 1]), takeover: true, ..DEFAULT };
     let setup = |choice, filter_to, filter_from| Setup { filter_to, filter_from, ..Setup::new(choice) };
     let default = setup(Choice { mac: all.mac, ..DEFAULT }, true, false);
@@ -753,7 +758,12 @@ fn what_the_verifier_refuses_leaves_its_log_in_a_file() {
     // A socket filter may read a packet only by way of its context.
     skel.progs.tcp_bounce.set_prog_type(ProgramType::SocketFilter);
     let error = loader::load_opened(skel).err().expect("it is no socket filter");
-    let Error::Verifier { log, .. } = &error else { panic!("{error:?}") };
+    let log = match &error {
+        Error::Verifier { log, .. } => log,
+        // Old kernels do not get that far: they know no pointer among the arguments of a function but to the context.
+        Error::Load { messages, .. } if messages.iter().any(|line| line.contains("type PTR in note_ipv4()")) => return,
+        error => panic!("{error:?}"),
+    };
 
     let said = fs::read_to_string(log).expect("the log is there");
     fs::remove_file(log).expect("it can be removed");

@@ -7,6 +7,7 @@ use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder};
 use tcp_bounce::attach::{AttachMode, Attachment};
 use tcp_bounce::interface::Interface;
+use tcp_bounce::kernel;
 use tcp_bounce_wire::{Counters, Verdict};
 
 use super::namespace::Namespace;
@@ -43,7 +44,9 @@ pub fn pass(namespace: &Namespace, interface: &str) -> Attachment {
             let is_pass = program.name() == "pass";
             program.set_autoload(is_pass);
             // So that it does not limit the MTU.
-            program.set_flags(BPF_F_XDP_HAS_FRAGS);
+            if kernel::has_frags() {
+                program.set_flags(BPF_F_XDP_HAS_FRAGS);
+            }
         });
         let object = object.load().unwrap();
         let program = object.progs().find(|program| program.name() == "pass").unwrap();

@@ -1,0 +1,169 @@
+//! What is to work on every kernel. `make test-kernels` boots some, each in a virtual machine, and runs this there besides other
+//! tests; elsewhere it is not run.
+
+mod common;
+mod packet;
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use common::DEADLINE;
+use common::bouncer::BINARY;
+use common::namespace::Namespace;
+use common::process::{Process, run};
+use libbpf_rs::{PrintLevel, set_print};
+use nix::sys::signal::Signal;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
+use packet::{Choice, Setup};
+use tcp_bounce::{ethtool, loader};
+use tcp_bounce_wire::{Observe, Then};
+
+/// The addresses of the two NICs, which are on one cable.
+const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// What the verifier went over when it was last recorded: a line for each kernel and program.
+const RECORDED: &str = include_str!("kernel/verified.txt");
+
+/// What libbpf says while a program is loaded.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+fn hear(_: PrintLevel, message: String) {
+    SAID.lock().unwrap().push_str(&message);
+}
+
+/// The programs that are compared from kernel to kernel.
+fn programs() -> [(&'static str, Setup); 6] {
+    let choice = |choice| Setup::new(choice);
+    let all = Observe { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+    let filtered = Setup { filter_to: true, filter_from: true, ..choice(Choice { takeover: true, ..Choice::DEFAULT }) };
+    [
+        ("default", choice(Choice::DEFAULT)),
+        ("keyed", choice(Choice { key: Some([1; 16]), ..Choice::DEFAULT })),
+        ("discard", choice(Choice { then: Then::Discard, ..Choice::DEFAULT })),
+        ("echo", choice(Choice { then: Then::Echo, key: Some([1; 16]), ..Choice::DEFAULT })),
+        ("filtered", filtered),
+        ("observed", Setup { observe: all, ..choice(Choice::DEFAULT) }),
+    ]
+}
+
+/// How many instructions the verifier goes over for this program. Linux before 5.16 tells in the log alone.
+fn verified(setup: &Setup) -> u64 {
+    let mut skel = loader::open().unwrap();
+    loader::set_up(&mut skel, setup.settings(), &setup.settings.link(), &setup.then_by_port()).unwrap();
+    // BPF_LOG_STATS
+    skel.progs.tcp_bounce.set_log_level(4);
+    set_print(Some((PrintLevel::Debug, hear)));
+    SAID.lock().unwrap().clear();
+    loader::load_opened(skel).unwrap_or_else(|error| panic!("{error}: {}", SAID.lock().unwrap()));
+    let said = SAID.lock().unwrap();
+    let count = said.split("\nprocessed ").nth(1).and_then(|rest| rest.split(' ').next());
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no statistics: {said}"))
+}
+
+#[test]
+fn the_verifier_does_not_go_over_much_more_than_it_did() {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let series = release.split('.').take(2).collect::<Vec<_>>().join(".");
+    let mut wrong = Vec::new();
+    for (name, setup) in programs() {
+        let count = verified(&setup);
+        println!("verified: {series} {name} {count}");
+        let recorded = RECORDED.lines().find_map(|line| line.strip_prefix(&format!("{series} {name} ")));
+        match recorded.map(|recorded| recorded.parse::<u64>().unwrap()) {
+            Some(recorded) if count <= recorded * 3 / 2 => {}
+            recorded => wrong.push(format!("{series} {name} {count}, where {recorded:?} is recorded")),
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new(), "see tests/kernel/verified.txt");
+}
+
+/// Two NICs of the virtual machine's on one cable, one of them in a namespace of its own.
+struct Cable {
+    here: String,
+    client: Namespace,
+}
+
+impl Cable {
+    fn new() -> Self {
+        let names =
+            fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut nics: Vec<String> =
+            names.filter(|name| ethtool::driver(name).is_ok_and(|it| it == "virtio_net")).collect();
+        nics.sort();
+        let [here, there] = &nics[..] else { panic!("this is no virtual machine of `make test-kernels`: {nics:?}") };
+        let client = Namespace::new();
+        ip(&format!("link set {there} netns {}", client.path()));
+        for (run, name, address) in
+            [(&ip as &dyn Fn(&str), here, HERE), (&|arguments: &str| drop(client.ip(arguments)), there, THERE)]
+        {
+            run(&format!("address add {address}/24 dev {name}"));
+            run(&format!("link set {name} up"));
+        }
+        Self { here: here.clone(), client }
+    }
+
+    fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        self.client.enter(|| TcpStream::connect_timeout(&SocketAddr::new(IpAddr::V4(HERE), port), DEADLINE))
+    }
+}
+
+fn ip(arguments: &str) {
+    run(Command::new("ip").args(arguments.split_whitespace())).success();
+}
+
+fn start(arguments: &str) -> Process {
+    let mut command = Command::new(BINARY);
+    let process = Process::start(command.args(arguments.split_whitespace()));
+    process.wait_for("every TCP port answers");
+    process
+}
+
+#[test]
+fn a_real_client_connects_in_each_mode() {
+    let cable = Cable::new();
+    for (mode, shown) in [("native", " xdp "), ("skb", " xdpgeneric "), ("auto", " xdp ")] {
+        let check = run(Command::new(BINARY).args(["--check", "--mode", mode, &cable.here]));
+        println!("{}", check.success());
+        let process = start(&format!("--mode {mode} --events {}", cable.here));
+        let link = run(Command::new("ip").args(["link", "show", "dev", &cable.here])).success();
+        assert!(link.contains(shown), "{mode}: {link}");
+        for port in [22, 80, 65535] {
+            cable.connect(port).unwrap_or_else(|error| panic!("{mode}, port {port}: {error}"));
+            process.wait_for(&format!("{HERE}:{port} completed"));
+        }
+        process.signal(Signal::SIGINT);
+        let said = process.finish().success();
+        assert!(said.contains("3 SYNs answered"), "{said}");
+        let link = run(Command::new("ip").args(["link", "show", "dev", &cable.here])).success();
+        assert!(!link.contains("xdp"), "{link}");
+    }
+    the_clock_may_be_set_back(&cable);
+}
+
+/// As by NTP, or by somebody who has noticed the wrong year. Only a virtual machine's clock can be had for that.
+fn the_clock_may_be_set_back(cable: &Cable) {
+    let report = std::env::temp_dir().join("report.json");
+    let process = start(&format!("--mode skb --events --top --report {} {}", report.display(), cable.here));
+    cable.connect(80).unwrap();
+    process.wait_for(&format!("{HERE}:80 completed"));
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).unwrap();
+    clock_settime(ClockId::CLOCK_REALTIME, now - TimeSpec::from_duration(Duration::from_secs(86_400))).unwrap();
+    assert!(
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() < Duration::from(now),
+        "the clock is set back"
+    );
+    cable.connect(80).unwrap();
+    cable.connect(81).unwrap();
+    process.wait_for(&format!("{HERE}:81 completed"));
+    process.signal(Signal::SIGINT);
+    let said = process.finish().success();
+    assert!(said.contains("3 SYNs answered"), "{said}");
+    let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!((&report["ports"][0]["syns"], &report["ports"][1]["syns"]), (&2.into(), &1.into()), "{report}");
+}
