@@ -78,6 +78,8 @@ fn prometheus_reads_every_counter() {
         .for_each(|metric| assert!(body.contains(&metric), "{metric} is on the dashboard, and not served: {body}"));
 
     assert!(get(&network, "/").starts_with("HTTP/1.1 404"));
+    // Prometheus asks so where a job has parameters.
+    assert!(get(&network, "/metrics?job=all").starts_with("HTTP/1.1 200"));
     // From elsewhere it is not to be had, and the port answers like any other.
     drop(network.connect(9464).unwrap());
     bouncer.interrupt();
