@@ -6,8 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use caps::Capability;
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::attach::{AttachMode, Occupant};
+
+/// Of so many open files each interface takes a few.
+const FILES: u64 = 64;
 
 /// Why tcp-bounce did not start, or stopped. When one is returned, nothing is attached.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +136,10 @@ impl Error {
             }
             Self::Refused { .. } => "--mode auto takes what works".into(),
             Self::Verifier { .. } => "please report it with that file and the output of `uname -a`".into(),
+            // What libbpf says then need not name the cause.
+            Self::Load { .. } if getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| limit < FILES) => {
+                "the limit of open files is low: raise it, as by `ulimit -n 1024`".into()
+            }
             Self::Load { source, .. } if source.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
                 "a user namespace (a rootless container) or lockdown keeps even root from BPF; run it outside".into()
             }
