@@ -61,7 +61,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST_HEAD: usize = 8192;
 
 impl Metrics {
-    /// Begins to listen.
+    /// Begins to listen, and answers nobody yet.
     pub fn bind(MetricsAddress(address): MetricsAddress) -> Result<TcpListener, Error> {
         TcpListener::bind(address).map_err(|source| Error::Metrics { address, source })
     }

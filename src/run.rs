@@ -112,14 +112,14 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     if cli.quiet && lost > 0 {
         output::complain(cli.json, vec![Message::Lost { events: lost }]);
     }
-    let mut errors = [ended, written, given_back, failure, said].into_iter().filter_map(Result::err);
-    match errors.next() {
-        None => Ok(()),
-        Some(first) => {
-            output::complain(cli.json, errors.map(|error| Message::from(&error)).collect());
-            Err(first)
-        }
+    let results = [ended, written, given_back, failure, said];
+    let mut errors: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
+    // The caller tells of one.
+    let Some(last) = errors.pop() else { return Ok(()) };
+    if !errors.is_empty() {
+        output::complain(cli.json, errors.iter().map(Message::from).collect());
     }
+    Err(last)
 }
 
 /// Checks what the command line asks for, as far as that can be done without looking at the machine, and returns what is
