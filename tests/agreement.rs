@@ -1,6 +1,6 @@
 //! The kernel and the host agree: the loaded program does to every packet what [`bounce`] does to it here.
 //!
-//! The packets are made from a fixed seed, so every run makes the same ones. `TCP_BOUNCE_AGREEMENT_PACKETS` asks for more of them
+//! The packets are made from a fixed seed, so every run makes the same ones. `TCP_BOUNCE_TEST_PACKETS` asks for more of them
 //! than [`PACKETS`]; then every combination of settings is tried that makes another program.
 
 mod packet;
@@ -53,8 +53,8 @@ fn kernel_and_host_agree_on_every_packet() {
 }
 
 fn number_of_packets() -> usize {
-    let asked = env::var("TCP_BOUNCE_AGREEMENT_PACKETS").ok();
-    let asked = asked.map(|number| number.parse().expect("TCP_BOUNCE_AGREEMENT_PACKETS is a number"));
+    let asked = env::var("TCP_BOUNCE_TEST_PACKETS").ok();
+    let asked = asked.map(|number| number.parse().expect("TCP_BOUNCE_TEST_PACKETS is a number"));
     asked.unwrap_or(0).max(PACKETS)
 }
 

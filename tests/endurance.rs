@@ -3,59 +3,22 @@
 #[macro_use]
 mod common;
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::bouncer::TcpBounce;
+use common::cost::{Memory, Statistics, cpu_time};
 use common::network::{HOST, HOST_V6, HOSTS, Mode, Network};
 use common::process::Process;
 use common::{DEADLINE, accept, programs};
-use libbpf_rs::libbpf_sys::{BPF_STATS_RUN_TIME, bpf_enable_stats};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     ten_thousand_clients_are_held_for_a_minute,
     a_million_connections_end_well,
     a_connection_of_the_hosts_own_carries_more_than_4_gigabytes,
-}
-
-/// What the process holds: the memory that is resident, in KiB, and how much that of its maps is, in bytes.
-fn memory(bouncer: &TcpBounce) -> (u64, u64) {
-    let process = format!("/proc/{}", bouncer.0.child.id());
-    let status = fs::read_to_string(format!("{process}/status")).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")).unwrap();
-    let descriptors = fs::read_dir(format!("{process}/fdinfo")).unwrap();
-    let maps = descriptors.map(|file| {
-        // It opens and closes others meanwhile.
-        let text = fs::read_to_string(file.unwrap().path()).unwrap_or_default();
-        let is_map = text.contains("map_id:");
-        let size = text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse::<u64>().ok());
-        if is_map { size.unwrap() } else { 0 }
-    });
-    (resident.trim().parse().unwrap(), maps.sum())
-}
-
-/// Checks that it holds as much as it did `before`.
-#[track_caller]
-fn assert_no_more_memory(bouncer: &TcpBounce, before: (u64, u64)) {
-    let after = memory(bouncer);
-    println!("resident KiB and bytes of maps: {before:?} before, {after:?} after");
-    assert!(before.1 > 0);
-    assert_eq!(after.1, before.1);
-    // A page or two for a line that it writes, but nothing for each connection.
-    assert!(after.0 <= before.0 + 256, "{before:?} {after:?}");
-}
-
-/// The time that the process has used, in clock ticks.
-fn cpu_ticks(bouncer: &TcpBounce) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", bouncer.0.child.id())).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 
 /// Clients that wait for their data to be taken, as many as a process may have where limits are low.
@@ -75,17 +38,13 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     const CLIENTS: usize = 2500 * PROCESSES;
     const MINUTE: Duration = Duration::from_secs(60);
 
-    // SAFETY: It takes no pointer.
-    let statistics = unsafe { bpf_enable_stats(BPF_STATS_RUN_TIME) };
-    assert!(statistics >= 0, "the kernel does not measure: {statistics}");
-    // SAFETY: The kernel has just made this descriptor, for us.
-    let _statistics = unsafe { OwnedFd::from_raw_fd(statistics) };
+    let _statistics = Statistics::start();
 
     let network = Network::new(mode);
     // The kernel's timers have thousands of them probe at once, and a veth end has room for 256 packets: they queue.
     network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
     let bouncer = network.bounce("--then tarpit");
-    let before = memory(&bouncer);
+    let before = Memory::of(&bouncer);
     let start = Instant::now();
     let clients: Vec<Process> = (0..PROCESSES)
         .map(|_| {
@@ -105,14 +64,14 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     let held = network.client.sockets("established");
     assert_eq!(held.matches("timer:(persist").count(), CLIENTS);
     assert_eq!(held.matches("bytes_acked:1 ").count(), CLIENTS, "nothing but the SYN is taken");
-    assert_no_more_memory(&bouncer, before);
+    before.assert_no_more(&bouncer);
     let program = programs::information(programs::attached(&network.host, "host0").unwrap());
     println!(
-        "{CLIENTS} clients for {:?}: the program ran {} times, {:?} in all; the process used {} clock ticks",
+        "{CLIENTS} clients for {:?}: the program ran {} times, {:?} in all; the process used {:?}",
         start.elapsed(),
         program.run_cnt,
         Duration::from_nanos(program.run_time_ns),
-        cpu_ticks(&bouncer)
+        cpu_time(&bouncer)
     );
     drop(bouncer);
     drop(clients);
@@ -128,7 +87,7 @@ fn a_million_connections_end_well(mode: Mode) {
     // A client that closes first keeps the port for a minute: as many as there can be, and not as long.
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     network.client.sysctl("ipv4/tcp_tw_reuse", "1");
-    let before = memory(&bouncer);
+    let before = Memory::of(&bouncer);
     let start = Instant::now();
     let run = |thread: usize| {
         for index in 0..CONNECTIONS / THREADS {
@@ -148,7 +107,7 @@ fn a_million_connections_end_well(mode: Mode) {
     });
     println!("{CONNECTIONS} connections in {:?}", start.elapsed());
     common::until("for the last to end", || network.client.sockets("all exclude time-wait").is_empty().then_some(()));
-    assert_no_more_memory(&bouncer, before);
+    before.assert_no_more(&bouncer);
     assert!(bouncer.interrupt().count("SYNs answered") >= CONNECTIONS as u64);
 }
 

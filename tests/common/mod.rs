@@ -8,12 +8,15 @@
 
 pub mod bouncer;
 pub mod capture;
+pub mod cost;
+pub mod flood;
 pub mod namespace;
 pub mod network;
 pub mod process;
 pub mod programs;
 pub mod schema;
 pub mod segment;
+pub mod service;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

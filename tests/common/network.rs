@@ -56,6 +56,13 @@ pub struct Network {
 impl Network {
     /// A network in which tcp-bounce can run in this mode.
     pub fn new(mode: Mode) -> Self {
+        let mut network = Self::without_program(mode);
+        network._pass = (mode == Mode::Native).then(|| programs::pass(&network.client, "client0"));
+        network
+    }
+
+    /// The same, but `client0` has no program yet.
+    pub fn without_program(mode: Mode) -> Self {
         let (host, client) = (Namespace::new(), Namespace::new());
         host.ip(&format!("link add host0 type veth peer name client0 netns {}", client.path()));
         host.ip(&format!("address add {HOST}/24 dev host0"));
@@ -64,8 +71,7 @@ impl Network {
         client.ip(&format!("address add {CLIENT}/24 dev client0"));
         client.ip(&format!("address add {CLIENT_V6}/64 dev client0 nodad"));
         client.ip("link set client0 up");
-        let pass = (mode == Mode::Native).then(|| programs::pass(&client, "client0"));
-        Self { host, client, mode, _pass: pass }
+        Self { host, client, mode, _pass: None }
     }
 
     /// Starts tcp-bounce on `host0` with further arguments, separated by spaces, and waits until it answers.
@@ -106,13 +112,22 @@ impl Network {
         programs::counters(programs::attached(&self.host, "host0").expect("a program is attached"))
     }
 
+    /// Makes `host0` take also frames that XDP sends at the other end: a veth end without a program takes them only with GRO.
+    pub fn receive_redirected(&self) {
+        self.host.run("ethtool", "-K host0 gro on");
+    }
+
     /// How many frames from the client the cable has lost, as the kernel counts them.
     ///
     /// In native mode a veth end has a ring of 256 frames, and loses those for which there is no room while the CPU that
     /// shall empty it does something else.
     pub fn lost(&self) -> u64 {
-        let links: serde_json::Value = serde_json::from_str(&self.client.ip("-s -j link show dev client0")).unwrap();
-        links[0]["stats64"]["tx"]["dropped"].as_u64().expect("ip tells what was dropped")
+        dropped(&self.client, "client0")
+    }
+
+    /// The same of frames from the host.
+    pub fn lost_on_the_way_back(&self) -> u64 {
+        dropped(&self.host, "host0")
     }
 
     /// Adds a second cable, from `host1` to `client1`, and returns the address of `host1`.
@@ -165,6 +180,13 @@ pub fn switched() -> [Namespace; 3] {
         namespace.ip(&format!("link set {interface} up"));
     }
     [switch, host, client]
+}
+
+/// How many frames that an interface should have sent were dropped.
+fn dropped(namespace: &Namespace, interface: &str) -> u64 {
+    let links: serde_json::Value =
+        serde_json::from_str(&namespace.ip(&format!("-s -j link show dev {interface}"))).unwrap();
+    links[0]["stats64"]["tx"]["dropped"].as_u64().expect("ip tells what was dropped")
 }
 
 /// Connects from the namespace of the calling thread.

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
-use libbpf_rs::{MapCore as _, MapFlags, MapHandle, ObjectBuilder};
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle, Object, ObjectBuilder};
 use tcp_bounce::attach::{AttachMode, Attachment};
 use tcp_bounce::interface::Interface;
 use tcp_bounce::kernel;
@@ -36,22 +36,41 @@ pub fn ip_link_set(namespace: &Namespace, arguments: &str) {
     run(unshare.args(arguments.split_whitespace())).success();
 }
 
+/// Loads the programs for tests and benchmarks, of which some write this packet.
+pub fn bench(packet: &[u8]) -> Object {
+    let mut object = ObjectBuilder::default().open_file(BENCH).unwrap();
+    // `struct Packet`: the length, and room for 128 bytes.
+    let mut rodata = vec![0; 8 + 128];
+    rodata[..8].copy_from_slice(&packet.len().to_ne_bytes());
+    rodata[8..][..packet.len()].copy_from_slice(packet);
+    let mut maps = object.maps_mut();
+    let mut map = maps.find(|map| map.name().to_string_lossy().ends_with(".rodata")).unwrap();
+    map.set_initial_value(&rodata).unwrap();
+    drop(maps);
+    object.load().unwrap()
+}
+
 /// Attaches `pass` to an interface in native mode.
 pub fn pass(namespace: &Namespace, interface: &str) -> Attachment {
+    let mut object = ObjectBuilder::default().open_file(BENCH).unwrap();
+    object.progs_mut().for_each(|mut program| {
+        let is_pass = program.name() == "pass";
+        program.set_autoload(is_pass);
+        // So that it does not limit the MTU.
+        if kernel::has_frags() {
+            program.set_flags(BPF_F_XDP_HAS_FRAGS);
+        }
+    });
+    attach(&object.load().unwrap(), "pass", namespace, interface, AttachMode::Native)
+}
+
+/// Attaches a program of this object.
+pub fn attach(object: &Object, name: &str, namespace: &Namespace, interface: &str, mode: AttachMode) -> Attachment {
+    let program = object.progs().find(|program| program.name() == name).unwrap();
+    let program = program.as_fd();
     namespace.enter(|| {
-        let mut object = ObjectBuilder::default().open_file(BENCH).unwrap();
-        object.progs_mut().for_each(|mut program| {
-            let is_pass = program.name() == "pass";
-            program.set_autoload(is_pass);
-            // So that it does not limit the MTU.
-            if kernel::has_frags() {
-                program.set_flags(BPF_F_XDP_HAS_FRAGS);
-            }
-        });
-        let object = object.load().unwrap();
-        let program = object.progs().find(|program| program.name() == "pass").unwrap();
         let interface = Interface::find(&[interface.to_owned()]).unwrap().remove(0);
-        Attachment::new(program.as_fd(), &interface, AttachMode::Native).unwrap()
+        Attachment::new(program, &interface, mode).unwrap()
     })
 }
 

@@ -1,0 +1,108 @@
+//! A flood of segments from forged sources, and the sink for what comes back.
+
+use core::cell::Cell;
+
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::macros::{btf_map, xdp};
+use aya_ebpf::programs::XdpContext;
+use tcp_bounce_wire::Config;
+use tcp_bounce_wire::checksum::Sum;
+use tcp_bounce_wire::ethernet::{ETHERTYPE_IPV4, Ethernet};
+use tcp_bounce_wire::frame::Frame;
+use tcp_bounce_wire::ip::PROTOCOL_TCP;
+use tcp_bounce_wire::ipv4::{Address, Ipv4};
+use tcp_bounce_wire::tcp::Tcp;
+
+use crate::frame::XdpFrame;
+use crate::global::Global;
+use crate::write_packet;
+
+/// The network of the forged sources: 10.0.0.0/8.
+const FORGED: u8 = 10;
+
+/// How many segments have been sent. A flood runs on one CPU.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.flood")]
+static SENT: Global<Cell<u64>> = Global::new(Cell::new(0));
+
+/// Writes the packet, a TCP segment over IPv4 from 10.0.0.0, and sends it from another source each time: first through the
+/// addresses, then through the ports from its own upwards.
+///
+/// It is for test runs with live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), each of which is one that was sent before.
+#[xdp]
+pub fn flood(ctx: XdpContext) -> u32 {
+    let number = SENT.get().get();
+    SENT.get().set(number.wrapping_add(1));
+    match forge(&mut XdpFrame::new(ctx, &Config::BUILT_IN), number) {
+        Some(()) => XDP_TX,
+        None => XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn forge(frame: &mut XdpFrame, number: u64) -> Option<()> {
+    write_packet(frame)?;
+    let [.., high, a, b, c] = number.to_be_bytes();
+    // What both checksums lack then (RFC 1624).
+    let address = Sum::ZERO.word([0, a]).word([b, c]);
+    let ipv4 = frame.at::<Ipv4>(size_of::<Ethernet>())?;
+    ipv4.source_address = Address([FORGED, a, b, c]);
+    ipv4.header_checksum = (complement(ipv4.header_checksum) + address).checksum();
+
+    let tcp = frame.at::<Tcp>(size_of::<Ethernet>() + size_of::<Ipv4>())?;
+    tcp.source_port.set(tcp.source_port.get().wrapping_add(high.into()));
+    tcp.checksum = (complement(tcp.checksum) + address.word([0, high])).checksum();
+    Some(())
+}
+
+/// What adds up to a checksum of the other words.
+#[inline(always)]
+fn complement(checksum: [u8; 2]) -> Sum {
+    Sum::ZERO.word(checksum.map(|byte| !byte))
+}
+
+/// What has come back, by flags.
+#[repr(C)]
+pub struct Received {
+    syn_acks: u64,
+    resets: u64,
+    others: u64,
+}
+
+#[btf_map]
+static RECEIVED: PerCpuArray<Received, 1> = PerCpuArray::new();
+
+/// Counts and drops what is for a forged source, and passes the rest.
+#[xdp]
+pub fn sink(ctx: XdpContext) -> u32 {
+    let Some(flags) = flags(&mut XdpFrame::new(ctx, &Config::BUILT_IN)) else { return XDP_PASS };
+    if let Some(received) = RECEIVED.get_ptr_mut(0) {
+        // SAFETY: It is this CPU's, on which no other packet is handled meanwhile.
+        let Received { syn_acks, resets, others } = unsafe { &mut *received };
+        let counter = match flags {
+            flags if flags & (Tcp::SYN | Tcp::ACK) == Tcp::SYN | Tcp::ACK => syn_acks,
+            flags if flags & Tcp::RST != 0 => resets,
+            _ => others,
+        };
+        *counter = counter.wrapping_add(1);
+    }
+    XDP_DROP
+}
+
+#[inline(always)]
+fn flags(frame: &mut XdpFrame) -> Option<u8> {
+    let (ethertype, offset) = Ethernet::payload(frame)?;
+    let ipv4 = frame.at::<Ipv4>(offset)?;
+    let is_reply = ethertype == ETHERTYPE_IPV4
+        && ipv4.version_ihl == Ipv4::VERSION_4_IHL_5
+        && ipv4.protocol == PROTOCOL_TCP
+        && ipv4.destination_address.0[0] == FORGED;
+    if is_reply { Some(frame.at::<Tcp>(offset + size_of::<Ipv4>())?.flags) } else { None }
+}
+
+/// The least that can be done to a packet that has arrived.
+#[xdp]
+pub fn discard(_ctx: XdpContext) -> u32 {
+    XDP_DROP
+}

@@ -1,0 +1,138 @@
+//! Segments from forged sources, sent as fast as the kernel can, and the sink for what comes back.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use etherparse::{PacketBuilder, TcpHeader, TcpOptionElement};
+use libbpf_rs::libbpf_sys::BPF_F_TEST_XDP_LIVE_FRAMES;
+use libbpf_rs::{MapCore as _, MapFlags, Object, ProgramInput};
+use nix::net::if_::if_nametoindex;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use tcp_bounce::attach::{AttachMode, Attachment};
+use zerocopy::IntoBytes as _;
+
+use super::network::{HOST, Network};
+use super::programs;
+use super::segment::mac;
+
+/// The first of the forged sources. The host needs a route to their network if its kernel is to answer them.
+pub const FORGED: &str = "10.0.0.0/8";
+/// The sequence number of the SYNs.
+pub const SEQUENCE_NUMBER: u32 = 1000;
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// SYNs with the options of Linux.
+    Syn,
+    /// The ACKs that end the handshakes which the SYNs began, if the server's ISN was this.
+    Ack(u32),
+}
+
+/// A sender at `client0` of a [`Network`], on one CPU. There must be an XDP program: see [`Sink`].
+pub struct Flood<'a> {
+    network: &'a Network,
+    object: Object,
+    frame: Vec<u8>,
+    cpu: usize,
+}
+
+impl<'a> Flood<'a> {
+    /// A sender to this port of `host0`. Each segment has another source: one of 16,777,216 addresses, and then another port.
+    pub fn new(network: &'a Network, kind: Kind, port: u16, cpu: usize) -> Self {
+        let mut tcp = TcpHeader::new(1024, port, SEQUENCE_NUMBER, 64_240);
+        let timestamp = TcpOptionElement::Timestamp(1, 0);
+        let options: &[_] = match kind {
+            Kind::Syn => {
+                tcp.syn = true;
+                let [mss, window_scale] =
+                    [TcpOptionElement::MaximumSegmentSize(1460), TcpOptionElement::WindowScale(7)];
+                &[
+                    mss,
+                    TcpOptionElement::SelectiveAcknowledgementPermitted,
+                    timestamp,
+                    TcpOptionElement::Noop,
+                    window_scale,
+                ]
+            }
+            Kind::Ack(isn) => {
+                tcp.ack = true;
+                tcp.sequence_number += 1;
+                tcp.acknowledgment_number = isn.wrapping_add(1);
+                &[TcpOptionElement::Noop, TcpOptionElement::Noop, timestamp]
+            }
+        };
+        tcp.set_options(options).expect("they have room");
+        let ethernet = PacketBuilder::ethernet2(mac(&network.client, "client0"), mac(&network.host, "host0"));
+        let mut frame = Vec::new();
+        ethernet.ipv4([10, 0, 0, 0], HOST.octets(), 64).tcp_header(tcp).write(&mut frame, &[]).unwrap();
+        Self { network, object: programs::bench(&frame), frame, cpu }
+    }
+
+    /// Sends this many, and returns how long that took: with all that the kernel does about them on the same CPU, which
+    /// for a veth pair is all.
+    pub fn send(&self, segments: u32) -> Duration {
+        self.network.client.enter(|| {
+            let mut cpus = CpuSet::new();
+            cpus.set(self.cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus)).expect("there is such a CPU");
+            let interface = if_nametoindex("client0").unwrap();
+            // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+            let mut context = [0, self.frame.len() as u32, 0, interface, 0, 0];
+            let input = ProgramInput {
+                context_in: Some(context.as_mut_bytes()),
+                data_in: Some(&self.frame),
+                flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+                repeat: segments,
+                ..Default::default()
+            };
+            let program = self.object.progs_mut().find(|program| program.name() == "flood").unwrap();
+            let start = Instant::now();
+            program.test_run(input).unwrap();
+            start.elapsed()
+        })
+    }
+}
+
+/// What has come back to the forged sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Segments with SYN and ACK.
+    pub syn_acks: u64,
+    /// Segments with RST.
+    pub resets: u64,
+    /// Other segments.
+    pub others: u64,
+}
+
+/// The program at an interface, in native mode, that counts what comes back to the forged sources, and drops it.
+pub struct Sink {
+    object: Object,
+    _attachment: Attachment,
+}
+
+impl Sink {
+    /// Attaches it to `client0`.
+    pub fn new(network: &Network) -> Self {
+        let object = programs::bench(&[]);
+        let attachment = programs::attach(&object, "sink", &network.client, "client0", AttachMode::Native);
+        Self { object, _attachment: attachment }
+    }
+
+    /// What has come back so far.
+    pub fn received(&self) -> Received {
+        let map = self.object.maps().find(|map| map.name() == "RECEIVED").unwrap();
+        let cpus = map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap().unwrap();
+        let mut sums = [0; 3];
+        for (index, word) in cpus.iter().flat_map(|cpu| cpu.chunks_exact(8).enumerate()) {
+            sums[index] += u64::from_ne_bytes(word.try_into().unwrap());
+        }
+        let [syn_acks, resets, others] = sums;
+        Received { syn_acks, resets, others }
+    }
+}
+
+/// The address of the forged source with this number.
+pub fn source(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(10 << 24 | number & 0xff_ffff)
+}
