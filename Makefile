@@ -44,7 +44,7 @@ fuzz: ## fuzz the packet logic for SECONDS=60
 	@scripts/setup build fuzz
 	@scripts/fuzz "$(or $(SECONDS),60)"
 
-bench: ## measure it; with PEER_OBJ=FILE also another XDP program (asks for root)
+bench: ## measure it, and write docs/benchmarks.md; with PEER_OBJ=FILE, SYNPROXY_OBJ=FILE also other XDP programs (asks for root)
 	@scripts/setup build bench
 	@scripts/bench
 

@@ -1,26 +1,23 @@
-//! What it is worth after the handshake to have no sockets: `make bench`, as root.
+//! What it is worth after the handshake to have no sockets.
 //!
 //! tcp-bounce and servers with sockets take turns at the end of a veth pair, and the median of a few turns counts. The
-//! client is the kernel's TCP, and on a small machine most of what is measured is the client. Rates differ from machine to
-//! machine: compare the ratios.
-
-#[path = "../tests/common/mod.rs"]
-mod common;
+//! client is the kernel's TCP, and on a small machine most of what is measured is the client.
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{self, Stdio};
+use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use common::DEADLINE;
-use common::bouncer::TcpBounce;
-use common::network::{HOST, Mode, Network};
-use common::process::Process;
-use common::programs::pass;
-use nix::unistd::Uid;
 use tcp_bounce::attach::Attachment;
+
+use crate::common::DEADLINE;
+use crate::common::bouncer::TcpBounce;
+use crate::common::network::{HOST, Mode, Network};
+use crate::common::process::Process;
+use crate::common::programs::pass;
+use crate::report::{Report, median, row};
 
 const TURNS: usize = 5;
 /// How much is sent, in MiB.
@@ -30,29 +27,27 @@ const CONNECTIONS: usize = 10_000;
 
 const DISCARD: u16 = 9;
 
-fn main() {
-    if let Err(error) = bench() {
-        eprintln!("bench: {error}");
-        process::exit(1);
-    }
-}
-
-fn bench() -> Result<(), Box<dyn Error>> {
-    if !Uid::effective().is_root() {
-        return Err("it makes network namespaces: run it as root, `make bench`".into());
-    }
+/// Measures servers that discard and servers that close.
+pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    report.section(
+        "After the handshake",
+        "A server at one end of a veth pair, and the kernel's TCP at the other. The server of the standard library reads 64 KiB at a \
+         time; in brackets, how many times its rate.",
+    );
     let servers = [Server::Bounce(Mode::Native), Server::Bounce(Mode::Skb), Server::Std, Server::Netcat];
-    println!("Discard: {VOLUME} MiB over one connection, Gbit/s (and how many times the standard library's)");
-    table(&servers, &[Cable::Xdp, Cable::Segments, Cable::Bare], Cable::name, |server, cable| {
+    report.paragraph(&format!("Discard, {VOLUME} MiB over one connection, Gbit/s:"));
+    table(report, &servers, &[Cable::Xdp, Cable::Segments, Cable::Bare], Cable::name, |server, cable| {
         if server.runs_on(cable) { discard(server, cable).map(Some) } else { Ok(None) }
     })?;
+    report.paragraph(
+        "The columns are kinds of cable. A veth end that has an XDP program takes packets of one segment only, and native replies arrive \
+         only if the other end has a program too. Without programs a packet is what the client's kernel makes it, up to 64 KiB.",
+    );
 
     let clients = [1, 2 * thread::available_parallelism()?.get()];
-    println!(
-        "\nConnect, be closed, close: thousands per second (and how many times the standard library's); \
-         with XDP at both ends in native mode, else with none"
-    );
+    report.paragraph("Connect, be closed, close; thousands of connections per second, with XDP at both ends in native mode, else with none:");
     table(
+        report,
         &servers[..3],
         &clients,
         |clients| format!("clients: {clients}"),
@@ -219,8 +214,9 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
     Ok((each * clients) as f64 / seconds / 1e3)
 }
 
-/// Measures each server in each column where it can be, in turns, and prints the medians.
+/// Measures each server in each column where it can be, in turns, and reports the medians.
 fn table<C: Copy>(
+    report: &mut Report,
     servers: &[Server],
     columns: &[C],
     name: impl Fn(C) -> String,
@@ -235,27 +231,17 @@ fn table<C: Copy>(
         }
     }
     let base = servers.iter().position(|&server| server == Server::Std).ok_or("nothing to compare with")?;
-    let rates_of_base = &rates[base];
-    print!("  {:20}", "");
-    columns.iter().for_each(|&column| print!(" {:>20}", name(column)));
-    println!();
-    for (server, rates) in servers.iter().zip(&rates) {
-        print!("  {:20}", server.name());
-        for (rates, base) in rates.iter().zip(rates_of_base) {
-            let ratios = rates.iter().zip(base).map(|(rate, base)| rate / base);
-            let cell = match (median(rates.iter().copied()), median(ratios)) {
-                (Some(rate), Some(ratio)) => format!("{rate:.2} ({ratio:.2})"),
-                _ => "-".to_owned(),
-            };
-            print!(" {cell:>20}");
+    let cell = |(rates, base): (&Vec<f64>, &Vec<f64>)| {
+        if rates.is_empty() {
+            return "-".to_owned();
         }
-        println!();
-    }
+        let ratio = median(rates.iter().zip(base).map(|(rate, base)| rate / base));
+        format!("{:.2} ({ratio:.2})", median(rates.iter().copied()))
+    };
+    let rows =
+        servers.iter().zip(&rates).map(|(server, own)| row(server.name(), own.iter().zip(&rates[base]).map(cell)));
+    let columns: Vec<_> = columns.iter().map(|&column| name(column)).collect();
+    let header: Vec<_> = std::iter::once("").chain(columns.iter().map(String::as_str)).collect();
+    report.table(&header, rows);
     Ok(())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

@@ -3,14 +3,12 @@
 #[macro_use]
 mod common;
 
-use std::net::TcpStream;
-use std::sync::{Barrier, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 
-use common::network::{HOST, Mode, Network, connect};
+use common::crowd::connect_at_once;
+use common::network::{HOST, Mode, Network};
 use common::process::run;
 use common::until;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
@@ -75,13 +73,10 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
     // Two times 10,000 would be too many.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    allow_open_files(u64::from(THREADS) + 1000);
 
     let network = Network::new(mode);
     let bouncer = network.bounce("");
-    // A crowd that waits for the answer to one ARP request would be let down by the kernel.
-    network.connect(1).unwrap();
-    let connections = network.client.enter(|| connect_from_threads(THREADS));
+    let connections = connect_at_once(&network, THREADS);
     let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
     assert_eq!(accepted, usize::from(THREADS), "{:?}", connections.iter().find(|connection| connection.is_err()));
     // The last ACK of a handshake is not sent again; the kernel tells how many frames the cable has lost.
@@ -94,28 +89,6 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
     assert!(answered > u64::from(THREADS), "{summary:?}");
     // Where a SYN was sent again, each SYN-ACK may have been acknowledged, but once.
     assert!(completed <= answered, "{summary:?}");
-}
-
-/// Connects each of `threads` threads to a port of its own, when all of them are ready.
-fn connect_from_threads(threads: u16) -> Vec<std::io::Result<TcpStream>> {
-    let start = Barrier::new(usize::from(threads));
-    thread::scope(|scope| {
-        let connect_when_all_are_ready = |port| {
-            start.wait();
-            connect(HOST, port)
-        };
-        let start_thread = |port| {
-            let builder = thread::Builder::new().stack_size(64 * 1024);
-            builder.spawn_scoped(scope, move || connect_when_all_are_ready(port)).unwrap()
-        };
-        let threads: Vec<_> = (1..=threads).map(start_thread).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
-}
-
-fn allow_open_files(number: u64) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(number), hard.max(number)).unwrap();
 }
 
 fn a_connection_takes_data_without_an_answer(mode: Mode) {

@@ -73,7 +73,7 @@ pub struct Received {
 #[btf_map]
 static RECEIVED: PerCpuArray<Received, 1> = PerCpuArray::new();
 
-/// Counts and drops what is for a forged source, and passes the rest.
+/// Counts and drops what is for a forged source, or still from one, and passes the rest.
 #[xdp]
 pub fn sink(ctx: XdpContext) -> u32 {
     let Some(flags) = flags(&mut XdpFrame::new(ctx, &Config::BUILT_IN)) else { return XDP_PASS };
@@ -94,11 +94,11 @@ pub fn sink(ctx: XdpContext) -> u32 {
 fn flags(frame: &mut XdpFrame) -> Option<u8> {
     let (ethertype, offset) = Ethernet::payload(frame)?;
     let ipv4 = frame.at::<Ipv4>(offset)?;
-    let is_reply = ethertype == ETHERTYPE_IPV4
+    let is_ours = ethertype == ETHERTYPE_IPV4
         && ipv4.version_ihl == Ipv4::VERSION_4_IHL_5
         && ipv4.protocol == PROTOCOL_TCP
-        && ipv4.destination_address.0[0] == FORGED;
-    if is_reply { Some(frame.at::<Tcp>(offset + size_of::<Ipv4>())?.flags) } else { None }
+        && [ipv4.destination_address, ipv4.source_address].iter().any(|address| address.0[0] == FORGED);
+    if is_ours { Some(frame.at::<Tcp>(offset + size_of::<Ipv4>())?.flags) } else { None }
 }
 
 /// The least that can be done to a packet that has arrived.

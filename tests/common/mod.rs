@@ -9,6 +9,7 @@
 pub mod bouncer;
 pub mod capture;
 pub mod cost;
+pub mod crowd;
 pub mod flood;
 pub mod namespace;
 pub mod network;

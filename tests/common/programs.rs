@@ -1,6 +1,6 @@
 //! XDP programs other than the running tcp-bounce: those that are attached, and one to attach.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
@@ -64,10 +64,14 @@ pub fn pass(namespace: &Namespace, interface: &str) -> Attachment {
     attach(&object.load().unwrap(), "pass", namespace, interface, AttachMode::Native)
 }
 
-/// Attaches a program of this object.
+/// Attaches the program with this name of `object`.
 pub fn attach(object: &Object, name: &str, namespace: &Namespace, interface: &str, mode: AttachMode) -> Attachment {
     let program = object.progs().find(|program| program.name() == name).unwrap();
-    let program = program.as_fd();
+    attach_program(program.as_fd(), namespace, interface, mode)
+}
+
+/// Attaches a program.
+pub fn attach_program(program: BorrowedFd, namespace: &Namespace, interface: &str, mode: AttachMode) -> Attachment {
     namespace.enter(|| {
         let interface = Interface::find(&[interface.to_owned()]).unwrap().remove(0);
         Attachment::new(program, &interface, mode).unwrap()

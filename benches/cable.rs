@@ -1,0 +1,212 @@
+//! What a SYN costs with all that the kernel does about it, and how others do it.
+//!
+//! A program in the kernel sends SYNs from forged sources across a veth pair, and another counts and drops what comes back. All
+//! of it takes place on one CPU, so the time of it all is the sum. The same with a program that drops each on arrival
+//! is the zero.
+
+use std::any::Any;
+use std::error::Error;
+use std::path::Path;
+
+use tcp_bounce::attach::AttachMode;
+
+use crate::common::flood::{FORGED, Flood, Kind, Received, Sink};
+use crate::common::network::{CLIENT, Mode, Network};
+use crate::common::programs;
+use crate::peer::{self, Peers};
+use crate::report::{Report, median, percent, rounded, row};
+
+/// Turns of each, of which the median counts.
+const TURNS: usize = 11;
+/// SYNs in a turn.
+const SYNS: u32 = 200_000;
+/// As many as the kernel's table of connections takes in all turns.
+const TRACKED_SYNS: u32 = 10_000;
+
+/// The port that SYNs go to.
+const PORT: u16 = 80;
+/// The port of the one listener that all others lead to.
+const LISTENER: u16 = 4444;
+
+/// Who answers.
+#[derive(Clone, Copy, PartialEq)]
+enum Server<'a> {
+    /// Nobody: dropped on arrival.
+    Nobody,
+    /// The least that sends a frame back.
+    SwapMacs(Mode),
+    Bounce(Mode),
+    /// Another XDP program.
+    Program(&'a str, &'a Path, Mode),
+    /// The kernel, with RST: nobody listens.
+    ClosedPort,
+    /// A listener whose kernel keeps no state.
+    SynCookies,
+    Synproxy,
+    /// portspoof's way: every port leads to one listener.
+    Redirect,
+}
+
+impl Server<'_> {
+    fn name(self) -> String {
+        match self {
+            Self::Nobody => "nobody: `XDP_DROP`".to_owned(),
+            Self::SwapMacs(mode) => format!("floor: swap the MACs, {}", mode.name()),
+            Self::Bounce(mode) => format!("tcp-bounce, {}", mode.name()),
+            Self::Program(name, _, mode) => format!("{name}, {}", mode.name()),
+            Self::ClosedPort => "closed port: RST by the kernel".to_owned(),
+            Self::SynCookies => "listener with SYN cookies".to_owned(),
+            Self::Synproxy => "nftables `synproxy`".to_owned(),
+            Self::Redirect => "NAT of all ports to one listener".to_owned(),
+        }
+    }
+
+    fn syns(self) -> u32 {
+        if self == Self::Redirect { TRACKED_SYNS } else { SYNS }
+    }
+
+    /// How many of what came back are answers.
+    fn answers(self, received: Received) -> u64 {
+        match self {
+            Self::SwapMacs(_) => received.others,
+            Self::ClosedPort => received.resets,
+            _ => received.syn_acks,
+        }
+    }
+
+    /// Sets it up at the host's end; it is there as long as the result.
+    fn start(self, network: &Network) -> Box<dyn Any> {
+        let host = &network.host;
+        host.ip(&format!("route add {FORGED} via {CLIENT}"));
+        network.receive_redirected();
+        let attach = |object, name, mode| {
+            let attachment = programs::attach(&object, name, host, "host0", attach_mode(mode));
+            Box::new((attachment, object))
+        };
+        let listen = |port| Box::new(network.listen(port));
+        match self {
+            Self::Nobody => attach(programs::bench(&[]), "discard", Mode::Native),
+            Self::SwapMacs(mode) => attach(programs::bench(&[]), "swap_macs", mode),
+            Self::Bounce(_) => Box::new(network.bounce("")),
+            Self::Program(_, path, mode) => {
+                let program = peer::load(path).expect("it was loaded before");
+                let attachment = programs::attach_program(peer::program(&program), host, "host0", attach_mode(mode));
+                Box::new((attachment, program))
+            }
+            Self::ClosedPort => Box::new(()),
+            Self::SynCookies => {
+                host.sysctl("ipv4/tcp_syncookies", "2");
+                listen(PORT)
+            }
+            Self::Synproxy => {
+                nft(network, "tcp flags syn notrack", "raw");
+                let rules = "add chain inet t input { type filter hook input priority 0; } ;\
+                     add rule inet t input ct state untracked,invalid synproxy mss 1460 wscale 7 timestamp sack-perm";
+                host.sysctl("netfilter/nf_conntrack_tcp_loose", "0");
+                host.run("nft", rules);
+                listen(PORT)
+            }
+            Self::Redirect => {
+                nft(network, &format!("meta l4proto tcp redirect to :{LISTENER}"), "dstnat");
+                listen(LISTENER)
+            }
+        }
+    }
+}
+
+/// Adds a rule for what arrives.
+fn nft(network: &Network, rule: &str, priority: &str) {
+    let kind = if priority == "dstnat" { "nat" } else { "filter" };
+    let chain = format!("add chain inet t prerouting {{ type {kind} hook prerouting priority {priority}; }}");
+    network.host.run("nft", &format!("add table inet t ; {chain} ; add rule inet t prerouting {rule}"));
+}
+
+fn attach_mode(mode: Mode) -> AttachMode {
+    match mode {
+        Mode::Native => AttachMode::Native,
+        Mode::Skb => AttachMode::Skb,
+    }
+}
+
+/// What one turn of a server gave.
+struct Turn {
+    /// Nanoseconds per SYN.
+    cost: f64,
+    /// The share of the SYNs that were answered.
+    answered: f64,
+}
+
+/// Measures them all.
+pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    report.section(
+        "Across a veth pair",
+        "All that the kernel does from the arrival of a SYN until the answer has been consumed at the other end, on one CPU. The generator, \
+         which is in the kernel as well, and the way there are subtracted: they are what is left when a program drops each SYN on \
+         arrival.",
+    );
+    let mut servers = vec![Server::Nobody];
+    for mode in [Mode::Native, Mode::Skb] {
+        servers.extend([Server::SwapMacs(mode), Server::Bounce(mode)]);
+        servers.extend(peers.all().map(|(name, path)| Server::Program(name, path, mode)));
+    }
+    servers.extend([Server::ClosedPort, Server::SynCookies, Server::Synproxy, Server::Redirect]);
+
+    let networks: Vec<_> = servers
+        .iter()
+        .map(|server| match server {
+            Server::SwapMacs(mode) | Server::Bounce(mode) | Server::Program(.., mode) => *mode,
+            _ => Mode::Native,
+        })
+        .map(Network::without_program)
+        .collect();
+    let sinks: Vec<_> = networks.iter().map(Sink::new).collect();
+    let _running: Vec<_> = servers.iter().zip(&networks).map(|(server, network)| server.start(network)).collect();
+    let floods: Vec<_> = networks.iter().map(|network| Flood::new(network, Kind::Syn, PORT, 0)).collect();
+
+    let mut turns: Vec<Vec<Turn>> = servers.iter().map(|_| Vec::new()).collect();
+    for turn in 0..=TURNS {
+        for (index, server) in servers.iter().enumerate() {
+            let before = sinks[index].received();
+            let time = floods[index].send(server.syns());
+            let answers = server.answers(sinks[index].received()) - server.answers(before);
+            // The first is for warming up.
+            if turn > 0 {
+                let [syns, answers] = [server.syns().into(), answers as f64];
+                turns[index].push(Turn { cost: time.as_secs_f64() * 1e9 / syns, answered: answers / syns });
+            }
+        }
+    }
+    let costs = |index: usize| turns[index].iter().zip(&turns[0]).map(|(turn, zero)| turn.cost - zero.cost);
+    let position = |wanted: Server| servers.iter().position(|&server| server == wanted).expect("it is one of them");
+    let ratio = |one: Server, other: Server| {
+        median(costs(position(one)).zip(costs(position(other))).map(|(one, other)| one / other))
+    };
+    let rows = servers.iter().enumerate().skip(1).map(|(index, server)| {
+        let name = server.name();
+        let cost = median(costs(index));
+        report.bar(&name, cost);
+        let answered = median(turns[index].iter().map(|turn| turn.answered));
+        row(name, [rounded(cost), rounded(ratio(*server, Server::Bounce(Mode::Native))), percent(answered)])
+    });
+    let rows: Vec<_> = rows.collect();
+    report.table(&["who answers", "ns per SYN", "of tcp-bounce, native", "answered"], rows);
+    let zero = median(turns[0].iter().map(|turn| turn.cost));
+    report.paragraph(&format!(
+        "The generator and the way there take {} ns: {} million SYNs per second on one CPU.",
+        rounded(zero),
+        rounded(1e3 / zero)
+    ));
+    report.at_most(
+        "across a veth pair, native: of a bare MAC swap",
+        1.15,
+        "",
+        ratio(Server::Bounce(Mode::Native), Server::SwapMacs(Mode::Native)),
+    );
+    report.at_least(
+        "NAT of all ports to one listener: of tcp-bounce, native",
+        50.0,
+        "",
+        ratio(Server::Redirect, Server::Bounce(Mode::Native)),
+    );
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! How soon it answers, and what it takes up.
+
+use std::error::Error;
+use std::fs;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use tcp_bounce_wire::{Isn, Settings, Verdict};
+
+use crate::common::bouncer::{BINARY, TcpBounce};
+use crate::common::cost::Memory;
+use crate::common::flood::{Flood, Kind, Sink};
+use crate::common::network::{HOST, Mode, Network};
+use crate::common::process::Process;
+use crate::common::programs::PRODUCT;
+use crate::common::{DEADLINE, until};
+use crate::report::{Report, median, rounded, row};
+
+const TURNS: usize = 21;
+const CONNECTIONS: u32 = 1_000_000;
+
+/// Measures it all.
+pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    report.section(
+        "Start and size",
+        "From the start of the process to the first SYN that is answered; and what it takes up then.",
+    );
+    let mut rows = Vec::new();
+    for (mode, arguments) in
+        [(Mode::Native, ""), (Mode::Skb, ""), (Mode::Native, "--top --events --then echo:7 --then close")]
+    {
+        let turns: Vec<_> = (0..TURNS).map(|_| start(mode, arguments)).collect();
+        let times: Vec<_> = turns.iter().map(|(time, _)| time.as_secs_f64() * 1e3).collect();
+        let most = times.iter().copied().fold(0.0, f64::max);
+        let resident = turns.iter().map(|(_, memory)| mebibytes(memory.resident)).fold(0.0, f64::max);
+        let maps = median(turns.iter().map(|(_, memory)| mebibytes(memory.maps)));
+        let name = format!("`--mode {} {arguments}`", mode.name()).replace(" `", "`");
+        rows.push(row(&name, [rounded(median(times)), rounded(most), rounded(resident), rounded(maps)]));
+        report.at_most(&format!("{name}: start to first SYN answered, longest of {TURNS}"), 150.0, " ms", most);
+        report.at_most(&format!("{name}: resident memory"), 20.0, " MiB", resident);
+    }
+    report.table(&["", "first answer, ms", "longest, ms", "resident, MiB", "maps, MiB"], rows);
+    let [binary, object] = [BINARY, PRODUCT].map(|path| fs::metadata(path).map(|file| file.len()));
+    report.paragraph(&format!(
+        "The binary has {} MiB, with the BPF object of {} KiB in it.",
+        rounded(mebibytes(binary?)),
+        rounded(object? as f64 / 1024.0)
+    ));
+    connections(report);
+    Ok(())
+}
+
+/// How long it takes until the first SYN is answered, and the memory that is used then.
+fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
+    let network = Network::new(mode);
+    let mut command = TcpBounce::command(&network.host, &network.arguments(arguments));
+    network.connect(80).expect_err("nobody answers yet, and the address is resolved");
+    let start = Instant::now();
+    let process = Process::start(&mut command);
+    let time = network.client.enter(|| {
+        // The kernel refuses each at once.
+        while TcpStream::connect((HOST, 80)).is_err() {
+            assert!(start.elapsed() < DEADLINE, "it does not answer");
+        }
+        start.elapsed()
+    });
+    let bouncer = TcpBounce(process);
+    bouncer.0.wait_for("every TCP port answers");
+    (time, Memory::of(&bouncer))
+}
+
+/// What connections take up that stay open.
+fn connections(report: &mut Report) {
+    let network = Network::without_program(Mode::Native);
+    let sink = Sink::new(&network);
+    let bouncer = network.bounce("");
+    let Isn::Fixed(isn) = Settings::DEFAULT.isn else { unreachable!("the default is fixed") };
+    let [syns, acks] = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(&network, kind, 80, 0));
+    let before = Memory::of(&bouncer);
+    syns.send(CONNECTIONS);
+    acks.send(CONNECTIONS);
+    let after = Memory::of(&bouncer);
+    let counters = until("for the handshakes", || Some(network.counters()));
+    let per_connection = |after: u64, before: u64| rounded((after as f64 - before as f64) / f64::from(CONNECTIONS));
+    report.paragraph(&format!(
+        "{} connections were opened and stay so ({} SYN-ACKs arrived, {} handshakes were completed). For each of them, \
+         the process took {} bytes more, and its maps {}.",
+        counters[Verdict::Answered],
+        sink.received().syn_acks,
+        counters[Verdict::Completed],
+        per_connection(after.resident, before.resident),
+        per_connection(after.maps, before.maps),
+    ));
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

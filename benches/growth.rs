@@ -1,0 +1,162 @@
+//! How the cost of a SYN grows.
+
+use std::error::Error;
+use std::thread;
+
+use tcp_bounce_wire::{Isn, Settings};
+
+use crate::common::bouncer::TcpBounce;
+use crate::common::cost::Memory;
+use crate::common::flood::{Flood, Kind, Sink};
+use crate::common::network::{Mode, Network};
+use crate::in_kernel::{fd, filters, load, many_prefixes, own, settings};
+use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
+use crate::report::{Report, median, rounded, row};
+use crate::wrapper::{Case, Wrapper, measure};
+
+/// Turns of what is measured across a veth pair.
+const TURNS: usize = 11;
+/// SYNs in such a turn.
+const SYNS: u32 = 200_000;
+
+/// Measures it all.
+pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    report.section("How it grows", "What the cost of a SYN depends on, and what it does not.");
+    spared_ports(report)?;
+    prefixes(report)?;
+    connections(report);
+    interfaces(report);
+    cpus(report);
+    Ok(())
+}
+
+/// In the kernel, with ports that are spared.
+fn spared_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let counts = [0, 1, 10, 100, 1000, 10_000, 60_000];
+    let syn = Wrapper::new(&packet(LINUX_SYN));
+    let program = |count: u16| {
+        let mut filters = own()?;
+        // From above: the SYN is for port 5000.
+        (0..count).for_each(|port| filters.spared.insert(u16::MAX - port));
+        // There may be more from one moment to the next, so that the program is the same with none.
+        load(settings(), &filters)
+    };
+    let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    let cases = programs.iter().map(|program| Case::new("", &syn, fd(program), TX));
+    let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
+    measure(&mut cases)?;
+    let header = counts.map(|count| count.to_string());
+    columns(report, "spared ports", &header, "ns above zero", cases.iter().map(Case::cost));
+    Ok(())
+}
+
+/// In the kernel, with prefixes of sources.
+fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let counts = [0, 1, 10, 100, 1000];
+    let syn = Wrapper::new(&packet(LINUX_SYN_V6));
+    let program = |count: usize| match count {
+        0 => load(settings(), &*own()?),
+        count => load(Settings { filter_from: true, ..settings() }, &*filters(&many_prefixes(count))?),
+    };
+    let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    let cases = programs.iter().map(|program| Case::new("", &syn, fd(program), TX));
+    let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
+    measure(&mut cases)?;
+    let header = counts.map(|count| count.to_string());
+    columns(
+        report,
+        "prefixes, each of `--to` and `--from`, over IPv6",
+        &header,
+        "ns above zero",
+        cases.iter().map(Case::cost),
+    );
+    Ok(())
+}
+
+/// Across a veth pair, with connections that are open.
+fn connections(report: &mut Report) {
+    let counts = [0, 1000, 10_000, 100_000, 1_000_000];
+    let network = Network::without_program(Mode::Native);
+    let _sink = Sink::new(&network);
+    let _bouncer = network.bounce("");
+    let Isn::Fixed(isn) = Settings::DEFAULT.isn else { unreachable!("the default is fixed") };
+    let [syns, acks] = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(&network, kind, 80, 0));
+    let measured = Flood::new(&network, Kind::Syn, 443, 0);
+    let mut made = 0;
+    let costs: Vec<_> = counts
+        .iter()
+        .map(|&count| {
+            for flood in [&syns, &acks] {
+                flood.send(count - made + 1);
+            }
+            made = count;
+            median((0..TURNS).map(|_| measured.send(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS)))
+        })
+        .collect();
+    let header = counts.map(|count| count.to_string());
+    columns(report, "open connections", &header, "ns across a veth pair, generator included", costs);
+}
+
+/// Across a veth pair, with more interfaces.
+fn interfaces(report: &mut Report) {
+    let counts = [1, 2, 4, 8, 16];
+    let figures: Vec<[f64; 3]> = counts
+        .iter()
+        .map(|&count| {
+            let network = Network::without_program(Mode::Native);
+            let _sink = Sink::new(&network);
+            let others = (1..count).map(|number| format!("host{number}")).collect::<Vec<_>>();
+            for (number, name) in others.iter().enumerate() {
+                network.host.ip(&format!("link add {name} type veth peer name other{number}"));
+                network.host.ip(&format!("link set {name} up"));
+            }
+            let start = std::time::Instant::now();
+            let bouncer = TcpBounce::start(&network.host, &network.arguments(&others.join(" ")));
+            let start = start.elapsed().as_secs_f64() * 1e3;
+            let flood = Flood::new(&network, Kind::Syn, 80, 0);
+            let cost = median((0..TURNS).map(|_| flood.send(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS)));
+            let memory = Memory::of(&bouncer);
+            [cost, start, (memory.resident + memory.maps) as f64 / f64::from(1 << 20)]
+        })
+        .collect();
+    let header = counts.map(|count| count.to_string());
+    let header: Vec<_> = std::iter::once("interfaces").chain(header.iter().map(String::as_str)).collect();
+    let names = ["ns across a veth pair, generator included", "start until all answer, ms", "resident and maps, MiB"];
+    let rows =
+        names.iter().enumerate().map(|(index, name)| row(name, figures.iter().map(|figures| rounded(figures[index]))));
+    report.table(&header, rows);
+}
+
+/// With a generator on each CPU, each for a queue of its own.
+fn cpus(report: &mut Report) {
+    let available = thread::available_parallelism().map_or(1, usize::from);
+    let counts: Vec<_> = (1..=available).collect();
+    let network = Network::without_program(Mode::Native);
+    for (namespace, interface) in [(&network.host, "host0"), (&network.client, "client0")] {
+        namespace.run("ethtool", &format!("-L {interface} rx {available} tx {available}"));
+    }
+    let sink = Sink::new(&network);
+    let _bouncer = network.bounce("");
+    let rates: Vec<_> = counts
+        .iter()
+        .map(|&count| {
+            let floods: Vec<_> = (0..count).map(|cpu| Flood::new(&network, Kind::Syn, 80, cpu)).collect();
+            median((0..TURNS).map(|_| {
+                let before = sink.received().syn_acks;
+                let start = std::time::Instant::now();
+                thread::scope(|scope| {
+                    floods.iter().for_each(|flood| drop(scope.spawn(|| flood.send(5 * SYNS))));
+                });
+                (sink.received().syn_acks - before) as f64 / start.elapsed().as_secs_f64() / 1e6
+            }))
+        })
+        .collect();
+    let header: Vec<_> = counts.iter().map(usize::to_string).collect();
+    columns(report, "CPUs", &header, "million SYNs answered per second, generator included", rates);
+}
+
+/// A table of one row.
+fn columns(report: &mut Report, what: &str, header: &[String], unit: &str, figures: impl IntoIterator<Item = f64>) {
+    let header: Vec<_> = std::iter::once(what).chain(header.iter().map(String::as_str)).collect();
+    report.table(&header, [row(unit, figures.into_iter().map(rounded))]);
+}

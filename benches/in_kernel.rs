@@ -1,0 +1,192 @@
+//! What a packet costs in the kernel: each program behind the same wrapper, in turns, less the wrapper alone.
+
+use std::error::Error;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use tcp_bounce::events::{self, Reader};
+use tcp_bounce::prefixes::ranges;
+use tcp_bounce::skel::TcpBounceSkel;
+use tcp_bounce::{loader, tables};
+use tcp_bounce_wire::ethernet::Mac;
+use tcp_bounce_wire::ipv4;
+use tcp_bounce_wire::{EventCount, Filters, Isn, Link, Observe, Settings, Then, ThenByPort, Thens};
+use zerocopy::FromZeros as _;
+
+use crate::packets::{KEY, LATER, LINUX_SYN, LINUX_SYN_V6, OTHERS, TAGGED_LINUX_SYN_V6, TX, acknowledge, packet};
+use crate::peer::{self, Peers};
+use crate::report::{Report, percent};
+use crate::wrapper::{Case, Wrapper, measure, table};
+
+const ARTICLE: &str = "the article's program";
+
+/// The settings that the command makes, but for `frags`: a program without may not call one with, and the peers are without.
+pub fn settings() -> Settings {
+    Settings { own_mac: true, filter_to: true, ..Settings::DEFAULT }
+}
+
+/// Loads tcp-bounce as for an interface that has the addresses of the packets.
+pub fn load(settings: Settings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+    let mut link = Link::new(Mac([2, 0, 0, 0, 0, 2]), 1500, None, None);
+    link.v4_address = ipv4::Address([10, 0, 0, 2]);
+    link.v6_address.0[..2].copy_from_slice(&[0xfd, 0]);
+    link.v6_address.0[15] = 2;
+    let then = ThenByPort::new_box_zeroed().map_err(|_| "no memory")?;
+    Ok(loader::load(settings, &link, filters, &then, None)?)
+}
+
+/// Filters with these prefixes of destinations and sources.
+pub fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Error>> {
+    let prefixes = prefixes.iter().map(|prefix| prefix.as_ref().parse()).collect::<Result<Vec<_>, _>>()?;
+    let mut filters = Filters::new_box_zeroed().map_err(|_| "no memory")?;
+    filters.to[0].fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
+    filters.from.fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
+    Ok(filters)
+}
+
+/// As many prefixes, of which the last has the addresses of the packets.
+pub fn many_prefixes(count: usize) -> Vec<String> {
+    let others = (1..count).map(|number| format!("2001:db8:{number:x}::/48"));
+    others.chain(["fd00::/64".to_owned()]).collect()
+}
+
+/// Filters for the addresses of the packets alone.
+pub fn own() -> Result<Box<Filters>, Box<dyn Error>> {
+    filters(&["10.0.0.2/32", "fd00::2/128"])
+}
+
+/// The program.
+pub fn fd<'a>(program: &'a TcpBounceSkel) -> BorrowedFd<'a> {
+    program.progs.tcp_bounce.as_fd()
+}
+
+/// Measures all packets.
+pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    report.section(
+        "In the kernel",
+        "What a packet costs above the zero, a program that returns `XDP_TX` at once; each packet is written anew. The last two columns: \
+         the instructions that the verifier left of the program, and how many it went over to accept it, of a million that it \
+         allows.",
+    );
+    syn(report, peers)?;
+    told(report, peers)?;
+    others(report, peers)?;
+    later(report, peers)
+}
+
+/// Linux's SYN.
+fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let (settings, own, keyed) = (settings(), own()?, Isn::Keyed(KEY));
+    let mut sparing = own.clone();
+    (0..100).for_each(|port| sparing.spared.insert(port));
+    let prefixes = filters(&many_prefixes(1000))?;
+    let default = load(settings, &own)?;
+    let sparing = load(settings, &sparing)?;
+    let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &own)?;
+    let keyed_isn = load(Settings { isn: keyed, ..settings }, &own)?;
+    let filtering = load(Settings { filter_from: true, ..settings }, &prefixes)?;
+    let following = load(Settings { isn: keyed, then: Thens::only(Then::Drop).with(Then::Echo), ..settings }, &own)?;
+    let everything = load(Settings { isn: keyed, filter_from: true, ..settings }, &prefixes)?;
+
+    let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(|hex| Wrapper::new(&packet(hex)));
+    let peers = peers.load()?;
+    let mut cases = vec![
+        Case::new("floor: swap the MACs", &syn, syn.program("swap_macs")?, TX)?,
+        Case::new("**tcp-bounce**", &syn, fd(&default), TX)?,
+        Case::new("with 100 ports spared", &syn, fd(&sparing), TX)?,
+        Case::new("`--takeover`", &syn, fd(&takeover), TX)?,
+        Case::new("`--isn keyed`", &syn, fd(&keyed_isn), TX)?,
+        Case::new("`--then echo:7`, to another port", &syn, fd(&following), TX)?,
+        Case::new("over IPv6", &syn_v6, fd(&default), TX)?,
+        Case::new("over IPv6, `--to` and `--from` with 1000 prefixes each", &syn_v6, fd(&filtering), TX)?,
+        Case::new("everything on: the same, `--isn keyed`, two VLAN tags", &tagged, fd(&everything), TX)?,
+    ];
+    for (name, object) in &peers {
+        cases.push(Case::new(name, &syn, peer::program(object), TX)?);
+    }
+    measure(&mut cases)?;
+    table(report, "Linux's SYN", &cases, ARTICLE);
+    let (floor, bounce) = (&cases[0], &cases[1]);
+    if let Some(article) = cases.iter().find(|case| case.name() == ARTICLE) {
+        report.at_most("in the kernel: of the article's program", 0.40, "", bounce.ratio(article));
+    }
+    // What is hardly more than nothing is measured badly, turn by turn.
+    report.at_most("in the kernel: of the floor", 4.0, "", bounce.cost() / floor.cost());
+    Ok(())
+}
+
+/// What is told of a SYN besides the counters.
+fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let (own, syn) = (own()?, Wrapper::new(&packet(LINUX_SYN)));
+    let observing = |observe| load(Settings { observe, ..settings() }, &own);
+    let (stripes, shared) = tables::stripes()?;
+    let nothing = Observe { stripes, shared, ..Observe::default() };
+    let default = load(settings(), &own)?;
+    let by_port = observing(Observe { ports: true, ..nothing })?;
+    let by_source = observing(Observe { sources: true, ..nothing })?;
+    let by_both = observing(Observe { ports: true, sources: true, ..nothing })?;
+    let events = observing(Observe { events: 1, ..nothing })?;
+    let sampled = observing(Observe { events: 1000, ..nothing })?;
+    let mut reader = Reader::default();
+    for program in [&events, &sampled] {
+        reader.read(program, "", drop)?;
+    }
+    let article = peers.load_article()?;
+    let mut cases = vec![
+        Case::new("counters only", &syn, fd(&default), TX)?,
+        Case::new("counted by port", &syn, fd(&by_port), TX)?,
+        Case::new("counted by source", &syn, fd(&by_source), TX)?,
+        Case::new("counted by port and by source (`--top`)", &syn, fd(&by_both), TX)?,
+        Case::new("events, 1 in 1000", &syn, fd(&sampled), TX)?,
+        Case::new("events, 1 in 1 (`--events`)", &syn, fd(&events), TX)?,
+    ];
+    if let Some(object) = &article {
+        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
+    }
+    measure(&mut cases)?;
+    table(report, "what is told of it", &cases, ARTICLE);
+    reader.finish();
+    let EventCount { told, lost, .. } = events::count(&events)?;
+    let lost = percent(lost as f64 / (told + lost) as f64);
+    report
+        .paragraph(&format!("Of the events, 1 in 1, {lost} were lost: no reader keeps up with what is measured here."));
+    Ok(())
+}
+
+/// Packets other than Linux's SYN.
+fn others(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let default = load(settings(), &*own()?)?;
+    let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
+    let others = OTHERS.map(|(name, action, hex)| (name, action, Wrapper::new(&packet(hex))));
+    let cases = others.iter().map(|(name, action, wrapper)| Case::new(name, wrapper, fd(&default), *action));
+    let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
+    if let Some(object) = &article {
+        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
+    }
+    measure(&mut cases)?;
+    table(report, "other packets (the article's: Linux's SYN)", &cases, ARTICLE);
+    Ok(())
+}
+
+/// What follows the handshake.
+fn later(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let (settings, own, keyed) = (settings(), own()?, Isn::Keyed(KEY));
+    let later = LATER.map(|(mode, name, action, hex)| {
+        let mut packet = packet(hex);
+        let isn = if mode.follows_client() { keyed } else { settings.isn };
+        if mode.follows_client() {
+            acknowledge(&mut packet)?;
+        }
+        let program = load(Settings { then: Thens::only(mode), isn, ..settings }, &own)?;
+        Ok::<_, Box<dyn Error>>((name, action, Wrapper::new(&packet), program))
+    });
+    let later = later.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
+    let cases = later.iter().map(|(name, action, wrapper, program)| Case::new(name, wrapper, fd(program), *action));
+    let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
+    if let Some(object) = &article {
+        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
+    }
+    measure(&mut cases)?;
+    table(report, "after the handshake (the article's: Linux's SYN)", &cases, ARTICLE);
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The benchmarks: `make bench`, as root.
+//!
+//! Absolute times differ from machine to machine and from run to run. What is compared takes turns in one run, and the median
+//! counts: compare the ratios.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+mod after_handshake;
+mod cable;
+mod footprint;
+mod growth;
+mod headline;
+mod in_kernel;
+mod packets;
+mod peer;
+mod report;
+mod service;
+mod wrapper;
+
+use std::error::Error;
+use std::{env, fs, process};
+
+use nix::unistd::Uid;
+use peer::Peers;
+use report::Report;
+
+/// The parts, in the order of the report.
+const PARTS: [&str; 7] = ["kernel", "cable", "headline", "footprint", "growth", "service", "handshake"];
+
+fn main() {
+    if let Err(error) = bench() {
+        eprintln!("bench: {error}");
+        process::exit(1);
+    }
+}
+
+fn bench() -> Result<(), Box<dyn Error>> {
+    // Cargo adds one that begins with a dash.
+    let mut chosen: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        return Err(format!("there is no part {unknown:?}, but {}", PARTS.join(", ")).into());
+    }
+    if !Uid::effective().is_root() {
+        return Err("it loads BPF programs and makes network namespaces: run it as root, `make bench`".into());
+    }
+    if fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")?.trim() != "0" {
+        return Err("the kernel measures too, which costs: sysctl kernel.bpf_stats_enabled=0".into());
+    }
+    let peers = Peers::from_environment()?;
+    let is_whole = chosen.is_empty();
+    if is_whole {
+        chosen = PARTS.map(str::to_owned).into();
+    }
+    let mut report = Report::default();
+    for part in chosen {
+        match part.as_str() {
+            "kernel" => in_kernel::report(&mut report, &peers)?,
+            "cable" => cable::report(&mut report, &peers)?,
+            "headline" => headline::report(&mut report, &peers)?,
+            "footprint" => footprint::report(&mut report)?,
+            "growth" => growth::report(&mut report)?,
+            "service" => service::report(&mut report)?,
+            _ => after_handshake::report(&mut report)?,
+        }
+    }
+    report.finish();
+    if is_whole { report.write() } else { Ok(()) }
+}

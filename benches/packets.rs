@@ -1,0 +1,116 @@
+//! The packets that are measured.
+
+use std::error::Error;
+
+use etherparse::TcpSlice;
+use tcp_bounce_wire::Then;
+use tcp_bounce_wire::ip::Ip as _;
+use tcp_bounce_wire::ipv4::{self, Ipv4};
+use tcp_bounce_wire::later::offset;
+
+/// Linux's SYN: MSS, SACK permitted, timestamps, window scale.
+pub const LINUX_SYN: &str = "020000000002 020000000001 0800 \
+    4500003c1c4640004006 0a70 0a000001 0a000002 \
+    c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405b4 0402 080a1122334400000000 01 030307";
+/// The same over IPv6.
+pub const LINUX_SYN_V6: &str = "020000000002 020000000001 86dd \
+    60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
+    c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
+/// The same with two VLAN tags.
+pub const TAGGED_LINUX_SYN_V6: &str = "020000000002 020000000001 88a8 0064 8100 002a 86dd \
+    60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
+    c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
+
+/// The key of the ISN.
+pub const KEY: [u8; 16] = *b"0123456789abcdef";
+
+/// XDP actions.
+pub const DROP: u32 = 1;
+pub const PASS: u32 = 2;
+pub const TX: u32 = 3;
+
+/// Other packets: what they are, what becomes of them, and their bytes.
+pub const OTHERS: [(&str, u32, &str); 5] = [
+    (
+        "SYN without options, 60 bytes",
+        TX,
+        "020000000002 020000000001 0800 \
+        450000281c4640004006 0a84 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 5002faf0 b0a8 0000 000000000000",
+    ),
+    (
+        "SYN of macOS, 78 bytes",
+        TX,
+        "020000000002 020000000001 0800 \
+        450000401c4640004006 0a6c 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 b002ffff b0a8 0000 \
+        020405b4 01 030306 01 01 080a1122334400000000 0402 0000",
+    ),
+    (
+        "SYN without options, 54 bytes (grows)",
+        TX,
+        "020000000002 020000000001 0800 \
+        450000281c4640004006 0a84 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 5002faf0 b0a8 0000",
+    ),
+    (
+        "SYN with 64 bytes of data (shrinks)",
+        TX,
+        "020000000002 020000000001 0800 \
+        450000681c4640004006 0a44 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 5002faf0 b0a8 0000 \
+        00000000000000000000000000000000 00000000000000000000000000000000 \
+        00000000000000000000000000000000 00000000000000000000000000000000",
+    ),
+    (
+        "segment of the host's own connection",
+        PASS,
+        "020000000002 020000000001 0800 \
+        450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 12345678 801001f6 b0a8 0000 \
+        01 01 080a1122334400000000",
+    ),
+];
+
+/// Segments of connections that were bounced: the mode, what they are, what becomes of them, and their bytes.
+pub const LATER: [(Then, &str, u32, &str); 7] = [
+    (Then::Drop, "--then drop: the last ACK of the handshake", DROP, LAST_ACK),
+    (Then::Reset, "--then reset: the same, answered with RST", TX, LAST_ACK),
+    (Then::Close, "--then close: the same, answered with FIN", TX, LAST_ACK),
+    (
+        Then::Discard,
+        "--then discard: FIN, answered with FIN",
+        TX,
+        "020000000002 020000000001 0800 \
+        450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801101f6 b0a8 0000 \
+        01 01 080a1122334455667788",
+    ),
+    (Then::Discard, "--then discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+    (Then::Echo, "--then echo: 48 bytes, and back", TX, DATA),
+    (Then::Tarpit, "--then tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+];
+
+/// It acknowledges the fixed ISN.
+const LAST_ACK: &str = "020000000002 020000000001 0800 \
+    450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801001f6 b0a8 0000 \
+    01 01 080a1122334455667788";
+
+const DATA: &str = "020000000002 020000000001 0800 \
+    450000641c4640004006 0a48 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801801f6 b0a8 0000 \
+    01 01 080a1122334455667788 \
+    000000000000000000000000000000000000000000000000 000000000000000000000000000000000000000000000000";
+
+/// The bytes of a packet.
+pub fn packet(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect()
+}
+
+/// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here, and its checksum right.
+pub fn acknowledge(packet: &mut [u8]) -> Result<(), Box<dyn Error>> {
+    let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
+    let [source, destination] = [26, 30].map(|offset| ipv4::Address(number(offset).to_be_bytes()));
+    let key = u128::from_le_bytes(KEY);
+    let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes());
+    let acknowledgment_number = number(38).wrapping_add(offset(hash as u32));
+    packet[42..46].copy_from_slice(&acknowledgment_number.to_be_bytes());
+    let tcp = TcpSlice::from_slice(&packet[34..])?;
+    let checksum = tcp.calc_checksum_ipv4(source.0, destination.0)?;
+    packet[50..52].copy_from_slice(&checksum.to_be_bytes());
+    Ok(())
+}

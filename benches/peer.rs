@@ -1,0 +1,73 @@
+//! Other XDP programs, to compare with: `PEER_OBJ=FILE`, `SYNPROXY_OBJ=FILE`.
+
+use std::env;
+use std::error::Error;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, Program, ProgramType};
+
+/// The objects that were given.
+pub struct Peers {
+    /// The C program of the article that tcp-bounce comes from.
+    pub article: Option<PathBuf>,
+    /// `xdp_synproxy` of the kernel's selftests.
+    pub synproxy: Option<PathBuf>,
+}
+
+impl Peers {
+    /// Those that the environment names.
+    pub fn from_environment() -> Result<Self, Box<dyn Error>> {
+        let find = |variable| {
+            let path = env::var_os(variable).map(PathBuf::from);
+            // Before anything is measured.
+            path.map(|path| load(&path).map(|_| path)).transpose()
+        };
+        Ok(Self { article: find("PEER_OBJ")?, synproxy: find("SYNPROXY_OBJ")? })
+    }
+
+    /// Their names and paths.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let peers = [("the article's program", &self.article), ("`xdp_synproxy`", &self.synproxy)];
+        peers.into_iter().filter_map(|(name, path)| Some((name, path.as_deref()?)))
+    }
+
+    /// Loads them all.
+    pub fn load(&self) -> Result<Vec<(&'static str, Object)>, Box<dyn Error>> {
+        self.all().map(|(name, path)| Ok((name, load(path)?))).collect()
+    }
+
+    /// Loads the article's, if it is there.
+    pub fn load_article(&self) -> Result<Option<Object>, Box<dyn Error>> {
+        self.article.as_deref().map(load).transpose()
+    }
+}
+
+/// Loads the first XDP program of an object, for the ports that are measured.
+pub fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
+    let error = |error| format!("{}: {error:#}", path.display());
+    let mut object = ObjectBuilder::default().open_file(path).map_err(error)?;
+    let mut found = false;
+    for mut program in object.progs_mut() {
+        let is_first = !found && program.prog_type() == ProgramType::Xdp;
+        program.set_autoload(is_first);
+        found |= is_first;
+    }
+    if !found {
+        return Err(format!("{}: there is no XDP program in it", path.display()).into());
+    }
+    let object = object.load().map_err(error)?;
+    if let Some(map) = object.maps().find(|map| map.name() == "allowed_ports") {
+        for (index, port) in [80u16, 5000].into_iter().enumerate() {
+            map.update(&(index as u32).to_ne_bytes(), &port.to_ne_bytes(), MapFlags::ANY)?;
+        }
+    }
+    Ok(object)
+}
+
+/// The program that was loaded.
+pub fn program(object: &Object) -> BorrowedFd<'_> {
+    let program = object.progs().find(Program::autoload).expect("there is one, or it would not have been loaded");
+    // SAFETY: The object keeps it open, and is borrowed.
+    unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }
+}

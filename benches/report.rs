@@ -1,0 +1,172 @@
+//! What was measured, in words, tables and a chart: printed as it comes, and written to `docs` when all of it is there.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::process::Command;
+use std::{env, fs};
+
+use comfy_table::{CellAlignment, Table, presets};
+use nix::sys::utsname::uname;
+use plotters::prelude::*;
+
+/// Where it is written to.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+
+/// What was measured so far.
+#[derive(Default)]
+pub struct Report {
+    sections: String,
+    targets: Vec<[String; 4]>,
+    bars: Vec<(String, f64)>,
+}
+
+impl Report {
+    /// Begins a section.
+    pub fn section(&mut self, title: &str, explanation: &str) {
+        self.say(&format!("\n## {title}\n\n{explanation}"));
+    }
+
+    /// Adds a paragraph.
+    pub fn paragraph(&mut self, text: &str) {
+        self.say(&format!("\n{text}"));
+    }
+
+    /// Adds a table whose columns, but for the first, hold numbers.
+    pub fn table(&mut self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+        let mut table = Table::new();
+        table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
+        table.add_rows(rows);
+        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        self.say(&format!("\n{table}"));
+    }
+
+    /// Compares a figure with the most that it may be.
+    pub fn at_most(&mut self, what: &str, limit: f64, unit: &str, value: f64) {
+        self.target(what, format!("at most {limit}{unit}"), format!("{}{unit}", rounded(value)), value <= limit);
+    }
+
+    /// Compares a figure with the least that it may be.
+    pub fn at_least(&mut self, what: &str, limit: f64, unit: &str, value: f64) {
+        self.target(what, format!("at least {limit}{unit}"), format!("{}{unit}", rounded(value)), value >= limit);
+    }
+
+    fn target(&mut self, what: &str, limit: String, value: String, is_met: bool) {
+        self.targets.push([what.to_owned(), limit, value, if is_met { "yes" } else { "**no**" }.to_owned()]);
+    }
+
+    /// Adds a bar to the chart: nanoseconds per SYN.
+    pub fn bar(&mut self, name: &str, cost: f64) {
+        self.bars.push((name.to_owned(), cost));
+    }
+
+    fn say(&mut self, text: &str) {
+        println!("{text}");
+        self.sections.push_str(text);
+        self.sections.push('\n');
+    }
+
+    /// Ends with the targets.
+    pub fn finish(&mut self) {
+        self.section("Targets", "What it must be, and what it was in this run.");
+        let targets = std::mem::take(&mut self.targets);
+        self.table(&["", "target", "measured", "met"], targets.into_iter().map(Vec::from));
+    }
+
+    /// Writes all of it to `docs`.
+    pub fn write(&self) -> Result<(), Box<dyn Error>> {
+        let text = format!("{}{}", heading()?, self.sections);
+        fs::write(format!("{FOLDER}/benchmarks.md"), text)?;
+        chart(&self.bars)
+    }
+}
+
+/// What all of it depends on, and how it was made.
+fn heading() -> Result<String, Box<dyn Error>> {
+    let kernel = uname()?;
+    let cpu = fs::read_to_string("/proc/cpuinfo")?;
+    let field = |name: &str| {
+        let line = cpu.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
+        line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned())).unwrap_or_default()
+    };
+    let family = format!("family {}, model {}", field("cpu family"), field("model"));
+    let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let is_virtual = cpu.contains(" hypervisor ");
+    let guard = fs::read_to_string("/sys/devices/system/cpu/vulnerabilities/spec_rstack_overflow").unwrap_or_default();
+    let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output()?;
+    let commit = String::from_utf8_lossy(&commit.stdout);
+    let objects = ["PEER_OBJ", "SYNPROXY_OBJ"]
+        .map(|name| if env::var_os(name).is_some() { format!("{name}=FILE ") } else { String::new() });
+    Ok(format!(
+        "# Benchmarks\n\n\
+         One run of `{}make bench`, as root, which wrote this file and the chart. Absolute times differ from machine to machine and from \
+         run to run: only ratios of one run mean something. [performance.md](performance.md) tells how it is measured and what \
+         it comes from.\n\n\
+         - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- guard of returns (`spec_rstack_overflow`): {}\n\n\
+         ![What a SYN costs](benchmarks.svg)\n",
+        objects.concat(),
+        commit.trim(),
+        field("model name"),
+        if is_virtual { " of a virtual machine" } else { "" },
+        kernel.sysname().display(),
+        kernel.release().display(),
+        guard.trim(),
+    ))
+}
+
+/// Draws the bars, the longest below, on a logarithmic scale: they differ by more than a thousand times.
+fn chart(bars: &[(String, f64)]) -> Result<(), Box<dyn Error>> {
+    const WIDTH: u32 = 900;
+    const BAR: u32 = 26;
+    const NAMES: i32 = 330;
+    let path = format!("{FOLDER}/benchmarks.svg");
+    let height = 80 + BAR * bars.len() as u32;
+    let root = SVGBackend::new(&path, (WIDTH, height)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let title = ("sans-serif", 17).into_font().color(&BLACK);
+    root.draw(&Text::new(
+        "Nanoseconds per SYN across a veth pair, generator subtracted (logarithmic)",
+        (10, 14),
+        title,
+    ))?;
+    let most = bars.iter().map(|&(_, cost)| cost).fold(10.0, f64::max);
+    let scale = f64::from(WIDTH as i32 - NAMES - 90) / most.log10();
+    let label = ("sans-serif", 14).into_font().color(&BLACK);
+    for (index, (name, cost)) in bars.iter().enumerate() {
+        let top = 44 + (BAR * index as u32) as i32;
+        let right = NAMES + (cost.max(1.0).log10() * scale) as i32;
+        let color =
+            if name.starts_with("tcp-bounce") { RGBColor(0x1f, 0x77, 0xb4) } else { RGBColor(0xb0, 0xb0, 0xb0) };
+        root.draw(&Rectangle::new([(NAMES, top), (right, top + BAR as i32 - 8)], color.filled()))?;
+        root.draw(&Text::new(name.clone(), (10, top + 2), label.clone()))?;
+        root.draw(&Text::new(rounded(*cost), (right + 6, top + 2), label.clone()))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// A figure with three digits that mean something.
+pub fn rounded(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// A share in percent.
+pub fn percent(share: f64) -> String {
+    format!("{} %", rounded(100.0 * share))
+}
+
+/// The middle of these.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A row of a table.
+pub fn row(name: impl Display, figures: impl IntoIterator<Item = String>) -> Vec<String> {
+    std::iter::once(name.to_string()).chain(figures).collect()
+}
