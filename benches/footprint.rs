@@ -79,15 +79,19 @@ fn connections(report: &mut Report) {
     let before = Memory::of(&bouncer);
     syns.send(CONNECTIONS);
     acks.send(CONNECTIONS);
+    until("for all to arrive or be lost", || {
+        let counters = network.counters();
+        let arrived = counters[Verdict::Answered] + counters[Verdict::Completed] + network.lost();
+        (arrived >= 2 * u64::from(CONNECTIONS)).then_some(())
+    });
     let after = Memory::of(&bouncer);
-    let counters = until("for the handshakes", || Some(network.counters()));
     let per_connection = |after: u64, before: u64| rounded((after as f64 - before as f64) / f64::from(CONNECTIONS));
     report.paragraph(&format!(
-        "{} connections were opened and stay so ({} SYN-ACKs arrived, {} handshakes were completed). For each of them, \
-         the process took {} bytes more, and its maps {}.",
-        counters[Verdict::Answered],
+        "{} connections were opened and stay so ({} SYN-ACKs arrived; {} segments were lost on the cable). For each of them, the \
+         process took {} bytes more, and its maps {}.",
+        network.counters()[Verdict::Completed],
         sink.received().syn_acks,
-        counters[Verdict::Completed],
+        network.lost(),
         per_connection(after.resident, before.resident),
         per_connection(after.maps, before.maps),
     ));

@@ -56,7 +56,7 @@ impl Report {
 
     /// Adds a bar to the chart: nanoseconds per SYN.
     pub fn bar(&mut self, name: &str, cost: f64) {
-        self.bars.push((name.to_owned(), cost));
+        self.bars.push((name.replace('`', ""), cost));
     }
 
     fn say(&mut self, text: &str) {
@@ -119,7 +119,7 @@ fn chart(bars: &[(String, f64)]) -> Result<(), Box<dyn Error>> {
     const BAR: u32 = 26;
     const NAMES: i32 = 330;
     let path = format!("{FOLDER}/benchmarks.svg");
-    let height = 80 + BAR * bars.len() as u32;
+    let height = 54 + BAR * bars.len() as u32;
     let root = SVGBackend::new(&path, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE)?;
     let title = ("sans-serif", 17).into_font().color(&BLACK);
