@@ -8,6 +8,7 @@ mod common;
 
 mod after_handshake;
 mod cable;
+mod chart;
 mod footprint;
 mod growth;
 mod headline;

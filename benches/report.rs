@@ -7,7 +7,8 @@ use std::{env, fs};
 
 use comfy_table::{CellAlignment, Table, presets};
 use nix::sys::utsname::uname;
-use plotters::prelude::*;
+
+use crate::chart;
 
 /// Where it is written to.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
@@ -76,7 +77,7 @@ impl Report {
     pub fn write(&self) -> Result<(), Box<dyn Error>> {
         let text = format!("{}{}", heading()?, self.sections);
         fs::write(format!("{FOLDER}/benchmarks.md"), text)?;
-        chart(&self.bars)
+        chart::draw(&self.bars, &format!("{FOLDER}/benchmarks.svg"))
     }
 }
 
@@ -92,8 +93,9 @@ fn heading() -> Result<String, Box<dyn Error>> {
     let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let is_virtual = cpu.contains(" hypervisor ");
     let guard = fs::read_to_string("/sys/devices/system/cpu/vulnerabilities/spec_rstack_overflow").unwrap_or_default();
-    let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output()?;
-    let commit = String::from_utf8_lossy(&commit.stdout);
+    let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let commit =
+        commit.map_or_else(|error| error.to_string(), |commit| String::from_utf8_lossy(&commit.stdout).into_owned());
     let objects = ["PEER_OBJ", "SYNPROXY_OBJ"]
         .map(|name| if env::var_os(name).is_some() { format!("{name}=FILE ") } else { String::new() });
     Ok(format!(
@@ -111,37 +113,6 @@ fn heading() -> Result<String, Box<dyn Error>> {
         kernel.release().display(),
         guard.trim(),
     ))
-}
-
-/// Draws the bars, the longest below, on a logarithmic scale: they differ by more than a thousand times.
-fn chart(bars: &[(String, f64)]) -> Result<(), Box<dyn Error>> {
-    const WIDTH: u32 = 900;
-    const BAR: u32 = 26;
-    const NAMES: i32 = 330;
-    let path = format!("{FOLDER}/benchmarks.svg");
-    let height = 54 + BAR * bars.len() as u32;
-    let root = SVGBackend::new(&path, (WIDTH, height)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let title = ("sans-serif", 17).into_font().color(&BLACK);
-    root.draw(&Text::new(
-        "Nanoseconds per SYN across a veth pair, generator subtracted (logarithmic)",
-        (10, 14),
-        title,
-    ))?;
-    let most = bars.iter().map(|&(_, cost)| cost).fold(10.0, f64::max);
-    let scale = f64::from(WIDTH as i32 - NAMES - 90) / most.log10();
-    let label = ("sans-serif", 14).into_font().color(&BLACK);
-    for (index, (name, cost)) in bars.iter().enumerate() {
-        let top = 44 + (BAR * index as u32) as i32;
-        let right = NAMES + (cost.max(1.0).log10() * scale) as i32;
-        let color =
-            if name.starts_with("tcp-bounce") { RGBColor(0x1f, 0x77, 0xb4) } else { RGBColor(0xb0, 0xb0, 0xb0) };
-        root.draw(&Rectangle::new([(NAMES, top), (right, top + BAR as i32 - 8)], color.filled()))?;
-        root.draw(&Text::new(name.clone(), (10, top + 2), label.clone()))?;
-        root.draw(&Text::new(rounded(*cost), (right + 6, top + 2), label.clone()))?;
-    }
-    root.present()?;
-    Ok(())
 }
 
 /// A figure with three digits that mean something.
