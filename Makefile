@@ -31,9 +31,9 @@ demo: ## build, and watch it answer on a network of its own (asks for root)
 test: ## run all tests; those that need root only as root, or with SUDO=sudo
 	@scripts/test
 
-test-long: ## the same, with ten times as many packets, all combinations of settings, floods of 100 million SYNs, and ten minutes of fuzzing
+test-long: ## the same with ten times as many packets and loads, all combinations of settings, floods of 100 million SYNs; then ten minutes of fuzzing
 	@scripts/setup build test fuzz
-	@TCP_BOUNCE_TEST_PACKETS=10000000 TCP_BOUNCE_TEST_FLOOD=100 scripts/test
+	@TCP_BOUNCE_TEST_PACKETS=10000000 TCP_BOUNCE_TEST_LOADS=1000 TCP_BOUNCE_TEST_FLOOD=100 scripts/test
 	@scripts/fuzz 600
 
 test-kernels: ## boot Debian's kernels in qemu, and test it on each; KERNELS=... for some
