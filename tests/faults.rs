@@ -6,16 +6,17 @@ mod common;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::bouncer::TcpBounce;
-use common::network::{HOST, Mode, Network};
-use common::process::{Process, run};
+use common::network::{HOST, Mode, Network, connect};
+use common::process::{Finished, Process, run};
 use common::programs::attached;
 use common::until;
 use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
 /// Whether this program is in the kernel yet. It may take a moment after its last user has gone.
@@ -50,28 +51,40 @@ fn a_kill_at_any_moment_leaves_nothing() {
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn a_stopped_process_answers_on() {
+    const LOAD: Duration = Duration::from_secs(10);
     let network = Network::new(Mode::Skb);
-    let bouncer = network.bounce("--events");
-    bouncer.0.signal(Signal::SIGSTOP);
-    let state = || fs::read_to_string(format!("/proc/{}/stat", bouncer.0.child.id())).unwrap();
-    until("for it to stop", || state().contains(") T ").then_some(()));
-    network.client.run("nmap", &format!("-n -Pn -sT -p 1-5000 {HOST}"));
-    assert!(network.counters()[Verdict::Answered] >= 5000);
-    bouncer.0.signal(Signal::SIGCONT);
-    let summary = bouncer.interrupt();
-    assert!(summary.count("SYNs answered") >= 5000, "{summary:?}");
+    let arguments = "--mode skb --json --events --then close host0";
+    let process = Process::start(&mut TcpBounce::command(&network.host, arguments));
+    process.wait_for("\"started\"");
+    process.signal(Signal::SIGSTOP);
+    let is_stopped = || fs::read_to_string(format!("/proc/{}/stat", process.child.id())).unwrap().contains(") T ");
+    until("for it to stop", || is_stopped().then_some(()));
+    let connections = network.client.enter(|| {
+        let start = Instant::now();
+        let ports = (1..=u16::MAX).cycle().take_while(|_| start.elapsed() < LOAD);
+        ports.inspect(|&port| drop(connect(HOST, port).unwrap())).count() as u64
+    });
+    println!("{connections} connections in {LOAD:?}");
+    assert!(is_stopped());
+    assert!(network.counters()[Verdict::Answered] >= connections);
+    process.signal(Signal::SIGCONT);
+    process.signal(Signal::SIGINT);
+    let said = process.finish().success();
+    let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let [seen, told, lost] = ["seen", "told", "lost"].map(|name| summary["events"][name].as_u64().unwrap());
+    // Nobody has read them, and there was not room for all.
+    assert!(seen > connections && told > 0 && told + lost == seen, "{summary}");
 }
 
-/// Starts it with a limit, and returns what it says. It must not start.
-fn limited(network: &Network, resource: Resource, limit: u64) -> String {
-    let mut command = TcpBounce::command(&network.host, "--mode skb --top --events host0");
+/// Runs it with a limit, to its end, which must leave nothing attached.
+fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
+    let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
     let lower = move || Ok(setrlimit(resource, limit, limit)?);
     // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
     unsafe { command.pre_exec(lower) };
     let finished = run(&mut command);
-    assert!(!finished.status.success(), "{finished:?}");
     assert_eq!(attached(&network.host, "host0"), None);
-    finished.stderr
+    finished
 }
 
 #[test]
@@ -80,7 +93,9 @@ fn without_descriptors_it_does_not_start_and_says_why() {
     let network = Network::new(Mode::Skb);
     // From too few to read anything to too few for the last map.
     for limit in 4..16 {
-        let said = limited(&network, Resource::RLIMIT_NOFILE, limit);
+        let finished = limited(&network, Resource::RLIMIT_NOFILE, limit);
+        assert!(!finished.status.success(), "{finished:?}");
+        let said = finished.stderr;
         let says_why = said.contains("Too many open files") || said.contains("hint: the limit of open files is low");
         assert!(said.starts_with("tcp-bounce: ") && says_why, "{limit}: {said}");
     }
