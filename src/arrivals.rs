@@ -1,8 +1,8 @@
 //! `--report`: what arrived, port by port, in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Permissions};
-use std::io::{self, BufWriter, Write as _};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,9 @@ use crate::message::VERSION;
 
 /// How many clients are named for a port.
 const NAMED: usize = 16;
+
+/// How much room there must be at the start, in bytes: that for a few ports.
+const ROOM: usize = 4096;
 
 /// Where the report goes, and what it is written in: the ending of the name tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +103,8 @@ fn timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<
 impl Arrivals {
     /// Nothing yet, but a place to write to.
     pub fn new(to: &ReportFile) -> Result<Self, Error> {
-        let file = place(&to.path).map_err(|source| Error::Report { path: to.path.clone(), source })?;
+        let file = place(&to.path).and_then(|file| check_room(file.as_file()).map(|()| file));
+        let file = file.map_err(|source| Error::Report { path: to.path.clone(), source })?;
         Ok(Self { to: to.clone(), file, ports: BTreeMap::new() })
     }
 
@@ -181,6 +185,15 @@ fn place(path: &Path) -> io::Result<NamedTempFile> {
         Some((reason, _)) => io::Error::new(error.kind(), reason),
         None => error,
     })
+}
+
+/// Checks that a file may be written to, and leaves it empty. A full disk may yet have room for its name.
+fn check_room(mut file: &File) -> io::Result<()> {
+    file.write_all(&[0; ROOM])?;
+    // Some file systems look for room no sooner than now.
+    file.sync_all()?;
+    file.set_len(0)?;
+    file.rewind()
 }
 
 fn write_json(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {

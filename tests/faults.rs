@@ -3,12 +3,16 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::bouncer::TcpBounce;
+use common::bouncer::{BINARY, TcpBounce, assert_says};
 use common::network::{HOST, Mode, Network, connect};
 use common::process::{Finished, Process, run};
 use common::programs::attached;
@@ -99,4 +103,68 @@ fn without_descriptors_it_does_not_start_and_says_why() {
         let says_why = said.contains("Too many open files") || said.contains("hint: the limit of open files is low");
         assert!(said.starts_with("tcp-bounce: ") && says_why, "{limit}: {said}");
     }
+}
+
+/// Has tcp-bounce run with a small disk at `folder`, which is mounted with these options. A shell prepares it.
+fn with_disk(network: &Network, folder: &Path, options: &str, prepare: &str, arguments: &str) -> Command {
+    let script = format!(
+        "mount -t tmpfs -o {options} tmpfs {folder} && cd {folder} && {{ {prepare}; }} && exec {BINARY} {arguments}",
+        folder = folder.display()
+    );
+    let mut command = network.host.command("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    command
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_disk_that_takes_no_report_keeps_it_from_starting() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    // Also where there is room for the name of the file yet.
+    let fill = "! cat /dev/zero 2>/dev/null >full";
+    for (options, prepare, reason) in [
+        ("size=64k,ro", "true", "Read-only file system"),
+        ("size=64k", fill, "No space left on device"),
+        ("size=64k,nr_inodes=2", fill, "No space left on device"),
+    ] {
+        let disk = |arguments| run(&mut with_disk(&network, folder.path(), options, prepare, arguments));
+        let finished = disk("--mode skb --report report.json host0");
+        assert_eq!(finished.status.code(), Some(1), "{options}: {finished:?}");
+        assert_eq!(finished.stdout, "");
+        assert_says(&finished.stderr, &["cannot write the report report.json", reason], "has room");
+        assert_eq!(attached(&network.host, "host0"), None);
+        let check = disk("--check --report report.json host0");
+        assert_eq!(check.status.code(), Some(1), "{options}: {check:?}");
+        assert!(check.stdout.contains(&format!("problem: cannot write the report report.json: {reason}")), "{check:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_disk_that_fills_up_costs_the_report_and_nothing_else() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "--mode skb --report report.json host0";
+    let process =
+        Process::start(&mut with_disk(&network, folder.path(), "size=64k", "echo old >report.json", arguments));
+    process.wait_for("every TCP port answers");
+    // It stays as long as the file is open.
+    let mounted = File::open(format!("/proc/{}/root{}", process.child.id(), folder.path().display())).unwrap();
+    let disk = PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd()));
+    let error = fs::write(disk.join("full"), [0; 65_536 + 1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    for port in 1..=100 {
+        network.connect(port).unwrap();
+    }
+    network.wait_until_counted(Verdict::Completed, 100);
+    process.signal(Signal::SIGINT);
+    let finished = process.finish();
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert_says(&finished.stderr, &["cannot write the report report.json", "No space left on device"], "has room");
+    assert!(finished.stdout.contains(" 100 SYNs answered\n"), "{finished:?}");
+    network.assert_nothing_is_attached();
+    // What was there is not lost for it, and nothing half written is left.
+    assert_eq!(fs::read_to_string(disk.join("report.json")).unwrap(), "old\n");
+    assert_eq!(fs::read_dir(&disk).unwrap().count(), 2);
 }
