@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -94,7 +95,7 @@ pub enum Error {
     #[error("cannot reach the maps of the program")]
     Maps(#[source] libbpf_rs::Error),
     #[error("cannot handle Ctrl-C")]
-    Signals(#[source] ctrlc::Error),
+    Signals(#[source] io::Error),
     #[error("cannot write to standard output")]
     Write(#[source] io::Error),
     #[error("cannot start the thread that prints")]
@@ -136,6 +137,11 @@ impl Error {
             }
             Self::Refused { .. } => "--mode auto takes what works".into(),
             Self::Verifier { .. } => "please report it with that file and the output of `uname -a`".into(),
+            _ if self.lacks_memory() => {
+                "raise the limit of memory or of threads, as of the service (MemoryMax=, LimitAS=, TasksMax=), the container or \
+                 `ulimit`; without --top, --report and --watch it takes less"
+                    .into()
+            }
             // What libbpf says then need not name the cause.
             Self::Load { .. } if getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| limit < FILES) => {
                 "the limit of open files is low: raise it, as by `ulimit -n 1024`".into()
@@ -156,6 +162,17 @@ impl Error {
             }
             _ => return None,
         })
+    }
+
+    /// Whether there was no memory, or no thread, for which memory is the usual reason too.
+    fn lacks_memory(&self) -> bool {
+        let is_lack = |error: &(dyn std::error::Error + 'static)| {
+            let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            let libbpf = error.downcast_ref::<libbpf_rs::Error>().map(libbpf_rs::Error::kind);
+            matches!(io, Some(io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock))
+                || matches!(libbpf, Some(libbpf_rs::ErrorKind::OutOfMemory | libbpf_rs::ErrorKind::WouldBlock))
+        };
+        matches!(self, Self::OutOfMemory) || iter::successors(self.source(), |&error| error.source()).any(is_lack)
     }
 
     /// The error with its causes, in one line.

@@ -1,7 +1,7 @@
 //! What is told of clients besides the counters: who asks for it, and what comes of it.
 
 use std::net::IpAddr;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Running {
     tables: Arc<Tables>,
     reader: Reader,
     watch: Option<Watch>,
+    /// As long as it is there nothing is told.
+    held: Vec<Sender<()>>,
 }
 
 impl Observer {
@@ -61,8 +63,8 @@ impl Observer {
         })
     }
 
-    /// Starts to read what is asked for, to tell events to `teller`, and to show what happens; then the user may `interrupt`
-    /// there.
+    /// Takes all that it needs to read what is asked for, to tell events to `teller`, and to show what happens; there the user
+    /// may `interrupt`. No event is told before [`Running::begin`].
     pub fn start(self, bouncers: &[Bouncer], teller: Teller, interrupt: Sender<()>) -> Result<Running, Error> {
         let interfaces: Vec<String> = bouncers.iter().map(|bouncer| bouncer.interface().name.clone()).collect();
         let tables = Tables::of(bouncers.iter().map(Bouncer::program), self.observe).map_err(Error::Tables)?;
@@ -70,12 +72,17 @@ impl Observer {
         let watch = self.watches.then(|| Watch::start(Arc::clone(&tables), interrupt));
         let watch = watch.transpose().map_err(Error::Terminal)?;
         let mut reader = Reader::default();
+        let mut held = Vec::new();
         if self.observe.events != 0 {
             for (bouncer, interface) in bouncers.iter().zip(&interfaces) {
                 let arrivals = self.arrivals.clone();
                 let onlooker = watch.as_ref().map(Watch::onlooker);
                 let teller = self.prints_events.then(|| teller.clone());
+                let (hold, begun) = mpsc::channel();
+                held.push(hold);
                 let take = move |knocks: Vec<Knock>| {
+                    // Until the other end is dropped.
+                    let _ = begun.recv();
                     if let Some(arrivals) = &arrivals {
                         let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
                         knocks.iter().for_each(|knock| arrivals.add(knock));
@@ -89,11 +96,16 @@ impl Observer {
                 reader.read(bouncer.program(), interface, take).map_err(Error::Maps)?;
             }
         }
-        Ok(Running { observer: self, interfaces, teller, tables, reader, watch })
+        Ok(Running { observer: self, interfaces, teller, tables, reader, watch, held })
     }
 }
 
 impl Running {
+    /// From now on events are told.
+    pub fn begin(&mut self) {
+        self.held.clear();
+    }
+
     /// Shows what there is to know now, if it is shown at all.
     pub fn publish(&self, samples: &[Sample]) {
         if let Some(watch) = &self.watch {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Stdout};
 use std::os::fd::AsFd;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -55,12 +55,17 @@ impl Output<Stdout> {
 /// Says all of these on standard error, in JSON if somebody wants it. If nobody takes them for a while, the exit status must do.
 pub fn complain(json: bool, messages: Vec<Message>) {
     let (said, is_said) = mpsc::channel();
-    let say = move || {
-        let _ = Output::new(io::stderr(), json).say(&messages);
+    let messages = Arc::new(messages);
+    let say = move |messages: &[Message]| drop(Output::new(io::stderr(), json).say(messages));
+    let theirs = Arc::clone(&messages);
+    let in_thread = move || {
+        say(&theirs);
         let _ = said.send(());
     };
-    if thread::Builder::new().spawn(say).is_ok() {
-        let _ = is_said.recv_timeout(PATIENCE);
+    match thread::Builder::new().spawn(in_thread) {
+        Ok(_) => drop(is_said.recv_timeout(PATIENCE)),
+        // Without memory for a thread that may be just what is to be said.
+        Err(_) => say(&messages),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The course of a run: check, attach, watch, detach.
 
+use std::io;
 use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -70,13 +71,15 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     }
     let now = follow(cli, &mut bouncers, |_| {})?;
     let mut answering = Answering::new(cli, &plan, now.spared.clone());
+    // It may fail, and who has been told that it answers relies on that.
+    let mut observer = observer.start(&bouncers, report.teller(), interrupt)?;
     for bouncer in &bouncers {
         report.say(bouncer.started(&answering));
         for finding in check::remarks(cli, bouncer, &now) {
             report.say(Message::Warning { interface: bouncer.interface().name.clone(), finding });
         }
     }
-    let mut observer = observer.start(&bouncers, report.teller(), interrupt)?;
+    observer.begin();
     let publish = |observer: &Running, samples: &[Sample]| {
         observer.publish(samples);
         if let Some(metrics) = &metrics {
@@ -171,18 +174,20 @@ fn handle_signals(interrupt: Sender<()>) -> Result<(), Error> {
             process::exit(1);
         }
     })
-    .map_err(Error::Signals)?;
+    .map_err(|error| match error {
+        // It does not tell what that is.
+        ctrlc::Error::System(source) => Error::Signals(source),
+        error => Error::Signals(io::Error::other(error)),
+    })?;
     if nohup {
         set_hangup(SigHandler::SigIgn)?;
     }
     // The terminal would stop it when it is in the background; nobody could end it then but by SIGKILL.
     // SAFETY: What is installed is no function.
-    unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }
-        .map(drop)
-        .map_err(|errno| Error::Signals(ctrlc::Error::System(errno.into())))
+    unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }.map(drop).map_err(|errno| Error::Signals(errno.into()))
 }
 
 fn set_hangup(handler: SigHandler) -> Result<SigHandler, Error> {
     // SAFETY: What is installed is no function.
-    unsafe { signal(Signal::SIGHUP, handler) }.map_err(|errno| Error::Signals(ctrlc::Error::System(errno.into())))
+    unsafe { signal(Signal::SIGHUP, handler) }.map_err(|errno| Error::Signals(errno.into()))
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
@@ -20,6 +20,7 @@ use common::until;
 use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
@@ -103,6 +104,109 @@ fn without_descriptors_it_does_not_start_and_says_why() {
         let says_why = said.contains("Too many open files") || said.contains("hint: the limit of open files is low");
         assert!(said.starts_with("tcp-bounce: ") && says_why, "{limit}: {said}");
     }
+}
+
+/// With hardly any address space the process does not get so far as to say something. Where it does, it says what it lacks,
+/// and does not say before that it answers.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn without_address_space_it_does_not_start_and_says_why() {
+    let network = Network::new(Mode::Skb);
+    let mut refusals = 0;
+    // Until there is enough.
+    let starts = (8..256).any(|megabytes| {
+        let finished = limited(&network, Resource::RLIMIT_AS, megabytes << 20);
+        if !finished.status.success() {
+            assert_eq!(finished.stdout, "", "{megabytes} MiB: {finished:?}");
+        }
+        if finished.status.code() == Some(1) {
+            assert_lacks_memory(&finished.stderr);
+            refusals += 1;
+        }
+        finished.status.success()
+    });
+    assert!(starts && refusals > 0, "{refusals}");
+}
+
+#[track_caller]
+fn assert_lacks_memory(said: &str) {
+    // The standard library may have been first to say something, of a thread that got no stack.
+    let mut lines = said.lines().skip_while(|line| !line.starts_with("tcp-bounce: "));
+    let line = lines.next().unwrap_or_default();
+    // The last is how a thread is refused.
+    let reasons = ["there is not enough memory", "Cannot allocate memory", "Resource temporarily unavailable"];
+    assert!(reasons.iter().any(|reason| line.contains(reason)), "{said}");
+    let hint = lines.next().unwrap_or_default();
+    assert!(hint.starts_with("  hint: raise the limit of memory") && hint.contains("MemoryMax="), "{said}");
+}
+
+/// A cgroup with little memory, which is removed together with this value.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// One below that of this process; or in version 2, where none has both processes and such children, below the nearest
+    /// that may have them.
+    fn with_memory(bytes: u64) -> Self {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own: Vec<Vec<&str>> = own.lines().map(|line| line.splitn(3, ':').collect()).collect();
+        let path = |root: &str, path: &str| Path::new(root).join(path.trim_start_matches('/'));
+        let v1 = own.iter().find(|fields| fields[1].split(',').any(|controller| controller == "memory"));
+        let (parent, limit) = if let Some(fields) = v1 {
+            (path("/sys/fs/cgroup/memory", fields[2]), "memory.limit_in_bytes")
+        } else {
+            let fields = own.iter().find(|fields| fields[0] == "0").expect("there are cgroups");
+            let own = path("/sys/fs/cgroup", fields[2]);
+            let controllers = |path: &Path| fs::read_to_string(path.join("cgroup.subtree_control")).unwrap_or_default();
+            let parent = own.ancestors().find(|path| controllers(path).split_whitespace().any(|it| it == "memory"));
+            (parent.expect("a cgroup may limit memory").to_owned(), "memory.max")
+        };
+        let cgroup = Self(parent.join(format!("tcp-bounce-test-{}-{bytes}", std::process::id())));
+        fs::create_dir(&cgroup.0).unwrap();
+        fs::write(cgroup.0.join(limit), bytes.to_string()).unwrap();
+        cgroup
+    }
+
+    /// Has `command` run in it.
+    fn enter(&self, command: &mut Command) {
+        let processes = OpenOptions::new().write(true).open(self.0.join("cgroup.procs")).unwrap();
+        let enter = move || unistd::write(&processes, b"0").map(drop).map_err(Into::into);
+        // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+        unsafe { command.pre_exec(enter) };
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It can be removed as soon as its last process has ended.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Since Linux 5.11 maps count as memory of the cgroup, like that of a service or of a container.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn without_memory_for_its_maps_it_does_not_start_and_says_why() {
+    const MIB: u64 = 1 << 20;
+    let network = Network::new(Mode::Skb);
+    let run_within = |limit| {
+        let cgroup = Cgroup::with_memory(limit);
+        let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
+        cgroup.enter(&mut command);
+        let finished = run(&mut command);
+        assert_eq!(attached(&network.host, "host0"), None);
+        finished
+    };
+    // Enough for the process, but not for all its maps: the events take 1 MiB, and on one CPU the tables 1.5.
+    for limit in [2 * MIB, 3 * MIB] {
+        let refusal = (0..20).map(|_| run_within(limit)).find(|finished| {
+            // If a thread needs a page while a map takes the last, the kernel kills the process.
+            assert!([Some(1), None].contains(&finished.status.code()), "{finished:?}");
+            assert_eq!(finished.stdout, "");
+            finished.status.code().is_some()
+        });
+        assert_lacks_memory(&refusal.expect("it is not killed each time").stderr);
+    }
+    run_within(128 * MIB).success();
 }
 
 /// Has tcp-bounce run with a small disk at `folder`, which is mounted with these options. A shell prepares it.
