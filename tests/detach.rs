@@ -3,13 +3,14 @@
 #[macro_use]
 mod common;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 
 use common::bouncer::{BINARY, Summary, TcpBounce};
 use common::namespace::Namespace;
-use common::network::{Mode, Network};
+use common::network::{HOST, Mode, Network, connect};
 use common::process::Process;
-use common::programs::attached;
+use common::programs::{attached, pass};
 use common::until;
 use libbpf_rs::query::LinkInfoIter;
 use nix::sys::signal::Signal;
@@ -23,6 +24,7 @@ in_each_mode! {
     an_interface_that_leaves_the_namespace_ends_the_run,
     a_detachment_by_force_ends_the_run,
     a_renamed_interface_goes_on_answering,
+    one_of_two_interfaces_may_be_down_for_a_while,
 }
 
 fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
@@ -130,4 +132,26 @@ fn a_renamed_interface_goes_on_answering(mode: Mode) {
     }
     network.connect(80).unwrap();
     bouncer.interrupt();
+}
+
+fn one_of_two_interfaces_may_be_down_for_a_while(mode: Mode) {
+    let network = Network::new(mode);
+    let second = network.add_cable();
+    let _pass = (mode == Mode::Native).then(|| pass(&network.client, "client1"));
+    let bouncer = network.bounce("host1");
+    let programs = ["host0", "host1"].map(|interface| attached(&network.host, interface));
+    assert!(programs.iter().all(Option::is_some), "{programs:?}");
+    for (down, port) in [("host0", 2222), ("host1", 2223)] {
+        let (up, other) = if down == "host0" { (second, HOST) } else { (HOST, second) };
+        network.host.ip(&format!("link set {down} down"));
+        // When it has seen this, it has also seen that the interface is down.
+        let listener = network.host.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
+        bouncer.0.wait_for(&format!("answers but {port} (the host listens)\n"));
+        drop(listener);
+        network.client.enter(|| connect(up, 80)).unwrap();
+        network.host.ip(&format!("link set {down} up"));
+        network.client.enter(|| connect(other, 80)).unwrap();
+        assert_eq!(["host0", "host1"].map(|interface| attached(&network.host, interface)), programs);
+    }
+    assert!(bouncer.interrupt().count("SYNs answered") >= 4);
 }
