@@ -97,8 +97,13 @@ impl Injector {
     /// Sends a segment.
     #[track_caller]
     pub fn send(&self, segment: &Segment) {
-        let frame = segment.frame();
-        assert_eq!(send(self.0.as_raw_fd(), &frame, MsgFlags::empty()), Ok(frame.len()), "{segment:?}");
+        self.send_frame(&segment.frame());
+    }
+
+    /// Sends a frame as it is.
+    #[track_caller]
+    pub fn send_frame(&self, frame: &[u8]) {
+        assert_eq!(send(self.0.as_raw_fd(), frame, MsgFlags::empty()), Ok(frame.len()), "{frame:02x?}");
     }
 }
 
