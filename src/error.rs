@@ -10,6 +10,7 @@ use caps::Capability;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::attach::{AttachMode, Occupant};
+use crate::kernel;
 
 /// Of so many open files each interface takes a few.
 const FILES: u64 = 64;
@@ -145,6 +146,12 @@ impl Error {
             // What libbpf says then need not name the cause.
             Self::Load { .. } if getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| limit < FILES) => {
                 "the limit of open files is low: raise it, as by `ulimit -n 1024`".into()
+            }
+            // As root it was raised.
+            Self::Load { .. } if kernel::limits_locked_memory() => {
+                "before Linux 5.11 maps count as locked memory: raise its limit (LimitMEMLOCK=infinity of a service, or `ulimit -l \
+                 unlimited`)"
+                    .into()
             }
             Self::Load { source, .. } if source.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
                 "a user namespace (a rootless container) or lockdown keeps even root from BPF; run it outside".into()

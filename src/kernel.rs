@@ -4,12 +4,15 @@ use std::fmt::{self, Display, Formatter};
 use std::fs;
 
 use caps::{CapSet, Capability};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use serde::Serialize;
 
 use crate::error::Error;
 
 /// The first kernel with bpf_link for XDP.
 const OLDEST: (u32, u32) = (5, 9);
+/// The first that does not count maps and programs as locked memory.
+const NOT_LOCKED: (u32, u32) = (5, 11);
 /// The first with XDP programs for packets longer than a page.
 const FRAGMENTS: (u32, u32) = (5, 18);
 /// The first that tells what a driver supports of XDP.
@@ -32,6 +35,12 @@ pub fn release() -> String {
 /// Whether the kernel is older than this version, as far as its release says.
 pub fn is_older_than(least: (u32, u32)) -> bool {
     version(&release()).is_some_and(|version| version < least)
+}
+
+/// Whether a limit of locked memory keeps maps small here.
+pub fn limits_locked_memory() -> bool {
+    let is_finite = |(limit, _)| limit != RLIM_INFINITY;
+    is_older_than(NOT_LOCKED) && getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(is_finite)
 }
 
 /// Checks that the kernel can do what is needed of it.

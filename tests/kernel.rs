@@ -7,20 +7,24 @@ mod packet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
+use caps::{CapSet, Capability};
 use common::DEADLINE;
-use common::bouncer::BINARY;
+use common::bouncer::{BINARY, TcpBounce, assert_says};
 use common::namespace::Namespace;
 use common::process::{Process, run};
 use libbpf_rs::{PrintLevel, set_print};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use packet::{Choice, Setup};
-use tcp_bounce::{ethtool, loader};
+use tcp_bounce::{ethtool, kernel, loader};
 use tcp_bounce_wire::{Observe, Then};
 
 /// The addresses of the two NICs, which are on one cable.
@@ -166,4 +170,27 @@ fn the_clock_may_be_set_back(cable: &Cable) {
     assert!(said.contains("3 SYNs answered"), "{said}");
     let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!((&report["ports"][0]["syns"], &report["ports"][1]["syns"]), (&2.into(), &1.into()), "{report}");
+}
+
+/// Before Linux 5.11 maps count as locked memory, whose limit only CAP_SYS_RESOURCE raises.
+#[test]
+fn too_little_locked_memory_matters_on_old_kernels_only_and_is_told() {
+    let namespace = Namespace::new();
+    namespace.ip("link add host0 type veth peer name client0");
+    let mut command = TcpBounce::command(&namespace, "--mode skb --for 1ms host0");
+    let lower = || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, 65536, 65536)?);
+    // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+    unsafe { command.pre_exec(lower) };
+    let finished = thread::spawn(move || {
+        // Of this thread, and of what it starts.
+        caps::drop(None, CapSet::Bounding, Capability::CAP_SYS_RESOURCE).unwrap();
+        run(&mut command)
+    });
+    let finished = finished.join().unwrap();
+    if kernel::is_older_than((5, 11)) {
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert_says(&finished.stderr, &["tcp-bounce: "], "LimitMEMLOCK=infinity");
+    } else {
+        finished.success();
+    }
 }
