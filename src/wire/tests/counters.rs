@@ -1,5 +1,7 @@
 //! Counters count what they are told to, and each verdict has its action.
 
+use std::collections::HashSet;
+
 use tcp_bounce_wire::{Action, Counters, Verdict};
 
 /// Counters that counted each verdict `times(its place in the list)` times.
@@ -85,4 +87,56 @@ fn addition_adds_each_counter() {
         assert_eq!(sum[verdict], 101 * place + 100, "{verdict:?}");
     }
     assert_eq!(sum + Counters::default(), sum);
+}
+
+/// So those of all CPUs become one.
+#[test]
+fn a_sum_adds_up_all_of_them() {
+    let each = [1, 10, 100].map(|factor| counted(|place| factor * place));
+    assert_eq!(each.into_iter().sum::<Counters>(), counted(|place| 111 * place));
+    assert_eq!([].into_iter().sum::<Counters>(), Counters::default());
+}
+
+#[test]
+fn counters_come_in_the_order_of_the_verdicts() {
+    let numbers = std::array::from_fn(|place| place as u64);
+    assert_eq!(Counters::from(numbers), counted(|place| place));
+}
+
+/// Which mode a connection has makes three verdicts of one thing that a client does.
+#[test]
+fn a_handshake_is_completed_whatever_becomes_of_the_connection() {
+    let completed = [Verdict::Completed, Verdict::Reset, Verdict::Closed];
+    for (verdict, count) in completed.into_iter().zip([5, 70, 900]) {
+        let mut counters = Counters::default();
+        (0..count).for_each(|_| counters.count(verdict));
+        assert_eq!(counters.completed(), count, "{verdict:?}");
+    }
+    let all = counted(|place| place + 1);
+    assert_eq!(all.completed(), completed.iter().map(|&verdict| all[verdict]).sum());
+}
+
+/// Programs know a verdict by its name in Rust, with underscores.
+#[test]
+fn a_name_is_that_of_the_verdict() {
+    for verdict in Verdict::ALL {
+        let mut name = String::new();
+        for letter in format!("{verdict:?}").chars() {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_lowercase());
+        }
+        assert_eq!(verdict.name(), name);
+    }
+}
+
+#[test]
+fn a_description_is_one_of_its_own_and_says_whether_the_frame_is_passed() {
+    let descriptions = Verdict::ALL.map(Verdict::description);
+    assert_eq!(HashSet::from(descriptions).len(), descriptions.len());
+    for verdict in Verdict::ALL {
+        let is_passed = verdict.description().starts_with("passed: ");
+        assert_eq!(is_passed, verdict.action() == Action::Pass, "{verdict:?}");
+    }
 }

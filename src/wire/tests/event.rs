@@ -99,6 +99,15 @@ fn who_has_only_completed_handshakes_has_a_place_too() {
     assert_eq!(bucket.tally(v4(5)).get(), Count { syns: 1, completed: 0 });
 }
 
+/// So the stripes of a table become one.
+#[test]
+fn counts_are_added_up_each_by_itself() {
+    let counts = [(1, 20), (300, 4000), (50_000, 600_000)].map(|(syns, completed)| Count { syns, completed });
+    let sum = counts.into_iter().sum::<Count>();
+    assert_eq!(sum, Count { syns: 50_301, completed: 604_020 });
+    assert_eq!(sum.total(), 654_321);
+}
+
 #[test]
 fn nothing_is_observed_unless_it_is_asked_for() {
     let observes = |observe| Config::new(Settings { observe, ..Settings::DEFAULT }).observes();
@@ -109,7 +118,9 @@ fn nothing_is_observed_unless_it_is_asked_for() {
         Observe { sources: true, ..nothing },
         Observe { events: 1, ..Observe::default() },
     ] {
-        assert!(observes(observe));
-        assert_eq!(Config::new(Settings { observe, ..Settings::DEFAULT }).observe(), observe);
+        for observe in [observe, Observe { shared: false, ..observe }] {
+            assert!(observes(observe));
+            assert_eq!(Config::new(Settings { observe, ..Settings::DEFAULT }).observe(), observe);
+        }
     }
 }
