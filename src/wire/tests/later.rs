@@ -273,6 +273,19 @@ fn echo_sends_back_no_more_than_fits() {
     }
 }
 
+/// All of it is in the checksum that the rules of these tests compute.
+#[test]
+fn echo_sends_back_as_much_behind_the_longest_header() {
+    for mut connection in Connection::all(Then::Echo) {
+        if connection.request.ip_options.is_empty() {
+            connection.request.options = vec![1; 40];
+            let payload = vec![7; 1460];
+            let expected = Some((ACK, 1, 1461, 536, payload.clone()));
+            assert_eq!(connection.send(ACK, 1, 1, &payload), (Verdict::Replied, expected));
+        }
+    }
+}
+
 /// It would come back with a checksum that is right, and the client would take it for what it sent.
 #[test]
 fn echo_drops_what_was_damaged_on_the_way() {

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Choice, REPLY_LENGTH, Request, Setup};
+use common::{Choice, REPLY_LENGTH, Request, Segment, Setup};
 use tcp_bounce_wire::frame::{Buffer, View};
-use tcp_bounce_wire::{Frame, Verdict};
+use tcp_bounce_wire::{Frame, Then, Verdict};
 
 /// A change of length is the dearest step in the kernel, so a frame keeps it if this much is left behind the reply.
 const PADDING_LIMIT: usize = 23;
@@ -79,6 +79,22 @@ fn a_frame_whose_length_cannot_be_changed_is_answered_in_its_length_or_left_as_i
                 assert_eq!(verdict, Verdict::Answered);
                 common::assert_answer(&request, &bytes, &Choice::DEFAULT);
             }
+        }
+    }
+}
+
+/// An answer that is as long as what it answers needs no change of length.
+#[test]
+fn what_is_sent_back_whole_is_so_in_a_frame_whose_length_cannot_be_changed() {
+    let setup = Setup::new(Choice { then: Then::Echo, key: Some([6; 16]), ..Choice::DEFAULT });
+    for request in [Request::ack(), Request::ack().over_ipv6()] {
+        for (trailer, verdict) in [(0, Verdict::Replied), (1, Verdict::Later)] {
+            let mut request = Request { payload: b"data".to_vec(), trailer: vec![0; trailer], ..request.clone() };
+            let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();
+            request.acknowledgment_number = request.sequence_number.wrapping_add(setup.settings.offset_of(&tuple));
+            let mut bytes = request.with_checksum().frame();
+            let length = bytes.len();
+            assert_eq!(setup.run(&mut Rigid(Buffer::new(&mut bytes, length))), verdict);
         }
     }
 }

@@ -551,6 +551,16 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// Where the datagram ends in its frame.
+    pub fn end(&self) -> usize {
+        let datagram = match &self.net {
+            NetSlice::Ipv4(ipv4) => usize::from(ipv4.header().total_len()),
+            NetSlice::Ipv6(ipv6) => 40 + usize::from(ipv6.header().payload_length()),
+            NetSlice::Arp(_) => unreachable!("it carries TCP"),
+        };
+        ETHERNET_LENGTH + self.tags * 4 + datagram
+    }
+
     /// The checksum that it should have.
     pub fn checksum(&self) -> u16 {
         let checksum = match &self.net {
