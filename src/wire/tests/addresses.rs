@@ -1,6 +1,6 @@
 //! Only what goes from one host to another is answered, or dropped.
 
-mod common;
+use crate::common;
 
 use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
 use tcp_bounce_wire::Verdict;

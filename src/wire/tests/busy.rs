@@ -1,7 +1,7 @@
 //! Two hosts that run tcp-bounce do not keep each other busy, whatever their modes, and whatever is forged in their names:
 //! also what only those can forge who know all keys.
 
-mod common;
+use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup};
 use tcp_bounce_wire::frame::Buffer;

@@ -1,6 +1,6 @@
 //! What the fuzzer has found worth keeping: each of its inputs again, without it.
 
-mod common;
+use crate::common;
 #[path = "common/input.rs"]
 mod input;
 

@@ -2,7 +2,7 @@
 //!
 //! The client here knows of TCP what matters for that. A kernel's is in the tests of the command.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

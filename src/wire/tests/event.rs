@@ -1,6 +1,6 @@
 //! What is told of clients besides the counters.
 
-mod common;
+use crate::common;
 
 use std::cell::Cell;
 

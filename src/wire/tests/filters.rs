@@ -1,6 +1,6 @@
 //! For whom is answered, and who is.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 

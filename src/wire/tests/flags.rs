@@ -1,6 +1,6 @@
 //! All 256 combinations of the TCP flags, and the bits beside them.
 
-mod common;
+use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Setup, URG};
 use tcp_bounce_wire::Verdict;

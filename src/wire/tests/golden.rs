@@ -4,7 +4,7 @@
 //! describes, knowing nothing of this crate. Wireshark finds all of them well formed and all their checksums correct.
 //! One line each: Ethernet, IPv4, IPv4 options, TCP, TCP options, data or padding.
 
-mod common;
+use crate::common;
 
 use common::Setup;
 use tcp_bounce_wire::frame::Buffer;

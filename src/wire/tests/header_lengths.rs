@@ -1,6 +1,6 @@
 //! Every IHL with every data offset, in frames that they fit and in frames that they do not.
 
-mod common;
+use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;

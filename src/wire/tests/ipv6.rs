@@ -1,6 +1,6 @@
 //! What is particular to IPv6: addresses, extension headers, fragments.
 
-mod common;
+use crate::common;
 
 use common::{Request, Setup, V6};
 use tcp_bounce_wire::Verdict;

@@ -1,6 +1,6 @@
 //! The initial sequence number under a key.
 
-mod common;
+use crate::common;
 
 use common::{ACK, Choice, FIN, Request, Setup};
 use proptest::prelude::*;

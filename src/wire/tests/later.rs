@@ -2,7 +2,7 @@
 //!
 //! `Setup::bounce` checks of each answer what all have in common: lengths, addresses, checksums, timestamps.
 
-mod common;
+use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, Segment, Setup};
 use tcp_bounce_wire::{Then, Verdict};

@@ -2,7 +2,7 @@
 //!
 //! `Setup::verdict` compares the reply's options with what `common::Offer` makes of those of the SYN.
 
-mod common;
+use crate::common;
 
 use common::{Choice, Request, Setup};
 use proptest::collection::vec;

@@ -1,6 +1,6 @@
 //! What is not TCP over IP over Ethernet, and whole, is passed as it came.
 
-mod common;
+use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;

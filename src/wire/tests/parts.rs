@@ -1,6 +1,6 @@
 //! Frames of which the program can read and write the first part alone: with XDP fragments, the rest lies elsewhere.
 
-mod common;
+use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, Request, SYN, Segment, Setup};
 use tcp_bounce_wire::frame::View;

@@ -1,6 +1,6 @@
 //! Every port is answered but those that are spared, and on those nothing is touched.
 
-mod common;
+use crate::common;
 
 use std::collections::HashSet;
 

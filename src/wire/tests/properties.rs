@@ -2,7 +2,7 @@
 //!
 //! `Setup::verdict` checks the reply with an independent parser, and that all else is left as it was.
 
-mod common;
+use crate::common;
 
 use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, Offer, PSH, RST, Request, SYN, Setup, URG, V6, is_host};
 use proptest::collection::vec;

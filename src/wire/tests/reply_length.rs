@@ -1,6 +1,6 @@
 //! A reply needs 58 bytes. How long its frame is depends on how long the request's frame was and on its room to grow.
 
-mod common;
+use crate::common;
 
 use common::{Choice, REPLY_LENGTH, Request, Segment, Setup};
 use tcp_bounce_wire::frame::{Buffer, View};

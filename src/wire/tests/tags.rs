@@ -1,6 +1,6 @@
 //! VLAN tags: up to two are gone through, and come back as they were.
 
-mod common;
+use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;

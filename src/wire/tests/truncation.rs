@@ -1,6 +1,6 @@
 //! A frame that ends too early is passed as it came, wherever it ends.
 
-mod common;
+use crate::common;
 
 use common::{ACK, PSH, Request, Setup};
 use tcp_bounce_wire::Verdict;

@@ -1,6 +1,6 @@
 //! What the packet logic asks of where it runs, and what it tells.
 
-mod common;
+use crate::common;
 
 use std::cell::RefCell;
 
