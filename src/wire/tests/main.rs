@@ -11,6 +11,7 @@ mod corpus;
 mod counters;
 mod echo;
 mod event;
+mod express;
 mod filters;
 mod flags;
 mod golden;

@@ -1,0 +1,87 @@
+//! The SYN that Linux sends, which is recognised at one glance: whatever is not exactly as it should be is looked at closely.
+
+use crate::common;
+
+use common::{ACK, Choice, FIN, LINUX_OPTIONS, RST, Request, SYN, Setup, V6};
+use tcp_bounce_wire::{Then, Verdict};
+
+fn syn() -> Request {
+    Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() }
+}
+
+/// Only for the MAC address of the request, and its destination is the one that is asked for most.
+fn setup() -> Setup {
+    let usual = Some((Request::syn().destination, V6::new().destination));
+    let setup = Setup::new(Choice { mac: Some(Request::syn().destination_mac), usual, ..Choice::DEFAULT });
+    // No address is in the set.
+    Setup { filter_to: true, ..setup }
+}
+
+/// Checks the verdict on a SYN over IPv4 and one over IPv6 that were changed by `edit`.
+fn assert_verdict(expected: Verdict, edit: impl Fn(&mut Request, &mut V6)) {
+    for mut request in [syn(), syn().over_ipv6()] {
+        let mut v6 = V6::new();
+        edit(&mut request, &mut v6);
+        request.v6 = request.v6.map(|_| v6);
+        assert_eq!(setup().verdict(&request.frame()), expected, "{request:?}");
+    }
+}
+
+#[test]
+fn it_is_answered() {
+    assert_verdict(Verdict::Answered, |_, _| {});
+    // With data, with padding, with other options in its length, and behind a tag.
+    assert_verdict(Verdict::Answered, |request, _| request.payload = vec![1; 4]);
+    assert_verdict(Verdict::Answered, |request, _| request.trailer = vec![1; 4]);
+    assert_verdict(Verdict::Answered, |request, _| request.options = [&[1; 18][..], &[4, 2]].concat());
+    assert_verdict(Verdict::Answered, |request, _| request.tags = vec![0x81, 0, 0, 1]);
+    // The options are data.
+    assert_verdict(Verdict::Answered, |request, _| request.data_offset = Some(5));
+}
+
+#[test]
+fn it_is_not_answered_if_anything_says_otherwise() {
+    assert_verdict(Verdict::NotIp, |request, _| request.ethertype = 0x0806);
+    assert_verdict(Verdict::OtherHost, |request, _| request.destination_mac[5] ^= 1);
+    assert_verdict(Verdict::NotUnicast, |request, _| request.source_mac[0] |= 1);
+    assert_verdict(Verdict::Malformed, |request, _| request.version = 5);
+    assert_verdict(Verdict::NotTcp, |request, _| request.protocol = 17);
+    assert_verdict(Verdict::OtherDestination, |request, v6| {
+        request.destination[3] ^= 1;
+        v6.destination[15] ^= 1;
+    });
+    assert_verdict(Verdict::NotUnicast, |request, v6| (request.source[0], v6.source[0]) = (224, 0xff));
+    assert_verdict(Verdict::NotUnicast, |request, v6| {
+        (request.source, v6.source) = (request.destination, v6.destination);
+    });
+    assert_verdict(Verdict::Malformed, |request, v6| {
+        (request.total_length, v6.payload_length) = (Some(61), Some(41));
+    });
+    for flags in [0, ACK, SYN | ACK, SYN | RST, SYN | FIN] {
+        assert_verdict(Verdict::NotOurs, |request, _| request.flags = flags);
+    }
+}
+
+#[test]
+fn it_is_not_answered_if_a_filter_says_otherwise() {
+    for request in [syn(), syn().over_ipv6()] {
+        let mut spared = setup();
+        spared.filters.spared.insert(request.destination_port);
+        assert_eq!(spared.verdict(&request.frame()), Verdict::Spared);
+        let from = Setup { filter_from: true, ..setup() };
+        assert_eq!(from.verdict(&request.frame()), Verdict::OtherSource);
+    }
+}
+
+/// `Setup::verdict` knows the SYN-ACK of each mode.
+#[test]
+fn its_answer_is_that_of_the_mode() {
+    for then in Then::ALL {
+        for key in [None, Some([1; 16])].into_iter().filter(|key| key.is_some() || !then.follows_client()) {
+            let choice = Choice { then, key, ..setup().settings };
+            for request in [syn(), syn().over_ipv6()] {
+                assert_eq!(Setup::new(choice).verdict(&request.frame()), Verdict::Answered, "{then:?}");
+            }
+        }
+    }
+}
