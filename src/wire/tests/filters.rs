@@ -88,11 +88,16 @@ fn only_frames_for_the_mac_address_are_answered() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
             for request in [request.clone(), request.clone().over_ipv6(), request.twice_tagged()] {
                 assert_eq!(setup.verdict(&request.frame()), verdict);
+                // One bit is another, or the same bit of two bytes: two differences do not cancel out.
                 for bit in 0..48 {
-                    let mut other = own;
-                    other[bit / 8] ^= 1 << (bit % 8);
-                    let request = Request { destination_mac: other, ..request.clone() };
-                    assert_eq!(setup.verdict(&request.frame()), Verdict::OtherHost, "{request:?}");
+                    for byte in 0..6 {
+                        let mut difference = [0; 6];
+                        difference[bit / 8] |= 1 << (bit % 8);
+                        difference[byte] |= 1 << (bit % 8);
+                        let destination_mac = std::array::from_fn(|byte| own[byte] ^ difference[byte]);
+                        let request = Request { destination_mac, ..request.clone() };
+                        assert_eq!(setup.verdict(&request.frame()), Verdict::OtherHost, "{request:?}");
+                    }
                 }
             }
         }

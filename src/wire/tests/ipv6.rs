@@ -125,6 +125,20 @@ fn headers_that_end_beyond_the_packet_are_malformed() {
     }
 }
 
+/// Nothing is wrong with a packet that is all header, unless that says that TCP follows.
+#[test]
+fn an_empty_packet_is_whole() {
+    for (next_header, verdict) in [(59, Verdict::NotTcp), (17, Verdict::NotTcp), (6, Verdict::Malformed)] {
+        assert_verdict(Some(verdict), |_, v6| {
+            (v6.next_header, v6.payload_length) = (Some(next_header), Some(0));
+        });
+        assert_verdict(Some(verdict), |_, v6| {
+            (v6.next_header, v6.extensions) = (Some(DESTINATION_OPTIONS), vec![next_header, 0, 1, 4, 0, 0, 0, 0]);
+            v6.payload_length = Some(8);
+        });
+    }
+}
+
 #[test]
 fn what_lies_behind_the_packet_is_no_data() {
     assert_verdict(None, |request, _| request.trailer = vec![0xee; 9]);

@@ -53,3 +53,18 @@ fn every_fragment_is_passed_and_df_and_the_reserved_flag_do_not_make_one() {
         assert_verdict(expected, |request| Request { fragment, ..request });
     }
 }
+
+/// Nothing is wrong with a datagram that is all header.
+#[test]
+fn an_empty_datagram_is_whole() {
+    for ip_options in [vec![], vec![1; 8]] {
+        let empty = |request| Request {
+            total_length: Some(20 + ip_options.len() as u16),
+            ip_options: ip_options.clone(),
+            ..request
+        };
+        assert_verdict(Some(Verdict::NotTcp), |request| Request { protocol: 17, ..empty(request) });
+        assert_verdict(Some(Verdict::Fragment), |request| Request { fragment: 0x2000, ..empty(request) });
+        assert_verdict(Some(Verdict::Malformed), empty);
+    }
+}
