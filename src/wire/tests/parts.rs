@@ -4,7 +4,7 @@ use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, Request, SYN, Segment, Setup};
 use tcp_bounce_wire::frame::View;
-use tcp_bounce_wire::{Action, Frame, Then, Verdict};
+use tcp_bounce_wire::{Action, Config, Frame, Settings, Then, Verdict};
 
 /// A frame whose first part ends somewhere.
 struct Parted {
@@ -83,4 +83,12 @@ fn nothing_of_the_rest_goes_back() {
         }
     }
     assert!(answered > 1000);
+}
+
+/// The program takes other ways to read such frames.
+#[test]
+fn the_program_knows_whether_there_may_be_parts() {
+    for frags in [false, true] {
+        assert_eq!(Config::new(Settings { frags, ..Settings::DEFAULT }).has_frags(), frags);
+    }
 }
