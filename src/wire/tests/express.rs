@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{ACK, Choice, FIN, LINUX_OPTIONS, RST, Request, SYN, Setup, V6};
+use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
 use tcp_bounce_wire::{Then, Verdict};
 
 fn syn() -> Request {
@@ -57,8 +57,27 @@ fn it_is_not_answered_if_anything_says_otherwise() {
     assert_verdict(Verdict::Malformed, |request, v6| {
         (request.total_length, v6.payload_length) = (Some(61), Some(41));
     });
-    for flags in [0, ACK, SYN | ACK, SYN | RST, SYN | FIN] {
-        assert_verdict(Verdict::NotOurs, |request, _| request.flags = flags);
+    for data_offset in [0, 1, 4, 11, 15] {
+        assert_verdict(Verdict::Malformed, |request, _| request.data_offset = Some(data_offset));
+    }
+    for flags in 0..=u8::MAX {
+        // Without payload, and with the options as payload.
+        for data_offset in [10, 5] {
+            let expected = common::expected(flags, false, data_offset == 5, false);
+            assert_verdict(expected, |request, _| (request.flags, request.data_offset) = (flags, Some(data_offset)));
+        }
+    }
+}
+
+/// Another IHL makes something else of the same bytes.
+#[test]
+fn over_ipv4_it_is_no_fragment_and_its_header_has_no_options() {
+    let verdict = |request: Request| setup().verdict(&request.frame());
+    for ihl in [4, 6] {
+        assert_eq!(verdict(Request { ihl: Some(ihl), ..syn() }), Verdict::Malformed);
+    }
+    for fragment in [1, 0x2000] {
+        assert_eq!(verdict(Request { fragment, ..syn() }), Verdict::Fragment);
     }
 }
 

@@ -199,6 +199,28 @@ fn discard_acknowledges_all_data_and_closes_with_the_client() {
     }
 }
 
+/// `Setup::bounce` checks that they come back, and those that count. What is no option of the header's is data.
+#[test]
+fn timestamps_are_found_wherever_they_are() {
+    let timestamps = [8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+    let others = [8, 10, 0x11, 2, 3, 4, 0x55, 6, 7, 8];
+    for options in [
+        [&timestamps[..], &[1, 1]].concat(),
+        [&[1][..], &timestamps, &[1]].concat(),
+        [&[1, 1][..], &timestamps, &[1, 1], &others].concat(),
+        [&timestamps[..], &others].concat(),
+        vec![1, 1, 8, 10],
+        vec![1, 1, 8, 10, 1, 2, 3, 4],
+        vec![],
+    ] {
+        for mut connection in Connection::all(Then::Discard) {
+            connection.request.options = options.clone();
+            let (verdict, answer) = connection.send(ACK, 1, 1, &[1, 1, 8, 10, 9, 9, 9, 9, 9, 9, 9, 9]);
+            assert_eq!((verdict, answer), (Verdict::Replied, said(ACK, 1, 13, WINDOW)), "{options:?}");
+        }
+    }
+}
+
 /// A segment that is as long as IP allows, as a virtual NIC delivers what the sender's kernel has not cut yet.
 #[test]
 fn discard_takes_the_longest_segments() {
@@ -255,6 +277,31 @@ fn echo_acknowledges_nothing_that_the_client_may_not_get_back() {
         assert_eq!(send(ACK, 0), (Verdict::Later, NOTHING));
         assert_eq!(connection.send_with_window(ACK, 5, 7, b"more", 0), bare(7, 7));
         assert_eq!(connection.send_with_window(ACK, 5, 7, b"more", 1), echoed(ACK, 5, 8, b"mor"));
+    }
+}
+
+/// The client may have a window under way, and a FIN behind it; or send what it has got back long since, or a keepalive, which
+/// begins a byte before.
+#[test]
+fn echo_knows_its_segments_by_a_window_and_one_more() {
+    for connection in Connection::all(Then::Echo) {
+        for distance in [-538, -537, -536, -1, 0, 1, 536, 537, 538i32] {
+            let expected = if distance.abs() <= 537 { Verdict::Later } else { Verdict::NotOurs };
+            let outcome = connection.send(ACK, 1000, 1000u32.wrapping_add_signed(distance), b"");
+            assert_eq!(outcome, (expected, NOTHING), "{distance}");
+        }
+    }
+}
+
+/// Else the answer could be answered.
+#[test]
+fn echo_answers_neither_a_bare_ack_nor_a_reset() {
+    for connection in Connection::all(Then::Echo) {
+        for acknowledgment in [1, 4, 5, 6, 10] {
+            assert_eq!(connection.send(ACK, 5, acknowledgment, b""), (Verdict::Later, NOTHING));
+            assert_eq!(connection.send(ACK | RST, 5, acknowledgment, b""), (Verdict::Later, NOTHING));
+            assert_eq!(connection.send(ACK | RST, 5, acknowledgment, b"data"), (Verdict::Later, NOTHING));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::common;
 
-use common::{Choice, Request, Setup};
+use common::{Choice, LINUX_OPTIONS, Request, Setup};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -51,6 +51,49 @@ fn each_option_is_taken_up_if_it_is_offered() {
         reply(&[MSS, SACK, TIMESTAMPS, NOP, WINDOW_SCALE]),
         [&mss[..], SACK, &timestamps, &[1, 3, 3, 7]].concat()
     );
+    for all in [[WINDOW_SCALE, SACK, TIMESTAMPS], [SACK, WINDOW_SCALE, TIMESTAMPS], [TIMESTAMPS, WINDOW_SCALE, SACK]] {
+        assert_eq!(reply(&all), [&mss[..], SACK, &timestamps, &[1, 3, 3, 7]].concat(), "{all:?}");
+    }
+}
+
+/// Those of Linux's SYN are recognised at one glance: it must not be fooled by what is nearly the same.
+#[test]
+fn options_that_are_nearly_those_of_linux_are_read_as_they_are() {
+    let answer = |options: &[u8], payload: &[u8]| {
+        let request = Request { options: options.to_vec(), payload: payload.to_vec(), ..Request::syn() };
+        let verdict = Setup::standard().verdict(&request.frame());
+        assert!(matches!(verdict, Verdict::Answered | Verdict::Signed), "{request:?}");
+        verdict
+    };
+    for place in 0..LINUX_OPTIONS.len() {
+        for byte in 0..=u8::MAX {
+            let mut options = LINUX_OPTIONS;
+            options[place] = byte;
+            answer(&options, b"");
+        }
+    }
+    answer(&[&LINUX_OPTIONS[..16], &[0xfe, 0xfc, 0xfc, 0]].concat(), b"");
+    // Some of them are data.
+    for length in (0..LINUX_OPTIONS.len()).step_by(4) {
+        answer(&LINUX_OPTIONS[..length], &LINUX_OPTIONS[length..]);
+    }
+    let signature = [&[1, 1, 19, 18][..], &[0xee; 16]].concat();
+    assert_eq!(answer(&[&LINUX_OPTIONS, &signature[..]].concat(), b""), Verdict::Signed);
+}
+
+/// What would make an option whole is data.
+#[test]
+fn an_option_that_ends_behind_the_options_does_not_count() {
+    for (options, payload) in [
+        (&[1, 1, 8, 10][..], &[1, 2, 3, 4, 5, 6, 7, 8][..]),
+        (&[1, 1, 3, 3], &[7]),
+        (&[1, 1, 1, 4], &[2]),
+        (&[1, 1, 19, 18], &[0xee; 16]),
+    ] {
+        let request = Request { options: options.to_vec(), payload: payload.to_vec(), ..Request::syn() };
+        let (verdict, reply) = Setup::standard().bounce(&request.frame());
+        assert_eq!((verdict, reply[46] >> 4), (Verdict::Answered, 6), "{request:?}");
+    }
 }
 
 #[test]
@@ -62,6 +105,8 @@ fn what_makes_no_sense_ends_the_options() {
         assert_eq!(before, [&mss[..], &[1, 1, 4, 2]].concat(), "{nonsense:?}");
     }
     assert_eq!(reply(&[END, SACK]), mss);
+    // What follows the end has no length.
+    assert_eq!(reply(&[END, &[2], SACK]), mss);
     // With another length than theirs they are unknown, and those behind them count.
     assert_eq!(reply(&[&[3, 4, 9, 9], &[4, 3, 0], &[8, 9, 0, 0, 0, 0, 0, 0, 0], SACK]).len(), 8);
 }
@@ -79,8 +124,8 @@ fn a_signed_syn_is_passed() {
     let md5: Vec<u8> = [&[19, 18][..], &[0xee; 16]].concat();
     let authentication: Vec<u8> = [&[29, 16, 1, 2][..], &[0xee; 12]].concat();
     for signature in [&md5, &authentication] {
-        for before in [&[][..], SACK, &[1, 1, 1]] {
-            let mut options = [before, signature].concat();
+        for (before, behind) in [(&[][..], &[][..]), (SACK, &[]), (&[1, 1, 1], &[]), (&[], TIMESTAMPS)] {
+            let mut options = [before, signature, behind].concat();
             options.resize(options.len().next_multiple_of(4), 1);
             let request = Request { options, ..Request::syn() };
             for request in [request.clone(), request.over_ipv6()] {
