@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo test test-long test-kernels fuzz bench lint install clean
+.PHONY: help setup build demo test test-long test-kernels fuzz mutants bench lint install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,10 @@ test-kernels: ## boot Debian's kernels in qemu, and test it on each; KERNELS=...
 fuzz: ## fuzz the packet logic for SECONDS=60
 	@scripts/setup build fuzz
 	@scripts/fuzz "$(or $(SECONDS),60)"
+
+mutants: ## change the packet logic in one small way after another, and see that a test fails each time; an hour
+	@scripts/setup build mutants
+	@scripts/mutants
 
 bench: ## measure it, and write docs/benchmarks.md; with PEER_OBJ=FILE, SYNPROXY_OBJ=FILE also other XDP programs (asks for root)
 	@scripts/setup build bench
