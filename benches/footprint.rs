@@ -36,8 +36,10 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
         let maps = median(turns.iter().map(|(_, memory)| mebibytes(memory.maps)));
         let name = format!("`--mode {} {arguments}`", mode.name()).replace(" `", "`");
         rows.push(row(&name, [rounded(median(times)), rounded(most), rounded(resident), rounded(maps)]));
-        report.at_most(&format!("{name}: start to first SYN answered, longest of {TURNS}"), 150.0, " ms", most);
-        report.at_most(&format!("{name}: resident memory"), 20.0, " MiB", resident);
+        if arguments.is_empty() {
+            report.at_most(&format!("{name}: start to first SYN answered, longest of {TURNS}"), 150.0, " ms", most);
+            report.at_most(&format!("{name}: resident memory"), 20.0, " MiB", resident);
+        }
     }
     report.table(&["", "first answer, ms", "longest, ms", "resident, MiB", "maps, MiB"], rows);
     let [binary, object] = [BINARY, PRODUCT].map(|path| fs::metadata(path).map(|file| file.len()));
