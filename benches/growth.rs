@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::thread;
+use std::time::Instant;
 
-use tcp_bounce_wire::{Isn, Settings};
+use tcp_bounce_wire::{Isn, Settings, Verdict};
 
 use crate::common::bouncer::TcpBounce;
 use crate::common::cost::Memory;
-use crate::common::flood::{Flood, Kind, Sink};
+use crate::common::flood::{Flood, Kind, Sink, cpus};
 use crate::common::network::{Mode, Network};
-use crate::in_kernel::{fd, filters, load, many_prefixes, own, settings};
+use crate::common::until;
+use crate::in_kernel::{fd, filters, load, load_elsewhere, many_prefixes, own, settings};
 use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
 use crate::report::{Report, median, rounded, row};
 use crate::wrapper::{Case, Wrapper, measure};
@@ -26,7 +28,7 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     prefixes(report)?;
     connections(report);
     interfaces(report);
-    cpus(report);
+    generators(report);
     Ok(())
 }
 
@@ -56,7 +58,7 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let syn = Wrapper::new(&packet(LINUX_SYN_V6));
     let program = |count: usize| match count {
         0 => load(settings(), &*own()?),
-        count => load(Settings { filter_from: true, ..settings() }, &*filters(&many_prefixes(count))?),
+        count => load_elsewhere(Settings { filter_from: true, ..settings() }, &*filters(&many_prefixes(count))?),
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let cases = programs.iter().map(|program| Case::new("", &syn, fd(program), TX));
@@ -75,21 +77,24 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
 
 /// Across a veth pair, with connections that are open.
 fn connections(report: &mut Report) {
-    let counts = [0, 1000, 10_000, 100_000, 1_000_000];
+    let counts = [0u32, 1000, 10_000, 100_000, 1_000_000];
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);
     let _bouncer = network.bounce("");
     let Isn::Fixed(isn) = Settings::DEFAULT.isn else { unreachable!("the default is fixed") };
-    let [syns, acks] = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(&network, kind, 80, 0));
-    let measured = Flood::new(&network, Kind::Syn, 443, 0);
-    let mut made = 0;
+    let [syns, acks] = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(&network, kind, 80));
+    let measured = Flood::new(&network, Kind::Syn, 443);
     let costs: Vec<_> = counts
         .iter()
         .map(|&count| {
-            for flood in [&syns, &acks] {
-                flood.send(count - made + 1);
-            }
-            made = count;
+            // What is lost on the way is made up for.
+            until("for them to be made", || {
+                let missing = u64::from(count).saturating_sub(network.counters()[Verdict::Completed]);
+                if missing > 0 {
+                    [&syns, &acks].into_iter().for_each(|flood| drop(flood.send(missing as u32)));
+                }
+                (missing == 0).then_some(())
+            });
             median((0..TURNS).map(|_| measured.send(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS)))
         })
         .collect();
@@ -110,10 +115,10 @@ fn interfaces(report: &mut Report) {
                 network.host.ip(&format!("link add {name} type veth peer name other{number}"));
                 network.host.ip(&format!("link set {name} up"));
             }
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             let bouncer = TcpBounce::start(&network.host, &network.arguments(&others.join(" ")));
             let start = start.elapsed().as_secs_f64() * 1e3;
-            let flood = Flood::new(&network, Kind::Syn, 80, 0);
+            let flood = Flood::new(&network, Kind::Syn, 80);
             let cost = median((0..TURNS).map(|_| flood.send(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS)));
             let memory = Memory::of(&bouncer);
             [cost, start, (memory.resident + memory.maps) as f64 / f64::from(1 << 20)]
@@ -128,9 +133,9 @@ fn interfaces(report: &mut Report) {
 }
 
 /// With a generator on each CPU, each for a queue of its own.
-fn cpus(report: &mut Report) {
-    let available = thread::available_parallelism().map_or(1, usize::from);
-    let counts: Vec<_> = (1..=available).collect();
+fn generators(report: &mut Report) {
+    let cpus = cpus();
+    let (available, counts) = (cpus.len(), 1..=cpus.len());
     let network = Network::without_program(Mode::Native);
     for (namespace, interface) in [(&network.host, "host0"), (&network.client, "client0")] {
         namespace.run("ethtool", &format!("-L {interface} rx {available} tx {available}"));
@@ -138,12 +143,13 @@ fn cpus(report: &mut Report) {
     let sink = Sink::new(&network);
     let _bouncer = network.bounce("");
     let rates: Vec<_> = counts
-        .iter()
-        .map(|&count| {
-            let floods: Vec<_> = (0..count).map(|cpu| Flood::new(&network, Kind::Syn, 80, cpu)).collect();
+        .clone()
+        .map(|count| {
+            let on_cpu = |&cpu| Flood::on_cpu(&network, Kind::Syn, 80, cpu);
+            let floods: Vec<_> = cpus.iter().take(count).map(on_cpu).collect();
             median((0..TURNS).map(|_| {
                 let before = sink.received().syn_acks;
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 thread::scope(|scope| {
                     floods.iter().for_each(|flood| drop(scope.spawn(|| flood.send(5 * SYNS))));
                 });
@@ -151,7 +157,7 @@ fn cpus(report: &mut Report) {
             }))
         })
         .collect();
-    let header: Vec<_> = counts.iter().map(usize::to_string).collect();
+    let header: Vec<_> = counts.map(|count| count.to_string()).collect();
     columns(report, "CPUs", &header, "million SYNs answered per second, generator included", rates);
 }
 

@@ -1,7 +1,7 @@
 //! The article's headline: 10,000 threads connect at once.
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libbpf_rs::query::ProgInfoIter;
 use tcp_bounce::attach::AttachMode;
@@ -63,9 +63,7 @@ struct Run {
 impl Run {
     fn new(network: &Network) -> Self {
         let id = programs::attached(&network.host, "host0").expect("a program is attached");
-        let start = Instant::now();
-        let connections = connect_at_once(network, THREADS);
-        let wall_clock = start.elapsed();
+        let (connections, wall_clock) = connect_at_once(network, THREADS);
         let info = ProgInfoIter::default().find(|info| info.id == id).expect("it is still there");
         let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
         Self { accepted, runs: info.run_cnt, program: Duration::from_nanos(info.run_time_ns), wall_clock }
@@ -81,7 +79,7 @@ impl Run {
             self.accepted.to_string(),
             self.runs.to_string(),
             format!("{:.1?}", self.program),
-            format!("{process:.0?}"),
+            format!("{process:.1?}"),
             format!("{:.2?}", self.wall_clock),
             percent(self.share(process)),
         ]

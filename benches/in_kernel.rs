@@ -18,20 +18,30 @@ use crate::report::{Report, percent};
 use crate::wrapper::{Case, Wrapper, measure, table};
 
 const ARTICLE: &str = "the article's program";
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 /// The settings that the command makes, but for `frags`: a program without may not call one with, and the peers are without.
 pub fn settings() -> Settings {
     Settings { own_mac: true, filter_to: true, ..Settings::DEFAULT }
 }
 
-/// Loads tcp-bounce as for an interface that has the addresses of the packets.
+/// Loads tcp-bounce as for an interface that has the addresses of the packets: those are compared, and not looked for.
 pub fn load(settings: Settings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    let mut link = Link::new(Mac([2, 0, 0, 0, 0, 2]), 1500, None, None);
+    let mut link = Link::new(MAC, 1500, None, None);
     link.v4_address = ipv4::Address([10, 0, 0, 2]);
     link.v6_address.0[..2].copy_from_slice(&[0xfd, 0]);
     link.v6_address.0[15] = 2;
+    load_at(&link, settings, filters)
+}
+
+/// Loads it as for an interface that has other addresses, so that those of the packets are looked for among the prefixes.
+pub fn load_elsewhere(settings: Settings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+    load_at(&Link::new(MAC, 1500, None, None), settings, filters)
+}
+
+fn load_at(link: &Link, settings: Settings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     let then = ThenByPort::new_box_zeroed().map_err(|_| "no memory")?;
-    Ok(loader::load(settings, &link, filters, &then, None)?)
+    Ok(loader::load(settings, link, filters, &then, None)?)
 }
 
 /// Filters with these prefixes of destinations and sources.
@@ -83,9 +93,9 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let sparing = load(settings, &sparing)?;
     let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &own)?;
     let keyed_isn = load(Settings { isn: keyed, ..settings }, &own)?;
-    let filtering = load(Settings { filter_from: true, ..settings }, &prefixes)?;
+    let filtering = load_elsewhere(Settings { filter_from: true, ..settings }, &prefixes)?;
     let following = load(Settings { isn: keyed, then: Thens::only(Then::Drop).with(Then::Echo), ..settings }, &own)?;
-    let everything = load(Settings { isn: keyed, filter_from: true, ..settings }, &prefixes)?;
+    let everything = load_elsewhere(Settings { isn: keyed, filter_from: true, ..settings }, &prefixes)?;
 
     let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(|hex| Wrapper::new(&packet(hex)));
     let peers = peers.load()?;
@@ -174,7 +184,7 @@ fn later(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         let mut packet = packet(hex);
         let isn = if mode.follows_client() { keyed } else { settings.isn };
         if mode.follows_client() {
-            acknowledge(&mut packet)?;
+            acknowledge(&mut packet);
         }
         let program = load(Settings { then: Thens::only(mode), isn, ..settings }, &own)?;
         Ok::<_, Box<dyn Error>>((name, action, Wrapper::new(&packet), program))

@@ -1,8 +1,6 @@
 //! The packets that are measured.
 
-use std::error::Error;
-
-use etherparse::TcpSlice;
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use tcp_bounce_wire::Then;
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::{self, Ipv4};
@@ -95,22 +93,34 @@ const DATA: &str = "020000000002 020000000001 0800 \
     01 01 080a1122334455667788 \
     000000000000000000000000000000000000000000000000 000000000000000000000000000000000000000000000000";
 
-/// The bytes of a packet.
+/// The bytes of a packet, with the right checksum if it is TCP over IPv4.
 pub fn packet(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-    digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect()
+    let mut packet: Vec<u8> = digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect();
+    correct(&mut packet);
+    packet
 }
 
-/// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here, and its checksum right.
-pub fn acknowledge(packet: &mut [u8]) -> Result<(), Box<dyn Error>> {
+/// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here.
+pub fn acknowledge(packet: &mut [u8]) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| ipv4::Address(number(offset).to_be_bytes()));
     let key = u128::from_le_bytes(KEY);
     let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes());
     let acknowledgment_number = number(38).wrapping_add(offset(hash as u32));
     packet[42..46].copy_from_slice(&acknowledgment_number.to_be_bytes());
-    let tcp = TcpSlice::from_slice(&packet[34..])?;
-    let checksum = tcp.calc_checksum_ipv4(source.0, destination.0)?;
-    packet[50..52].copy_from_slice(&checksum.to_be_bytes());
-    Ok(())
+    correct(packet);
+}
+
+/// Corrects the checksum of a segment over IPv4.
+fn correct(packet: &mut [u8]) {
+    let checksum = match SlicedPacket::from_ethernet(packet) {
+        Ok(SlicedPacket { net: Some(NetSlice::Ipv4(ipv4)), transport: Some(TransportSlice::Tcp(tcp)), .. }) => {
+            tcp.calc_checksum_ipv4(ipv4.header().source(), ipv4.header().destination()).ok()
+        }
+        _ => None,
+    };
+    if let Some(checksum) = checksum {
+        packet[50..52].copy_from_slice(&checksum.to_be_bytes());
+    }
 }

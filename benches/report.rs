@@ -94,8 +94,7 @@ fn heading() -> Result<String, Box<dyn Error>> {
     let is_virtual = cpu.contains(" hypervisor ");
     let guard = fs::read_to_string("/sys/devices/system/cpu/vulnerabilities/spec_rstack_overflow").unwrap_or_default();
     let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let commit =
-        commit.map_or_else(|error| error.to_string(), |commit| String::from_utf8_lossy(&commit.stdout).into_owned());
+    let commit = commit.ok().filter(|commit| commit.status.success()).map_or("unknown".into(), |commit| commit.stdout);
     let objects = ["PEER_OBJ", "SYNPROXY_OBJ"]
         .map(|name| if env::var_os(name).is_some() { format!("{name}=FILE ") } else { String::new() });
     Ok(format!(
@@ -106,7 +105,7 @@ fn heading() -> Result<String, Box<dyn Error>> {
          - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- guard of returns (`spec_rstack_overflow`): {}\n\n\
          ![What a SYN costs](benchmarks.svg)\n",
         objects.concat(),
-        commit.trim(),
+        String::from_utf8_lossy(&commit).trim(),
         field("model name"),
         if is_virtual { " of a virtual machine" } else { "" },
         kernel.sysname().display(),

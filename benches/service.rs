@@ -28,7 +28,7 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
         network.receive_redirected();
         let service = Service::new(&network);
         let _bouncer = network.bounce("");
-        let flood = Flood::new(&network, Kind::Syn, 80, 0);
+        let flood = Flood::new(&network, Kind::Syn, 80);
         flood.send(1000);
         let (_, usual) = service.during(|| std::thread::sleep(USUAL));
         let (time, flooded) = service.during(|| flood.send(SYNS));

@@ -6,10 +6,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore as _, MapFlags, Object, Program, ProgramInput};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use zerocopy::IntoBytes as _;
 
+use crate::common::flood::{cpus, run_on};
 use crate::common::programs;
 use crate::packets::TX;
 use crate::report::{Report, median, rounded, row};
@@ -63,10 +64,8 @@ impl<'a> Case<'a> {
 
 /// Has the programs take turns, on one CPU.
 pub fn measure(cases: &mut [Case]) -> Result<(), Box<dyn Error>> {
-    let (this, mut one) = (Pid::from_raw(0), CpuSet::new());
-    let all = sched_getaffinity(this)?;
-    one.set(0)?;
-    sched_setaffinity(this, &one)?;
+    let (this, all) = (Pid::from_raw(0), sched_getaffinity(Pid::from_raw(0))?);
+    run_on(cpus()[0]);
     for _ in 0..TURNS {
         for case in &mut *cases {
             // Both at once, so that a machine that gets slower for a while does it to both.

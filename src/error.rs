@@ -148,7 +148,9 @@ impl Error {
                 "the limit of open files is low: raise it, as by `ulimit -n 1024`".into()
             }
             // As root it was raised.
-            Self::Load { .. } if kernel::limits_locked_memory() => {
+            Self::Load { source, .. }
+                if source.kind() == libbpf_rs::ErrorKind::PermissionDenied && kernel::limits_locked_memory() =>
+            {
                 "before Linux 5.11 maps count as locked memory: raise its limit (LimitMEMLOCK=infinity of a service, or `ulimit -l \
                  unlimited`)"
                     .into()

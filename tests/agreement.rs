@@ -3,11 +3,12 @@
 //! The packets are made from a fixed seed, so every run makes the same ones. `TCP_BOUNCE_TEST_PACKETS` asks for more of them
 //! than [`PACKETS`]; then every combination of settings is tried that makes another program.
 
+mod common;
 mod packet;
 
 use std::cmp::Ordering;
-use std::env;
 
+use common::at_least;
 use fastrand::Rng;
 use packet::generator::{Choices, Generator, Shape};
 use packet::{Kernel, LONGEST, Outcome, Setup};
@@ -34,7 +35,7 @@ impl Choices for Rng {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn kernel_and_host_agree_on_every_packet() {
-    let packets = number_of_packets();
+    let packets = at_least("TCP_BOUNCE_TEST_PACKETS", PACKETS);
     let shapes: Vec<_> = Shape::all().into_iter().step_by(if packets > PACKETS { 1 } else { STRIDE }).collect();
     println!("{packets} packets of seed {SEED:#x}, {} programs", shapes.len());
     let mut rng = Rng::with_seed(SEED);
@@ -50,12 +51,6 @@ fn kernel_and_host_agree_on_every_packet() {
         }
     }
     coverage.check(packets);
-}
-
-fn number_of_packets() -> usize {
-    let asked = env::var("TCP_BOUNCE_TEST_PACKETS").ok();
-    let asked = asked.map(|number| number.parse().expect("TCP_BOUNCE_TEST_PACKETS is a number"));
-    asked.unwrap_or(0).max(PACKETS)
 }
 
 /// The program in the kernel, and what it is to be compared with.

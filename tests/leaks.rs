@@ -6,9 +6,10 @@ mod common;
 mod packet;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::os::fd::AsFd as _;
-use std::{env, fs};
 
+use common::at_least;
 use common::network::{Mode, Network};
 use common::programs::information;
 use common::until;
@@ -78,12 +79,6 @@ impl Objects {
     }
 }
 
-fn number_of_loads() -> usize {
-    let asked = env::var("TCP_BOUNCE_TEST_LOADS").ok();
-    let asked = asked.map(|number| number.parse().expect("TCP_BOUNCE_TEST_LOADS is a number"));
-    asked.unwrap_or(0).max(LOADS)
-}
-
 /// The program with all its maps.
 fn load() -> Kernel {
     let observe = Observe { ports: true, sources: true, events: 1, stripes: 1, shared: true };
@@ -111,7 +106,7 @@ fn nothing_stays_of_a_thousand_attachments() {
             on_and_off(&kernel, [AttachMode::Native, AttachMode::Skb][index % 2]);
         });
         drop(kernel);
-        repeat("loads", number_of_loads(), |_| on_and_off(&load(), AttachMode::Skb));
+        repeat("loads", at_least("TCP_BOUNCE_TEST_LOADS", LOADS), |_| on_and_off(&load(), AttachMode::Skb));
     });
     let Objects { programs, maps, links } = &objects;
     println!("{} programs, {} maps, {} links", programs.len(), maps.len(), links.len());

@@ -79,11 +79,11 @@ impl KernelLog {
 
     /// What is new and should not be there.
     fn complaints(&mut self) -> Vec<String> {
-        const SIGNS: [&str; 8] = ["warning:", "bug:", "oops", "panic", "bpf:", "xdp", "page_pool", "csum failure"];
+        const SIGNS: [&str; 6] = ["WARNING: CPU", "BUG: ", "Oops", "Call Trace", "general protection", "csum failure"];
         let (mut complaints, mut record) = (Vec::new(), [0; 8192]);
         loop {
             match self.0.read(&mut record) {
-                Ok(length) => complaints.push(String::from_utf8_lossy(&record[..length]).to_lowercase()),
+                Ok(length) => complaints.push(String::from_utf8_lossy(&record[..length]).into_owned()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // Others have written so much that some is gone.
                 Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}"),

@@ -1,4 +1,4 @@
-//! What `make bench` measures the XDP program with; no part of the product.
+//! What benchmarks and tests use besides the XDP program; no part of the product.
 //!
 //! A repeated test run feeds a program its own output, so after the first round a SYN would be a SYN-ACK. `restore`
 //! writes the packet anew each round, and then tail-calls the program under test.

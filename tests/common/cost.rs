@@ -5,7 +5,8 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use libbpf_rs::libbpf_sys::{BPF_STATS_RUN_TIME, bpf_enable_stats};
-use nix::unistd::{SysconfVar, sysconf};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 use super::bouncer::TcpBounce;
 
@@ -47,14 +48,10 @@ impl Memory {
     }
 }
 
-/// The CPU time that the process has used, which the kernel counts in clock ticks.
+/// The CPU time that the process has used.
 pub fn cpu_time(bouncer: &TcpBounce) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", bouncer.0.child.id())).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    // `utime` and `stime` of proc_pid_stat(5).
-    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    let ticks_per_second = sysconf(SysconfVar::CLK_TCK).unwrap().unwrap();
-    Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64)
+    let clock = clock_getcpuclockid(Pid::from_raw(bouncer.0.child.id() as i32)).unwrap();
+    clock_gettime(clock).unwrap().into()
 }
 
 /// As long as it lives, the kernel measures how long programs run.

@@ -1,13 +1,12 @@
 //! Segments from forged sources, sent as fast as the kernel can, and the sink for what comes back.
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use etherparse::{PacketBuilder, TcpHeader, TcpOptionElement};
 use libbpf_rs::libbpf_sys::BPF_F_TEST_XDP_LIVE_FRAMES;
 use libbpf_rs::{MapCore as _, MapFlags, Object, ProgramInput};
 use nix::net::if_::if_nametoindex;
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use tcp_bounce::attach::{AttachMode, Attachment};
 use zerocopy::IntoBytes as _;
@@ -16,10 +15,10 @@ use super::network::{HOST, Network};
 use super::programs;
 use super::segment::mac;
 
-/// The first of the forged sources. The host needs a route to their network if its kernel is to answer them.
+/// The network of the forged sources. The host needs a route to it if its kernel is to answer them.
 pub const FORGED: &str = "10.0.0.0/8";
 /// The sequence number of the SYNs.
-pub const SEQUENCE_NUMBER: u32 = 1000;
+const SEQUENCE_NUMBER: u32 = 1000;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +38,14 @@ pub struct Flood<'a> {
 }
 
 impl<'a> Flood<'a> {
-    /// A sender to this port of `host0`. Each segment has another source: one of 16,777,216 addresses, and then another port.
-    pub fn new(network: &'a Network, kind: Kind, port: u16, cpu: usize) -> Self {
+    /// A sender to this port of `host0`, on the first CPU that there is. Each segment has another source: one of 16,777,216
+    /// addresses, and then another port.
+    pub fn new(network: &'a Network, kind: Kind, port: u16) -> Self {
+        Self::on_cpu(network, kind, port, cpus()[0])
+    }
+
+    /// The same on this CPU.
+    pub fn on_cpu(network: &'a Network, kind: Kind, port: u16, cpu: usize) -> Self {
         let mut tcp = TcpHeader::new(1024, port, SEQUENCE_NUMBER, 64_240);
         let timestamp = TcpOptionElement::Timestamp(1, 0);
         let options: &[_] = match kind {
@@ -74,8 +79,7 @@ impl<'a> Flood<'a> {
     /// for a veth pair is all.
     pub fn send(&self, segments: u32) -> Duration {
         self.network.client.enter(|| {
-            let mut cpus = CpuSet::new();
-            cpus.set(self.cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus)).expect("there is such a CPU");
+            run_on(self.cpu);
             let interface = if_nametoindex("client0").unwrap();
             // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
             let mut context = [0, self.frame.len() as u32, 0, interface, 0, 0];
@@ -132,7 +136,14 @@ impl Sink {
     }
 }
 
-/// The address of the forged source with this number.
-pub fn source(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(10 << 24 | number & 0xff_ffff)
+/// The CPUs that this thread may run on.
+pub fn cpus() -> Vec<usize> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true)).collect()
+}
+
+/// Has this thread run on one of them only.
+pub fn run_on(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus)).unwrap();
 }

@@ -19,6 +19,7 @@ pub mod schema;
 pub mod segment;
 pub mod service;
 
+use std::env;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -29,6 +30,12 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long to look for what must not come. Only a test that should fail can pass by its being too short.
 pub const SILENCE: Duration = Duration::from_millis(300);
+
+/// How much of something: what the environment variable `name` asks for, and at least this.
+pub fn at_least(name: &str, least: usize) -> usize {
+    let asked = env::var(name).ok().map(|number| number.parse().unwrap_or_else(|_| panic!("{name} is a number")));
+    asked.unwrap_or(0).max(least)
+}
 
 /// Makes of each function that takes a [`network::Mode`] a test in native mode and one in skb mode.
 macro_rules! in_each_mode {

@@ -2,9 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::fd::AsFd as _;
+use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::DEADLINE;
 use super::network::{HOST, Network, connect};
@@ -27,37 +31,51 @@ impl<'a> Service<'a> {
     /// Has the client connect, say something and get it back, again and again as long as `meanwhile` takes and at least
     /// once. Returns how long each time took, in order of length.
     pub fn during<T>(&self, meanwhile: impl FnOnce() -> T) -> (T, Vec<Duration>) {
-        let is_over = AtomicBool::new(false);
+        let (is_over, is_idle) = (AtomicBool::new(false), AtomicBool::new(false));
         let requests = || {
+            // However it ends, so that nobody waits for it.
+            let _idle = Finally(&is_idle);
             let mut times = Vec::new();
             while times.is_empty() || !is_over.load(Ordering::Relaxed) {
                 times.push(request());
             }
-            // The last one says nothing.
-            drop(connect(HOST, PORT).unwrap());
             times
         };
         thread::scope(|scope| {
-            scope.spawn(|| self.serve());
+            scope.spawn(|| self.serve(&is_idle));
             let client = scope.spawn(|| self.network.client.enter(requests));
+            let over = Finally(&is_over);
             let result = meanwhile();
-            is_over.store(true, Ordering::Relaxed);
-            let mut times = client.join().unwrap();
+            drop(over);
+            let mut times = client.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
             times.sort();
             (result, times)
         })
     }
 
-    /// Answers one after another, until one says nothing.
-    fn serve(&self) {
+    /// Answers one after another, until there are no more.
+    fn serve(&self, is_idle: &AtomicBool) {
         let mut words = *WORDS;
-        for stream in self.listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            if stream.read_exact(&mut words).and_then(|()| stream.write_all(&words)).is_err() {
-                break;
+        self.listener.set_nonblocking(true).unwrap();
+        while !is_idle.load(Ordering::Relaxed) {
+            let mut sockets = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut sockets, PollTimeout::from(10u8)).unwrap() == 0 {
+                continue;
             }
+            let (mut stream, _) = self.listener.accept().unwrap();
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.read_exact(&mut words).and_then(|()| stream.write_all(&words)).unwrap();
         }
+    }
+}
+
+/// Sets it when it is dropped.
+struct Finally<'a>(&'a AtomicBool);
+
+impl Drop for Finally<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
