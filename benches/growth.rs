@@ -91,7 +91,9 @@ fn connections(report: &mut Report) {
             until("for them to be made", || {
                 let missing = u64::from(count).saturating_sub(network.counters()[Verdict::Completed]);
                 if missing > 0 {
-                    [&syns, &acks].into_iter().for_each(|flood| drop(flood.send(missing as u32)));
+                    for flood in [&syns, &acks] {
+                        flood.send(missing as u32);
+                    }
                 }
                 (missing == 0).then_some(())
             });

@@ -7,7 +7,8 @@ use libbpf_rs::query::ProgInfoIter;
 use tcp_bounce::attach::AttachMode;
 
 use crate::common::cost::{Statistics, cpu_time};
-use crate::common::crowd::connect_at_once;
+use crate::common::crowd::{Crowd, connect_at_once};
+use crate::common::flood::cpus;
 use crate::common::network::{Mode, Network};
 use crate::common::programs;
 use crate::peer::{self, Peers};
@@ -19,8 +20,9 @@ const THREADS: u16 = 10_000;
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "10,000 threads connect at once",
-        "Each to a port of its own, when all are ready. The time of the program as the kernel measures it, and the CPU time of the process, \
-         of the time that it took the clients.",
+        "Each to a port of its own, when all are ready. The time in the program as the kernel measures it, which is more while it does, and \
+         the CPU time of the process; and their share of the time of all CPUs, from the start of the first thread to the last \
+         connection, and from the first connect on.",
     );
     let _statistics = Statistics::start();
     let mut rows = Vec::new();
@@ -38,8 +40,8 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
             "skb: connections accepted, of 10,000"
         };
         report.at_least(accepted, f64::from(THREADS), "", run.accepted as f64);
-        let share = 100.0 * run.share(process);
-        report.at_most(&format!("{}: CPU time of 10,000 threads that connect", mode.name()), 1.0, " %", share);
+        let share = 100.0 * run.share(process, run.crowd.run);
+        report.at_most(&format!("{}: share of the CPUs while 10,000 threads connect", mode.name()), 1.0, " %", share);
     }
     if let Some(object) = peers.load_article()? {
         let network = Network::new(Mode::Native);
@@ -47,41 +49,46 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
         let _attachment = programs::attach_program(program, &network.host, "host0", AttachMode::Native);
         rows.push(row("the article's program, native", Run::new(&network).cells(Duration::ZERO)));
     }
-    report.table(&["who answers", "accepted", "runs", "in the program", "in the process", "wall clock", "share"], rows);
+    report.table(
+        &["who answers", "accepted", "runs", "in the program", "in the process", "run", "share", "of the rush"],
+        rows,
+    );
     Ok(())
 }
 
 /// What it took.
 struct Run {
+    crowd: Crowd,
     accepted: usize,
     /// How often the program ran, and for how long.
     runs: u64,
     program: Duration,
-    wall_clock: Duration,
 }
 
 impl Run {
     fn new(network: &Network) -> Self {
         let id = programs::attached(&network.host, "host0").expect("a program is attached");
-        let (connections, wall_clock) = connect_at_once(network, THREADS);
+        let crowd = connect_at_once(network, THREADS);
         let info = ProgInfoIter::default().find(|info| info.id == id).expect("it is still there");
-        let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
-        Self { accepted, runs: info.run_cnt, program: Duration::from_nanos(info.run_time_ns), wall_clock }
+        let accepted = crowd.connections.iter().filter(|connection| connection.is_ok()).count();
+        Self { crowd, accepted, runs: info.run_cnt, program: Duration::from_nanos(info.run_time_ns) }
     }
 
-    /// The share of one CPU.
-    fn share(&self, process: Duration) -> f64 {
-        (self.program + process).as_secs_f64() / self.wall_clock.as_secs_f64()
+    /// The share that the program and the process had of the CPUs' time in this time.
+    fn share(&self, process: Duration, time: Duration) -> f64 {
+        (self.program + process).as_secs_f64() / (time.as_secs_f64() * cpus().len() as f64)
     }
 
-    fn cells(&self, process: Duration) -> [String; 6] {
+    fn cells(&self, process: Duration) -> [String; 7] {
+        let Crowd { run, rush, .. } = self.crowd;
         [
             self.accepted.to_string(),
             self.runs.to_string(),
             format!("{:.1?}", self.program),
             format!("{process:.1?}"),
-            format!("{:.2?}", self.wall_clock),
-            percent(self.share(process)),
+            format!("{:.0?}", run),
+            percent(self.share(process, run)),
+            format!("{} in {rush:.0?}", percent(self.share(process, rush))),
         ]
     }
 }

@@ -157,8 +157,7 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     reader.finish();
     let EventCount { told, lost, .. } = events::count(&events)?;
     let lost = percent(lost as f64 / (told + lost) as f64);
-    report
-        .paragraph(&format!("Of the events, 1 in 1, {lost} were lost: no reader keeps up with what is measured here."));
+    report.paragraph(&format!("Of the events, 1 in 1, {lost} were lost, with the reader on another CPU."));
     Ok(())
 }
 

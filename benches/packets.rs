@@ -93,7 +93,7 @@ const DATA: &str = "020000000002 020000000001 0800 \
     01 01 080a1122334455667788 \
     000000000000000000000000000000000000000000000000 000000000000000000000000000000000000000000000000";
 
-/// The bytes of a packet, with the right checksum if it is TCP over IPv4.
+/// The bytes of a packet, with the right checksums if it is TCP over IPv4.
 pub fn packet(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
     let mut packet: Vec<u8> = digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect();
@@ -112,15 +112,18 @@ pub fn acknowledge(packet: &mut [u8]) {
     correct(packet);
 }
 
-/// Corrects the checksum of a segment over IPv4.
+/// Corrects the checksums of a segment over IPv4.
 fn correct(packet: &mut [u8]) {
-    let checksum = match SlicedPacket::from_ethernet(packet) {
+    let checksums = match SlicedPacket::from_ethernet(packet) {
         Ok(SlicedPacket { net: Some(NetSlice::Ipv4(ipv4)), transport: Some(TransportSlice::Tcp(tcp)), .. }) => {
-            tcp.calc_checksum_ipv4(ipv4.header().source(), ipv4.header().destination()).ok()
+            let header = ipv4.header();
+            let checksum = tcp.calc_checksum_ipv4(header.source(), header.destination());
+            Some((header.to_header().calc_header_checksum(), checksum.expect("it is short")))
         }
         _ => None,
     };
-    if let Some(checksum) = checksum {
-        packet[50..52].copy_from_slice(&checksum.to_be_bytes());
+    if let Some((ipv4, tcp)) = checksums {
+        packet[24..26].copy_from_slice(&ipv4.to_be_bytes());
+        packet[50..52].copy_from_slice(&tcp.to_be_bytes());
     }
 }

@@ -76,7 +76,7 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
 
     let network = Network::new(mode);
     let bouncer = network.bounce("");
-    let (connections, _) = connect_at_once(&network, THREADS);
+    let connections = connect_at_once(&network, THREADS).connections;
     let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
     assert_eq!(accepted, usize::from(THREADS), "{:?}", connections.iter().find(|connection| connection.is_err()));
     // The last ACK of a handshake is not sent again; the kernel tells how many frames the cable has lost.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::cost::Memory;
 use common::flood::{Flood, Kind, Sink};
-use common::network::{Mode, Network};
+use common::network::{HOST, Mode, Network};
 use common::service::{Service, percentile};
 use common::{at_least, until};
 use tcp_bounce_wire::Verdict;
@@ -33,7 +33,7 @@ fn each_syn_of_a_flood_is_answered_or_accounted_for(mode: Mode) {
     let network = Network::without_program(mode);
     let sink = Sink::new(&network);
     network.receive_redirected();
-    let service = Service::new(&network);
+    let service = Service::new(&network, HOST);
     let bouncer = network.bounce("--top");
     let flood = Flood::new(&network, Kind::Syn, 80);
     // What the first packets cost is memory that is taken once.

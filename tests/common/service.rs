@@ -1,7 +1,7 @@
 //! A service of the host's own, and a client that uses it.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd as _;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::DEADLINE;
-use super::network::{HOST, Network, connect};
+use super::network::{Network, connect};
 
 const PORT: u16 = 2222;
 const WORDS: &[u8; 5] = b"hello";
@@ -20,12 +20,14 @@ const WORDS: &[u8; 5] = b"hello";
 pub struct Service<'a> {
     network: &'a Network,
     listener: TcpListener,
+    address: Ipv4Addr,
 }
 
 impl<'a> Service<'a> {
-    /// Has the host listen.
-    pub fn new(network: &'a Network) -> Self {
-        Self { network, listener: network.listen(PORT) }
+    /// Has the host listen at this address of its own.
+    pub fn new(network: &'a Network, address: Ipv4Addr) -> Self {
+        let listener = network.host.enter(|| TcpListener::bind((address, PORT))).unwrap();
+        Self { network, listener, address }
     }
 
     /// Has the client connect, say something and get it back, again and again as long as `meanwhile` takes and at least
@@ -37,7 +39,7 @@ impl<'a> Service<'a> {
             let _idle = Finally(&is_idle);
             let mut times = Vec::new();
             while times.is_empty() || !is_over.load(Ordering::Relaxed) {
-                times.push(request());
+                times.push(request(self.address));
             }
             times
         };
@@ -80,9 +82,9 @@ impl Drop for Finally<'_> {
 }
 
 /// How long one takes. The server closes first, so that the client's port is free at once.
-fn request() -> Duration {
+fn request(address: Ipv4Addr) -> Duration {
     let start = Instant::now();
-    let mut stream = connect(HOST, PORT).expect("the host's service is spared");
+    let mut stream = connect(address, PORT).expect("the host's service is spared");
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(WORDS).unwrap();
     let mut answer = Vec::new();
