@@ -1,8 +1,7 @@
 //! What a SYN costs with all that the kernel does about it, and how others do it.
 //!
 //! A program in the kernel sends SYNs from forged sources across a veth pair, and another counts and drops what comes back. All
-//! of it takes place on one CPU, so the time of it all is the sum. The same with a program that drops each on arrival
-//! is the zero.
+//! of it takes place on one CPU, so the time of it all is the sum.
 
 use std::any::Any;
 use std::error::Error;
@@ -143,9 +142,9 @@ struct Turns {
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "Across a veth pair",
-        "All that the kernel does from the arrival of a SYN until the answer has been consumed at the other end, on one CPU. The generator, \
-         which is in the kernel as well, and the way there are subtracted: they are what is left when a program drops each SYN on \
-         arrival.",
+        "All that the kernel does from the moment when a SYN is sent into one end until the answer has been consumed there, on one CPU. \
+         What it takes to make the SYNs, in the kernel as well, is subtracted. In the next columns also the way there is, which is \
+         what is left where a program drops each SYN on arrival.",
     );
     let mut servers = vec![Server::Nobody];
     for mode in [Mode::Native, Mode::Skb] {
@@ -166,8 +165,9 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     let _running: Vec<_> = servers.iter().zip(&networks).map(|(server, network)| server.start(network)).collect();
     let floods: Vec<_> = networks.iter().map(|network| Flood::new(network, Kind::Syn, PORT)).collect();
 
-    let mut turns: Vec<Turns> = servers.iter().map(|_| Turns::default()).collect();
+    let (mut turns, mut zeros) = (servers.iter().map(|_| Turns::default()).collect::<Vec<_>>(), Vec::new());
     for turn in 0..=TURNS {
+        zeros.push(floods[0].rehearse(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS));
         for (index, server) in servers.iter().enumerate() {
             let (network, sink) = (&networks[index], &sinks[index]);
             let (lost, received) = (network.lost(), sink.received());
@@ -183,21 +183,30 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
             }
         }
     }
-    let cost = |index: usize| median(turns[index].costs.iter().zip(&turns[0].costs).map(|(cost, zero)| cost - zero));
-    let cost_of = |wanted| cost(servers.iter().position(|&server| server == wanted).expect("it is one of them"));
-    let native = cost_of(Server::Bounce(Mode::Native));
-    let rows = servers.iter().enumerate().skip(1).map(|(index, server)| {
-        let (name, cost) = (server.name(), cost(index));
+    let zeros = &zeros[1..];
+    let above =
+        |index: usize, zeros: &[f64]| median(turns[index].costs.iter().zip(zeros).map(|(cost, zero)| cost - zero));
+    // The first is nobody.
+    let own = |index| above(index, &turns[0].costs);
+    let own_of = |wanted| own(servers.iter().position(|&server| server == wanted).expect("it is one of them"));
+    let native = own_of(Server::Bounce(Mode::Native));
+    let rows = servers.iter().enumerate().map(|(index, server)| {
+        let (name, cost) = (server.name(), above(index, zeros));
         report.bar(&name, cost);
         let answered = median(turns[index].answered.iter().copied());
-        row(name, [rounded(cost), rounded(cost / native), percent(answered)])
+        let figures = if index == 0 {
+            ["-".to_owned(), "-".to_owned()]
+        } else {
+            [rounded(own(index)), rounded(own(index) / native)]
+        };
+        row(name, [rounded(cost)].into_iter().chain(figures).chain([percent(answered)]))
     });
     let rows: Vec<_> = rows.collect();
-    report.table(&["who answers", "ns per SYN", "of tcp-bounce, native", "answered"], rows);
-    let zero = median(turns[0].costs.iter().copied());
+    report.table(&["who answers", "ns per SYN", "above nobody", "of tcp-bounce, native", "answered"], rows);
+    let zero = median(zeros.iter().copied());
     let lost: u64 = turns.iter().map(|turns| turns.lost).sum();
     report.paragraph(&format!(
-        "The generator and the way there take {} ns: {} million SYNs per second on one CPU. On the way there {lost} SYNs were lost.",
+        "To make a SYN takes {} ns: the generator's own rate is {} million per second on one CPU. On the way {lost} SYNs were lost.",
         rounded(zero),
         rounded(1e3 / zero)
     ));
@@ -205,13 +214,13 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
         "across a veth pair, native: of a bare MAC swap",
         1.15,
         "",
-        native / cost_of(Server::SwapMacs(Mode::Native)),
+        native / own_of(Server::SwapMacs(Mode::Native)),
     );
     report.at_least(
         "NAT of all ports to one listener: of tcp-bounce, native",
         50.0,
         "",
-        cost_of(Server::Redirect) / native,
+        own_of(Server::Redirect) / native,
     );
     Ok(())
 }

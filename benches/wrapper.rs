@@ -8,7 +8,6 @@ use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore as _, MapFlags, Object, Program, ProgramInput};
 use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
-use zerocopy::IntoBytes as _;
 
 use crate::common::flood::{cpus, run_on};
 use crate::common::programs;
@@ -111,10 +110,7 @@ impl Wrapper {
     fn measure(&self, program: BorrowedFd, action: u32) -> Result<f64, Box<dyn Error>> {
         let key = 0u32.to_ne_bytes();
         self.map("NEXT")?.update(&key, &program.as_raw_fd().to_ne_bytes(), MapFlags::ANY)?;
-        // `struct Clock`: rounds, first, last.
-        let clock = [u64::from(ROUNDS), 0, 0];
-        self.map(".bss")?.update(&key, clock.as_bytes(), MapFlags::ANY)?;
-
+        programs::set_clock(&self.object, ROUNDS);
         let restore = self.object.progs_mut().find(|program| program.name() == "restore").ok_or("no wrapper")?;
         let input = ProgramInput { data_in: Some(&self.packet), repeat: ROUNDS, ..Default::default() };
         let output = restore.test_run(input)?;
@@ -122,10 +118,7 @@ impl Wrapper {
             return Err(format!("a program gave the XDP action {}, not {action}", output.return_value).into());
         }
 
-        let clock = self.map(".bss")?.lookup(&key, MapFlags::ANY)?.ok_or("no clock")?;
-        let times: Vec<u64> =
-            clock.chunks_exact(8).filter_map(|time| Some(u64::from_ne_bytes(time.try_into().ok()?))).collect();
-        Ok((times[2] - times[1]) as f64 / f64::from(ROUNDS - 1))
+        Ok(programs::time(&self.object).as_secs_f64() * 1e9 / f64::from(ROUNDS - 1))
     }
 
     fn map(&self, name: &str) -> Result<libbpf_rs::Map<'_>, Box<dyn Error>> {

@@ -59,14 +59,7 @@ static NEXT: ProgramArray<1> = ProgramArray::new();
 /// Writes the packet and runs the program under test on it.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
-    let Clock { rounds, first, last } = CLOCK.get();
-    if first.get() == 0 {
-        first.set(now());
-    }
-    rounds.set(rounds.get().wrapping_sub(1));
-    if rounds.get() == 0 {
-        last.set(now());
-    }
+    stamp();
     if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &Config::BUILT_IN)).is_some() {
         // A packet comes from the NIC by memory. What was just written is still on its way there, and a read of bytes
         // from two writes would have to wait. This takes long enough.
@@ -75,6 +68,19 @@ pub fn restore(ctx: XdpContext) -> u32 {
         unsafe { NEXT.tail_call(&ctx, 0) };
     }
     XDP_ABORTED
+}
+
+/// Counts the round, and stamps the first and the last.
+#[inline(always)]
+fn stamp() {
+    let Clock { rounds, first, last } = CLOCK.get();
+    if first.get() == 0 {
+        first.set(now());
+    }
+    rounds.set(rounds.get().wrapping_sub(1));
+    if rounds.get() == 0 {
+        last.set(now());
+    }
 }
 
 #[inline(always)]

@@ -16,7 +16,7 @@ use tcp_bounce_wire::tcp::Tcp;
 
 use crate::frame::XdpFrame;
 use crate::global::Global;
-use crate::write_packet;
+use crate::{stamp, write_packet};
 
 /// The network of the forged sources: 10.0.0.0/8.
 const FORGED: u8 = 10;
@@ -32,16 +32,20 @@ static SENT: Global<Cell<u64>> = Global::new(Cell::new(0));
 /// It is for test runs with live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), each of which is one that was sent before.
 #[xdp]
 pub fn flood(ctx: XdpContext) -> u32 {
-    let number = SENT.get().get();
-    SENT.get().set(number.wrapping_add(1));
-    match forge(&mut XdpFrame::new(ctx, &Config::BUILT_IN), number) {
-        Some(()) => XDP_TX,
-        None => XDP_ABORTED,
-    }
+    forge(&mut XdpFrame::new(ctx, &Config::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+/// The same, but nothing is sent: what the flood itself costs.
+#[xdp]
+pub fn rehearse(ctx: XdpContext) -> u32 {
+    forge(&mut XdpFrame::new(ctx, &Config::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_DROP)
 }
 
 #[inline(always)]
-fn forge(frame: &mut XdpFrame, number: u64) -> Option<()> {
+fn forge(frame: &mut XdpFrame) -> Option<()> {
+    stamp();
+    let number = SENT.get().get();
+    SENT.get().set(number.wrapping_add(1));
     write_packet(frame)?;
     let [.., high, a, b, c] = number.to_be_bytes();
     // What both checksums lack then (RFC 1624).

@@ -1,6 +1,6 @@
 //! Segments from forged sources, sent as fast as the kernel can, and the sink for what comes back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etherparse::{PacketBuilder, TcpHeader, TcpOptionElement};
 use libbpf_rs::libbpf_sys::BPF_F_TEST_XDP_LIVE_FRAMES;
@@ -75,9 +75,18 @@ impl<'a> Flood<'a> {
         Self { network, object: programs::bench(&frame), frame, cpu }
     }
 
-    /// Sends this many, and returns how long that took: with all that the kernel does about them on the same CPU, which
-    /// for a veth pair is all.
+    /// Sends this many, and returns the time from the first to the last: with all that the kernel does about them on the same
+    /// CPU, which for a veth pair is all.
     pub fn send(&self, segments: u32) -> Duration {
+        self.run("flood", segments)
+    }
+
+    /// Makes this many, but does not send them, and returns how long that took.
+    pub fn rehearse(&self, segments: u32) -> Duration {
+        self.run("rehearse", segments)
+    }
+
+    fn run(&self, program: &str, segments: u32) -> Duration {
         self.network.client.enter(|| {
             run_on(self.cpu);
             let interface = if_nametoindex("client0").unwrap();
@@ -90,10 +99,10 @@ impl<'a> Flood<'a> {
                 repeat: segments,
                 ..Default::default()
             };
-            let program = self.object.progs_mut().find(|program| program.name() == "flood").unwrap();
-            let start = Instant::now();
+            let program = self.object.progs_mut().find(|it| it.name() == program).unwrap();
+            programs::set_clock(&self.object, segments);
             program.test_run(input).unwrap();
-            start.elapsed()
+            programs::time(&self.object)
         })
     }
 }

@@ -1,14 +1,16 @@
 //! XDP programs other than the running tcp-bounce: those that are attached, and one to attach.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
 
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
-use libbpf_rs::{MapCore as _, MapFlags, MapHandle, Object, ObjectBuilder};
+use libbpf_rs::{Map, MapCore as _, MapFlags, MapHandle, Object, ObjectBuilder};
 use tcp_bounce::attach::{AttachMode, Attachment};
 use tcp_bounce::interface::Interface;
 use tcp_bounce::kernel;
 use tcp_bounce_wire::{Counters, Verdict};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::namespace::Namespace;
 use super::process::run;
@@ -48,6 +50,25 @@ pub fn bench(packet: &[u8]) -> Object {
     map.set_initial_value(&rodata).unwrap();
     drop(maps);
     object.load().unwrap()
+}
+
+/// Prepares a clock that the program of [`bench`] which runs next starts in its first round, and stops in the last of `rounds`.
+pub fn set_clock(object: &Object, rounds: u32) {
+    // `struct Clock`: rounds, first, last.
+    let clock = [u64::from(rounds), 0, 0];
+    clock_of(object).update(&0u32.to_ne_bytes(), clock.as_bytes(), MapFlags::ANY).unwrap();
+}
+
+/// The time from the first round to the last.
+pub fn time(object: &Object) -> Duration {
+    let clock = clock_of(object).lookup(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap().unwrap();
+    let [rounds, first, last] = <[u64; 3]>::read_from_bytes(&clock).unwrap();
+    assert_eq!(rounds, 0, "it is not the last round yet");
+    Duration::from_nanos(last - first)
+}
+
+fn clock_of(object: &Object) -> Map<'_> {
+    object.maps().find(|map| map.name().to_string_lossy().ends_with(".bss")).unwrap()
 }
 
 /// Attaches `pass` to an interface in native mode.
