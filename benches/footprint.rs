@@ -6,21 +6,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tcp_bounce_wire::{Isn, Settings, Verdict};
+use tcp_bounce_wire::Verdict;
 
+use crate::common::DEADLINE;
 use crate::common::bouncer::{BINARY, TcpBounce};
 use crate::common::cost::Memory;
-use crate::common::flood::{Flood, Kind, Sink};
+use crate::common::flood::{Sink, open_connections};
 use crate::common::network::{HOST, Mode, Network};
 use crate::common::process::Process;
 use crate::common::programs::PRODUCT;
-use crate::common::{DEADLINE, until};
 use crate::report::{Report, median, rounded, row};
 
 const TURNS: usize = 21;
 /// Between two SYNs.
 const PAUSE: Duration = Duration::from_millis(1);
-const CONNECTIONS: u32 = 1_000_000;
+const CONNECTIONS: u64 = 1_000_000;
 
 /// Measures it all.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
@@ -78,26 +78,15 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
 /// What connections take up that stay open.
 fn connections(report: &mut Report) {
     let network = Network::without_program(Mode::Native);
-    let sink = Sink::new(&network);
+    let _sink = Sink::new(&network);
     let bouncer = network.bounce("");
-    let Isn::Fixed(isn) = Settings::DEFAULT.isn else { unreachable!("the default is fixed") };
-    let [syns, acks] = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(&network, kind, 80));
     let before = Memory::of(&bouncer);
-    syns.send(CONNECTIONS);
-    acks.send(CONNECTIONS);
-    until("for all to arrive or be lost", || {
-        let counters = network.counters();
-        let arrived = counters[Verdict::Answered] + counters[Verdict::Completed] + network.lost();
-        (arrived >= 2 * u64::from(CONNECTIONS)).then_some(())
-    });
+    open_connections(&network, 80, CONNECTIONS);
     let after = Memory::of(&bouncer);
-    let per_connection = |after: u64, before: u64| rounded((after as f64 - before as f64) / f64::from(CONNECTIONS));
+    let per_connection = |after: u64, before: u64| rounded((after as f64 - before as f64) / CONNECTIONS as f64);
     report.paragraph(&format!(
-        "{} connections were opened and stay so ({} SYN-ACKs arrived; {} segments were lost on the cable). For each of them, the \
-         process took {} bytes more, and its maps {}.",
+        "{} handshakes were completed, and the connections stayed open. For each, the process took {} bytes more, and its maps {}.",
         network.counters()[Verdict::Completed],
-        sink.received().syn_acks,
-        network.lost(),
         per_connection(after.resident, before.resident),
         per_connection(after.maps, before.maps),
     ));

@@ -4,13 +4,12 @@ use std::error::Error;
 use std::thread;
 use std::time::Instant;
 
-use tcp_bounce_wire::{Isn, Settings, Verdict};
+use tcp_bounce_wire::Settings;
 
 use crate::common::bouncer::TcpBounce;
 use crate::common::cost::Memory;
-use crate::common::flood::{Flood, Kind, Sink, cpus};
+use crate::common::flood::{Flood, Kind, Sink, cpus, open_connections};
 use crate::common::network::{Mode, Network};
-use crate::common::until;
 use crate::in_kernel::{fd, filters, load, load_elsewhere, many_prefixes, own, settings};
 use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
 use crate::report::{Report, median, rounded, row};
@@ -77,26 +76,16 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
 
 /// Across a veth pair, with connections that are open.
 fn connections(report: &mut Report) {
-    let counts = [0u32, 1000, 10_000, 100_000, 1_000_000];
+    let counts = [0u64, 1000, 10_000, 100_000, 1_000_000];
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);
     let _bouncer = network.bounce("");
-    let Isn::Fixed(isn) = Settings::DEFAULT.isn else { unreachable!("the default is fixed") };
-    let [syns, acks] = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(&network, kind, 80));
     let measured = Flood::new(&network, Kind::Syn, 443);
     let costs: Vec<_> = counts
         .iter()
-        .map(|&count| {
-            // What is lost on the way is made up for.
-            until("for them to be made", || {
-                let missing = u64::from(count).saturating_sub(network.counters()[Verdict::Completed]);
-                if missing > 0 {
-                    for flood in [&syns, &acks] {
-                        flood.send(missing as u32);
-                    }
-                }
-                (missing == 0).then_some(())
-            });
+        .zip(1000..)
+        .map(|(&count, port)| {
+            open_connections(&network, port, count);
             median((0..TURNS).map(|_| measured.send(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS)))
         })
         .collect();

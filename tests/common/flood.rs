@@ -9,11 +9,12 @@ use nix::net::if_::if_nametoindex;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use tcp_bounce::attach::{AttachMode, Attachment};
+use tcp_bounce_wire::{Isn, Settings, Verdict};
 use zerocopy::IntoBytes as _;
 
 use super::network::{HOST, Network};
-use super::programs;
 use super::segment::mac;
+use super::{programs, until};
 
 /// The network of the forged sources. The host needs a route to it if its kernel is to answer them.
 pub const FORGED: &str = "10.0.0.0/8";
@@ -105,6 +106,22 @@ impl<'a> Flood<'a> {
             programs::time(&self.object)
         })
     }
+}
+
+/// Opens connections to this port, which stay open: so many that the program has completed `count` handshakes in all.
+pub fn open_connections(network: &Network, port: u16, count: u64) {
+    let Isn::Fixed(isn) = Settings::DEFAULT.isn else { unreachable!("the default is fixed") };
+    let floods = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(network, kind, port));
+    // What is lost on the way is made up for.
+    until("for them to be open", || {
+        let missing = count.saturating_sub(network.counters()[Verdict::Completed]);
+        if missing > 0 {
+            for flood in &floods {
+                flood.send(missing as u32);
+            }
+        }
+        (missing == 0).then_some(())
+    });
 }
 
 /// What has come back to the forged sources.
