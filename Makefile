@@ -49,7 +49,6 @@ mutants: ## change the packet logic in one small way after another, and see that
 	@scripts/mutants
 
 bench: ## measure it, and write docs/benchmarks.md; with PEER_OBJ=FILE, SYNPROXY_OBJ=FILE also other XDP programs (asks for root)
-	@scripts/setup build bench
 	@scripts/bench
 
 lint: ## check formatting, and clippy with no warnings

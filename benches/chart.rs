@@ -18,7 +18,7 @@ pub fn draw(bars: &[(String, f64)], path: &str) -> Result<(), Box<dyn Error>> {
     root.fill(&WHITE)?;
     let title = ("sans-serif", 17).into_font().color(&BLACK);
     root.draw(&Text::new(
-        "Nanoseconds per SYN across a veth pair and back, generator subtracted (logarithmic)",
+        "Nanoseconds per SYN across a veth pair, generator subtracted (logarithmic scale)",
         (10, 14),
         title,
     ))?;

@@ -20,9 +20,9 @@ const THREADS: u16 = 10_000;
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "10,000 threads connect at once",
-        "Each to a port of its own, when all are ready. The time in the program as the kernel measures it, which is more while it does, and \
-         the CPU time of the process; and their share of the time of all CPUs, from the start of the first thread to the last \
-         connection, and from the first connect on.",
+        "Each to a port of its own, when all threads have started. The program runs for each SYN and for each ACK. The time in it is as the \
+         kernel measures it, which adds to it; then comes the CPU time of the process; and what share both have of the time of all CPUs, \
+         from the start of the first thread to the last connection, and from the first connect to the last connection (the rush).",
     );
     let _statistics = Statistics::start();
     let mut rows = Vec::new();
@@ -33,7 +33,7 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
         let run = Run::new(&network);
         let process = cpu_time(&bouncer) - idle;
         let name = format!("tcp-bounce, {}", mode.name());
-        rows.push(row(&name, run.cells(process)));
+        rows.push(row(&name, run.cells(Some(process))));
         let accepted = if mode == Mode::Native {
             "native: connections accepted, of 10,000"
         } else {
@@ -41,13 +41,18 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
         };
         report.at_least(accepted, f64::from(THREADS), "", run.accepted as f64);
         let share = 100.0 * run.share(process, run.crowd.run);
-        report.at_most(&format!("{}: share of the CPUs while 10,000 threads connect", mode.name()), 1.0, " %", share);
+        report.at_most(
+            &format!("{}: share of the CPUs while 10,000 threads start and connect", mode.name()),
+            1.0,
+            " %",
+            share,
+        );
     }
     if let Some(object) = peers.load_article()? {
         let network = Network::new(Mode::Native);
         let program = peer::program(&object);
         let _attachment = programs::attach_program(program, &network.host, "host0", AttachMode::Native);
-        rows.push(row("the article's program, native", Run::new(&network).cells(Duration::ZERO)));
+        rows.push(row("the article's program, native", Run::new(&network).cells(None)));
     }
     report.table(
         &["who answers", "accepted", "runs", "in the program", "in the process", "run", "share", "of the rush"],
@@ -79,16 +84,17 @@ impl Run {
         (self.program + process).as_secs_f64() / (time.as_secs_f64() * cpus().len() as f64)
     }
 
-    fn cells(&self, process: Duration) -> [String; 7] {
+    fn cells(&self, process: Option<Duration>) -> [String; 7] {
+        let used = process.unwrap_or_default();
         let Crowd { run, rush, .. } = self.crowd;
         [
             self.accepted.to_string(),
             self.runs.to_string(),
             format!("{:.1?}", self.program),
-            format!("{process:.1?}"),
+            process.map_or("-".to_owned(), |process| format!("{process:.1?}")),
             format!("{:.0?}", run),
-            percent(self.share(process, run)),
-            format!("{} in {rush:.0?}", percent(self.share(process, rush))),
+            percent(self.share(used, run)),
+            format!("{} in {rush:.0?}", percent(self.share(used, rush))),
         ]
     }
 }

@@ -37,10 +37,10 @@ fn main() {
 }
 
 fn bench() -> Result<(), Box<dyn Error>> {
-    // Cargo adds one that begins with a dash.
-    let mut chosen: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    // Cargo adds `--bench`.
+    let mut chosen: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(&part.as_str())) {
-        return Err(format!("there is no part {unknown:?}, but {}", PARTS.join(", ")).into());
+        return Err(format!("there is no part {unknown:?}: name some of {}, or none for all", PARTS.join(", ")).into());
     }
     if !Uid::effective().is_root() {
         return Err("it loads BPF programs and makes network namespaces: run it as root, `make bench`".into());

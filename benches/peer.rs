@@ -1,9 +1,9 @@
 //! Other XDP programs, to compare with: `PEER_OBJ=FILE`, `SYNPROXY_OBJ=FILE`.
 
-use std::env;
 use std::error::Error;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, Program, ProgramType};
 
@@ -21,7 +21,11 @@ impl Peers {
         let find = |variable| {
             let path = env::var_os(variable).map(PathBuf::from);
             // Before anything is measured.
-            path.map(|path| load(&path).map(|_| path)).transpose()
+            let check = |path: PathBuf| match fs::metadata(&path) {
+                Ok(_) => load(&path).map(|_| path),
+                Err(error) => Err(format!("{variable}={}: {error}", path.display()).into()),
+            };
+            path.map(check).transpose()
         };
         Ok(Self { article: find("PEER_OBJ")?, synproxy: find("SYNPROXY_OBJ")? })
     }

@@ -68,8 +68,11 @@ impl Report {
 
     /// Ends with the targets.
     pub fn finish(&mut self) {
-        self.section("Targets", "What it must be, and what it was in this run.");
         let targets = std::mem::take(&mut self.targets);
+        if targets.is_empty() {
+            return;
+        }
+        self.section("Targets", "What it should be, and what it was in this run.");
         self.table(&["", "target", "measured", "met"], targets.into_iter().map(Vec::from));
     }
 
@@ -100,9 +103,10 @@ fn heading() -> Result<String, Box<dyn Error>> {
     Ok(format!(
         "# Benchmarks\n\n\
          One run of `{}make bench`, as root, which wrote this file and the chart. Absolute times differ from machine to machine and from \
-         run to run: only ratios of one run mean something. [performance.md](performance.md) tells how it is measured and what \
-         it comes from.\n\n\
-         - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- guard of returns (`spec_rstack_overflow`): {}\n\n\
+         run to run, and those of a table from those of the next: only ratios within one mean something. They are medians of the ratios of \
+         each turn, and need not be the ratio of the medians beside them. [performance.md](performance.md) tells how it is measured and \
+         what it comes from.\n\n\
+         - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- how the kernel guards returns from functions (`spec_rstack_overflow`): {}\n\n\
          ![What a SYN costs](benchmarks.svg)\n",
         objects.concat(),
         String::from_utf8_lossy(&commit).trim(),
