@@ -124,6 +124,18 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Measures these, and the article's program on Linux's SYN, if it is there.
+fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
+    let mut cases: Vec<Case> = cases;
+    if let Some(object) = &article {
+        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
+    }
+    measure(&mut cases)?;
+    table(report, title, &cases, ARTICLE);
+    Ok(())
+}
+
 /// What is told of a SYN besides the counters.
 fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (own, syn) = (own()?, Wrapper::new(&packet(LINUX_SYN)));
@@ -140,8 +152,7 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     for program in [&events, &sampled] {
         reader.read(program, "", drop)?;
     }
-    let article = peers.load_article()?;
-    let mut cases = vec![
+    let cases = vec![
         Case::new("counters only", &syn, fd(&default), TX)?,
         Case::new("counted by port", &syn, fd(&by_port), TX)?,
         Case::new("counted by source", &syn, fd(&by_source), TX)?,
@@ -149,11 +160,7 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         Case::new("events, 1 in 1000", &syn, fd(&sampled), TX)?,
         Case::new("events, 1 in 1 (`--events`)", &syn, fd(&events), TX)?,
     ];
-    if let Some(object) = &article {
-        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
-    }
-    measure(&mut cases)?;
-    table(report, "what is told of it", &cases, ARTICLE);
+    compare(report, "what is told of it", cases, peers)?;
     reader.finish();
     let EventCount { told, lost, .. } = events::count(&events)?;
     let lost = percent(lost as f64 / (told + lost) as f64);
@@ -164,16 +171,9 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
 /// Packets other than Linux's SYN.
 fn others(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let default = load(settings(), &*own()?)?;
-    let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
     let others = OTHERS.map(|(name, action, hex)| (name, action, Wrapper::new(&packet(hex))));
     let cases = others.iter().map(|(name, action, wrapper)| Case::new(name, wrapper, fd(&default), *action));
-    let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
-    if let Some(object) = &article {
-        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
-    }
-    measure(&mut cases)?;
-    table(report, "other packets (the article's: Linux's SYN)", &cases, ARTICLE);
-    Ok(())
+    compare(report, "other packets (the article's: Linux's SYN)", cases.collect::<Result<_, _>>()?, peers)
 }
 
 /// What follows the handshake.
@@ -189,13 +189,6 @@ fn later(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>((name, action, Wrapper::new(&packet), program))
     });
     let later = later.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
     let cases = later.iter().map(|(name, action, wrapper, program)| Case::new(name, wrapper, fd(program), *action));
-    let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
-    if let Some(object) = &article {
-        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
-    }
-    measure(&mut cases)?;
-    table(report, "after the handshake (the article's: Linux's SYN)", &cases, ARTICLE);
-    Ok(())
+    compare(report, "after the handshake (the article's: Linux's SYN)", cases.collect::<Result<_, _>>()?, peers)
 }
