@@ -15,11 +15,14 @@ use crate::common::programs;
 use crate::peer::{self, Peers};
 use crate::report::{Report, median, percent, rounded, row};
 
-/// Turns of each, of which the median counts.
-const TURNS: usize = 11;
+/// How often all is set up anew: where in memory the kernel puts a program and its maps makes a difference of some
+/// nanoseconds, which stays as long as they do.
+const SETUPS: usize = 7;
+/// Turns of each in a set-up. The median of all counts.
+const TURNS: usize = 5;
 /// SYNs in a turn.
 const SYNS: u32 = 200_000;
-/// The same where the kernel keeps each: in all turns fewer than the smallest table of connections takes, of 65,536.
+/// The same where the kernel keeps each: in a set-up fewer than the smallest table of connections takes, of 65,536.
 const TRACKED_SYNS: u32 = 60_000 / (TURNS as u32 + 1);
 
 /// The port that SYNs go to.
@@ -127,7 +130,7 @@ fn attach_mode(mode: Mode) -> AttachMode {
     }
 }
 
-/// What the turns of a server gave.
+/// What all turns of a server gave.
 #[derive(Default)]
 struct Turns {
     /// Nanoseconds per SYN that arrived.
@@ -136,6 +139,40 @@ struct Turns {
     answered: Vec<f64>,
     /// How many were lost on the way there.
     lost: u64,
+}
+
+/// Sets all of them up, and has them take turns; also makes the SYNs without sending them.
+fn set_up(servers: &[Server], turns: &mut [Turns], zeros: &mut Vec<f64>) {
+    let networks: Vec<_> = servers
+        .iter()
+        .map(|server| match server {
+            Server::SwapMacs(mode) | Server::Bounce(mode) | Server::Program(.., mode) => *mode,
+            _ => Mode::Native,
+        })
+        .map(Network::without_program)
+        .collect();
+    let sinks: Vec<_> = networks.iter().map(Sink::new).collect();
+    let _running: Vec<_> = servers.iter().zip(&networks).map(|(server, network)| server.start(network)).collect();
+    let floods: Vec<_> = networks.iter().map(|network| Flood::new(network, Kind::Syn, PORT)).collect();
+    for turn in 0..=TURNS {
+        // The first is for warming up.
+        let counts = turn > 0;
+        let zero = floods[0].rehearse(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS);
+        zeros.extend(counts.then_some(zero));
+        for (index, server) in servers.iter().enumerate() {
+            let (network, sink) = (&networks[index], &sinks[index]);
+            let (lost, received) = (network.lost(), sink.received());
+            let time = floods[index].send(server.syns());
+            let lost = network.lost() - lost;
+            let answers = server.answers(sink.received()) - server.answers(received);
+            if counts {
+                let arrived = (u64::from(server.syns()) - lost) as f64;
+                turns[index].costs.push(time.as_secs_f64() * 1e9 / arrived);
+                turns[index].answered.push(answers as f64 / arrived);
+                turns[index].lost += lost;
+            }
+        }
+    }
 }
 
 /// Measures them all.
@@ -153,37 +190,10 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     }
     servers.extend([Server::ClosedPort, Server::SynCookies, Server::Synproxy, Server::Redirect]);
 
-    let networks: Vec<_> = servers
-        .iter()
-        .map(|server| match server {
-            Server::SwapMacs(mode) | Server::Bounce(mode) | Server::Program(.., mode) => *mode,
-            _ => Mode::Native,
-        })
-        .map(Network::without_program)
-        .collect();
-    let sinks: Vec<_> = networks.iter().map(Sink::new).collect();
-    let _running: Vec<_> = servers.iter().zip(&networks).map(|(server, network)| server.start(network)).collect();
-    let floods: Vec<_> = networks.iter().map(|network| Flood::new(network, Kind::Syn, PORT)).collect();
-
     let (mut turns, mut zeros) = (servers.iter().map(|_| Turns::default()).collect::<Vec<_>>(), Vec::new());
-    for turn in 0..=TURNS {
-        zeros.push(floods[0].rehearse(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS));
-        for (index, server) in servers.iter().enumerate() {
-            let (network, sink) = (&networks[index], &sinks[index]);
-            let (lost, received) = (network.lost(), sink.received());
-            let time = floods[index].send(server.syns());
-            let lost = network.lost() - lost;
-            let answers = server.answers(sink.received()) - server.answers(received);
-            // The first is for warming up.
-            if turn > 0 {
-                let arrived = (u64::from(server.syns()) - lost) as f64;
-                turns[index].costs.push(time.as_secs_f64() * 1e9 / arrived);
-                turns[index].answered.push(answers as f64 / arrived);
-                turns[index].lost += lost;
-            }
-        }
+    for _ in 0..SETUPS {
+        set_up(&servers, &mut turns, &mut zeros);
     }
-    let zeros = &zeros[1..];
     let above =
         |index: usize, zeros: &[f64]| median(turns[index].costs.iter().zip(zeros).map(|(cost, zero)| cost - zero));
     // The first is nobody.
@@ -191,7 +201,7 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     let own_of = |wanted| own(servers.iter().position(|&server| server == wanted).expect("it is one of them"));
     let native = own_of(Server::Bounce(Mode::Native));
     let rows = servers.iter().enumerate().map(|(index, server)| {
-        let (name, cost) = (server.name(), above(index, zeros));
+        let (name, cost) = (server.name(), above(index, &zeros));
         report.bar(&name, cost);
         let answered = median(turns[index].answered.iter().copied());
         let figures = if index == 0 {
