@@ -52,6 +52,17 @@ impl FromStr for ReportFile {
     }
 }
 
+impl ReportFile {
+    /// The folder that it is in.
+    pub fn folder(&self) -> &Path {
+        folder(&self.path)
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// What has arrived so far. Until it is written, what has the name of the file stays as it is.
 pub struct Arrivals {
     to: ReportFile,
@@ -176,10 +187,10 @@ fn place(path: &Path) -> io::Result<NamedTempFile> {
     {
         return Err(io::Error::other("what has this name is no regular file"));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Like any file that is made; the umask takes away from that.
     let permissions = Permissions::from_mode(0o666);
-    let place = tempfile::Builder::new().prefix(".tcp-bounce-report-").permissions(permissions).tempfile_in(folder);
+    let place =
+        tempfile::Builder::new().prefix(".tcp-bounce-report-").permissions(permissions).tempfile_in(folder(path));
     // The name that could not be made means nothing to anybody.
     place.map_err(|error| match error.to_string().split_once(" at path ") {
         Some((reason, _)) => io::Error::new(error.kind(), reason),

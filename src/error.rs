@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::attach::{AttachMode, Occupant};
 use crate::kernel;
+use crate::privileges;
 
 /// Of so many open files each interface takes a few.
 const FILES: u64 = 64;
@@ -95,12 +96,14 @@ pub enum Error {
     QueryLink { interface: String, source: libbpf_rs::Error },
     #[error("cannot reach the maps of the program")]
     Maps(#[source] libbpf_rs::Error),
+    #[error("cannot give up the privileges that are not needed any more")]
+    Privileges(#[source] privileges::Failure),
     #[error("cannot handle Ctrl-C")]
     Signals(#[source] io::Error),
     #[error("cannot write to standard output")]
     Write(#[source] io::Error),
-    #[error("cannot start the thread that prints")]
-    Output(#[source] io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
 impl Error {

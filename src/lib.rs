@@ -26,6 +26,7 @@ pub mod observer;
 pub mod output;
 pub mod ports;
 pub mod prefixes;
+pub mod privileges;
 pub mod report;
 pub mod run;
 pub mod skel;

@@ -66,10 +66,9 @@ impl Metrics {
         TcpListener::bind(address).map_err(|source| Error::Metrics { address, source })
     }
 
-    /// Begins to listen, and to answer.
-    pub fn serve(address: MetricsAddress) -> Result<Self, Error> {
-        let failure = |source| Error::Metrics { address: address.0, source };
-        let listener = Arc::new(Self::bind(address)?);
+    /// Begins to answer.
+    pub fn serve(listener: TcpListener) -> io::Result<Self> {
+        let listener = Arc::new(listener);
         let samples = Arc::new(Mutex::new(Vec::new()));
         for _ in 0..CONNECTIONS {
             let (listener, samples) = (Arc::clone(&listener), Arc::clone(&samples));
@@ -83,7 +82,7 @@ impl Metrics {
                     }
                 }
             };
-            thread::Builder::new().name("metrics".to_owned()).spawn(serve).map_err(failure)?;
+            thread::Builder::new().name("metrics".to_owned()).spawn(serve)?;
         }
         Ok(Self { samples })
     }

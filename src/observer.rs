@@ -1,6 +1,7 @@
 //! What is told of clients besides the counters: who asks for it, and what comes of it.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub struct Observer {
     names_most: bool,
     prints_events: bool,
     watches: bool,
+    folder: Option<PathBuf>,
     arrivals: Option<Arc<Mutex<Arrivals>>>,
 }
 
@@ -59,8 +61,14 @@ impl Observer {
             names_most: cli.top || cli.watch,
             prints_events: cli.events,
             watches: cli.watch,
+            folder: cli.report.as_ref().map(|report| report.folder().to_owned()),
             arrivals: arrivals.map(|arrivals| Arc::new(Mutex::new(arrivals))),
         })
+    }
+
+    /// The folder of the report, if there is to be one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Takes all that it needs to read what is asked for, to tell events to `teller`, and to show what happens; there the user

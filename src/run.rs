@@ -5,6 +5,7 @@ use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use caps::Capability;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::answered::Answering;
@@ -21,7 +22,7 @@ use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
-use crate::{check, kernel, key, watch};
+use crate::{check, kernel, key, privileges, watch};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -38,12 +39,14 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     kernel::check()?;
     interfaces.iter().try_for_each(bouncer::check_vacant)?;
     let (interrupt, interrupted) = mpsc::channel();
-    handle_signals(interrupt.clone())?;
+    let interrupts = interrupt.clone();
+    privileges::without(|| handle_signals(interrupts)).map_err(Error::Privileges)??;
 
     let isn = key::isn(cli, &plan)?;
     let observer = Observer::new(cli)?;
-    let metrics = cli.metrics.map(Metrics::serve).transpose()?;
-    let report = Report::new(cli).map_err(Error::Output)?;
+    let listener = cli.metrics.map(Metrics::bind).transpose()?;
+    let serve = || Ok((listener.map(Metrics::serve).transpose()?, Report::new(cli)?));
+    let (metrics, report) = privileges::without(serve).map_err(Error::Privileges)?.map_err(Error::Thread)?;
     if cli.takeover {
         let connections = Cut::by_takeover(&interfaces, cli, &Surroundings::now(cli)?)?;
         if !connections.is_empty() {
@@ -71,11 +74,13 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
     }
     let now = follow(cli, &mut bouncers, |_| {})?;
     let mut answering = Answering::new(cli, &plan, now.spared.clone());
+    let remarks: Vec<_> = bouncers.iter().map(|bouncer| check::remarks(cli, bouncer, &now)).collect();
+    give_up_privileges(&bouncers, &observer).map_err(Error::Privileges)?;
     // It may fail, and who has been told that it answers relies on that.
     let mut observer = observer.start(&bouncers, report.teller(), interrupt)?;
-    for bouncer in &bouncers {
+    for (bouncer, remarks) in bouncers.iter().zip(remarks) {
         report.say(bouncer.started(&answering));
-        for finding in check::remarks(cli, bouncer, &now) {
+        for finding in remarks {
             report.say(Message::Warning { interface: bouncer.interface().name.clone(), finding });
         }
     }
@@ -132,6 +137,19 @@ pub(crate) fn check_arguments(cli: &Cli) -> Result<Plan, Error> {
     let only = PortList::union(&cli.ports);
     let is_nothing_left = if cli.ports.is_empty() { except.is_everything() } else { only.0.is_subset(&except.0) };
     if is_nothing_left { Err(Error::NothingLeft) } else { Plan::new(&cli.then) }
+}
+
+/// Gives up what is needed neither for what there is to be read and written from now on nor for the report.
+fn give_up_privileges(bouncers: &[Bouncer], observer: &Observer) -> Result<(), privileges::Failure> {
+    // Before Linux 5.19 the maps of a program can only be read with it, as long as others are kept from BPF.
+    let reads = || samples(bouncers).is_ok();
+    let writes = || observer.folder().is_none_or(|folder| tempfile::tempfile_in(folder).is_ok());
+    let later: [privileges::Later; 2] = [
+        (&[Capability::CAP_BPF, Capability::CAP_SYS_ADMIN], &reads),
+        // Root may write into the folder of somebody else with it.
+        (&[Capability::CAP_DAC_OVERRIDE], &writes),
+    ];
+    privileges::give_up(&later, observer.folder())
 }
 
 /// Ticks until `interrupted`, the `end` has come, or something goes wrong.

@@ -1,0 +1,73 @@
+//! What the process gives up as soon as it is attached: who takes it over then gains nothing.
+//!
+//! Capabilities and Landlock's rules belong to a thread, and to those that it starts from then on (`capabilities(7)`,
+//! `landlock(7)`). So there is no other thread yet when the main one gives up its own, but those that were
+//! [started without](without).
+
+use std::path::Path;
+use std::{io, panic, thread};
+
+use caps::errors::CapsError;
+use caps::{CapSet, Capability, CapsHashSet};
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+    RulesetError, Scope,
+};
+
+/// Why something could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A capability.
+    #[error(transparent)]
+    Capabilities(#[from] CapsError),
+    /// Access to files, to hosts or to other processes.
+    #[error(transparent)]
+    Landlock(#[from] RulesetError),
+    /// A thread did not start.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
+}
+
+/// What has to be done later on, and the capabilities of which it takes the first that there is, if it cannot be done without.
+pub type Later<'a> = (&'a [Capability], &'a dyn Fn() -> bool);
+
+/// Does `work` in a thread that has given up everything, so that the threads that it starts have nothing to give up.
+pub fn without<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, || give_up(&[], None).map(|()| work()))?;
+        thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    })
+}
+
+/// Gives up, in this thread and those that it starts, all capabilities but those that `later` does not work without; and, as
+/// far as the kernel has Landlock for it, the means to open files, but to make some in `folder`, to execute any, to open TCP
+/// connections or listen for some, and to send signals to other processes.
+pub fn give_up(later: &[Later], folder: Option<&Path>) -> Result<(), Failure> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    if permitted.contains(&Capability::CAP_SETPCAP) {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    caps::clear(None, CapSet::Effective)?;
+    let kept: CapsHashSet = later
+        .iter()
+        .filter(|(_, works)| !works())
+        .filter_map(|(capabilities, _)| capabilities.iter().copied().find(|capability| permitted.contains(capability)))
+        .collect();
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    caps::clear(None, CapSet::Inheritable)?;
+
+    // What the kernel does not know of it is left out.
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(ABI::V6))?
+        .handle_access(AccessNet::from_all(ABI::V6))?
+        .scope(Scope::Signal)?
+        .create()?;
+    let make_files = AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::WriteFile | AccessFs::ReadFile;
+    // What cannot be opened is not opened later either.
+    let folder = folder.and_then(|folder| PathFd::new(folder).ok());
+    rules
+        .add_rules(folder.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, make_files))))?
+        .restrict_self()?;
+    Ok(())
+}
