@@ -15,6 +15,8 @@ use std::process::Command;
 use std::{env, fs};
 
 use libbpf_cargo::SkeletonBuilder;
+use sha2::{Digest as _, Sha256};
+use toolchain::Tool;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -28,14 +30,22 @@ fn build() -> Result<()> {
     watch()?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     let object = out_dir.join("tcp_bounce.bpf.o");
-    match env::var_os("TCP_BOUNCE_BPF_OBJ") {
-        Some(finished) => strip(Path::new(&finished), &object)?,
+    let origin = match env::var_os("TCP_BOUNCE_BPF_OBJ") {
+        Some(finished) => {
+            strip(Path::new(&finished), &object)?;
+            "given to the build".to_owned()
+        }
         None => {
-            let compiled = compile(&out_dir)?;
+            let compiler = toolchain::compiler()?;
+            let linker = toolchain::linker(&compiler)?;
+            let compiled = compile(&out_dir, &compiler, &linker)?;
             strip(&compiled.join("tcp_bounce"), &object)?;
             strip(&compiled.join("bench"), &out_dir.join("bench.bpf.o"))?;
+            format!("by {} and {}", version(&compiler)?, version(&linker)?)
         }
-    }
+    };
+    println!("cargo::rustc-env=TCP_BOUNCE_OBJECT=sha256 {:x}, {origin}", Sha256::digest(fs::read(&object)?));
+    println!("cargo::rustc-env=TCP_BOUNCE_COMMIT={}", commit().map_or(String::new(), |commit| format!(" ({commit})")));
     let skeleton = SkeletonBuilder::new().obj(&object).generate(out_dir.join("tcp_bounce.skel.rs"));
     skeleton.map_err(|error| {
         format!(
@@ -46,10 +56,29 @@ fn build() -> Result<()> {
     Ok(())
 }
 
+/// What a tool says that it is.
+fn version(tool: &Tool) -> Result<String> {
+    let output = Command::new(&tool.path).arg("--version").output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The commit that this is built of, if it is one, with `+` if something has been changed since. Where a change does not lead here,
+/// as in `src`, the `+` may be missing.
+fn commit() -> Option<String> {
+    // Also a clone that belongs to somebody else.
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(["-c", "safe.directory=*"]).args(arguments).output().ok()?;
+        let text = output.status.success().then(|| String::from_utf8(output.stdout).ok())??;
+        Some(text.trim().to_owned())
+    };
+    // Not one that this was copied into.
+    fs::exists(".git").ok().filter(|&is_clone| is_clone)?;
+    println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
+    git(&["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"])
+}
+
 /// Compiles the package `src/bpf` and returns the folder of its objects.
-fn compile(out_dir: &Path) -> Result<PathBuf> {
-    let compiler = toolchain::compiler()?;
-    let linker = toolchain::linker(&compiler)?;
+fn compile(out_dir: &Path, compiler: &Tool, linker: &Tool) -> Result<PathBuf> {
     let target = match env::var("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
         "big" => "bpfeb-unknown-none",
         _ => "bpfel-unknown-none",

@@ -16,6 +16,10 @@ use crate::metrics::MetricsAddress;
 use crate::ports::PortList;
 use crate::then::ThenChoice;
 
+/// What `--version` tells: also the commit, and the XDP program's object.
+const LONG_VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), env!("TCP_BOUNCE_COMMIT"), "\nXDP program: ", env!("TCP_BOUNCE_OBJECT"));
+
 /// Make every TCP port of a machine accept connections, with no sockets and no state.
 ///
 /// An XDP program answers each SYN that arrives on IFACE with a SYN-ACK, and drops the ACK that completes the
@@ -23,7 +27,7 @@ use crate::then::ThenChoice;
 /// passed to the host, and so are the SYNs to ports that the host itself listens on. It ends with Ctrl-C, and then nothing
 /// is attached any more.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Each N may be decimal or hexadecimal (0x...).")]
+#[command(version, long_version = LONG_VERSION, after_help = "Each N may be decimal or hexadecimal (0x...).")]
 pub struct Cli {
     /// Where to attach the program
     #[arg(long, value_enum, default_value_t)]

@@ -1,5 +1,6 @@
 //! The command line: what is taken, and what is said about the rest. No root needed.
 
+use std::fs;
 use std::process::{Command, Output};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tcp-bounce");
@@ -260,10 +261,29 @@ fn help_names_every_option() {
 
 #[test]
 fn the_version_is_that_of_the_package() {
-    for option in ["-V", "--version"] {
-        let output = tcp_bounce(&[option]);
-        assert_eq!(output.stdout, concat!("tcp-bounce ", env!("CARGO_PKG_VERSION"), "\n").as_bytes(), "{output:?}");
+    let output = tcp_bounce(&["-V"]);
+    assert_eq!(output.stdout, concat!("tcp-bounce ", env!("CARGO_PKG_VERSION"), "\n").as_bytes(), "{output:?}");
+}
+
+#[test]
+fn the_long_version_names_commit_and_object() {
+    let output = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let version = String::from_utf8(tcp_bounce(&["--version"]).stdout).unwrap();
+    let (first, second) = version.trim_end().split_once('\n').unwrap();
+    let commit = first.strip_prefix(concat!("tcp-bounce ", env!("CARGO_PKG_VERSION"))).unwrap();
+    if fs::exists(".git").unwrap() {
+        let head = output("git", &["-c", "safe.directory=*", "rev-parse", "HEAD"]);
+        let commit = commit.strip_prefix(" (").unwrap().strip_suffix(')').unwrap();
+        assert_eq!(commit.trim_end_matches('+'), &head[..12], "{version}");
+    } else {
+        assert_eq!(commit, "");
     }
+    let sum = output("sha256sum", &[concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o")]);
+    assert!(second.starts_with(&format!("XDP program: sha256 {}, ", &sum[..64])), "{version}");
 }
 
 #[test]
