@@ -5,6 +5,7 @@ use std::fs;
 
 use caps::{CapSet, Capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::utsname::uname;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -29,7 +30,7 @@ pub fn check() -> Result<(), Error> {
 
 /// The release of the kernel, like `6.1.0-18-amd64`.
 pub fn release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+    uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Whether the kernel is older than this version, as far as its release says.

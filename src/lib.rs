@@ -29,6 +29,7 @@ pub mod prefixes;
 pub mod privileges;
 pub mod report;
 pub mod run;
+pub mod service;
 pub mod skel;
 pub mod sockets;
 pub mod spared;

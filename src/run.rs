@@ -22,7 +22,7 @@ use crate::ports::PortList;
 use crate::report::Report;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
-use crate::{check, kernel, key, privileges, watch};
+use crate::{check, kernel, key, privileges, service, watch};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -85,6 +85,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         }
     }
     observer.begin();
+    service::ready(&bouncers).map_err(Error::Notify)?;
     let publish = |observer: &Running, samples: &[Sample]| {
         observer.publish(samples);
         if let Some(metrics) = &metrics {
@@ -105,6 +106,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Ok(())
     });
     let elapsed = started.elapsed();
+    service::stopping();
     // Before anything that may take time. What was counted is known also where an interface is gone.
     let programs: Vec<_> = bouncers.into_iter().map(Bouncer::detach).collect();
     let given_back = observer.give_back();
