@@ -11,6 +11,9 @@ mod generated {
 
 pub use generated::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
 
+/// The object, as other loaders take it.
+pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o"));
+
 // Each of the program's globals is alone in its section, so the section is read and written as the type that both
 // sides share.
 const _: () = {
