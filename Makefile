@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo test test-long test-kernels fuzz mutants bench lint install clean
+.PHONY: help setup build demo deb test test-long test-kernels test-package fuzz mutants bench lint install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ demo: ## build, and watch it answer on a network of its own (asks for root)
 	@$(MAKE) --no-print-directory build
 	@scripts/demo
 
+deb: ## build the Debian package, in target/debian
+	@scripts/deb
+
 test: ## run all tests; those that need root only as root, or with SUDO=sudo
 	@scripts/test
 
@@ -39,6 +42,9 @@ test-long: ## the same with ten times as many packets and loads, all combination
 test-kernels: ## boot Debian's kernels in qemu, and test it on each; KERNELS=... for some
 	@scripts/setup build kernels
 	@scripts/test-kernels
+
+test-package: ## install the Debian package on clean systems, use it, upgrade and purge it; SUITES=... of Debian, as root
+	@scripts/test-package $(SUITES)
 
 fuzz: ## fuzz the packet logic for SECONDS=60
 	@scripts/setup build fuzz
