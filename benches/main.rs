@@ -53,7 +53,7 @@ fn bench() -> Result<(), Box<dyn Error>> {
     if is_whole {
         chosen = PARTS.map(str::to_owned).into();
     }
-    let mut report = Report::default();
+    let mut report = Report::new()?;
     for part in chosen {
         match part.as_str() {
             "kernel" => in_kernel::report(&mut report, &peers)?,
