@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo deb test test-long test-kernels test-package fuzz mutants bench lint install clean
+.PHONY: help setup build demo deb test test-long test-kernels test-package check-arm64 fuzz mutants bench lint install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ test-kernels: ## boot Debian's kernels in qemu, and test it on each; KERNELS=...
 
 test-package: ## install the Debian package on clean systems, use it, upgrade and purge it; SUITES=... of Debian, as root
 	@scripts/test-package $(SUITES)
+
+check-arm64: ## build the command and its package for 64-bit ARM, as root
+	@scripts/check-arm64
 
 fuzz: ## fuzz the packet logic for SECONDS=60
 	@scripts/setup build fuzz
