@@ -56,6 +56,12 @@ fn build() -> Result<()> {
     Ok(())
 }
 
+/// Where a compiler has the source of `core`.
+fn sysroot(compiler: &Tool) -> Result<PathBuf> {
+    let output = Command::new(&compiler.path).args(["--print", "sysroot"]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().into())
+}
+
 /// What a tool says that it is.
 fn version(tool: &Tool) -> Result<String> {
     let output = Command::new(&tool.path).arg("--version").output()?;
@@ -93,7 +99,13 @@ fn compile(out_dir: &Path, compiler: &Tool, linker: &Tool) -> Result<PathBuf> {
         "-Ctarget-cpu=v3",
         // Packet fields are rarely aligned; without this each is read byte by byte.
         "-Ctarget-feature=+allows-misaligned-mem-access",
-    ];
+    ]
+    .map(str::to_owned);
+    // The debug info, which the object keeps as BTF, has paths: those of one machine would make it another object on the next.
+    let cargo_home = home::cargo_home()?;
+    let paths = [(env::var("CARGO_MANIFEST_DIR")?.into(), "."), (cargo_home, "/cargo"), (sysroot(compiler)?, "/rust")];
+    let remaps = paths.iter().map(|(path, instead)| format!("--remap-path-prefix={}={instead}", path.display()));
+    let flags: Vec<String> = flags.into_iter().chain(remaps).collect();
 
     let target_dir = out_dir.join("bpf");
     let mut cargo = Command::new(env::var("CARGO")?);
