@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use caps::Capability;
-use libsystemd::errors::SdError;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::attach::{AttachMode, Occupant};
@@ -99,8 +98,6 @@ pub enum Error {
     Maps(#[source] libbpf_rs::Error),
     #[error("cannot give up the privileges that are not needed any more")]
     Privileges(#[source] privileges::Failure),
-    #[error("cannot tell the service manager that it has started")]
-    Notify(#[source] SdError),
     #[error("cannot handle Ctrl-C")]
     Signals(#[source] io::Error),
     #[error("cannot write to standard output")]
@@ -164,7 +161,6 @@ impl Error {
             Self::Load { source, .. } if source.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
                 "a user namespace (a rootless container) or lockdown keeps even root from BPF; run it outside".into()
             }
-            Self::Notify { .. } => "unset NOTIFY_SOCKET, if it is not of a service manager".into(),
             Self::Attach { .. } => "a security module may forbid it: see the kernel's log".into(),
             Self::Removed { .. } => "start it again on the interfaces that there are".into(),
             Self::Detached { .. } => {

@@ -5,7 +5,7 @@
 //! [started without](without).
 
 use std::path::Path;
-use std::{io, panic, thread};
+use std::{io, panic, ptr, thread};
 
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
@@ -13,6 +13,9 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
     RulesetError, Scope,
 };
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::prctl::set_keepcaps;
 
 /// Why something could not be given up.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +42,21 @@ pub fn without<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
     })
 }
 
-/// Gives up, in this thread and those that it starts, all capabilities but those that `later` does not work without; and, as
-/// far as the kernel has Landlock for it, the means to open files, but to make some in `folder`, to execute any, to open TCP
+/// The user and the group that own nothing.
+const NOBODY: u32 = 65534;
+
+/// Gives up, in this thread and those that it starts, to be root, unless files are to be named in `folder`; all capabilities but those that `later` does not work without; and, as
+/// far as the kernel has Landlock for it, the means to open files, to execute any, to name or remove files but in `folder`, to open TCP
 /// connections or listen for some, and to send signals to other processes.
 pub fn give_up(later: &[Later], folder: Option<&Path>) -> Result<(), Failure> {
     let permitted = caps::read(None, CapSet::Permitted)?;
-    if permitted.contains(&Capability::CAP_SETPCAP) {
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         caps::clear(None, CapSet::Bounding)?;
+    }
+    let may_change = |capability| caps::has_cap(None, CapSet::Effective, capability);
+    if folder.is_none() && may_change(Capability::CAP_SETGID)? && may_change(Capability::CAP_SETUID)? {
+        // In a user namespace there may be no such user; root is none there either.
+        let _ = become_nobody();
     }
     caps::clear(None, CapSet::Effective)?;
     let kept: CapsHashSet = later
@@ -63,11 +74,25 @@ pub fn give_up(later: &[Later], folder: Option<&Path>) -> Result<(), Failure> {
         .handle_access(AccessNet::from_all(ABI::V6))?
         .scope(Scope::Signal)?
         .create()?;
-    let make_files = AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::WriteFile | AccessFs::ReadFile;
+    // What is open already is given its name.
+    let name_files = AccessFs::MakeReg | AccessFs::RemoveFile;
     // What cannot be opened is not opened later either.
     let folder = folder.and_then(|folder| PathFd::new(folder).ok());
     rules
-        .add_rules(folder.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, make_files))))?
+        .add_rules(folder.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, name_files))))?
         .restrict_self()?;
     Ok(())
+}
+
+/// Makes this thread one of the user and group [`NOBODY`], which keeps its permitted capabilities.
+fn become_nobody() -> nix::Result<()> {
+    set_keepcaps(true)?;
+    // The functions of the C library would change all threads, of which some have given up the right to do so.
+    // SAFETY: They take numbers, and no group from a list of none.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()))?;
+        Errno::result(libc::syscall(libc::SYS_setresgid, NOBODY, NOBODY, NOBODY))?;
+        Errno::result(libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY))?;
+    }
+    set_keepcaps(false)
 }

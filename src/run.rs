@@ -20,9 +20,10 @@ use crate::observer::{Observer, Running};
 use crate::output;
 use crate::ports::PortList;
 use crate::report::Report;
+use crate::service::ServiceManager;
 use crate::surroundings::Surroundings;
 use crate::then::Plan;
-use crate::{check, kernel, key, privileges, service, watch};
+use crate::{check, kernel, key, privileges, watch};
 
 /// How often the listeners are read and the attachments checked.
 const TICK: Duration = Duration::from_millis(500);
@@ -44,6 +45,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
 
     let isn = key::isn(cli, &plan)?;
     let observer = Observer::new(cli)?;
+    let manager = ServiceManager::from_environment();
     let listener = cli.metrics.map(Metrics::bind).transpose()?;
     let serve = || Ok((listener.map(Metrics::serve).transpose()?, Report::new(cli)?));
     let (metrics, report) = privileges::without(serve).map_err(Error::Privileges)?.map_err(Error::Thread)?;
@@ -85,7 +87,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         }
     }
     observer.begin();
-    service::ready(&bouncers).map_err(Error::Notify)?;
+    manager.ready(&bouncers);
     let publish = |observer: &Running, samples: &[Sample]| {
         observer.publish(samples);
         if let Some(metrics) = &metrics {
@@ -106,9 +108,9 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Ok(())
     });
     let elapsed = started.elapsed();
-    service::stopping();
     // Before anything that may take time. What was counted is known also where an interface is gone.
     let programs: Vec<_> = bouncers.into_iter().map(Bouncer::detach).collect();
+    manager.stopping();
     let given_back = observer.give_back();
     report.release();
     report.end();

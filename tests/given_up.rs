@@ -19,11 +19,14 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tcp_bounce::{kernel, privileges};
 
+const NOBODY: u32 = 65534;
+
 /// All threads of it, with the lines of their `/proc/PID/status` that say what they may do.
 fn threads(bouncer: &TcpBounce) -> Vec<(String, Vec<String>)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", bouncer.0.child.id())).unwrap();
     let lines = |status: String| {
-        let lines = status.lines().filter(|line| line.starts_with("Cap") || line.starts_with("NoNewPrivs"));
+        let lines =
+            status.lines().filter(|line| ["Uid", "Gid", "Cap", "NoNewPrivs"].iter().any(|name| line.starts_with(name)));
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
     let status = |task: fs::DirEntry| {
@@ -33,47 +36,60 @@ fn threads(bouncer: &TcpBounce) -> Vec<(String, Vec<String>)> {
     tasks.map(|task| status(task.unwrap())).collect()
 }
 
-/// What they say if there is nothing left but these effective and permitted capabilities.
-fn nothing_but(capabilities: u64) -> Vec<String> {
+/// What they say of a thread of this user and group that has nothing but these effective and permitted capabilities.
+fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
     let sets = [("CapInh:", 0), ("CapPrm:", capabilities), ("CapEff:", capabilities), ("CapBnd:", 0), ("CapAmb:", 0)];
     let sets = sets.map(|(set, capabilities)| format!("{set} {capabilities:016x}"));
-    sets.into_iter().chain(["NoNewPrivs: 1".to_owned()]).collect()
+    let ids = ["Uid:", "Gid:"].map(|id| format!("{id} {user} {user} {user} {user}"));
+    ids.into_iter().chain(sets).chain(["NoNewPrivs: 1".to_owned()]).collect()
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn no_thread_of_it_has_a_capability() {
+fn every_thread_of_it_is_nobody_without_any_capability() {
     let network = Network::new(Mode::Skb);
-    let folder = tempfile::tempdir().unwrap();
-    let report = folder.path().join("report.json");
     // Whatever starts threads. A port below 1024 takes a capability.
-    let bouncer = network.bounce(&format!("--metrics 946 --events --top --report {}", report.display()));
+    let bouncer = network.bounce("--metrics 946 --events --top");
     let threads = threads(&bouncer);
-    for name in ["tcp-bounce", "ctrl-c", "metrics"] {
+    for name in ["tcp-bounce", "ctrl-c", "metrics", "events"] {
         assert!(threads.iter().any(|(thread, _)| thread == name), "{name}: {threads:?}");
     }
-    assert!(threads.iter().all(|(_, status)| *status == nothing_but(0)), "{threads:?}");
+    assert!(threads.iter().all(|(_, status)| *status == nothing_but(NOBODY, 0)), "{threads:?}");
     network.connect(80).unwrap();
     assert_eq!(bouncer.interrupt().count("SYNs answered"), 1);
+}
+
+/// Runs it with a report in a folder of this user, and returns what its threads may do.
+fn with_report(owner: u32) -> Vec<(String, Vec<String>)> {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), Some(owner), Some(owner)).unwrap();
+    let report = folder.path().join("report.json");
+    let bouncer = network.bounce(&format!("--report {}", report.display()));
+    let threads = threads(&bouncer);
+    network.connect(80).unwrap();
+    bouncer.interrupt();
     assert!(fs::read_to_string(report).unwrap().contains("\"port\": 80"));
+    threads
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn for_a_report_it_stays_root_without_any_capability() {
+    let threads = with_report(0);
+    let allowed = [nothing_but(0, 0), nothing_but(NOBODY, 0)];
+    assert!(threads.iter().all(|(_, status)| allowed.contains(status)), "{threads:?}");
 }
 
 /// As after `sudo` in a user's own folder, where root without any capability has no right to write.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn for_a_report_in_the_folder_of_somebody_else_it_keeps_what_that_takes() {
-    let network = Network::new(Mode::Skb);
-    let folder = tempfile::tempdir().unwrap();
-    chown(folder.path(), Some(65534), Some(65534)).unwrap();
-    let report = folder.path().join("report.json");
-    let bouncer = network.bounce(&format!("--report {}", report.display()));
-    let threads = threads(&bouncer);
-    let kept = nothing_but(Capability::CAP_DAC_OVERRIDE.bitmask());
-    assert!(threads.iter().all(|(_, status)| *status == kept || *status == nothing_but(0)), "{threads:?}");
+    let threads = with_report(NOBODY);
+    let kept = nothing_but(0, Capability::CAP_DAC_OVERRIDE.bitmask());
+    let allowed = [kept.clone(), nothing_but(NOBODY, 0)];
+    assert!(threads.iter().all(|(_, status)| allowed.contains(status)), "{threads:?}");
     assert!(threads.iter().any(|(_, status)| *status == kept), "{threads:?}");
-    network.connect(80).unwrap();
-    bouncer.interrupt();
-    assert!(fs::read_to_string(report).unwrap().contains("\"port\": 80"));
 }
 
 #[test]
@@ -92,15 +108,17 @@ fn what_is_given_up_cannot_be_done_any_more() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 kill(pid, None).unwrap();
+                File::create(own.path().join("file")).unwrap();
                 give_up();
                 assert!(caps::read(None, CapSet::Permitted).unwrap().is_empty());
                 let denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
                 if !kernel::is_older_than((5, 13)) {
                     assert!(File::open("/etc/passwd").is_err_and(denied));
+                    assert!(File::open(own.path().join("file")).is_err_and(denied));
+                    assert!(File::create(own.path().join("another")).is_err_and(denied));
                     assert!(File::create(other.path().join("file")).is_err_and(denied));
                     assert!(Command::new("/bin/true").status().is_err_and(denied));
                 }
-                File::create(own.path().join("file")).unwrap();
                 fs::rename(own.path().join("file"), own.path().join("renamed")).unwrap();
                 if !kernel::is_older_than((6, 7)) {
                     assert!(TcpStream::connect(address).is_err_and(denied));
