@@ -35,7 +35,7 @@ fn changelog(command: &Command) -> Result<String, Box<dyn Error>> {
     let seconds = env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set")?.parse()?;
     let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).replace("GMT", "+0000");
     Ok(format!(
-        "tcp-bounce ({version}-1) unstable; urgency=medium\n\n  * Version {version}: see /usr/share/doc/tcp-bounce/CHANGELOG.md.\n\n \
+        "tcp-bounce ({version}-1) unstable; urgency=medium\n\n  * Version {version}: see /usr/share/doc/tcp-bounce/changelog.gz.\n\n \
          -- {}  {date}\n",
         env!("CARGO_PKG_AUTHORS")
     ))
