@@ -1,7 +1,9 @@
 //! Writes into a folder what a package has besides the command: the manual page and the completions of the shells, made from
-//! the definition of the command line, the object of the XDP program, and the changelog in the form that Debian wants.
+//! the definition of the command line, the object of the XDP program, the licences of all that they are linked with, and the changelog in the form that Debian
+//! wants.
 
 mod manual;
+mod notices;
 
 use std::env;
 use std::error::Error;
@@ -24,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         generate_to(shell, &mut command, "tcp-bounce", folder)?;
     }
     fs::write(folder.join("tcp_bounce.bpf.o"), OBJECT)?;
+    fs::write(folder.join("third-party-licences"), notices::notices()?)?;
     fs::write(folder.join("changelog"), changelog(&command)?)?;
     Ok(())
 }
