@@ -1,6 +1,6 @@
 //! Writes into a folder what a package has besides the command: the manual page and the completions of the shells, made from
-//! the definition of the command line, the object of the XDP program, the licences of all that they are linked with, and the changelog in the form that Debian
-//! wants.
+//! the definition of the command line, the object of the XDP program, the licences of all that both are linked with, and the
+//! changelog in the form that Debian wants.
 
 mod manual;
 mod notices;

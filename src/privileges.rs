@@ -1,7 +1,7 @@
 //! What the process gives up as soon as it is attached: who takes it over then gains nothing.
 //!
-//! Capabilities and Landlock's rules belong to a thread, and to those that it starts from then on (`capabilities(7)`,
-//! `landlock(7)`). So there is no other thread yet when the main one gives up its own, but those that were
+//! Users, capabilities and Landlock's rules belong to a thread, and to those that it starts from then on (`credentials(7)`,
+//! `capabilities(7)`, `landlock(7)`). So there is no other thread yet when the main one gives up its own, but those that were
 //! [started without](without).
 
 use std::path::Path;
@@ -45,9 +45,9 @@ pub fn without<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
 /// The user and the group that own nothing.
 const NOBODY: u32 = 65534;
 
-/// Gives up, in this thread and those that it starts, to be root, unless files are to be named in `folder`; all capabilities but those that `later` does not work without; and, as
-/// far as the kernel has Landlock for it, the means to open files, to execute any, to name or remove files but in `folder`, to open TCP
-/// connections or listen for some, and to send signals to other processes.
+/// Gives up, in this thread and those that it starts: to be root, unless files are to be named in `folder`; all capabilities
+/// but those that `later` does not work without; and, as far as the kernel has Landlock for it, to open files, to execute any, to
+/// name or remove any but in `folder`, to open TCP connections or listen for some, and to signal other processes.
 pub fn give_up(later: &[Later], folder: Option<&Path>) -> Result<(), Failure> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
