@@ -16,6 +16,5 @@ pub fn write(command: Command, page: &mut dyn Write) -> io::Result<()> {
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
     man.render_options_section(page)?;
-    man.render_extra_section(page)?;
     page.write_all(SECTIONS.as_bytes())
 }

@@ -114,6 +114,9 @@ impl Error {
             Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter".into(),
             Self::NoTerminal => "--events prints lines, also to a file or a pipe".into(),
             Self::Background => "start it without `&`, and not by a program like timeout; --for ends it, too".into(),
+            Self::Metrics { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "name a port above 1023, or let it have CAP_NET_BIND_SERVICE".into()
+            }
             Self::Metrics { .. } => "name an address of this host, and a port that nobody else listens on".into(),
             Self::Report { source, .. } if source.kind() == io::ErrorKind::Other => "name another file".into(),
             Self::Report { .. } => "name a file in a folder that is there, may be written to, and has room".into(),
@@ -121,6 +124,9 @@ impl Error {
             Self::TwoModes { .. } => "name each port once; the mode without ports is for all that are not named".into(),
             Self::NeedsKey { .. } => "leave --isn out, or make it keyed".into(),
             Self::KeyWithoutUse => "add --isn keyed".into(),
+            Self::KeyFile { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "let who runs it read the file; a service takes it with LoadCredential=".into()
+            }
             Self::KeyFile { .. } | Self::NoKey { .. } => "make one with `openssl rand -hex 16`".into(),
             Self::NamedTwice { .. } => {
                 "leave one out; an interface may have other names, like those that `ip link` shows as altname".into()
@@ -129,7 +135,8 @@ impl Error {
             Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does".into(),
             Self::NotEthernet { .. } => "only interfaces with Ethernet headers are supported".into(),
             Self::MissingCapabilities { .. } => {
-                "run it as root, with sudo for example, or give the file these capabilities by setcap".into()
+                "run it as root, with sudo for example, or as another user with these capabilities: by setpriv or setcap, or as a service"
+                    .into()
             }
             Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9".into(),
             Self::Occupied { interface, occupant } | Self::OccupiedAbove { above: interface, occupant, .. } => {

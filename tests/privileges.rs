@@ -3,24 +3,25 @@
 mod common;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::process::Stdio;
 
-use common::bouncer::{BINARY, TcpBounce};
+use common::bouncer::{BINARY, TcpBounce, assert_says};
 use common::namespace::Namespace;
 use common::network::{Mode, Network};
 use common::process::{Process, run};
 use common::programs::attached;
 
-/// Starts tcp-bounce on `host0` as nobody, with no capabilities but these, each with `,+` before it.
+/// Starts tcp-bounce on `host0` as nobody, with these arguments and no capabilities but these, each with `,+` before it.
 ///
 /// The binary may be in a folder that is closed to nobody, so it comes by standard input.
-fn start_as_nobody(network: &Network, capabilities: &str) -> Process {
+fn start_as_nobody(network: &Network, capabilities: &str, arguments: &[&str]) -> Process {
     let mut command = network.host.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=keep"]);
     for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
         command.arg(format!("{set}=-all{capabilities}"));
     }
-    command.args(["--", "/proc/self/fd/0", "host0"]);
+    command.args(["--", "/proc/self/fd/0", "host0"]).args(arguments);
     let binary = File::open(BINARY).unwrap();
     Process::start_as_is(command.stdin(binary).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
@@ -30,7 +31,7 @@ fn start_as_nobody(network: &Network, capabilities: &str) -> Process {
 fn any_user_with_the_capabilities_may_run_it() {
     let network = Network::new(Mode::Skb);
     for capabilities in [",+bpf,+net_admin,+perfmon", ",+sys_admin,+net_admin"] {
-        let process = start_as_nobody(&network, capabilities);
+        let process = start_as_nobody(&network, capabilities, &[]);
         process.wait_for("every TCP port answers");
         let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
         assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
@@ -51,10 +52,29 @@ fn the_missing_capabilities_are_named() {
         (",+bpf,+perfmon", "missing CAP_NET_ADMIN\n"),
         (",+sys_admin", "missing CAP_NET_ADMIN\n"),
     ] {
-        let finished = start_as_nobody(&network, capabilities).finish();
+        let finished = start_as_nobody(&network, capabilities, &[]).finish();
         assert_eq!(finished.status.code(), Some(1), "{finished:?}");
         assert!(finished.stderr.starts_with(&format!("tcp-bounce: {missing}")), "{capabilities}: {finished:?}");
         assert!(finished.stderr.contains("hint: "), "{finished:?}");
+        assert_eq!(attached(&network.host, "host0"), None);
+    }
+}
+
+/// What other rights an option takes is said, too.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_an_option_lacks_is_named() {
+    let network = Network::new(Mode::Skb);
+    let mut key = tempfile::NamedTempFile::new().unwrap();
+    writeln!(key, "{}", "0123".repeat(8)).unwrap();
+    let key = key.path().to_str().unwrap();
+    for (arguments, what, hint) in [
+        (&["--metrics", "946"][..], "cannot serve metrics on 127.0.0.1:946: Permission denied", "above 1023"),
+        (&["--isn", "keyed", "--key-file", key], "cannot read the key in ", "let who runs it read the file"),
+    ] {
+        let finished = start_as_nobody(&network, ",+bpf,+net_admin,+perfmon", arguments).finish();
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert_says(&finished.stderr, &[what], hint);
         assert_eq!(attached(&network.host, "host0"), None);
     }
 }
