@@ -14,7 +14,7 @@ use common::programs::PRODUCT;
 use common::until;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use regex::{Captures, Regex};
+use regex::Regex;
 use tempfile::TempDir;
 
 /// What is another each time, and what is compared instead.
@@ -35,12 +35,7 @@ const VARIES: [(&str, &str); 11] = [
 
 fn comparable(line: &str) -> String {
     VARIES.iter().fold(line.trim_end().to_owned(), |line, (pattern, instead)| {
-        let replace = |captures: &Captures| {
-            let mut text = String::new();
-            captures.expand(instead, &mut text);
-            text
-        };
-        Regex::new(pattern).unwrap().replace_all(&line, replace).into_owned()
+        Regex::new(pattern).unwrap().replace_all(&line, *instead).into_owned()
     })
 }
 
@@ -157,13 +152,12 @@ impl Machines {
     /// Replays a line of a transcript: a command behind the name of a machine, Ctrl-C, or what is said.
     #[track_caller]
     fn replay(&mut self, line: &str) {
-        let is_command = line.split_once("# ").is_some_and(|(name, _)| self.namespaces.contains_key(name));
-        if is_command || line == "^C" {
+        let command = line.split_once("# ").filter(|(name, _)| self.namespaces.contains_key(name));
+        if let Some((name, command)) = command {
             self.put_aside();
-        }
-        if is_command && let Some((name, command)) = line.split_once("# ") {
             self.current = Some(Running::start(&self.namespaces[name], self.folder.path(), command));
         } else if line == "^C" {
+            self.put_aside();
             let mut bouncer = self.bouncer.take().expect("one waits");
             bouncer.signal(Signal::SIGINT).unwrap();
             bouncer.is_interrupted = true;
