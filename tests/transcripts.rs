@@ -9,6 +9,7 @@ use std::{env, fs};
 
 use common::bouncer::BINARY;
 use common::namespace::Namespace;
+use common::network::switched_as;
 use common::process::Process;
 use common::programs::PRODUCT;
 use common::until;
@@ -130,19 +131,10 @@ struct Machines {
 
 impl Machines {
     fn new() -> Self {
-        let (server, firewall, client) = (Namespace::new(), Namespace::new(), Namespace::new());
-        firewall.ip("link add bridge0 type bridge");
-        firewall.ip("link set bridge0 up");
-        for (machine, interface, port, address) in
-            [(&server, "eth1", "inside", "192.0.2.1/24"), (&client, "eth0", "outside", "192.0.2.2/24")]
-        {
-            firewall.ip(&format!("link add {port} type veth peer name {interface} netns {}", machine.path()));
-            firewall.ip(&format!("link set {port} master bridge0 up"));
-            // Its addresses there would be other ones each time.
-            machine.sysctl(&format!("ipv6/conf/{interface}/disable_ipv6"), "1");
-            machine.ip(&format!("address add {address} dev {interface}"));
-            machine.ip(&format!("link set {interface} up"));
-        }
+        let [firewall, server, client] = switched_as([("eth1", "inside"), ("eth0", "outside")]);
+        // Addresses over IPv6 would be other ones each time.
+        server.sysctl("ipv6/conf/eth1/disable_ipv6", "1");
+        client.sysctl("ipv6/conf/eth0/disable_ipv6", "1");
         let folder = tempfile::tempdir().unwrap();
         fs::copy(PRODUCT, folder.path().join("tcp_bounce.bpf.o")).unwrap();
         let namespaces = [("server", server), ("firewall", firewall), ("client", client)].into();

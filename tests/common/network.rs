@@ -167,16 +167,21 @@ impl Network {
 
 /// A switch, and a host and a client at its ports `port0` and `port1`, with the names and addresses of a [`Network`].
 pub fn switched() -> [Namespace; 3] {
-    let (switch, host, client) = (Namespace::new(), Namespace::new(), Namespace::new());
+    let [switch, host, client] = switched_as([("host0", "port0"), ("client0", "port1")]);
+    host.ip(&format!("address add {HOST_V6}/64 dev host0 nodad"));
+    client.ip(&format!("address add {CLIENT_V6}/64 dev client0 nodad"));
+    [switch, host, client]
+}
+
+/// The same over IPv4, with other names for the interfaces of host and client, and for the ports that they are at.
+pub fn switched_as(names: [(&str, &str); 2]) -> [Namespace; 3] {
+    let [switch, host, client] = [(); 3].map(|()| Namespace::new());
     switch.ip("link add bridge0 type bridge");
     switch.ip("link set bridge0 up");
-    for (namespace, interface, port, address, address_v6) in
-        [(&host, "host0", "port0", HOST, HOST_V6), (&client, "client0", "port1", CLIENT, CLIENT_V6)]
-    {
+    for ((interface, port), (namespace, address)) in names.into_iter().zip([(&host, HOST), (&client, CLIENT)]) {
         switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", namespace.path()));
         switch.ip(&format!("link set {port} master bridge0 up"));
         namespace.ip(&format!("address add {address}/24 dev {interface}"));
-        namespace.ip(&format!("address add {address_v6}/64 dev {interface} nodad"));
         namespace.ip(&format!("link set {interface} up"));
     }
     [switch, host, client]
