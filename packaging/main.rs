@@ -2,6 +2,7 @@
 //! the definition of the command line, the object of the XDP program, the licences of all that both are linked with, and the
 //! changelog in the form that Debian wants.
 
+mod completions;
 mod manual;
 mod notices;
 
@@ -9,10 +10,9 @@ use std::env;
 use std::error::Error;
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use clap::{Command, CommandFactory as _};
-use clap_complete::{Shell, generate_to};
 use tcp_bounce::cli::Cli;
 use tcp_bounce::skel::OBJECT;
 
@@ -20,26 +20,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = env::args_os().nth(1).ok_or("name a folder to write to")?;
     let folder = Path::new(&folder);
     fs::create_dir_all(folder)?;
-    let mut command = Cli::command();
-    manual::write(command.clone(), &mut File::create(folder.join("tcp-bounce.8"))?)?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        generate_to(shell, &mut command, "tcp-bounce", folder)?;
-    }
+    // Of the last commit, so that the same source gives the same package.
+    let seconds = env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set")?.parse()?;
+    let date = DateTime::from_timestamp(seconds, 0).ok_or("SOURCE_DATE_EPOCH is no time")?;
+    let command = Cli::command();
+    manual::write(command.clone(), date, &mut File::create(folder.join("tcp-bounce.8"))?)?;
+    completions::write(command.clone(), folder)?;
     fs::write(folder.join("tcp_bounce.bpf.o"), OBJECT)?;
     fs::write(folder.join("third-party-licences"), notices::notices()?)?;
-    fs::write(folder.join("changelog"), changelog(&command)?)?;
+    fs::write(folder.join("changelog"), changelog(&command, date))?;
     Ok(())
 }
 
 /// The changelog of the package: what has changed is in the project's.
-fn changelog(command: &Command) -> Result<String, Box<dyn Error>> {
+fn changelog(command: &Command, date: DateTime<Utc>) -> String {
     let version = command.get_version().unwrap_or_default();
-    // Of the last commit, so that the same source gives the same package.
-    let seconds = env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set")?.parse()?;
-    let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).replace("GMT", "+0000");
-    Ok(format!(
+    format!(
         "tcp-bounce ({version}-1) unstable; urgency=medium\n\n  * Version {version}: see /usr/share/doc/tcp-bounce/changelog.gz.\n\n \
-         -- {}  {date}\n",
-        env!("CARGO_PKG_AUTHORS")
-    ))
+         -- {}  {}\n",
+        env!("CARGO_PKG_AUTHORS"),
+        date.to_rfc2822()
+    )
 }

@@ -2,18 +2,21 @@
 
 use std::io::{self, Write};
 
+use chrono::{DateTime, Utc};
 use clap::Command;
 use clap_mangen::Man;
 
 /// What the command line does not say.
 const SECTIONS: &str = include_str!("sections.8");
 
-/// Writes the manual page of `command`.
-pub fn write(command: Command, page: &mut dyn Write) -> io::Result<()> {
-    let man = Man::new(command).section("8").manual("System Administration");
+/// Writes the manual page of `command`, as of this date.
+pub fn write(mut command: Command, date: DateTime<Utc>, page: &mut dyn Write) -> io::Result<()> {
+    let usage = command.render_usage().to_string();
+    let man = Man::new(command).section("8").manual("System Administration").date(date.format("%F").to_string());
     man.render_title(page)?;
     man.render_name_section(page)?;
-    man.render_synopsis_section(page)?;
+    let arguments = usage.trim_start_matches("Usage: tcp-bounce ");
+    writeln!(page, ".SH SYNOPSIS\n\\fBtcp\\-bounce\\fR {arguments}")?;
     man.render_description_section(page)?;
     man.render_options_section(page)?;
     page.write_all(SECTIONS.as_bytes())

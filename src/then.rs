@@ -26,7 +26,7 @@ impl FromStr for ThenChoice {
             None => (text, None),
         };
         let then = Then::ALL.into_iter().find(|&then| name(then) == word).ok_or_else(|| {
-            let names = Then::ALL.map(name).join(", ");
+            let names = names().join(", ");
             format!("\"{word}\" is none of {names}; with ports it looks like echo:7,8000-8999")
         })?;
         Ok(Self { then, ports })
@@ -123,6 +123,11 @@ impl Serialize for Plan {
         let own = self.own.iter().map(|(then, ports)| format!("{}:{ports}", name(*then)));
         serializer.collect_seq(own.chain([name(self.others).to_owned()]))
     }
+}
+
+/// What the user calls the modes.
+pub fn names() -> [&'static str; Then::ALL.len()] {
+    Then::ALL.map(name)
 }
 
 /// What the user calls it.

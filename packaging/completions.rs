@@ -1,0 +1,43 @@
+//! The completions of the shells.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use clap::Command;
+use clap_complete::{Shell, generate_to};
+use tcp_bounce::then;
+
+/// Stands for the interfaces, which clap cannot name.
+const INTERFACES: &str = "INTERFACES";
+
+/// The shells, and what stands for the interfaces there; and what takes its place.
+const SHELLS: [(Shell, &str, &str); 3] = [
+    (Shell::Bash, INTERFACES, "$(command ls /sys/class/net)"),
+    // With two colons it would be over with options behind the first of them.
+    (Shell::Zsh, "'*::interfaces:(INTERFACES)'", "'*:interface:_net_interfaces'"),
+    // Has nothing for what is no option.
+    (
+        Shell::Fish,
+        "complete -c tcp-bounce -l mode",
+        "complete -c tcp-bounce -f -a '(__fish_print_interfaces)'\ncomplete -c tcp-bounce -l mode",
+    ),
+];
+
+/// Writes those of `command` into `folder`.
+pub fn write(command: Command, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let mut command = command
+        .mut_arg("interfaces", |arg| arg.value_parser([INTERFACES]).help(None))
+        // A colon in the name of a value would end it, in zsh.
+        .mut_arg("then", |arg| arg.value_parser(then::names()).value_name("MODE"))
+        .mut_arg("metrics", |arg| arg.value_name("ADDRESS"));
+    for (shell, placeholder, interfaces) in SHELLS {
+        let path = generate_to(shell, &mut command, "tcp-bounce", folder)?;
+        let script = fs::read_to_string(&path)?;
+        if script.matches(placeholder).count() != 1 {
+            return Err(format!("not what clap used to write: {}", path.display()).into());
+        }
+        fs::write(&path, script.replace(placeholder, interfaces))?;
+    }
+    Ok(())
+}
