@@ -39,7 +39,7 @@ test-long: ## the same with ten times as many packets and loads, all combination
 	@TCP_BOUNCE_TEST_PACKETS=10000000 TCP_BOUNCE_TEST_LOADS=1000 TCP_BOUNCE_TEST_FLOOD=100 scripts/test
 	@scripts/fuzz 600
 
-test-kernels: ## boot Debian's kernels in qemu, and test it on each; KERNELS=... for some
+test-kernels: ## boot Debian's kernels in qemu, two of them for ARM, and test it on each, as root; KERNELS=... for some
 	@scripts/setup build kernels
 	@scripts/test-kernels
 
