@@ -21,7 +21,7 @@ build: ## build ./tcp-bounce and ./tcp_bounce.bpf.o, and set up what that takes
 	cargo build --release
 	@install -m 755 "$(CARGO_TARGET_DIR)/release/tcp-bounce" tcp-bounce
 	@out_dir=$$(cargo build --release --quiet --message-format json | sed -n 's/.*tcp-bounce[@#][0-9].*"out_dir":"\([^"]*\)".*/\1/p'); \
-		install -m 644 "$$out_dir/tcp_bounce.bpf.o" tcp_bounce.bpf.o
+		install -C -m 644 "$$out_dir/tcp_bounce.bpf.o" tcp_bounce.bpf.o
 
 demo: ## build, and watch it answer on a network of its own (asks for root)
 	@scripts/setup demo build
