@@ -13,7 +13,8 @@ const INTERFACES: &str = "INTERFACES";
 
 /// The shells, and what stands for the interfaces there; and what takes its place.
 const SHELLS: [(Shell, &str, &str); 3] = [
-    (Shell::Bash, INTERFACES, "$(command ls /sys/class/net)"),
+    // Others are no interfaces, or their names would be expanded.
+    (Shell::Bash, INTERFACES, r"$(find /sys/class/net -type l -printf '%f\n' 2>/dev/null | grep -x '[[:alnum:]._-]*')"),
     // With two colons it would be over with options behind the first of them.
     (Shell::Zsh, "'*::interfaces:(INTERFACES)'", "'*:interface:_net_interfaces'"),
     // Has nothing for what is no option.

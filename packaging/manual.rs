@@ -15,8 +15,8 @@ pub fn write(mut command: Command, date: DateTime<Utc>, page: &mut dyn Write) ->
     let man = Man::new(command).section("8").manual("System Administration").date(date.format("%F").to_string());
     man.render_title(page)?;
     man.render_name_section(page)?;
-    let arguments = usage.trim_start_matches("Usage: tcp-bounce ");
-    writeln!(page, ".SH SYNOPSIS\n\\fBtcp\\-bounce\\fR {arguments}")?;
+    let arguments = usage.strip_prefix("Usage: tcp-bounce ").ok_or_else(|| io::Error::other(usage.clone()))?;
+    writeln!(page, ".SH SYNOPSIS\n\\fBtcp\\-bounce\\fR {}", arguments.replace('-', "\\-"))?;
     man.render_description_section(page)?;
     man.render_options_section(page)?;
     page.write_all(SECTIONS.as_bytes())
