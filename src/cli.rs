@@ -33,10 +33,10 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t)]
     pub mode: Mode,
 
-    /// What becomes of a connection after the handshake; with PORTS, like echo:7,8000-8999, of one to these, and without,
-    /// of one to any port that no other names. May be repeated.
+    /// What becomes of a connection after the handshake; with PORTS, like echo:7,8000-8999, on these ports; without, on
+    /// every port that no other mode names. May be repeated.
     /// drop: nothing more is answered. reset: it is reset. close: it is closed. discard: all data is taken, and thrown away.
-    /// echo: all data is sent back. tarpit: it is held, and never gets anywhere [default: drop]
+    /// echo: all data is sent back. tarpit: it is held, and none of its data is taken [default: drop]
     #[arg(long, value_name = "MODE[:PORTS]")]
     pub then: Vec<ThenChoice>,
 
@@ -66,9 +66,9 @@ pub struct Cli {
     #[arg(long, value_name = "LIST")]
     pub except: Vec<PortList>,
 
-    /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are cut, but
-    /// for those to the ports of --except; they are listed first. Answers for any address, without --to. What --to, --from
-    /// and --ports leave to the host stays with it
+    /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are listed
+    /// and cut, except those to the ports of --except. Without --to, answers for any address. What --to, --from and --ports
+    /// leave to the host stays with it
     #[arg(long)]
     pub takeover: bool,
 
@@ -89,7 +89,7 @@ pub struct Cli {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX))]
     pub mss: Option<u16>,
 
-    /// Detach and end after this time, like 60s, 10m or 1h30m. A process that is stopped (Ctrl-Z) does not
+    /// Detach and end after this time, like 60s, 10m or 1h30m. A stopped process (Ctrl-Z) ends only when it is continued
     #[arg(long = "for", value_name = "DURATION", allow_negative_numbers = true, value_parser = duration)]
     pub duration: Option<Duration>,
 
@@ -124,7 +124,7 @@ pub struct Cli {
     #[arg(long, conflicts_with = "quiet")]
     pub top: bool,
 
-    /// Print a line of JSON for each thing there is to say; errors on standard error, too
+    /// Print one line of JSON per message; errors, too, on standard error
     #[arg(long)]
     pub json: bool,
 
