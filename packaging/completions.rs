@@ -11,13 +11,13 @@ use tcp_bounce::then;
 /// Stands for the interfaces, which clap cannot name.
 const INTERFACES: &str = "INTERFACES";
 
-/// The shells, and what stands for the interfaces there; and what takes its place.
+/// The shells, what clap writes for the interfaces there, and what takes its place.
 const SHELLS: [(Shell, &str, &str); 3] = [
-    // Others are no interfaces, or their names would be expanded.
+    // Links alone are interfaces, and a name with a dollar sign would be expanded.
     (Shell::Bash, INTERFACES, r"$(find /sys/class/net -type l -printf '%f\n' 2>/dev/null | grep -x '[[:alnum:]._-]*')"),
-    // With two colons it would be over with options behind the first of them.
+    // With two colons, nothing but interfaces would be completed behind the first.
     (Shell::Zsh, "'*::interfaces:(INTERFACES)'", "'*:interface:_net_interfaces'"),
-    // Has nothing for what is no option.
+    // clap writes nothing for what is no option.
     (
         Shell::Fish,
         "complete -c tcp-bounce -l mode",
