@@ -1,6 +1,6 @@
 //! A service of the host's own, and a client that uses it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd as _;
 use std::panic;
@@ -15,6 +15,16 @@ use super::network::{Network, connect};
 
 const PORT: u16 = 2222;
 const WORDS: &[u8; 5] = b"hello";
+
+/// How long the host waits for what a client has to say. One whose segments were lost has sent them again before that.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// In how many requests the kernel may reset one.
+///
+/// In one of several floods of 100 million SYNs it was one, whose socket on the host never got the data. It seems that the ACK that
+/// completes a handshake and the segment after it came by two CPUs, and that the second was looked up while the first took the
+/// request from the table and put the socket into it (`inet_ehash_insert`). The program passes whatever is to a spared port.
+const RESET: usize = 100_000;
 
 /// A listener on the host, which a tcp-bounce that is started later spares.
 pub struct Service<'a> {
@@ -37,10 +47,15 @@ impl<'a> Service<'a> {
         let requests = || {
             // However it ends, so that nobody waits for it.
             let _idle = Finally(&is_idle);
-            let mut times = Vec::new();
+            let (mut times, mut resets) = (Vec::new(), 0);
             while times.is_empty() || !is_over.load(Ordering::Relaxed) {
-                times.push(request(self.address));
+                match request(self.address) {
+                    Ok(time) => times.push(time),
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => resets += 1,
+                    Err(error) => panic!("{error}"),
+                }
             }
+            assert!(resets <= 1 + times.len() / RESET, "{resets} reset, {} served", times.len());
             times
         };
         thread::scope(|scope| {
@@ -66,8 +81,12 @@ impl<'a> Service<'a> {
             }
             let (mut stream, _) = self.listener.accept().unwrap();
             stream.set_nonblocking(false).unwrap();
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            stream.read_exact(&mut words).and_then(|()| stream.write_all(&words)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            match stream.read_exact(&mut words).and_then(|()| stream.write_all(&words)) {
+                // Its client has been reset, or finds that this one is gone.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                served => served.unwrap(),
+            }
         }
     }
 }
@@ -82,15 +101,15 @@ impl Drop for Finally<'_> {
 }
 
 /// How long one takes. The server closes first, so that the client's port is free at once.
-fn request(address: Ipv4Addr) -> Duration {
+fn request(address: Ipv4Addr) -> io::Result<Duration> {
     let start = Instant::now();
     let mut stream = connect(address, PORT).expect("the host's service is spared");
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(WORDS).unwrap();
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(WORDS)?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    stream.read_to_end(&mut answer)?;
     assert_eq!(answer, WORDS);
-    start.elapsed()
+    Ok(start.elapsed())
 }
 
 /// The time that this share of all times is below.
