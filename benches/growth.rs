@@ -4,7 +4,7 @@ use std::error::Error;
 use std::thread;
 use std::time::Instant;
 
-use tcp_bounce_wire::Settings;
+use tcp_bounce_wire::ProgramSettings;
 
 use crate::common::bouncer::TcpBounce;
 use crate::common::cost::Memory;
@@ -38,7 +38,7 @@ fn spared_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let program = |count: u16| {
         let mut filters = own()?;
         // From above: the SYN is for port 5000.
-        (0..count).for_each(|port| filters.spared.insert(u16::MAX - port));
+        (0..count).for_each(|port| filters.excluded_ports.insert(u16::MAX - port));
         // There may be more from one moment to the next, so that the program is the same with none.
         load(settings(), &filters)
     };
@@ -57,7 +57,9 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let syn = Wrapper::new(&packet(LINUX_SYN_V6));
     let program = |count: usize| match count {
         0 => load(settings(), &*own()?),
-        count => load_elsewhere(Settings { filter_from: true, ..settings() }, &*filters(&many_prefixes(count))?),
+        count => {
+            load_elsewhere(ProgramSettings { filters_sources: true, ..settings() }, &*filters(&many_prefixes(count))?)
+        }
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let cases = programs.iter().map(|program| Case::new("", &syn, fd(program), TX));

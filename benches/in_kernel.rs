@@ -9,7 +9,9 @@ use tcp_bounce::skel::TcpBounceSkel;
 use tcp_bounce::{loader, tables};
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::ipv4;
-use tcp_bounce_wire::{EventCount, Filters, Isn, Link, Observe, Settings, Then, ThenByPort, Thens};
+use tcp_bounce_wire::{
+    Action, ActionByPort, ActionSet, EventCounts, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings,
+};
 use zerocopy::FromZeros as _;
 
 use crate::packets::{KEY, LATER, LINUX_SYN, LINUX_SYN_V6, OTHERS, TAGGED_LINUX_SYN_V6, TX, acknowledge, packet};
@@ -21,26 +23,30 @@ const ARTICLE: &str = "the article's program";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 /// The settings that the command makes, but for `frags`: a program without may not call one with, and the peers are without.
-pub fn settings() -> Settings {
-    Settings { own_mac: true, filter_to: true, ..Settings::DEFAULT }
+pub fn settings() -> ProgramSettings {
+    ProgramSettings { checks_mac: true, filters_destinations: true, ..ProgramSettings::DEFAULT }
 }
 
 /// Loads tcp-bounce as for an interface that has the addresses of the packets: those are compared, and not looked for.
-pub fn load(settings: Settings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    let mut link = Link::new(MAC, 1500, None, None);
-    link.v4_address = ipv4::Address([10, 0, 0, 2]);
-    link.v6_address.0[..2].copy_from_slice(&[0xfd, 0]);
-    link.v6_address.0[15] = 2;
+pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+    let mut link = InterfaceState::new(MAC, 1500, None, None);
+    link.primary_v4 = ipv4::Address([10, 0, 0, 2]);
+    link.primary_v6.0[..2].copy_from_slice(&[0xfd, 0]);
+    link.primary_v6.0[15] = 2;
     load_at(&link, settings, filters)
 }
 
 /// Loads it as for an interface that has other addresses, so that those of the packets are looked for among the prefixes.
-pub fn load_elsewhere(settings: Settings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    load_at(&Link::new(MAC, 1500, None, None), settings, filters)
+pub fn load_elsewhere(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+    load_at(&InterfaceState::new(MAC, 1500, None, None), settings, filters)
 }
 
-fn load_at(link: &Link, settings: Settings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    let then = ThenByPort::new_box_zeroed().map_err(|_| "no memory")?;
+fn load_at(
+    link: &InterfaceState,
+    settings: ProgramSettings,
+    filters: &Filters,
+) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+    let then = ActionByPort::new_box_zeroed().map_err(|_| "no memory")?;
     Ok(loader::load(settings, link, filters, &then, None)?)
 }
 
@@ -48,8 +54,8 @@ fn load_at(link: &Link, settings: Settings, filters: &Filters) -> Result<TcpBoun
 pub fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Error>> {
     let prefixes = prefixes.iter().map(|prefix| prefix.as_ref().parse()).collect::<Result<Vec<_>, _>>()?;
     let mut filters = Filters::new_box_zeroed().map_err(|_| "no memory")?;
-    filters.to[0].fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
-    filters.from.fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
+    filters.destinations[0].fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
+    filters.sources.fill(&ranges(&prefixes)).ok_or("too many prefixes")?;
     Ok(filters)
 }
 
@@ -87,15 +93,18 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
 fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (settings, own, keyed) = (settings(), own()?, Isn::Keyed(KEY));
     let mut sparing = own.clone();
-    (0..100).for_each(|port| sparing.spared.insert(port));
+    (0..100).for_each(|port| sparing.excluded_ports.insert(port));
     let prefixes = filters(&many_prefixes(1000))?;
     let default = load(settings, &own)?;
     let sparing = load(settings, &sparing)?;
-    let takeover = load(Settings { takeover: true, filter_to: false, ..settings }, &own)?;
-    let keyed_isn = load(Settings { isn: keyed, ..settings }, &own)?;
-    let filtering = load_elsewhere(Settings { filter_from: true, ..settings }, &prefixes)?;
-    let following = load(Settings { isn: keyed, then: Thens::only(Then::Drop).with(Then::Echo), ..settings }, &own)?;
-    let everything = load_elsewhere(Settings { isn: keyed, filter_from: true, ..settings }, &prefixes)?;
+    let takeover = load(ProgramSettings { takeover: true, filters_destinations: false, ..settings }, &own)?;
+    let keyed_isn = load(ProgramSettings { isn: keyed, ..settings }, &own)?;
+    let filtering = load_elsewhere(ProgramSettings { filters_sources: true, ..settings }, &prefixes)?;
+    let following = load(
+        ProgramSettings { isn: keyed, actions: ActionSet::only(Action::Ignore).with(Action::Echo), ..settings },
+        &own,
+    )?;
+    let everything = load_elsewhere(ProgramSettings { isn: keyed, filters_sources: true, ..settings }, &prefixes)?;
 
     let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(|hex| Wrapper::new(&packet(hex)));
     let peers = peers.load()?;
@@ -139,15 +148,15 @@ fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) ->
 /// What is told of a SYN besides the counters.
 fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (own, syn) = (own()?, Wrapper::new(&packet(LINUX_SYN)));
-    let observing = |observe| load(Settings { observe, ..settings() }, &own);
+    let observing = |observe| load(ProgramSettings { telemetry: observe, ..settings() }, &own);
     let (stripes, shared) = tables::stripes()?;
-    let nothing = Observe { stripes, shared, ..Observe::default() };
+    let nothing = TelemetrySettings { stripes, shared, ..TelemetrySettings::default() };
     let default = load(settings(), &own)?;
-    let by_port = observing(Observe { ports: true, ..nothing })?;
-    let by_source = observing(Observe { sources: true, ..nothing })?;
-    let by_both = observing(Observe { ports: true, sources: true, ..nothing })?;
-    let events = observing(Observe { events: 1, ..nothing })?;
-    let sampled = observing(Observe { events: 1000, ..nothing })?;
+    let by_port = observing(TelemetrySettings { ports: true, ..nothing })?;
+    let by_source = observing(TelemetrySettings { sources: true, ..nothing })?;
+    let by_both = observing(TelemetrySettings { ports: true, sources: true, ..nothing })?;
+    let events = observing(TelemetrySettings { events: 1, ..nothing })?;
+    let sampled = observing(TelemetrySettings { events: 1000, ..nothing })?;
     let mut reader = Reader::default();
     for program in [&events, &sampled] {
         reader.read(program, "", drop)?;
@@ -162,8 +171,8 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     ];
     compare(report, "what is told of it", cases, peers)?;
     reader.finish();
-    let EventCount { told, lost, .. } = events::count(&events)?;
-    let lost = percent(lost as f64 / (told + lost) as f64);
+    let EventCounts { delivered, dropped, .. } = events::count(&events)?;
+    let lost = percent(dropped as f64 / (delivered + dropped) as f64);
     report.paragraph(&format!("Of the events, 1 in 1, {lost} were lost, with the reader on another CPU."));
     Ok(())
 }
@@ -185,7 +194,7 @@ fn later(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         if mode.follows_client() {
             acknowledge(&mut packet);
         }
-        let program = load(Settings { then: Thens::only(mode), isn, ..settings }, &own)?;
+        let program = load(ProgramSettings { actions: ActionSet::only(mode), isn, ..settings }, &own)?;
         Ok::<_, Box<dyn Error>>((name, action, Wrapper::new(&packet), program))
     });
     let later = later.into_iter().collect::<Result<Vec<_>, _>>()?;

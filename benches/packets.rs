@@ -1,10 +1,10 @@
 //! The packets that are measured.
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use tcp_bounce_wire::Then;
+use tcp_bounce_wire::Action;
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::{self, Ipv4};
-use tcp_bounce_wire::later::offset;
+use tcp_bounce_wire::post_handshake::isn_offset;
 
 /// Linux's SYN: MSS, SACK permitted, timestamps, window scale.
 pub const LINUX_SYN: &str = "020000000002 020000000001 0800 \
@@ -66,21 +66,21 @@ pub const OTHERS: [(&str, u32, &str); 5] = [
 ];
 
 /// Segments of connections that were bounced: the mode, what they are, what becomes of them, and their bytes.
-pub const LATER: [(Then, &str, u32, &str); 7] = [
-    (Then::Drop, "--then drop: the last ACK of the handshake", DROP, LAST_ACK),
-    (Then::Reset, "--then reset: the same, answered with RST", TX, LAST_ACK),
-    (Then::Close, "--then close: the same, answered with FIN", TX, LAST_ACK),
+pub const LATER: [(Action, &str, u32, &str); 7] = [
+    (Action::Ignore, "--then drop: the last ACK of the handshake", DROP, LAST_ACK),
+    (Action::Reset, "--then reset: the same, answered with RST", TX, LAST_ACK),
+    (Action::Close, "--then close: the same, answered with FIN", TX, LAST_ACK),
     (
-        Then::Discard,
+        Action::Discard,
         "--then discard: FIN, answered with FIN",
         TX,
         "020000000002 020000000001 0800 \
         450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801101f6 b0a8 0000 \
         01 01 080a1122334455667788",
     ),
-    (Then::Discard, "--then discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
-    (Then::Echo, "--then echo: 48 bytes, and back", TX, DATA),
-    (Then::Tarpit, "--then tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+    (Action::Discard, "--then discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+    (Action::Echo, "--then echo: 48 bytes, and back", TX, DATA),
+    (Action::Tarpit, "--then tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
 ];
 
 /// It acknowledges the fixed ISN.
@@ -107,7 +107,7 @@ pub fn acknowledge(packet: &mut [u8]) {
     let [source, destination] = [26, 30].map(|offset| ipv4::Address(number(offset).to_be_bytes()));
     let key = u128::from_le_bytes(KEY);
     let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes());
-    let acknowledgment_number = number(38).wrapping_add(offset(hash as u32));
+    let acknowledgment_number = number(38).wrapping_add(isn_offset(hash as u32));
     packet[42..46].copy_from_slice(&acknowledgment_number.to_be_bytes());
     correct(packet);
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
-use tcp_bounce_wire::addresses::MAX_RANGES;
+use tcp_bounce_wire::address_set::MAX_RANGES;
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::{self, Ipv4};
 use tcp_bounce_wire::ipv6::{self, Ipv6};
@@ -182,18 +182,18 @@ fn prefix(to: &To) -> Option<IpNet> {
 pub fn filters(cli: &Cli, destinations: &Destinations, surroundings: &Surroundings) -> Result<Box<Filters>, Error> {
     // Too large for the stack.
     let Ok(mut filters) = Filters::new_box_zeroed() else { return Err(Error::OutOfMemory) };
-    fill(&mut filters.from, &cli.from, "--from")?;
-    filters.spared = surroundings.spared.ports();
-    let index = filters.to_index as usize;
-    destinations.fill(&mut filters.to[index])?;
+    fill(&mut filters.sources, &cli.from, "--from")?;
+    filters.excluded_ports = surroundings.spared.ports();
+    let index = filters.active_destinations as usize;
+    destinations.fill(&mut filters.destinations[index])?;
     Ok(filters)
 }
 
 /// Puts other destinations into the set that is not in use, and returns its index. The next time must not be before all
 /// packets are through that are on their way now.
 pub fn prepare(filters: &mut Filters, destinations: &Destinations) -> Result<u64, Error> {
-    let index = 1 - (filters.to_index & 1);
-    destinations.fill(&mut filters.to[index as usize])?;
+    let index = 1 - (filters.active_destinations & 1);
+    destinations.fill(&mut filters.destinations[index as usize])?;
     Ok(index)
 }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
-use tcp_bounce_wire::Count;
+use tcp_bounce_wire::ClientCounts;
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
@@ -138,9 +138,14 @@ impl Arrivals {
     }
 
     /// Writes the file, with what was counted at each port.
-    pub fn write(mut self, interfaces: &[&str], count: impl Fn(u16) -> Count, events_lost: u64) -> Result<(), Error> {
+    pub fn write(
+        mut self,
+        interfaces: &[&str],
+        count: impl Fn(u16) -> ClientCounts,
+        events_lost: u64,
+    ) -> Result<(), Error> {
         let line = |port| {
-            let Count { syns, completed } = count(port);
+            let ClientCounts { syns, completed } = count(port);
             let arrival = self.ports.get(&port);
             Line {
                 port,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::{Filters, Isn, Link, Observe, Settings, ThenByPort};
+use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings};
 
 use crate::answered::{self, Answering, Destinations};
 use crate::attach::{AttachMode, Attachment, Occupant};
@@ -34,7 +34,7 @@ pub struct Bouncer {
     program: TcpBounceSkel<'static>,
     destinations: Destinations,
     /// What the program has been told.
-    link: Link,
+    link: InterfaceState,
     filters: Box<Filters>,
 }
 
@@ -111,11 +111,11 @@ impl Bouncer {
             let index = answered::prepare(&mut self.filters, &destinations)?;
             // The set must be whole before it is used, and one update says nothing of the order in it.
             loader::set_filters(&self.program, &self.filters).map_err(Error::Maps)?;
-            self.filters.to_index = index;
+            self.filters.active_destinations = index;
             self.destinations = destinations;
         }
-        if moved || ports != self.filters.spared {
-            self.filters.spared = ports;
+        if moved || ports != self.filters.excluded_ports {
+            self.filters.excluded_ports = ports;
             loader::set_filters(&self.program, &self.filters).map_err(Error::Maps)?;
         }
         Ok(moved.then_some(&self.destinations))
@@ -204,23 +204,23 @@ pub fn verify(
 
 fn settings(
     cli: &Cli,
-    observe: Observe,
+    observe: TelemetrySettings,
     isn: Isn,
     plan: &Plan,
     interface: &Interface,
     destinations: &Destinations,
     mode: AttachMode,
-) -> Settings {
-    Settings {
+) -> ProgramSettings {
+    ProgramSettings {
         isn,
         ttl: cli.ttl,
         window_scale: cli.wscale,
-        then: plan.modes(),
+        actions: plan.modes(),
         takeover: cli.takeover,
-        own_mac: true,
-        filter_to: *destinations != Destinations::Any,
-        filter_from: !cli.from.is_empty(),
-        observe,
+        checks_mac: true,
+        filters_destinations: *destinations != Destinations::Any,
+        filters_sources: !cli.from.is_empty(),
+        telemetry: observe,
         frags: mode == AttachMode::Native && kernel::has_frags() && !breaks_on_fragments(interface),
         attach_mode: mode.flags() as u16,
     }
@@ -236,19 +236,23 @@ fn breaks_on_fragments(interface: &Interface) -> bool {
     interface.is_veth && interface.mtu <= MTU_WITHOUT_FRAGMENTS
 }
 
-fn link(cli: &Cli, interface: &Interface, destinations: &Destinations, surroundings: &Surroundings) -> Link {
+fn link(cli: &Cli, interface: &Interface, destinations: &Destinations, surroundings: &Surroundings) -> InterfaceState {
     let own = interface.addresses(&surroundings.interfaces, &surroundings.addresses);
-    let (v4_address, v6_address) = destinations.usual(&own);
-    Link { v4_address, v6_address, ..Link::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window) }
+    let (primary_v4, primary_v6) = destinations.usual(&own);
+    InterfaceState {
+        primary_v4,
+        primary_v6,
+        ..InterfaceState::new(Mac(interface.mac), interface.mtu, cli.mss, cli.window)
+    }
 }
 
 fn load(
     interface: &Interface,
     mode: AttachMode,
-    settings: Settings,
-    link: &Link,
+    settings: ProgramSettings,
+    link: &InterfaceState,
     filters: &Filters,
-    then: &ThenByPort,
+    then: &ActionByPort,
 ) -> Result<TcpBounceSkel<'static>, Error> {
     let offload = (mode == AttachMode::Hw).then_some(interface.index);
     loader::load(settings, link, filters, then, offload).map_err(|error| match error {
@@ -261,10 +265,10 @@ fn load(
 fn attach(
     interface: &Interface,
     mode: AttachMode,
-    settings: Settings,
-    link: &Link,
+    settings: ProgramSettings,
+    link: &InterfaceState,
     filters: &Filters,
-    then: &ThenByPort,
+    then: &ActionByPort,
 ) -> Result<(TcpBounceSkel<'static>, Attachment), Error> {
     let program = load(interface, mode, settings, link, filters, then)?;
     let attachment = Attachment::new(program.progs.tcp_bounce.as_fd(), interface, mode)

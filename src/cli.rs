@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
-use tcp_bounce_wire::{Isn, Settings};
+use tcp_bounce_wire::{Isn, ProgramSettings};
 
 use crate::arrivals::ReportFile;
 use crate::metrics::MetricsAddress;
@@ -73,7 +73,7 @@ pub struct Cli {
     pub takeover: bool,
 
     /// Time to live or hop limit of the SYN-ACK, in hops
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u8::MAX), default_value_t = Settings::DEFAULT.ttl)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u8::MAX), default_value_t = ProgramSettings::DEFAULT.ttl)]
     pub ttl: u8,
 
     /// Receive window that the SYN-ACK announces, in bytes; --then echo and tarpit have their own [default: as many whole
@@ -82,7 +82,7 @@ pub struct Cli {
     pub window: Option<u16>,
 
     /// Window scale that the SYN-ACK announces, if the SYN does; none with --then echo
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=14u8), default_value_t = Settings::DEFAULT.window_scale)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=14u8), default_value_t = ProgramSettings::DEFAULT.window_scale)]
     pub wscale: u8,
 
     /// Maximum segment size that the SYN-ACK announces, in bytes; --then echo has its own [default: the MTU less 40 for IPv4, 60 for IPv6]
@@ -162,7 +162,7 @@ pub enum IsnChoice {
 
 impl IsnChoice {
     /// Where nothing is asked for.
-    pub const DEFAULT: Self = match Settings::DEFAULT.isn {
+    pub const DEFAULT: Self = match ProgramSettings::DEFAULT.isn {
         Isn::Fixed(isn) => Self::Fixed(isn),
         Isn::Keyed(_) => Self::Keyed,
     };

@@ -13,7 +13,7 @@ use libbpf_rs::{MapCore as _, MapFlags, RingBufferBuilder};
 use nix::time::{ClockId, clock_gettime};
 use plain::Plain;
 use serde::{Serialize, Serializer};
-use tcp_bounce_wire::{Event, EventCount, Kind};
+use tcp_bounce_wire::{Event, EventCounts, EventKind};
 use zerocopy::FromZeros as _;
 
 use crate::skel::TcpBounceSkel;
@@ -47,7 +47,7 @@ pub struct Knock {
 
 impl Knock {
     fn new(event: &Event, clock: &Clock, interface: &Arc<str>) -> Self {
-        let kind = Kind::ALL.into_iter().find(|&kind| kind as u32 == event.kind);
+        let kind = EventKind::ALL.into_iter().find(|&kind| kind as u32 == event.kind);
         Self {
             time: clock.at(event.time),
             interface: Arc::clone(interface),
@@ -56,9 +56,9 @@ impl Knock {
             destination: address(event.destination),
             port: event.destination_port.get(),
             event: match kind {
-                Some(Kind::Syn) => "syn",
-                Some(Kind::Completed) => "completed",
-                Some(Kind::Closed) => "closed",
+                Some(EventKind::Syn) => "syn",
+                Some(EventKind::Completed) => "completed",
+                Some(EventKind::Closed) => "closed",
                 None => "",
             },
         }
@@ -94,15 +94,15 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
 }
 
 /// What became of the events of a program, on all CPUs.
-pub fn count(program: &TcpBounceSkel) -> libbpf_rs::Result<EventCount> {
+pub fn count(program: &TcpBounceSkel) -> libbpf_rs::Result<EventCounts> {
     let cpus = program.maps.EVENT_COUNTS.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)?.unwrap_or_default();
     let counts = cpus.iter().filter_map(|cpu| words(cpu));
-    let sum = |sum: EventCount, [seen, told, lost]: [u64; 3]| EventCount {
+    let sum = |sum: EventCounts, [seen, told, lost]: [u64; 3]| EventCounts {
         seen: sum.seen + seen,
-        told: sum.told + told,
-        lost: sum.lost + lost,
+        delivered: sum.delivered + told,
+        dropped: sum.dropped + lost,
     };
-    Ok(counts.fold(EventCount::default(), sum))
+    Ok(counts.fold(EventCounts::default(), sum))
 }
 
 /// Tells the time of events, which is the kernel's monotonic one.

@@ -7,7 +7,9 @@ use std::mem::MaybeUninit;
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
 use libbpf_rs::{MapCore as _, MapFlags, PrintLevel, set_print};
-use tcp_bounce_wire::{Bucket, Config, Filters, Link, Observe, Settings, ThenByPort};
+use tcp_bounce_wire::{
+    ActionByPort, Bucket, Filters, InterfaceState, ProgramConfig, ProgramSettings, TelemetrySettings,
+};
 use zerocopy::IntoBytes as _;
 
 use crate::error::Error;
@@ -20,10 +22,10 @@ pub const EVENT_BYTES: u32 = 1 << 20;
 /// Loads the program with these settings and what it will follow; for the NIC with the index `offload`, if it is to run
 /// there.
 pub fn load(
-    settings: Settings,
-    link: &Link,
+    settings: ProgramSettings,
+    link: &InterfaceState,
     filters: &Filters,
-    then: &ThenByPort,
+    then: &ActionByPort,
     offload: Option<u32>,
 ) -> Result<TcpBounceSkel<'static>, Error> {
     let mut skel = open().map_err(failure)?;
@@ -44,22 +46,22 @@ pub fn load(
 /// Tells what was opened what it has to know before it is loaded.
 pub fn set_up(
     skel: &mut OpenTcpBounceSkel,
-    settings: Settings,
-    link: &Link,
-    then: &ThenByPort,
+    settings: ProgramSettings,
+    link: &InterfaceState,
+    then: &ActionByPort,
 ) -> libbpf_rs::Result<()> {
-    skel.maps.rodata.set_initial_value(Config::new(settings).as_bytes())?;
+    skel.maps.rodata.set_initial_value(ProgramConfig::new(settings).as_bytes())?;
     skel.maps.rodata_then.set_initial_value(then.as_bytes())?;
     skel.maps.data.set_initial_value(link.as_bytes())?;
     if settings.frags {
         skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
     }
-    size_tables(skel, settings.observe)
+    size_tables(skel, settings.telemetry)
 }
 
 /// Makes room for what is to be told besides the counters, and for nothing else.
-fn size_tables(skel: &mut OpenTcpBounceSkel, observe: Observe) -> libbpf_rs::Result<()> {
-    let Observe { ports, sources, events, stripes, .. } = observe;
+fn size_tables(skel: &mut OpenTcpBounceSkel, observe: TelemetrySettings) -> libbpf_rs::Result<()> {
+    let TelemetrySettings { ports, sources, events, stripes, .. } = observe;
     let maps = &mut skel.maps;
     maps.PORTS.set_autocreate(ports)?;
     maps.PORTS.set_max_entries(stripes << u16::BITS)?;
@@ -76,7 +78,7 @@ pub fn set_filters(program: &TcpBounceSkel, filters: &Filters) -> libbpf_rs::Res
 }
 
 /// Tells the program what its interface is like from now on.
-pub fn set_link(program: &TcpBounceSkel, link: &Link) -> libbpf_rs::Result<()> {
+pub fn set_link(program: &TcpBounceSkel, link: &InterfaceState) -> libbpf_rs::Result<()> {
     program.maps.data.update(&0u32.to_ne_bytes(), link.as_bytes(), MapFlags::ANY)
 }
 

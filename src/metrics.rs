@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder};
-use tcp_bounce_wire::{Action, Counters, EventCount, Verdict};
+use tcp_bounce_wire::{Counters, EventCounts, Verdict, XdpAction};
 
 use crate::attach::AttachMode;
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub struct Sample {
     /// What it has counted.
     pub counters: Counters,
     /// What became of events, if somebody wants them.
-    pub events: Option<EventCount>,
+    pub events: Option<EventCounts>,
 }
 
 /// A server of metrics, as long as the process runs. It tells what was published last, and has nothing to do with the rest.
@@ -164,15 +164,15 @@ fn page(samples: &[Sample]) -> prometheus::Result<String> {
         attached.with_label_values(&[interface.as_str(), &mode.to_string()]).set(1);
         for verdict in Verdict::ALL {
             let action = match verdict.action() {
-                Action::Pass => "pass",
-                Action::Drop => "drop",
-                Action::Tx => "tx",
+                XdpAction::Pass => "pass",
+                XdpAction::Drop => "drop",
+                XdpAction::Tx => "tx",
             };
             packets.with_label_values(&[interface.as_str(), action, verdict.name()]).inc_by(counters[verdict]);
         }
-        if let Some(EventCount { told, lost, .. }) = count {
-            events.with_label_values(&[interface.as_str(), "told"]).inc_by(*told);
-            events.with_label_values(&[interface.as_str(), "lost"]).inc_by(*lost);
+        if let Some(EventCounts { delivered, dropped, .. }) = count {
+            events.with_label_values(&[interface.as_str(), "told"]).inc_by(*delivered);
+            events.with_label_values(&[interface.as_str(), "lost"]).inc_by(*dropped);
         }
     }
     TextEncoder::new().encode_to_string(&registry.gather())

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tcp_bounce_wire::{Count, Counters, Observe};
+use tcp_bounce_wire::{ClientCounts, Counters, TelemetrySettings};
 
 use crate::arrivals::Arrivals;
 use crate::bouncer::Bouncer;
@@ -22,17 +22,17 @@ use crate::tables::{self, Tables};
 use crate::watch::Watch;
 
 /// What `cli` asks the program for.
-pub fn observe(cli: &Cli) -> Result<Observe, Error> {
+pub fn observe(cli: &Cli) -> Result<TelemetrySettings, Error> {
     let (stripes, shared) = tables::stripes().map_err(Error::Tables)?;
     let &Cli { top, watch, events, sample, .. } = cli;
     let is_report = cli.report.is_some();
     let events = if events || is_report || watch { sample } else { 0 };
-    Ok(Observe { ports: top || is_report || watch, sources: top || watch, events, stripes, shared })
+    Ok(TelemetrySettings { ports: top || is_report || watch, sources: top || watch, events, stripes, shared })
 }
 
 /// What is to be read while the programs run, and written when they have ended.
 pub struct Observer {
-    observe: Observe,
+    observe: TelemetrySettings,
     names_most: bool,
     prints_events: bool,
     watches: bool,
@@ -163,16 +163,16 @@ fn totals(handed: u64, programs: &[TcpBounceSkel]) -> libbpf_rs::Result<EventTot
     for program in programs {
         let count = events::count(program)?;
         totals.seen += count.seen;
-        wanted += count.told + count.lost;
+        wanted += count.delivered + count.dropped;
     }
     // One that is under way on another CPU may be read before it is counted.
     totals.lost = wanted.saturating_sub(handed);
     Ok(totals)
 }
 
-fn most_ports(at_port: impl Fn(u16) -> Count) -> Most<u16> {
+fn most_ports(at_port: impl Fn(u16) -> ClientCounts) -> Most<u16> {
     let share = |name| {
-        let Count { syns, completed } = at_port(name);
+        let ClientCounts { syns, completed } = at_port(name);
         Share { name, syns, completed }
     };
     Most::of((0..=u16::MAX).map(share).filter(|share| share.syns > 0).collect(), false)
@@ -180,6 +180,6 @@ fn most_ports(at_port: impl Fn(u16) -> Count) -> Most<u16> {
 
 fn most_sources(tables: &Tables) -> Most<IpAddr> {
     let (sources, is_full) = tables.sources();
-    let shares = sources.into_iter().map(|(name, Count { syns, completed })| Share { name, syns, completed });
+    let shares = sources.into_iter().map(|(name, ClientCounts { syns, completed })| Share { name, syns, completed });
     Most::of(shares.collect(), is_full)
 }

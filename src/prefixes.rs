@@ -3,20 +3,20 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use tcp_bounce_wire::addresses::{Number, Range};
+use tcp_bounce_wire::address_set::{AddressBits, AddressRange};
 
 /// The IPv4 addresses among the numbers.
 const IPV4: (u128, u128) = (0xffff << 32, 0xffff_ffff_ffff);
 
 /// The ranges of all these prefixes, in ascending order, with no address in common.
-pub fn ranges(prefixes: &[IpNet]) -> Vec<Range> {
-    let mut ranges: Vec<Range> = IpNet::aggregate(&prefixes.to_vec()).into_iter().flat_map(parts).collect();
+pub fn ranges(prefixes: &[IpNet]) -> Vec<AddressRange> {
+    let mut ranges: Vec<AddressRange> = IpNet::aggregate(&prefixes.to_vec()).into_iter().flat_map(parts).collect();
     ranges.sort_unstable();
     ranges
 }
 
 /// The range of a prefix, without IPv4 addresses if it is one of IPv6 that has their numbers in it.
-fn parts(prefix: IpNet) -> impl Iterator<Item = Range> {
+fn parts(prefix: IpNet) -> impl Iterator<Item = AddressRange> {
     let (first, last) = (number(prefix.network()), number(prefix.broadcast()));
     let parts = match prefix {
         IpNet::V6(_) if first <= IPV4.1 && last >= IPV4.0 => {
@@ -24,8 +24,8 @@ fn parts(prefix: IpNet) -> impl Iterator<Item = Range> {
         }
         _ => [Some((first, last)), None],
     };
-    let split = |number: u128| Number { high: (number >> 64) as u64, low: number as u64 };
-    parts.into_iter().flatten().map(move |(first, last)| Range { first: split(first), last: split(last) })
+    let split = |number: u128| AddressBits { high: (number >> 64) as u64, low: number as u64 };
+    parts.into_iter().flatten().map(move |(first, last)| AddressRange { first: split(first), last: split(last) })
 }
 
 fn number(address: IpAddr) -> u128 {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     fn bounds(prefixes: &[&str]) -> Vec<(u128, u128)> {
-        let join = |number: Number| u128::from(number.high) << 64 | u128::from(number.low);
+        let join = |number: AddressBits| u128::from(number.high) << 64 | u128::from(number.low);
         let prefixes: Vec<IpNet> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
         ranges(&prefixes).into_iter().map(|range| (join(range.first), join(range.last))).collect()
     }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use tcp_bounce_wire::{Action, Counters, Verdict};
+use tcp_bounce_wire::{Counters, Verdict, XdpAction};
 
 use crate::cli::Cli;
 use crate::events::Knock;
@@ -283,7 +283,7 @@ impl Printer {
         let parts = [
             show("SYNs answered", |counters| counters[Verdict::Answered]),
             show("completed", Counters::completed),
-            show("passed", |counters| counters.total(Action::Pass)),
+            show("passed", |counters| counters.total(XdpAction::Pass)),
         ];
         self.status.set_message(parts.join(", "));
         self.shown = (elapsed, counters);

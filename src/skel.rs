@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, reason = "generated")]
 
-use tcp_bounce_wire::{Config, Counters, Filters, Link, ThenByPort};
+use tcp_bounce_wire::{ActionByPort, Counters, Filters, InterfaceState, ProgramConfig};
 
 mod generated {
     #![allow(clippy::all, clippy::undocumented_unsafe_blocks, reason = "generated")]
@@ -18,9 +18,9 @@ pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcp_bounce.b
 // sides share.
 const _: () = {
     use generated::types;
-    assert!(size_of::<types::rodata>() == size_of::<Config>());
-    assert!(size_of::<types::rodata_then>() == size_of::<ThenByPort>());
-    assert!(size_of::<types::data>() == size_of::<Link>());
+    assert!(size_of::<types::rodata>() == size_of::<ProgramConfig>());
+    assert!(size_of::<types::rodata_then>() == size_of::<ActionByPort>());
+    assert!(size_of::<types::data>() == size_of::<InterfaceState>());
     assert!(size_of::<types::bss>() == size_of::<Filters>());
     assert!(size_of::<types::Counters>() == size_of::<Counters>());
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
-use tcp_bounce_wire::Ports;
+use tcp_bounce_wire::PortSet;
 
 use crate::cli::Cli;
 use crate::error::Error;
@@ -39,8 +39,8 @@ impl Spared {
     }
 
     /// The same for the program.
-    pub fn ports(&self) -> Ports {
-        let mut ports = Ports::new();
+    pub fn ports(&self) -> PortSet {
+        let mut ports = PortSet::new();
         self.listening.0.union(&self.except.0).for_each(|&port| ports.insert(port));
         if let Some(only) = &self.only {
             (0..=u16::MAX).filter(|port| !only.0.contains(port)).for_each(|port| ports.insert(port));

@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcp_bounce_wire::addresses::Number;
-use tcp_bounce_wire::{Bucket, Count, Observe, Tally};
+use tcp_bounce_wire::address_set::AddressBits;
+use tcp_bounce_wire::{Bucket, ClientCounters, ClientCounts, TelemetrySettings};
 
 use crate::skel::TcpBounceSkel;
 
@@ -50,8 +50,8 @@ impl Words {
         unsafe { (*self.0.as_ptr().cast::<AtomicU64>().add(index)).load(Relaxed) }
     }
 
-    fn count(&self, index: usize) -> Count {
-        Count { syns: self.get(index), completed: self.get(index + 1) }
+    fn count(&self, index: usize) -> ClientCounts {
+        ClientCounts { syns: self.get(index), completed: self.get(index + 1) }
     }
 }
 
@@ -62,11 +62,11 @@ pub struct PortTable(Words);
 impl PortTable {
     /// That of a program that was told to have so many stripes.
     pub fn of(program: &TcpBounceSkel, stripes: u32) -> io::Result<Self> {
-        Words::of(&program.maps.PORTS, stripes as usize * PORTS * size_of::<Tally>()).map(Self)
+        Words::of(&program.maps.PORTS, stripes as usize * PORTS * size_of::<ClientCounters>()).map(Self)
     }
 
     /// What clients have done at `port`.
-    pub fn get(&self, port: u16) -> Count {
+    pub fn get(&self, port: u16) -> ClientCounts {
         (usize::from(port)..self.0.len() / 2).step_by(PORTS).map(|place| self.0.count(place * 2)).sum()
     }
 }
@@ -83,14 +83,14 @@ impl SourceTable {
 
     /// Adds what is remembered to `sum`, and returns whether some clients may have been forgotten: there is no place left
     /// somewhere.
-    pub fn add_to(&self, sum: &mut BTreeMap<IpAddr, Count>) -> bool {
+    pub fn add_to(&self, sum: &mut BTreeMap<IpAddr, ClientCounts>) -> bool {
         const WORDS: usize = size_of::<Bucket>() / size_of::<u64>();
         let mut is_full = false;
         for bucket in (0..self.0.len()).step_by(WORDS) {
             let places = (bucket..bucket + WORDS).step_by(4);
             let mut used = 0;
             for place in places.clone() {
-                let source = Number { high: self.0.get(place), low: self.0.get(place + 1) };
+                let source = AddressBits { high: self.0.get(place), low: self.0.get(place + 1) };
                 let count = self.0.count(place + 2);
                 if count.total() != 0 {
                     *sum.entry(address(source)).or_default() += count;
@@ -114,9 +114,9 @@ impl Tables {
     /// Those that these programs were told to have.
     pub fn of<'a>(
         programs: impl Iterator<Item = &'a TcpBounceSkel<'static>> + Clone,
-        told: Observe,
+        told: TelemetrySettings,
     ) -> io::Result<Self> {
-        let Observe { ports, sources, stripes, .. } = told;
+        let TelemetrySettings { ports, sources, stripes, .. } = told;
         let with_ports = programs.clone().filter(|_| ports);
         let with_sources = programs.filter(|_| sources);
         Ok(Self {
@@ -126,12 +126,12 @@ impl Tables {
     }
 
     /// What clients have done at `port`.
-    pub fn port(&self, port: u16) -> Count {
+    pub fn port(&self, port: u16) -> ClientCounts {
         self.ports.iter().map(|table| table.get(port)).sum()
     }
 
     /// What clients have done that are remembered, and whether some may have been forgotten.
-    pub fn sources(&self) -> (BTreeMap<IpAddr, Count>, bool) {
+    pub fn sources(&self) -> (BTreeMap<IpAddr, ClientCounts>, bool) {
         let mut sum = BTreeMap::new();
         // All of them, also if one is full.
         let is_full = self.sources.iter().fold(false, |is_full, table| table.add_to(&mut sum) | is_full);
@@ -140,7 +140,7 @@ impl Tables {
 }
 
 /// The address that has this number.
-pub fn address(Number { high, low }: Number) -> IpAddr {
+pub fn address(AddressBits { high, low }: AddressBits) -> IpAddr {
     Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).to_canonical()
 }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use tcp_bounce_wire::{Ports, Then, ThenByPort, Thens};
+use tcp_bounce_wire::{Action, ActionByPort, ActionSet, PortSet};
 use zerocopy::FromZeros as _;
 
 use crate::error::Error;
@@ -13,7 +13,7 @@ use crate::ports::PortList;
 /// A mode, and the ports that have it: `echo:7`, or `close` for all that have no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThenChoice {
-    then: Then,
+    then: Action,
     ports: Option<PortList>,
 }
 
@@ -25,7 +25,7 @@ impl FromStr for ThenChoice {
             Some((word, ports)) => (word, Some(ports.parse()?)),
             None => (text, None),
         };
-        let then = Then::ALL.into_iter().find(|&then| name(then) == word).ok_or_else(|| {
+        let then = Action::ALL.into_iter().find(|&then| name(then) == word).ok_or_else(|| {
             let names = names().join(", ");
             format!("\"{word}\" is none of {names}; with ports it looks like echo:7,8000-8999")
         })?;
@@ -37,15 +37,15 @@ impl FromStr for ThenChoice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The modes of some ports, which have no port in common.
-    own: Vec<(Then, PortList)>,
+    own: Vec<(Action, PortList)>,
     /// The mode of all others.
-    others: Then,
+    others: Action,
 }
 
 impl Plan {
     /// What follows from all that the user says.
     pub fn new(choices: &[ThenChoice]) -> Result<Self, Error> {
-        let mut plan = Self { own: Vec::new(), others: Then::Drop };
+        let mut plan = Self { own: Vec::new(), others: Action::Ignore };
         let mut others = None;
         for ThenChoice { then, ports } in choices {
             let Some(ports) = ports else {
@@ -66,23 +66,23 @@ impl Plan {
                 None => plan.own.push((*then, ports.clone())),
             }
         }
-        plan.others = others.unwrap_or(Then::Drop);
+        plan.others = others.unwrap_or(Action::Ignore);
         Ok(plan)
     }
 
     /// The modes in use.
-    pub fn modes(&self) -> Thens {
-        self.own.iter().fold(Thens::only(self.others), |modes, &(then, _)| modes.with(then))
+    pub fn modes(&self) -> ActionSet {
+        self.own.iter().fold(ActionSet::only(self.others), |modes, &(then, _)| modes.with(then))
     }
 
     /// The names of those that must know the client's ISN.
     pub fn following(&self) -> Vec<&'static str> {
-        Then::ALL.into_iter().filter(|&then| then.follows_client() && self.modes().contains(then)).map(name).collect()
+        Action::ALL.into_iter().filter(|&then| then.follows_client() && self.modes().contains(then)).map(name).collect()
     }
 
     /// The same for the program.
-    pub fn by_port(&self) -> Result<Box<ThenByPort>, Error> {
-        let mut by_port = ThenByPort::new_box_zeroed().map_err(|_| Error::OutOfMemory)?;
+    pub fn by_port(&self) -> Result<Box<ActionByPort>, Error> {
+        let mut by_port = ActionByPort::new_box_zeroed().map_err(|_| Error::OutOfMemory)?;
         (0..=u16::MAX).for_each(|port| by_port.set(port, self.others));
         for (then, ports) in &self.own {
             ports.0.iter().for_each(|&port| by_port.set(port, *then));
@@ -91,7 +91,7 @@ impl Plan {
     }
 
     /// What of it comes to nothing, in words, as these ports are not answered; `None`: nothing.
-    pub fn without_effect(&self, spared: &Ports) -> Option<String> {
+    pub fn without_effect(&self, spared: &PortSet) -> Option<String> {
         let spared =
             |ports: &PortList| PortList(ports.0.iter().copied().filter(|&port| spared.contains(port)).collect());
         let own = self.own.iter().map(|(then, ports)| (*then, spared(ports))).filter(|(_, ports)| !ports.0.is_empty());
@@ -99,9 +99,9 @@ impl Plan {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    /// Whether it is anything else than [`Then::Drop`] for all.
+    /// Whether it is anything else than [`Action::Ignore`] for all.
     pub fn says_something(&self) -> bool {
-        self.modes() != Thens::only(Then::Drop)
+        self.modes() != ActionSet::only(Action::Ignore)
     }
 }
 
@@ -126,19 +126,19 @@ impl Serialize for Plan {
 }
 
 /// What the user calls the modes.
-pub fn names() -> [&'static str; Then::ALL.len()] {
-    Then::ALL.map(name)
+pub fn names() -> [&'static str; Action::ALL.len()] {
+    Action::ALL.map(name)
 }
 
 /// What the user calls it.
-fn name(then: Then) -> &'static str {
+fn name(then: Action) -> &'static str {
     match then {
-        Then::Drop => "drop",
-        Then::Reset => "reset",
-        Then::Close => "close",
-        Then::Discard => "discard",
-        Then::Echo => "echo",
-        Then::Tarpit => "tarpit",
+        Action::Ignore => "drop",
+        Action::Reset => "reset",
+        Action::Close => "close",
+        Action::Discard => "discard",
+        Action::Echo => "echo",
+        Action::Tarpit => "tarpit",
     }
 }
 
@@ -156,26 +156,26 @@ mod tests {
         let plan = plan(&["discard:9", "echo:7", "close", "tarpit:22-23", "discard:9,10"]).unwrap();
         assert_eq!(plan.to_string(), "discard on 9-10, echo on 7, tarpit on 22-23, close on the others");
         assert_eq!(plan.following(), ["echo", "tarpit"]);
-        assert!(!plan.modes().contains(Then::Drop) && plan.modes().contains(Then::Close));
-        let modes = Then::ALL.into_iter().fold(Thens::only(Then::Drop), Thens::with);
+        assert!(!plan.modes().contains(Action::Ignore) && plan.modes().contains(Action::Close));
+        let modes = Action::ALL.into_iter().fold(ActionSet::only(Action::Ignore), ActionSet::with);
         let by_port = plan.by_port().unwrap();
         for (port, then) in [
-            (9, Then::Discard),
-            (10, Then::Discard),
-            (7, Then::Echo),
-            (22, Then::Tarpit),
-            (24, Then::Close),
-            (0, Then::Close),
-            (65535, Then::Close),
+            (9, Action::Discard),
+            (10, Action::Discard),
+            (7, Action::Echo),
+            (22, Action::Tarpit),
+            (24, Action::Close),
+            (0, Action::Close),
+            (65535, Action::Close),
         ] {
-            assert_eq!(modes.of_port(&by_port, port), Thens::only(then), "{port}");
+            assert_eq!(modes.of_port(&by_port, port), ActionSet::only(then), "{port}");
         }
     }
 
     #[test]
     fn what_is_not_answered_comes_to_nothing() {
         let plan = plan(&["tarpit:22-23", "discard:9", "close"]).unwrap();
-        let mut spared = Ports::new();
+        let mut spared = PortSet::new();
         assert_eq!(plan.without_effect(&spared), None);
         spared.insert(80);
         assert_eq!(plan.without_effect(&spared), None);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn without_a_word_all_is_dropped() {
         let plan = plan(&[]).unwrap();
-        assert_eq!((plan.to_string().as_str(), plan.modes()), ("drop", Thens::only(Then::Drop)));
+        assert_eq!((plan.to_string().as_str(), plan.modes()), ("drop", ActionSet::only(Action::Ignore)));
         assert!(!plan.says_something());
     }
 

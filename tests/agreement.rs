@@ -13,7 +13,7 @@ use fastrand::Rng;
 use packet::generator::{Choices, Generator, Shape};
 use packet::{Kernel, LONGEST, Outcome, Setup};
 use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::{Action, Counters, Frame, Verdict};
+use tcp_bounce_wire::{Counters, Frame, Verdict, XdpAction};
 
 /// How many packets there are at least, in all.
 const PACKETS: usize = 1_000_000;
@@ -101,7 +101,7 @@ struct Coverage {
 impl Coverage {
     fn count(&mut self, verdict: Verdict, request_length: usize, reply_length: usize) {
         self.verdicts.count(verdict);
-        if verdict.action() == Action::Tx {
+        if verdict.action() == XdpAction::Tx {
             let [grown, kept, shrunk] = &mut self.replies;
             *match reply_length.cmp(&request_length) {
                 Ordering::Greater => grown,

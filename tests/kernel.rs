@@ -25,7 +25,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use packet::{Choice, Setup};
 use tcp_bounce::{ethtool, kernel, loader};
-use tcp_bounce_wire::{Observe, Then};
+use tcp_bounce_wire::{Action, TelemetrySettings};
 
 /// The addresses of the two NICs, which are on one cable.
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -44,22 +44,26 @@ fn hear(_: PrintLevel, message: String) {
 /// The programs that are compared from kernel to kernel.
 fn programs() -> [(&'static str, Setup); 6] {
     let choice = |choice| Setup::new(choice);
-    let all = Observe { ports: true, sources: true, events: 1, stripes: 1, shared: true };
-    let filtered = Setup { filter_to: true, filter_from: true, ..choice(Choice { takeover: true, ..Choice::DEFAULT }) };
+    let all = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+    let filtered = Setup {
+        filters_destinations: true,
+        filters_sources: true,
+        ..choice(Choice { takeover: true, ..Choice::DEFAULT })
+    };
     [
         ("default", choice(Choice::DEFAULT)),
         ("keyed", choice(Choice { key: Some([1; 16]), ..Choice::DEFAULT })),
-        ("discard", choice(Choice { then: Then::Discard, ..Choice::DEFAULT })),
-        ("echo", choice(Choice { then: Then::Echo, key: Some([1; 16]), ..Choice::DEFAULT })),
+        ("discard", choice(Choice { action: Action::Discard, ..Choice::DEFAULT })),
+        ("echo", choice(Choice { action: Action::Echo, key: Some([1; 16]), ..Choice::DEFAULT })),
         ("filtered", filtered),
-        ("observed", Setup { observe: all, ..choice(Choice::DEFAULT) }),
+        ("observed", Setup { telemetry: all, ..choice(Choice::DEFAULT) }),
     ]
 }
 
 /// How many instructions the verifier goes over for this program. Linux before 5.16 tells in the log alone.
 fn verified(setup: &Setup) -> u64 {
     let mut skel = loader::open().unwrap();
-    loader::set_up(&mut skel, setup.settings(), &setup.settings.link(), &setup.then_by_port()).unwrap();
+    loader::set_up(&mut skel, setup.settings(), &setup.settings.interface(), &setup.actions_by_port()).unwrap();
     // BPF_LOG_STATS
     skel.progs.tcp_bounce.set_log_level(4);
     set_print(Some((PrintLevel::Debug, hear)));

@@ -17,7 +17,7 @@ use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
 use packet::{Choice, Kernel, Setup};
 use tcp_bounce::attach::{self, AttachMode, Attachment};
 use tcp_bounce::interface::Interface;
-use tcp_bounce_wire::Observe;
+use tcp_bounce_wire::TelemetrySettings;
 
 /// How often one program is attached and detached. That takes milliseconds, mostly of waiting in the kernel.
 const ATTACHMENTS: usize = 900;
@@ -81,8 +81,8 @@ impl Objects {
 
 /// The program with all its maps.
 fn load() -> Kernel {
-    let observe = Observe { ports: true, sources: true, events: 1, stripes: 1, shared: true };
-    Kernel::load_setup(&Setup { observe, ..Setup::new(Choice::DEFAULT) })
+    let telemetry = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+    Kernel::load_setup(&Setup { telemetry, ..Setup::new(Choice::DEFAULT) })
 }
 
 /// It is one test, since others in the process would open files meanwhile.

@@ -15,8 +15,8 @@ use common::{SILENCE, programs, until};
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::{self, Ipv4};
 use tcp_bounce_wire::ipv6::{self, Ipv6};
-use tcp_bounce_wire::later::offset;
-use tcp_bounce_wire::{Action, Counters, Then, Verdict};
+use tcp_bounce_wire::post_handshake::isn_offset;
+use tcp_bounce_wire::{Action, Counters, Verdict, XdpAction};
 
 in_each_mode! {
     by_default_traffic_dies_out,
@@ -53,7 +53,8 @@ fn with_keyed_sequence_numbers_traffic_dies_out(mode: Mode) {
 }
 
 /// The mode of each of the ports 1 to 6.
-const MODES: [Then; 6] = [Then::Drop, Then::Reset, Then::Close, Then::Discard, Then::Echo, Then::Tarpit];
+const MODES: [Action; 6] =
+    [Action::Ignore, Action::Reset, Action::Close, Action::Discard, Action::Echo, Action::Tarpit];
 
 /// Whoever forges here knows the key that both hosts have, so that all is taken for what follows a handshake, and so are
 /// the answers, where that can be. `src/wire/tests/busy.rs` has far more of it, without a network.
@@ -76,7 +77,7 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
             let (own, other) = (MODES[pair / 6], MODES[pair % 6]);
             let (from_end, to_end) = (from.end(family, pair as u16 % 6 + 1), to.end(family, pair as u16 / 6 + 1));
             let (base, back) = (base(key, own, from_end, to_end), base(key, other, to_end, from_end));
-            let before = to.counters().total(Action::Tx);
+            let before = to.counters().total(XdpAction::Tx);
             for sequence_number in [-1, 0, 1, 2].map(|near| back.wrapping_add_signed(near)) {
                 for near in [0, 1, 2] {
                     for (flags, payload) in [(ACK, &b""[..]), (ACK, b"x"), (ACK | FIN, b""), (ACK | FIN, b"xyz")] {
@@ -91,8 +92,8 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
                     }
                 }
             }
-            if own != Then::Drop {
-                until("for an answer", || (to.counters().total(Action::Tx) > before).then_some(()));
+            if own != Action::Ignore {
+                until("for an answer", || (to.counters().total(XdpAction::Tx) > before).then_some(()));
             }
         }
     }
@@ -104,12 +105,12 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
         thread::sleep(SILENCE);
         (seen() == before).then_some(before)
     });
-    let answered = host.counters().total(Action::Tx) + client.counters().total(Action::Tx);
+    let answered = host.counters().total(XdpAction::Tx) + client.counters().total(XdpAction::Tx);
     assert!(total > forged && answered > forged / 4, "{total} segments, {answered} answers to {forged}");
 }
 
 /// What a host whose port has the mode `then` counts from in a connection: its ISN, or its offset.
-fn base(key: [u8; 16], then: Then, from: End, to: End) -> u32 {
+fn base(key: [u8; 16], then: Action, from: End, to: End) -> u32 {
     let key = u128::from_le_bytes(key);
     let key = [key as u64, (key >> 64) as u64];
     let ([a, b], [c, d]) = (from.port.to_be_bytes(), to.port.to_be_bytes());
@@ -122,7 +123,7 @@ fn base(key: [u8; 16], then: Then, from: End, to: End) -> u32 {
         }
         _ => panic!("addresses of two kinds"),
     } as u32;
-    if then.follows_client() { offset(hash) } else { hash }
+    if then.follows_client() { isn_offset(hash) } else { hash }
 }
 
 /// A host that runs tcp-bounce, and what is forged in its name.
@@ -205,7 +206,8 @@ fn when_silent(host: Side, client: Side) -> u64 {
 
 /// The TCP segments among the frames.
 fn segments(counters: &Counters) -> u64 {
-    let all: u64 = [Action::Pass, Action::Drop, Action::Tx].into_iter().map(|action| counters.total(action)).sum();
+    let all: u64 =
+        [XdpAction::Pass, XdpAction::Drop, XdpAction::Tx].into_iter().map(|action| counters.total(action)).sum();
     all - counters[Verdict::NotIp] - counters[Verdict::NotTcp]
 }
 

@@ -187,8 +187,8 @@ fn each_is_counted_and_none_does_harm(mode: Mode) {
         Verdict::Fragment,
         Verdict::NotUnicast,
         Verdict::OtherDestination,
-        Verdict::Spared,
-        Verdict::NotOurs,
+        Verdict::Excluded,
+        Verdict::OtherTcp,
     ] {
         assert!(counted[verdict] >= 20, "{verdict:?}: {}", counted[verdict]);
     }

@@ -16,16 +16,17 @@ use packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
 use tcp_bounce::events::{self, Reader};
 use tcp_bounce::tables::{PortTable, SourceTable};
 use tcp_bounce::{loader, skel::TcpBounceSkel};
-use tcp_bounce_wire::{Bucket, Observe, Settings, ThenByPort};
+use tcp_bounce_wire::{ActionByPort, Bucket, ProgramSettings, TelemetrySettings};
 
 const STRIPES: u32 = 4;
-const NOTHING: Observe = Observe { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
+const NOTHING: TelemetrySettings =
+    TelemetrySettings { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
 
-fn load(observe: Observe) -> TcpBounceSkel<'static> {
+fn load(observe: TelemetrySettings) -> TcpBounceSkel<'static> {
     let setup = Setup::new(Choice::DEFAULT);
-    let settings = Settings { observe, ..setup.settings() };
-    let then = ThenByPort::new();
-    loader::load(settings, &setup.settings.link(), &setup.filters, &then, None).unwrap()
+    let settings = ProgramSettings { telemetry: observe, ..setup.settings() };
+    let then = ActionByPort::new();
+    loader::load(settings, &setup.settings.interface(), &setup.filters, &then, None).unwrap()
 }
 
 fn run(program: &TcpBounceSkel, request: &Request) {
@@ -35,7 +36,7 @@ fn run(program: &TcpBounceSkel, request: &Request) {
 #[test]
 #[ignore = "needs root: loads BPF programs"]
 fn what_clients_do_is_counted_by_port_and_by_source() {
-    let program = load(Observe { ports: true, sources: true, ..NOTHING });
+    let program = load(TelemetrySettings { ports: true, sources: true, ..NOTHING });
     let table = PortTable::of(&program, STRIPES).unwrap();
     let mut expected = BTreeMap::new();
     for round in 0..100u8 {
@@ -73,7 +74,7 @@ fn what_clients_do_is_counted_by_port_and_by_source() {
 
 /// What is read of one event in so many, in words.
 fn told(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
-    let program = load(Observe { events: one_in, ..NOTHING });
+    let program = load(TelemetrySettings { events: one_in, ..NOTHING });
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = Arc::clone(&told);
     let mut reader = Reader::default();
@@ -82,7 +83,7 @@ fn told(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
     let handed = reader.finish();
     let told = told.lock().unwrap();
     assert_eq!(handed, told.len() as u64);
-    assert_eq!(events::count(&program).unwrap().lost, 0);
+    assert_eq!(events::count(&program).unwrap().dropped, 0);
     let words = told.iter().map(|knock| knock.to_string().split_once(' ').unwrap().1.to_owned());
     (words.collect(), events::count(&program).unwrap().seen)
 }
@@ -150,7 +151,7 @@ fn a_million_syns_of_a_thousand_clients_are_counted() {
     const SYNS: u32 = 1_000_000;
 
     let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
-    let program = count_syns(Observe { ports: true, sources: true, stripes, ..NOTHING }, SOURCES, SYNS);
+    let program = count_syns(TelemetrySettings { ports: true, sources: true, stripes, ..NOTHING }, SOURCES, SYNS);
     assert_eq!(at_ports(&program, stripes), u64::from(SYNS));
     let mut counted = BTreeMap::new();
     assert!(!SourceTable::of(&program, stripes).unwrap().add_to(&mut counted), "nothing was forgotten");
@@ -158,7 +159,7 @@ fn a_million_syns_of_a_thousand_clients_are_counted() {
     assert!(counted.values().all(|count| count.syns == u64::from(SYNS / SOURCES)));
 
     // By port they are exact also where CPUs share a stripe.
-    let program = count_syns(Observe { ports: true, stripes: 1, shared: true, ..NOTHING }, SOURCES, SYNS);
+    let program = count_syns(TelemetrySettings { ports: true, stripes: 1, shared: true, ..NOTHING }, SOURCES, SYNS);
     assert_eq!(at_ports(&program, 1), u64::from(SYNS));
 }
 
@@ -171,7 +172,7 @@ fn at_ports(program: &TcpBounceSkel, stripes: u32) -> u64 {
 }
 
 /// Has all CPUs at once handle SYNs of some clients.
-fn count_syns(observe: Observe, sources: u32, syns: u32) -> TcpBounceSkel<'static> {
+fn count_syns(observe: TelemetrySettings, sources: u32, syns: u32) -> TcpBounceSkel<'static> {
     let program = load(observe);
     let frames: Vec<Vec<u8>> = (0..sources)
         .map(|source| {
@@ -206,7 +207,7 @@ fn ten_million_forged_clients_push_out_nobody_who_comes_often() {
     const REGULARS: u32 = 100;
 
     let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
-    let observe = Observe { sources: true, stripes, ..NOTHING };
+    let observe = TelemetrySettings { sources: true, stripes, ..NOTHING };
     let program = count_syns(observe, REGULARS, REGULARS * 100);
     let prog = program.progs.tcp_bounce.as_fd();
     thread::scope(|scope| {

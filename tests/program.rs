@@ -16,12 +16,13 @@ use libbpf_rs::libbpf_sys::{XDP_DROP, XDP_PASS, XDP_TX};
 use libbpf_rs::query::{ProgInfoIter, ProgramInfo};
 use libbpf_rs::{MapCore as _, MapFlags, ObjectBuilder, ProgramHandle, ProgramType};
 use packet::{
-    ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Offer, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, URG, V6,
+    ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, SynOptions, URG,
+    V6,
 };
 use tcp_bounce::error::Error;
 use tcp_bounce::kernel::is_older_than;
 use tcp_bounce::loader;
-use tcp_bounce_wire::{Config, Then, Verdict};
+use tcp_bounce_wire::{Action, ProgramConfig, Verdict};
 use zerocopy::IntoBytes as _;
 
 /// The object that the loader has inside.
@@ -180,7 +181,7 @@ fn padded(mut frame: Vec<u8>, length: usize) -> Vec<u8> {
 
 /// The SYN-ACK for `syn`, which offers no timestamps, as etherparse builds it, in a frame of `length` bytes.
 fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
-    let options = Offer::of(&syn.options).taken_up(settings.mss.unwrap_or(1460), 0, settings.window_scale);
+    let options = SynOptions::of(&syn.options).taken_up(settings.mss.unwrap_or(1460), 0, settings.window_scale);
     let builder = PacketBuilder::ethernet2(syn.destination_mac, syn.source_mac)
         .ipv4(syn.destination, syn.source, settings.ttl)
         .tcp(
@@ -346,7 +347,7 @@ fn every_port_is_answered_unless_it_is_spared() {
     for destination_port in 0..=u16::MAX {
         let syn = Request { destination_port, ..syn() };
         let expected = if is_spared(destination_port) {
-            pass(Verdict::Spared, syn.frame())
+            pass(Verdict::Excluded, syn.frame())
         } else {
             answer(syn_ack(&syn, DEFAULT, REPLY_LENGTH))
         };
@@ -363,7 +364,7 @@ fn the_ports_to_spare_may_change_at_any_time() {
         kernel.spare([]);
         assert_eq!(kernel.run(&packet), answer(reply(58)));
         kernel.spare([443]);
-        assert_eq!(kernel.run(&packet), pass(Verdict::Spared, packet.clone()));
+        assert_eq!(kernel.run(&packet), pass(Verdict::Excluded, packet.clone()));
         kernel.spare([442, 444]);
         assert_eq!(kernel.run(&packet), answer(reply(58)));
     }
@@ -372,7 +373,7 @@ fn the_ports_to_spare_may_change_at_any_time() {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn all_tcp_to_a_spared_port_is_passed() {
-    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Spared).sparing(&[22, 443]);
+    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Excluded).sparing(&[22, 443]);
     check_without_and_with_takeover([
         case("a SYN", syn()),
         case("a SYN to the other port", Request { destination_port: 22, ..syn() }),
@@ -435,7 +436,7 @@ fn other_tcp_is_the_hosts_own_unless_it_is_taken_over() {
         ("all flags", Request { flags: 0xff, ..ack() }),
     ];
     for (what, request) in cases {
-        Case::passed(what, request.frame(), Verdict::NotOurs).check();
+        Case::passed(what, request.frame(), Verdict::OtherTcp).check();
         Case::dropped(what, request.frame(), Verdict::TakenOver).under(TAKEOVER).check();
     }
 }
@@ -641,12 +642,12 @@ fn what_is_ours_is_known_by_the_isn_of_the_settings() {
     };
     check([
         case("the highest ISN is followed by 0", u32::MAX, 0, Verdict::Completed),
-        case("the highest ISN itself", u32::MAX, u32::MAX, Verdict::NotOurs),
-        case("beyond the highest ISN", u32::MAX, 1, Verdict::NotOurs),
+        case("the highest ISN itself", u32::MAX, u32::MAX, Verdict::OtherTcp),
+        case("beyond the highest ISN", u32::MAX, 1, Verdict::OtherTcp),
         case("ISN 0 is followed by 1", 0, 1, Verdict::Completed),
-        case("ISN 0 itself", 0, 0, Verdict::NotOurs),
+        case("ISN 0 itself", 0, 0, Verdict::OtherTcp),
         case("a carry into every byte", 0x00ff_ffff, 0x0100_0000, Verdict::Completed),
-        case("the ISN that the object was built with", 0, DEFAULT.isn + 1, Verdict::NotOurs),
+        case("the ISN that the object was built with", 0, DEFAULT.isn + 1, Verdict::OtherTcp),
     ]);
 }
 
@@ -665,10 +666,10 @@ fn the_settings_stand_in_frozen_memory() {
     let kernel = Kernel::load(settings);
     let rodata = &kernel.program.maps.rodata;
     let read = || rodata.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).expect("it can be read");
-    let expected = Some(Config::new(settings.settings(false, false)).as_bytes().to_vec());
+    let expected = Some(ProgramConfig::new(settings.settings(false, false)).as_bytes().to_vec());
     assert_eq!(read(), expected);
 
-    let other = Config::new(Choice { attach_mode: 0, ..settings }.settings(false, false));
+    let other = ProgramConfig::new(Choice { attach_mode: 0, ..settings }.settings(false, false));
     let update = rodata.update(&0u32.to_ne_bytes(), other.as_bytes(), MapFlags::ANY);
     let error = update.expect_err("the map is frozen");
     assert_eq!(error.kind(), libbpf_rs::ErrorKind::PermissionDenied, "{error}");
@@ -713,7 +714,11 @@ fn the_verifier_is_far_from_its_limit() {
         return;
     }
     let all = Choice { key: Some([7; 16]), mac: Some([2, 0, 0, 0, 0, 1]), takeover: true, ..DEFAULT };
-    let setup = |choice, filter_to, filter_from| Setup { filter_to, filter_from, ..Setup::new(choice) };
+    let setup = |choice, filters_destinations, filters_sources| Setup {
+        filters_destinations,
+        filters_sources,
+        ..Setup::new(choice)
+    };
     let default = setup(Choice { mac: all.mac, ..DEFAULT }, true, false);
     for (setup, most) in
         [(default, 150_000), (setup(all, true, true), 300_000), (setup(DEFAULT, false, false), 150_000)]
@@ -721,8 +726,8 @@ fn the_verifier_is_far_from_its_limit() {
         let verified = info(&Kernel::load_setup(&setup)).verified_insns;
         assert!((1000..most).contains(&verified), "{verified} instructions: {:?}", setup.settings);
         // All modes, one on each port.
-        let then_by_port = (1..).zip(Then::ALL).collect();
-        let verified = info(&Kernel::load_setup(&Setup { then_by_port, ..setup.clone() })).verified_insns;
+        let actions_by_port = (1..).zip(Action::ALL).collect();
+        let verified = info(&Kernel::load_setup(&Setup { actions_by_port, ..setup.clone() })).verified_insns;
         assert!(verified < 2 * most, "{verified} instructions: {:?}", setup.settings);
     }
 }

@@ -16,8 +16,8 @@ use common::process::{Finished, Process};
 use common::segment::ACK;
 use common::{DEADLINE, accept, exchange, is_silent, until};
 use siphasher::sip::SipHasher13;
-use tcp_bounce_wire::later::{Numbers, offset};
-use tcp_bounce_wire::{Then, Thens, Verdict};
+use tcp_bounce_wire::post_handshake::{SegmentVariables, isn_offset};
+use tcp_bounce_wire::{Action, ActionSet, Verdict};
 use tempfile::NamedTempFile;
 
 in_each_mode! {
@@ -293,15 +293,20 @@ fn a_connection_of_the_hosts_own_is_not_echoed(mode: Mode) {
         let packets = capture.packets();
         let [sequence, acknowledgment] = [0, 1].map(|field| packets[1][field].parse::<u32>().unwrap());
         let distance = acknowledgment.wrapping_sub(sequence.wrapping_add(1));
-        (offset(0)..=offset(u32::MAX)).contains(&distance).then_some((host_end, client_end, distance))
+        (isn_offset(0)..=isn_offset(u32::MAX)).contains(&distance).then_some((host_end, client_end, distance))
     });
     let port = host_end.local_addr().unwrap().port();
     let ends = [&CLIENT.octets()[..], &HOST.octets(), &5000u16.to_be_bytes(), &port.to_be_bytes()].concat();
-    let offset_of = |key: u128| offset(SipHasher13::new_with_key(&key.to_be_bytes()).hash(&ends) as u32);
+    let offset_of = |key: u128| isn_offset(SipHasher13::new_with_key(&key.to_be_bytes()).hash(&ends) as u32);
     let key = (0..u128::MAX).find(|&key| offset_of(key).abs_diff(distance) < 100).unwrap();
-    let segment =
-        Numbers { sequence_number: 0, acknowledgment_number: distance, payload_length: 12, flags: ACK, window: 65535 };
-    assert!(segment.judge(Thens::only(Then::Echo), offset_of(key), 0).is_some(), "it looks like ours");
+    let segment = SegmentVariables {
+        sequence_number: 0,
+        acknowledgment_number: distance,
+        payload_length: 12,
+        flags: ACK,
+        window: 65535,
+    };
+    assert!(segment.judge(ActionSet::only(Action::Echo), offset_of(key), 0).is_some(), "it looks like ours");
 
     let mut file = NamedTempFile::new().unwrap();
     write!(file, "{key:032x}").unwrap();

@@ -67,7 +67,7 @@ fn a_listener_that_comes_later_is_spared() {
     let _listener = network.listen(2222);
     until("for the listener to be spared", || {
         network.connect(2222).unwrap_or_else(|error| panic!("{HOST}: {error}"));
-        (network.counters()[Verdict::Spared] > 0).then_some(())
+        (network.counters()[Verdict::Excluded] > 0).then_some(())
     });
     process.signal(Signal::SIGINT);
     assert_ends_well(&network, process);

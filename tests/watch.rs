@@ -22,7 +22,7 @@ use nix::sys::termios::tcgetattr;
 use nix::unistd::ttyname;
 use tcp_bounce::tables::Tables;
 use tcp_bounce::watch::Watch;
-use tcp_bounce_wire::Observe;
+use tcp_bounce_wire::TelemetrySettings;
 
 /// A terminal in the host's namespace, in which a shell runs. It has a server of tmux's for itself.
 struct Terminal<'a> {
@@ -235,7 +235,9 @@ fn the_terminal_is_given_back_after_a_panic() {
     const IN_TERMINAL: &str = "TCP_BOUNCE_TEST_IN_TERMINAL";
     if env::var_os(IN_TERMINAL).is_some() {
         let (interrupt, interrupted) = mpsc::channel();
-        let _watch = Watch::start(Arc::new(Tables::of(iter::empty(), Observe::default()).unwrap()), interrupt).unwrap();
+        let _watch =
+            Watch::start(Arc::new(Tables::of(iter::empty(), TelemetrySettings::default()).unwrap()), interrupt)
+                .unwrap();
         let _ = interrupted.recv_timeout(DEADLINE);
         panic!("as it must not");
     }

@@ -22,7 +22,7 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
-use tcp_bounce_wire::Config;
+use tcp_bounce_wire::ProgramConfig;
 use tcp_bounce_wire::ethernet::Ethernet;
 use tcp_bounce_wire::frame::Frame;
 
@@ -60,7 +60,7 @@ static NEXT: ProgramArray<1> = ProgramArray::new();
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
     stamp();
-    if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &Config::BUILT_IN)).is_some() {
+    if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some() {
         // A packet comes from the NIC by memory. What was just written is still on its way there, and a read of bytes
         // from two writes would have to wait. This takes long enough.
         black_box(now());
@@ -124,7 +124,7 @@ pub fn transmit(_ctx: XdpContext) -> u32 {
 /// Floor: the least that sends a frame back to where it came from.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> u32 {
-    let mut frame = XdpFrame::new(ctx, &Config::BUILT_IN);
+    let mut frame = XdpFrame::new(ctx, &ProgramConfig::BUILT_IN);
     let Some(ethernet) = frame.at::<Ethernet>(0) else { return XDP_ABORTED };
     core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
     XDP_TX

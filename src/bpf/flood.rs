@@ -6,7 +6,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
-use tcp_bounce_wire::Config;
+use tcp_bounce_wire::ProgramConfig;
 use tcp_bounce_wire::checksum::Sum;
 use tcp_bounce_wire::ethernet::{ETHERTYPE_IPV4, Ethernet};
 use tcp_bounce_wire::frame::Frame;
@@ -32,13 +32,13 @@ static SENT: Global<Cell<u64>> = Global::new(Cell::new(0));
 /// It is for test runs with live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), each of which is one that was sent before.
 #[xdp]
 pub fn flood(ctx: XdpContext) -> u32 {
-    forge(&mut XdpFrame::new(ctx, &Config::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_TX)
+    forge(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// The same, but nothing is sent: what the flood itself costs.
 #[xdp]
 pub fn rehearse(ctx: XdpContext) -> u32 {
-    forge(&mut XdpFrame::new(ctx, &Config::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_DROP)
+    forge(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_DROP)
 }
 
 #[inline(always)]
@@ -80,7 +80,7 @@ static RECEIVED: PerCpuArray<Received, 1> = PerCpuArray::new();
 /// Counts and drops what is for a forged source, or still from one, and passes the rest.
 #[xdp]
 pub fn sink(ctx: XdpContext) -> u32 {
-    let Some(flags) = flags(&mut XdpFrame::new(ctx, &Config::BUILT_IN)) else { return XDP_PASS };
+    let Some(flags) = flags(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)) else { return XDP_PASS };
     if let Some(received) = RECEIVED.get_ptr_mut(0) {
         // SAFETY: It is this CPU's, on which no other packet is handled meanwhile.
         let Received { syn_acks, resets, others } = unsafe { &mut *received };

@@ -7,11 +7,11 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
-use tcp_bounce_wire::Config;
+use tcp_bounce_wire::ProgramConfig;
 use tcp_bounce_wire::checksum::Sum;
 use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, View};
 use tcp_bounce_wire::ip::Span;
-use tcp_bounce_wire::options::Offer;
+use tcp_bounce_wire::tcp_options::SynOptions;
 
 /// The frame that an XDP program was called for.
 ///
@@ -19,14 +19,14 @@ use tcp_bounce_wire::options::Offer;
 /// a comparison with `data_end`, but takes `data_end - data` for just a number.
 pub struct XdpFrame {
     ctx: XdpContext,
-    config: &'static Config,
+    config: &'static ProgramConfig,
     data: usize,
     data_end: usize,
 }
 
 impl XdpFrame {
     #[inline(always)]
-    pub fn new(ctx: XdpContext, config: &'static Config) -> Self {
+    pub fn new(ctx: XdpContext, config: &'static ProgramConfig) -> Self {
         let (data, data_end) = (ctx.data(), ctx.data_end());
         Self { ctx, config, data, data_end }
     }
@@ -89,9 +89,9 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn offer(&mut self, Span { offset, length }: Span) -> Offer {
+    fn offer(&mut self, Span { offset, length }: Span) -> SynOptions {
         // A call costs more than to see that there are none.
-        if length == 0 { Offer(0) } else { Offer(offer(self.ctx.ctx, offset as u32, length as u32)) }
+        if length == 0 { SynOptions(0) } else { SynOptions(offer(self.ctx.ctx, offset as u32, length as u32)) }
     }
 
     #[inline(always)]
@@ -110,13 +110,13 @@ impl Frame for XdpFrame {
     }
 }
 
-/// [`Offer::read`] as a global function of the program: the verifier looks at such a one by itself, whatever its
+/// [`SynOptions::read`] as a global function of the program: the verifier looks at such a one by itself, whatever its
 /// arguments are.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn offer(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
-    let mut frame = XdpFrame::new(XdpContext::new(ctx), &Config::BUILT_IN);
-    Offer::read(&mut frame, Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET }).0
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
+    SynOptions::read(&mut frame, Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET }).0
 }
 
 /// What [`sum`] returns if there is none: no sum is as large.
@@ -126,7 +126,7 @@ const NO_SUM: u64 = u64::MAX;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sum(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
-    let mut frame = XdpFrame::new(XdpContext::new(ctx), &Config::BUILT_IN);
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
     let span = Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET };
     Sum::of(&mut frame, span).map_or(NO_SUM, |Sum(sum)| sum)
 }

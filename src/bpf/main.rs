@@ -1,4 +1,4 @@
-//! The XDP program of tcp-bounce: hands each frame to [`bounce`], counts the verdict, and carries it out.
+//! The XDP program of tcp-bounce: hands each frame to [`respond`], counts the verdict, and carries it out.
 
 #![no_std]
 #![no_main]
@@ -21,26 +21,29 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
-use tcp_bounce_wire::addresses::Number;
+use tcp_bounce_wire::address_set::AddressBits;
 use tcp_bounce_wire::frame::{Frame, MAX_OFFSET};
 use tcp_bounce_wire::ip::{Ip, Span};
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::{FourTuple, Segment};
-use tcp_bounce_wire::{Action, Config, Counters, Filters, Kind, Link, Rules, ThenByPort, Verdict, World, bounce};
+use tcp_bounce_wire::{
+    ActionByPort, Counters, EventKind, Filters, Host, InterfaceState, Policy, ProgramConfig, Verdict, XdpAction,
+    respond,
+};
 use zerocopy::TryFromBytes as _;
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
-static CONFIG: Global<Config> = Global::new(Config::BUILT_IN);
+static CONFIG: Global<ProgramConfig> = Global::new(ProgramConfig::BUILT_IN);
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata.then")]
-static THEN: Global<ThenByPort> = Global::new(ThenByPort::new());
+static ACTIONS_BY_PORT: Global<ActionByPort> = Global::new(ActionByPort::new());
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data")]
-static LINK: Global<Link> = Global::new(Link::BUILT_IN);
+static INTERFACE: Global<InterfaceState> = Global::new(InterfaceState::BUILT_IN);
 
 #[unsafe(no_mangle)]
 static FILTERS: Global<Filters> = Global::new(Filters::new());
@@ -53,27 +56,33 @@ static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 #[inline(always)]
 pub fn tcp_bounce(ctx: XdpContext) -> u32 {
     let rules = rules(ctx.ctx);
-    let verdict = bounce(&mut XdpFrame::new(ctx, rules.config), &rules);
+    let verdict = respond(&mut XdpFrame::new(ctx, rules.config), &rules);
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: They are this CPU's, on which no other packet is handled meanwhile.
         unsafe { (*counters).count(verdict) };
     }
     match verdict.action() {
-        Action::Pass => XDP_PASS,
-        Action::Drop => XDP_DROP,
-        Action::Tx => XDP_TX,
+        XdpAction::Pass => XDP_PASS,
+        XdpAction::Drop => XDP_DROP,
+        XdpAction::Tx => XDP_TX,
     }
 }
 
 #[inline(always)]
-fn rules(ctx: *mut xdp_md) -> Rules<'static, Kernel> {
-    let world = Kernel(ctx);
-    Rules { config: CONFIG.get(), link: LINK.get(), filters: FILTERS.get(), then: THEN.get(), world }
+fn rules(ctx: *mut xdp_md) -> Policy<'static, Kernel> {
+    let host = Kernel(ctx);
+    Policy {
+        config: CONFIG.get(),
+        interface: INTERFACE.get(),
+        filters: FILTERS.get(),
+        actions_by_port: ACTIONS_BY_PORT.get(),
+        host,
+    }
 }
 
 struct Kernel(*mut xdp_md);
 
-impl World for Kernel {
+impl Host for Kernel {
     /// Jiffies: they run at the kernel's HZ, 100 to 1000 Hz, and cost next to nothing.
     #[inline(always)]
     fn now(&self) -> u32 {
@@ -82,7 +91,7 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn serves(&self, Number { high, low }: Number) -> bool {
+    fn serves(&self, AddressBits { high, low }: AddressBits) -> bool {
         serves(high, low) != 0
     }
 
@@ -107,7 +116,7 @@ impl World for Kernel {
         _frame: &mut F,
         Segment { ip_offset, span, .. }: Segment<I>,
         isn: u32,
-        _rules: &Rules<Self>,
+        _rules: &Policy<Self>,
     ) -> Option<Verdict> {
         let follow = if I::ETHERTYPE == Ipv4::ETHERTYPE { follow_ipv4 } else { follow_ipv6 };
         let verdict = follow(self.0, ip_offset as u32, span.offset as u32, span.length as u32, isn);
@@ -115,7 +124,7 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn note<I: Ip>(&self, Segment { ip_offset, span, .. }: Segment<I>, is_reply: bool, kind: Kind) {
+    fn note<I: Ip>(&self, Segment { ip_offset, span, .. }: Segment<I>, is_reply: bool, kind: EventKind) {
         let note = if I::ETHERTYPE == Ipv4::ETHERTYPE { note::note_ipv4 } else { note::note_ipv6 };
         note(self.0, ip_offset as u32, span.offset as u32, is_reply.into(), kind as u32);
     }
@@ -151,7 +160,7 @@ fn follow<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn serves(high: u64, low: u64) -> u32 {
-    FILTERS.get().to().contains(Number { high, low }) as u32
+    FILTERS.get().destinations().contains(AddressBits { high, low }) as u32
 }
 
 #[unsafe(no_mangle)]

@@ -14,7 +14,7 @@ use tcp_bounce_wire::ip::{Ip, Span};
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::Segment;
-use tcp_bounce_wire::{Bucket, Event, EventCount, Kind, Observe, Tally};
+use tcp_bounce_wire::{Bucket, ClientCounters, Event, EventCounts, EventKind, TelemetrySettings};
 
 use crate::CONFIG;
 use crate::frame::XdpFrame;
@@ -22,7 +22,7 @@ use crate::ring::Ring;
 
 /// Stripe after stripe, of 65,536 ports each. How large these maps are is said when they are made.
 #[btf_map]
-static PORTS: Array<Tally, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+static PORTS: Array<ClientCounters, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Stripe after stripe, of [`Bucket::COUNT`] each.
 #[btf_map]
@@ -34,10 +34,10 @@ static SOURCES: Array<Bucket, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 static EVENTS: Ring = Ring::new();
 
 #[btf_map]
-static EVENT_COUNTS: PerCpuArray<EventCount, 1> = PerCpuArray::new();
+static EVENT_COUNTS: PerCpuArray<EventCounts, 1> = PerCpuArray::new();
 
-const SYN: u32 = Kind::Syn as u32;
-const COMPLETED: u32 = Kind::Completed as u32;
+const SYN: u32 = EventKind::Syn as u32;
+const COMPLETED: u32 = EventKind::Completed as u32;
 
 /// Takes note of what the client did that sent the segment at these offsets; if `is_reply` is not 0, that of the segment to
 /// which it is the answer.
@@ -61,7 +61,7 @@ fn note<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kin
     let [ip_offset, offset] = [ip_offset, offset].map(|offset| offset as usize & MAX_OFFSET);
     let segment = Segment::<I> { ip_offset, span: Span { offset, length: 0 }, ip: PhantomData };
     let Some(event) = segment.event(&mut frame, is_reply != 0) else { return 0 };
-    let Observe { ports, sources, events, stripes, shared } = CONFIG.get().observe();
+    let TelemetrySettings { ports, sources, events, stripes, shared } = CONFIG.get().telemetry();
     // SAFETY: The helper takes nothing.
     let stripe = unsafe { bpf_get_smp_processor_id() } & (stripes - 1);
     let counts = kind == SYN || kind == COMPLETED;
@@ -96,14 +96,14 @@ fn tell(event: Event, one_in: u32) {
     }
     // SAFETY: The helper takes nothing.
     match EVENTS.put(|| Event { time: unsafe { bpf_ktime_get_ns() }, ..event }) {
-        Some(()) => counts.told = counts.told.wrapping_add(1),
-        None => counts.lost = counts.lost.wrapping_add(1),
+        Some(()) => counts.delivered = counts.delivered.wrapping_add(1),
+        None => counts.dropped = counts.dropped.wrapping_add(1),
     }
 }
 
 /// Counts what a client did. If it is `shared` with other CPUs, none of their counts is lost.
 #[inline(always)]
-fn add(tally: &Tally, kind: u32, shared: bool) {
+fn add(tally: &ClientCounters, kind: u32, shared: bool) {
     let mut kind = u64::from(kind);
     // The compiler would make an offset of the kind, for which the verifier knows no bound.
     // SAFETY: It does nothing.

@@ -8,7 +8,7 @@ use core::ops::Add;
 use crate::frame::{Frame, MAX_OFFSET};
 use crate::ip::Span;
 use crate::ipv6;
-use crate::later::MOST_ECHOED;
+use crate::post_handshake::MOST_ECHOED;
 use crate::tcp::Tcp;
 
 /// A one's complement sum that is not folded yet, of at most 65,536 double words: four times the longest packet.

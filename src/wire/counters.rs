@@ -3,7 +3,7 @@
 use core::iter::Sum;
 use core::ops::{Add, Index};
 
-use crate::verdict::{Action, Verdict};
+use crate::verdict::{Verdict, XdpAction};
 
 /// How many frames got each verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Counters {
     }
 
     /// All frames that got `action`.
-    pub fn total(&self, action: Action) -> u64 {
+    pub fn total(&self, action: XdpAction) -> u64 {
         Verdict::ALL.into_iter().filter(|verdict| verdict.action() == action).map(|verdict| self[verdict]).sum()
     }
 }

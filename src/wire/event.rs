@@ -7,7 +7,7 @@ use core::ops::AddAssign;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::addresses::Number;
+use crate::address_set::AddressBits;
 use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::segment::Segment;
@@ -16,7 +16,7 @@ use crate::verdict::Verdict;
 
 /// What is told besides the counters. Nothing, by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Observe {
+pub struct TelemetrySettings {
     /// Whether it is counted by port what clients do.
     pub ports: bool,
     /// Whether it is counted by source address.
@@ -33,7 +33,7 @@ pub struct Observe {
 /// What a client did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
-pub enum Kind {
+pub enum EventKind {
     /// It sent a SYN, which was answered.
     Syn,
     /// It completed the handshake.
@@ -42,7 +42,7 @@ pub enum Kind {
     Closed,
 }
 
-impl Kind {
+impl EventKind {
     /// Every kind, in the order of its number.
     pub const ALL: [Self; 3] = [Self::Syn, Self::Completed, Self::Closed];
 
@@ -65,27 +65,27 @@ pub struct Event {
     /// When: nanoseconds of `CLOCK_MONOTONIC`.
     pub time: u64,
     /// The client's address.
-    pub source: Number,
+    pub source: AddressBits,
     /// The address that it wanted.
-    pub destination: Number,
+    pub destination: AddressBits,
     /// The client's port.
     pub source_port: U16,
     /// The port that it wanted.
     pub destination_port: U16,
-    /// A [`Kind`].
+    /// A [`EventKind`].
     pub kind: u32,
 }
 
 /// What clients did at a port, or what one client did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct ClientCounts {
     /// How many SYNs were answered.
     pub syns: u64,
     /// How many handshakes were completed.
     pub completed: u64,
 }
 
-impl Count {
+impl ClientCounts {
     /// Both together.
     #[inline(always)]
     pub const fn total(self) -> u64 {
@@ -93,7 +93,7 @@ impl Count {
     }
 }
 
-impl Sum for Count {
+impl Sum for ClientCounts {
     fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
         counts.fold(Self::default(), |mut sum, count| {
             sum += count;
@@ -102,7 +102,7 @@ impl Sum for Count {
     }
 }
 
-impl AddAssign for Count {
+impl AddAssign for ClientCounts {
     fn add_assign(&mut self, other: Self) {
         self.syns = self.syns.wrapping_add(other.syns);
         self.completed = self.completed.wrapping_add(other.completed);
@@ -113,39 +113,39 @@ impl AddAssign for Count {
 /// promise the compiler nothing of what is in them.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub struct Tally {
-    /// As in [`Count`].
+pub struct ClientCounters {
+    /// As in [`ClientCounts`].
     pub syns: Cell<u64>,
-    /// As in [`Count`].
+    /// As in [`ClientCounts`].
     pub completed: Cell<u64>,
 }
 
-impl Tally {
+impl ClientCounters {
     /// What has been counted.
     #[inline(always)]
-    pub fn get(&self) -> Count {
-        Count { syns: self.syns.get(), completed: self.completed.get() }
+    pub fn get(&self) -> ClientCounts {
+        ClientCounts { syns: self.syns.get(), completed: self.completed.get() }
     }
 }
 
 /// A place for a client in a table.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub struct Place {
+pub struct Slot {
     high: Cell<u64>,
     low: Cell<u64>,
-    tally: Tally,
+    tally: ClientCounters,
 }
 
-impl Place {
+impl Slot {
     /// Who has it, and what that client has done; nothing, if nobody has it.
     #[inline(always)]
-    pub fn get(&self) -> (Number, Count) {
-        (Number { high: self.high.get(), low: self.low.get() }, self.tally.get())
+    pub fn get(&self) -> (AddressBits, ClientCounts) {
+        (AddressBits { high: self.high.get(), low: self.low.get() }, self.tally.get())
     }
 
     #[inline(always)]
-    fn give_to(&self, Number { high, low }: Number) {
+    fn give_to(&self, AddressBits { high, low }: AddressBits) {
         self.high.set(high);
         self.low.set(low);
         self.tally.syns.set(0);
@@ -159,7 +159,7 @@ impl Place {
 /// CPUs that share a table may give the same place to two clients at the same moment; then one is counted as the other.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub struct Bucket(pub [Place; 4]);
+pub struct Bucket(pub [Slot; 4]);
 
 impl Bucket {
     /// How many there are, in each stripe of a table.
@@ -168,7 +168,7 @@ impl Bucket {
 
     /// The index of the bucket for clients with this address.
     #[inline(always)]
-    pub const fn index(Number { high, low }: Number) -> usize {
+    pub const fn index(AddressBits { high, low }: AddressBits) -> usize {
         // Fibonacci hashing: neighbours come to lie far from each other. (The factor is 2^64 by the golden ratio.)
         let hash = (low ^ high.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> (u64::BITS - Self::BITS)) as usize
@@ -176,7 +176,7 @@ impl Bucket {
 
     /// What the client with this address has done; the place for it may be one of another's, which is forgotten then.
     #[inline(always)]
-    pub fn tally(&self, source: Number) -> &Tally {
+    pub fn tally(&self, source: AddressBits) -> &ClientCounters {
         // A place that nobody has has the least there is.
         let (mut least, mut least_total) = (0, u64::MAX);
         for (index, place) in self.0.iter().enumerate() {
@@ -197,13 +197,13 @@ impl Bucket {
 /// What became of events on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct EventCount {
+pub struct EventCounts {
     /// How many there were.
     pub seen: u64,
     /// How many were put into the ring buffer.
-    pub told: u64,
+    pub delivered: u64,
     /// How many were to be, but there was no room for them.
-    pub lost: u64,
+    pub dropped: u64,
 }
 
 impl<I: Ip> Segment<I> {

@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::Sum;
 use crate::ip::Span;
-use crate::options::Offer;
+use crate::tcp_options::SynOptions;
 
 /// No offset is greater, and where it comes from a packet it is masked with this: the verifier wants a bound. It is its
 /// own, `MAX_PACKET_OFF`, rounded down.
@@ -37,16 +37,16 @@ pub trait Frame {
     /// The `T` that the frame ends with, if it is not longer than the frame.
     fn last<T: View>(&mut self) -> Option<&mut T>;
 
-    /// [`Offer::read`] of this frame.
+    /// [`SynOptions::read`] of this frame.
     ///
     /// In the kernel it is a function of its own, of whose result the verifier knows nothing: so it need not follow the
     /// rest of the program for each sequence of options that there could be.
     #[inline(always)]
-    fn offer(&mut self, options: Span) -> Offer
+    fn offer(&mut self, options: Span) -> SynOptions
     where
         Self: Sized,
     {
-        Offer::read(self, options)
+        SynOptions::read(self, options)
     }
 
     /// [`Sum::of`] this frame: in the kernel, a function of its own likewise.

@@ -2,9 +2,9 @@
 
 use core::fmt::Debug;
 
-use crate::addresses::Number;
+use crate::address_set::AddressBits;
 use crate::checksum::Sum;
-use crate::config::{Announced, Link};
+use crate::config::{Advertised, InterfaceState};
 use crate::frame::{Frame, View};
 use crate::verdict::Verdict;
 
@@ -39,13 +39,13 @@ pub trait Ip: View + Copy + Debug {
     fn words(address: Self::Address) -> Self::Words;
 
     /// The address as a number.
-    fn number(address: Self::Address) -> Number;
+    fn number(address: Self::Address) -> AddressBits;
 
     /// Whether this is the address that is most often asked for, if it is known that it is answered for.
-    fn is_usual(destination: Self::Address, link: &Link) -> bool;
+    fn is_primary(destination: Self::Address, interface: &InterfaceState) -> bool;
 
     /// What is announced over it.
-    fn announced(link: &Link) -> &Announced;
+    fn advertised(interface: &InterfaceState) -> &Advertised;
 
     /// The [`SipHash13`](crate::isn::SipHash13) of the ends of a connection: the addresses, and source and destination port, all
     /// as they lie in the client's segments.

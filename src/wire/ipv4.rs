@@ -3,9 +3,9 @@
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::addresses::Number;
+use crate::address_set::AddressBits;
 use crate::checksum::Sum;
-use crate::config::{Announced, Link};
+use crate::config::{Advertised, InterfaceState};
 use crate::ethernet::ETHERTYPE_IPV4;
 use crate::frame::Frame;
 use crate::ip::{Ip, PROTOCOL_TCP, Span};
@@ -134,18 +134,18 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn number(address: Address) -> Number {
-        Number { high: 0, low: 0xffff << 32 | u32::from_be_bytes(address.0) as u64 }
+    fn number(address: Address) -> AddressBits {
+        AddressBits { high: 0, low: 0xffff << 32 | u32::from_be_bytes(address.0) as u64 }
     }
 
     #[inline(always)]
-    fn is_usual(destination: Address, link: &Link) -> bool {
-        destination == link.v4_address && destination != Address::UNSPECIFIED
+    fn is_primary(destination: Address, interface: &InterfaceState) -> bool {
+        destination == interface.primary_v4 && destination != Address::UNSPECIFIED
     }
 
     #[inline(always)]
-    fn announced(link: &Link) -> &Announced {
-        &link.v4
+    fn advertised(interface: &InterfaceState) -> &Advertised {
+        &interface.v4
     }
 
     #[inline(always)]

@@ -3,9 +3,9 @@
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::addresses::Number;
+use crate::address_set::AddressBits;
 use crate::checksum::Sum;
-use crate::config::{Announced, Link};
+use crate::config::{Advertised, InterfaceState};
 use crate::ethernet::ETHERTYPE_IPV6;
 use crate::frame::Frame;
 use crate::ip::{Ip, PROTOCOL_TCP, Span};
@@ -127,7 +127,7 @@ impl Ip for Ipv6 {
     /// (::ffff:0:0/96). See RFC 4291.
     #[inline(always)]
     fn is_unicast(address: Address) -> bool {
-        let Number { high, low } = Self::number(address);
+        let AddressBits { high, low } = Self::number(address);
         high >> 56 != 0xff && (high != 0 || (low > 1 && low >> 32 != 0xffff))
     }
 
@@ -138,19 +138,22 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
-    fn number(Address(bytes): Address) -> Number {
+    fn number(Address(bytes): Address) -> AddressBits {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
-        Number { high: u64::from_be_bytes([a, b, c, d, e, f, g, h]), low: u64::from_be_bytes([i, j, k, l, m, n, o, p]) }
+        AddressBits {
+            high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        }
     }
 
     #[inline(always)]
-    fn is_usual(destination: Address, link: &Link) -> bool {
-        destination == link.v6_address && destination != Address::UNSPECIFIED
+    fn is_primary(destination: Address, interface: &InterfaceState) -> bool {
+        destination == interface.primary_v6 && destination != Address::UNSPECIFIED
     }
 
     #[inline(always)]
-    fn announced(link: &Link) -> &Announced {
-        &link.v6
+    fn advertised(interface: &InterfaceState) -> &Advertised {
+        &interface.v6
     }
 
     #[inline(always)]

@@ -3,14 +3,14 @@
 use core::marker::PhantomData;
 use core::mem::swap;
 
-use crate::config::Config;
+use crate::config::ProgramConfig;
 use crate::ethernet::Ethernet;
 use crate::frame::Frame;
 use crate::ip::{Ip, PROTOCOL_TCP, Span};
-use crate::later::{Answer, MOST_ECHOED, Numbers};
-use crate::options::{LinuxOptions, NOP, Offer, Options};
+use crate::post_handshake::{Answer, MOST_ECHOED, SegmentVariables};
 use crate::syn_ack::{Reply, SynAck};
 use crate::tcp::Tcp;
+use crate::tcp_options::{LinuxOptions, NOP, Options, SynOptions};
 use zerocopy::byteorder::network_endian::{U16, U32};
 
 /// Where in a frame there is a TCP segment. Headers are read where they are needed: what is kept must be spilled.
@@ -68,9 +68,9 @@ impl<I: Ip> Segment<I> {
 
     /// What its header of this length says about the course of its connection.
     #[inline(always)]
-    pub fn numbers<F: Frame>(&self, frame: &mut F, header_length: usize) -> Option<Numbers> {
+    pub fn numbers<F: Frame>(&self, frame: &mut F, header_length: usize) -> Option<SegmentVariables> {
         let tcp = self.tcp(frame)?;
-        Some(Numbers {
+        Some(SegmentVariables {
             sequence_number: tcp.sequence_number.get(),
             acknowledgment_number: tcp.acknowledgment_number.get(),
             payload_length: (self.span.length - header_length) as u32,
@@ -102,7 +102,7 @@ impl<I: Ip> Segment<I> {
 
     /// What its options offer, if its header has this length.
     #[inline(always)]
-    pub fn offer<F: Frame>(&self, frame: &mut F, header_length: usize) -> Offer {
+    pub fn offer<F: Frame>(&self, frame: &mut F, header_length: usize) -> SynOptions {
         let options = self.options(header_length);
         LinuxOptions::offer_at(frame, options).unwrap_or_else(|| frame.offer(options))
     }
@@ -129,7 +129,7 @@ impl<I: Ip> Segment<I> {
         header_length: usize,
         answer: Answer,
         options: &Options,
-        config: &Config,
+        config: &ProgramConfig,
     ) -> Option<()> {
         let tcp_offset = self.ip_offset + size_of::<I>();
         let options_offset = tcp_offset + size_of::<Tcp>();

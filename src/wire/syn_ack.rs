@@ -3,10 +3,10 @@
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::config::Announced;
+use crate::config::Advertised;
 use crate::ip::{Ip, PROTOCOL_TCP};
-use crate::options::{MssOption, Options};
 use crate::tcp::{self, Tcp};
+use crate::tcp_options::{MssOption, Options};
 
 /// A SYN-ACK from the IP header to its first option; what other options there are, [`Options`], follows.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -28,7 +28,7 @@ pub struct Reply<'a> {
     /// Time to live or hop limit, in hops.
     pub ttl: u8,
     /// MSS and windows.
-    pub announced: &'a Announced,
+    pub advertised: &'a Advertised,
 }
 
 impl<I: Ip> SynAck<I> {
@@ -40,9 +40,9 @@ impl<I: Ip> SynAck<I> {
         let length = (size_of::<Tcp>() + size_of::<MssOption>() + options.length()) as u16;
         let acknowledgment_number = tcp::next(syn.sequence_number);
         let window =
-            if options.has_timestamps() { reply.announced.window_with_timestamps } else { reply.announced.window };
+            if options.has_timestamps() { reply.advertised.window_with_timestamps } else { reply.advertised.window };
         let data_offset = (length / 4) as u8;
-        let mss = MssOption::new(reply.announced.mss);
+        let mss = MssOption::new(reply.advertised.mss);
         // Pseudo-header, header and options.
         let checksum = (I::sum(source) + I::sum(destination) + options.sum())
             .word([0, PROTOCOL_TCP])

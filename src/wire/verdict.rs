@@ -4,7 +4,7 @@ use zerocopy::TryFromBytes;
 
 /// What is to happen to a frame: the XDP actions that tcp-bounce uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum XdpAction {
     /// To the kernel's own stack, untouched.
     Pass,
     /// Nowhere.
@@ -49,9 +49,9 @@ pub enum Verdict {
     /// From an address that is not answered.
     OtherSource,
     /// To a port that is not ours: the host listens there, or the user excepted it.
-    Spared,
+    Excluded,
     /// TCP that is no SYN and does not belong to a bounced connection: of the host's own connections, or a reset.
-    NotOurs,
+    OtherTcp,
     /// A SYN that is signed (MD5, TCP-AO), which asks for a signed answer.
     Signed,
     /// A SYN whose frame had no room for the reply.
@@ -76,18 +76,18 @@ impl Verdict {
         Self::NotUnicast,
         Self::OtherDestination,
         Self::OtherSource,
-        Self::Spared,
-        Self::NotOurs,
+        Self::Excluded,
+        Self::OtherTcp,
         Self::Signed,
         Self::NoRoom,
     ];
 
     /// What happens to the frame.
     #[inline(always)]
-    pub const fn action(self) -> Action {
+    pub const fn action(self) -> XdpAction {
         match self {
-            Self::Answered | Self::Reset | Self::Closed | Self::Replied => Action::Tx,
-            Self::Completed | Self::Later | Self::TakenOver => Action::Drop,
+            Self::Answered | Self::Reset | Self::Closed | Self::Replied => XdpAction::Tx,
+            Self::Completed | Self::Later | Self::TakenOver => XdpAction::Drop,
             Self::NotIp
             | Self::NotTcp
             | Self::Fragment
@@ -96,10 +96,10 @@ impl Verdict {
             | Self::NotUnicast
             | Self::OtherDestination
             | Self::OtherSource
-            | Self::Spared
-            | Self::NotOurs
+            | Self::Excluded
+            | Self::OtherTcp
             | Self::Signed
-            | Self::NoRoom => Action::Pass,
+            | Self::NoRoom => XdpAction::Pass,
         }
     }
 
@@ -121,8 +121,8 @@ impl Verdict {
             Self::NotUnicast => "not_unicast",
             Self::OtherDestination => "other_destination",
             Self::OtherSource => "other_source",
-            Self::Spared => "spared",
-            Self::NotOurs => "not_ours",
+            Self::Excluded => "spared",
+            Self::OtherTcp => "not_ours",
             Self::Signed => "signed",
             Self::NoRoom => "no_room",
         }
@@ -146,8 +146,8 @@ impl Verdict {
             Self::NotUnicast => "passed: not from one host to another",
             Self::OtherDestination => "passed: to an address that is not answered for",
             Self::OtherSource => "passed: from an address that is not answered",
-            Self::Spared => "passed: to a spared port",
-            Self::NotOurs => "passed: other TCP segments",
+            Self::Excluded => "passed: to a spared port",
+            Self::OtherTcp => "passed: other TCP segments",
             Self::Signed => "passed: signed SYNs (MD5, TCP-AO)",
             Self::NoRoom => "passed: no room for the reply",
         }

@@ -9,7 +9,7 @@ use nix::net::if_::if_nametoindex;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use tcp_bounce::attach::{AttachMode, Attachment};
-use tcp_bounce_wire::{Isn, Settings, Verdict};
+use tcp_bounce_wire::{Isn, ProgramSettings, Verdict};
 use zerocopy::IntoBytes as _;
 
 use super::network::{HOST, Network};
@@ -110,7 +110,7 @@ impl<'a> Flood<'a> {
 
 /// Opens connections to this port, which stay open: so many that the program has completed `count` handshakes in all.
 pub fn open_connections(network: &Network, port: u16, count: u64) {
-    let Isn::Fixed(isn) = Settings::DEFAULT.isn else { unreachable!("the default is fixed") };
+    let Isn::Fixed(isn) = ProgramSettings::DEFAULT.isn else { unreachable!("the default is fixed") };
     let floods = [Kind::Syn, Kind::Ack(isn)].map(|kind| Flood::new(network, kind, port));
     // What is lost on the way is made up for.
     until("for them to be open", || {

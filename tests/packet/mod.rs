@@ -11,7 +11,7 @@ use libbpf_rs::libbpf_sys::{XDP_DROP, XDP_PASS, XDP_TX};
 use libbpf_rs::{ProgramInput, ProgramMut};
 use tcp_bounce::skel::TcpBounceSkel;
 use tcp_bounce::{loader, stats};
-use tcp_bounce_wire::{Action, Counters, Filters, Ports, Verdict};
+use tcp_bounce_wire::{Counters, Filters, PortSet, Verdict, XdpAction};
 
 pub use request::*;
 
@@ -33,7 +33,7 @@ impl Kernel {
 
     /// Loads the program with filters.
     pub fn load_setup(setup: &Setup) -> Self {
-        let (link, then) = (setup.settings.link(), setup.then_by_port());
+        let (link, then) = (setup.settings.interface(), setup.actions_by_port());
         let program = loader::load(setup.settings(), &link, &setup.filters, &then, None);
         let program = program.unwrap_or_else(|error| panic!("{error}: {error:?}"));
         Self { program, filters: setup.filters.clone(), counters: Counters::default() }
@@ -41,7 +41,7 @@ impl Kernel {
 
     /// Tells the program to spare these ports from now on, and no others.
     pub fn spare(&mut self, ports: impl IntoIterator<Item = u16>) {
-        self.filters.spared = port_set(ports);
+        self.filters.excluded_ports = port_set(ports);
         loader::set_filters(&self.program, &self.filters).expect("the filters can be written");
     }
 
@@ -70,9 +70,9 @@ impl Outcome {
     /// What is to be seen of `verdict`, if it is carried out and counted once.
     pub fn of(verdict: Verdict, frame: Vec<u8>) -> Self {
         let action = match verdict.action() {
-            Action::Pass => XDP_PASS,
-            Action::Drop => XDP_DROP,
-            Action::Tx => XDP_TX,
+            XdpAction::Pass => XDP_PASS,
+            XdpAction::Drop => XDP_DROP,
+            XdpAction::Tx => XDP_TX,
         };
         Self { action, counted: vec![(verdict, 1)], frame }
     }
@@ -95,8 +95,8 @@ pub fn test_run(program: &ProgramMut, frame: &[u8]) -> (u32, Vec<u8>) {
 }
 
 /// These ports, as the program wants them.
-pub fn port_set(ports: impl IntoIterator<Item = u16>) -> Ports {
-    let mut set = Ports::new();
+pub fn port_set(ports: impl IntoIterator<Item = u16>) -> PortSet {
+    let mut set = PortSet::new();
     ports.into_iter().for_each(|port| set.insert(port));
     set
 }
@@ -104,7 +104,7 @@ pub fn port_set(ports: impl IntoIterator<Item = u16>) -> Ports {
 /// The TSval of a reply, if it has timestamps: the kernel's clock tells what nobody else knows.
 pub fn timestamp(reply: &[u8]) -> Option<u32> {
     let segment = Segment::parse(reply)?;
-    Offer::of(segment.tcp.options()).timestamp.map(u32::from_be_bytes)
+    SynOptions::of(segment.tcp.options()).timestamp.map(u32::from_be_bytes)
 }
 
 /// `bytes` in hex, without spaces.

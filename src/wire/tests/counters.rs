@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tcp_bounce_wire::{Action, Counters, Verdict};
+use tcp_bounce_wire::{Counters, Verdict, XdpAction};
 
 /// Counters that counted each verdict `times(its place in the list)` times.
 fn counted(times: impl Fn(u64) -> u64) -> Counters {
@@ -44,9 +44,9 @@ fn counts_are_the_numbers_of_calls() {
 fn what_is_not_answered_is_passed_but_for_tcp_that_is_ours() {
     for verdict in Verdict::ALL {
         let expected = match verdict {
-            Verdict::Answered | Verdict::Reset | Verdict::Closed | Verdict::Replied => Action::Tx,
-            Verdict::Completed | Verdict::Later | Verdict::TakenOver => Action::Drop,
-            _ => Action::Pass,
+            Verdict::Answered | Verdict::Reset | Verdict::Closed | Verdict::Replied => XdpAction::Tx,
+            Verdict::Completed | Verdict::Later | Verdict::TakenOver => XdpAction::Drop,
+            _ => XdpAction::Pass,
         };
         assert_eq!(verdict.action(), expected, "{verdict:?}");
     }
@@ -63,18 +63,18 @@ fn a_total_is_the_sum_over_the_verdicts_of_an_action() {
         (Verdict::TakenOver, 1000),
         (Verdict::NotIp, 2),
         (Verdict::NoRoom, 20),
-        (Verdict::NotOurs, 200),
+        (Verdict::OtherTcp, 200),
     ] {
         (0..count).for_each(|_| counters.count(verdict));
     }
-    assert_eq!(counters.total(Action::Tx), 1);
-    assert_eq!(counters.total(Action::Drop), 1110);
-    assert_eq!(counters.total(Action::Pass), 222);
+    assert_eq!(counters.total(XdpAction::Tx), 1);
+    assert_eq!(counters.total(XdpAction::Drop), 1110);
+    assert_eq!(counters.total(XdpAction::Pass), 222);
 }
 
 #[test]
 fn nothing_is_counted_at_first() {
-    for action in [Action::Tx, Action::Drop, Action::Pass] {
+    for action in [XdpAction::Tx, XdpAction::Drop, XdpAction::Pass] {
         assert_eq!(Counters::default().total(action), 0);
     }
 }
@@ -127,7 +127,13 @@ fn a_name_is_that_of_the_verdict() {
             }
             name.push(letter.to_ascii_lowercase());
         }
-        assert_eq!(verdict.name(), name);
+        // Programs know these two by older names.
+        let published = match verdict {
+            Verdict::Excluded => "spared",
+            Verdict::OtherTcp => "not_ours",
+            _ => &name,
+        };
+        assert_eq!(verdict.name(), published);
     }
 }
 
@@ -137,6 +143,6 @@ fn a_description_is_one_of_its_own_and_says_whether_the_frame_is_passed() {
     assert_eq!(HashSet::from(descriptions).len(), descriptions.len());
     for verdict in Verdict::ALL {
         let is_passed = verdict.description().starts_with("passed: ");
-        assert_eq!(is_passed, verdict.action() == Action::Pass, "{verdict:?}");
+        assert_eq!(is_passed, verdict.action() == XdpAction::Pass, "{verdict:?}");
     }
 }

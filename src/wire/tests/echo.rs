@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup};
 use proptest::prelude::*;
-use tcp_bounce_wire::{Action, Then, Verdict};
+use tcp_bounce_wire::{Action, Verdict, XdpAction};
 
 /// A client that sends all of `data` and a FIN, and expects both back. Positions count its bytes, the FIN included.
 struct Client {
@@ -31,9 +31,9 @@ struct Client {
 
 impl Client {
     fn connect(isn: u32, data: Vec<u8>, buffer: usize, request: Request) -> Self {
-        let setup = Setup::new(Choice { then: Then::Echo, key: Some([9; 16]), ..Choice::DEFAULT });
+        let setup = Setup::new(Choice { action: Action::Echo, key: Some([9; 16]), ..Choice::DEFAULT });
         let request = Request { sequence_number: isn, ..request };
-        let (verdict, syn_ack) = setup.bounce(&request.frame());
+        let (verdict, syn_ack) = setup.respond(&request.frame());
         assert_eq!(verdict, Verdict::Answered);
         let server_isn = Segment::parse(&syn_ack).expect("a segment").tcp.sequence_number();
         Self {
@@ -140,11 +140,11 @@ impl Client {
 
     /// What the server says to a frame.
     fn ask(&self, frame: &[u8]) -> Option<Vec<u8>> {
-        let (verdict, answer) = self.setup.bounce(frame);
+        let (verdict, answer) = self.setup.respond(frame);
         match verdict.action() {
-            Action::Tx => Some(answer),
-            Action::Drop => None,
-            Action::Pass => panic!("it is not taken for a segment of this connection: {verdict:?}"),
+            XdpAction::Tx => Some(answer),
+            XdpAction::Drop => None,
+            XdpAction::Pass => panic!("it is not taken for a segment of this connection: {verdict:?}"),
         }
     }
 }

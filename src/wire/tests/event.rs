@@ -5,20 +5,24 @@ use crate::common;
 use std::cell::Cell;
 
 use common::{ACK, FIN, PSH, RST, SYN};
-use tcp_bounce_wire::addresses::Number;
-use tcp_bounce_wire::{Bucket, Config, Count, Kind, Observe, Place, Settings, Verdict};
+use tcp_bounce_wire::address_set::AddressBits;
+use tcp_bounce_wire::{
+    Bucket, ClientCounts, EventKind, ProgramConfig, ProgramSettings, Slot, TelemetrySettings, Verdict,
+};
 
 #[test]
 fn an_event_is_a_syn_that_is_answered_a_completed_handshake_or_an_end() {
     for verdict in Verdict::ALL {
         for flags in [SYN, ACK, ACK | PSH, ACK | FIN, ACK | RST, RST] {
             let expected = match verdict {
-                Verdict::Answered => Some(Kind::Syn),
-                Verdict::Completed | Verdict::Reset | Verdict::Closed => Some(Kind::Completed),
-                Verdict::Later | Verdict::Replied if [ACK | FIN, ACK | RST, RST].contains(&flags) => Some(Kind::Closed),
+                Verdict::Answered => Some(EventKind::Syn),
+                Verdict::Completed | Verdict::Reset | Verdict::Closed => Some(EventKind::Completed),
+                Verdict::Later | Verdict::Replied if [ACK | FIN, ACK | RST, RST].contains(&flags) => {
+                    Some(EventKind::Closed)
+                }
                 _ => None,
             };
-            assert_eq!(Kind::of(verdict, flags), expected, "{verdict:?} {flags:#x}");
+            assert_eq!(EventKind::of(verdict, flags), expected, "{verdict:?} {flags:#x}");
         }
     }
 }
@@ -31,14 +35,14 @@ impl Table {
         Self((0..Bucket::COUNT).map(|_| Bucket::default()).collect())
     }
 
-    fn count(&self, source: Number) {
+    fn count(&self, source: AddressBits) {
         add(&self.0[Bucket::index(source)].tally(source).syns, 1);
     }
 
     /// How often `source` has been counted, as far as that is remembered.
-    fn get(&self, source: Number) -> u64 {
+    fn get(&self, source: AddressBits) -> u64 {
         let places = self.0[Bucket::index(source)].0.iter();
-        places.map(Place::get).find(|(other, _)| *other == source).map_or(0, |(_, count)| count.syns)
+        places.map(Slot::get).find(|(other, _)| *other == source).map_or(0, |(_, count)| count.syns)
     }
 }
 
@@ -46,14 +50,14 @@ fn add(counter: &Cell<u64>, number: u64) {
     counter.set(counter.get() + number);
 }
 
-fn v4(address: u32) -> Number {
-    Number { high: 0, low: 0xffff << 32 | u64::from(address) }
+fn v4(address: u32) -> AddressBits {
+    AddressBits { high: 0, low: 0xffff << 32 | u64::from(address) }
 }
 
 #[test]
 fn the_clients_of_a_network_are_counted_exactly() {
-    let v6 = |address| Number { high: 0x2001_0db8 << 32, low: u64::from(address) };
-    for number in [v4, v6 as fn(u32) -> Number] {
+    let v6 = |address| AddressBits { high: 0x2001_0db8 << 32, low: u64::from(address) };
+    for number in [v4, v6 as fn(u32) -> AddressBits] {
         let table = Table::new();
         // Neighbours, and some of each of many networks; the unspecified address, too.
         let sources = || (0..4096).chain((0..4096u32).map(|network| network << 20)).map(number);
@@ -71,7 +75,7 @@ fn the_clients_of_a_network_are_counted_exactly() {
 #[test]
 fn who_comes_often_is_remembered_under_a_flood_of_others() {
     let table = Table::new();
-    let regulars: Vec<Number> = (0..1000).map(|client| v4(0x0a00_0000 + client)).collect();
+    let regulars: Vec<AddressBits> = (0..1000).map(|client| v4(0x0a00_0000 + client)).collect();
     for _ in 0..100 {
         regulars.iter().for_each(|&client| table.count(client));
     }
@@ -90,37 +94,41 @@ fn who_has_only_completed_handshakes_has_a_place_too() {
         add(&bucket.tally(v4(client)).completed, 1);
     }
     for client in 1..=4 {
-        assert_eq!(bucket.tally(v4(client)).get(), Count { syns: 0, completed: 1 }, "{client}");
+        assert_eq!(bucket.tally(v4(client)).get(), ClientCounts { syns: 0, completed: 1 }, "{client}");
         add(&bucket.tally(v4(client)).syns, if client == 3 { 9 } else { 10 });
     }
     // There is no place left: the one with the least goes.
     add(&bucket.tally(v4(5)).syns, 1);
     assert!(bucket.0.iter().all(|place| place.get().0 != v4(3)));
-    assert_eq!(bucket.tally(v4(5)).get(), Count { syns: 1, completed: 0 });
+    assert_eq!(bucket.tally(v4(5)).get(), ClientCounts { syns: 1, completed: 0 });
 }
 
 /// So the stripes of a table become one.
 #[test]
 fn counts_are_added_up_each_by_itself() {
-    let counts = [(1, 20), (300, 4000), (50_000, 600_000)].map(|(syns, completed)| Count { syns, completed });
-    let sum = counts.into_iter().sum::<Count>();
-    assert_eq!(sum, Count { syns: 50_301, completed: 604_020 });
+    let counts = [(1, 20), (300, 4000), (50_000, 600_000)].map(|(syns, completed)| ClientCounts { syns, completed });
+    let sum = counts.into_iter().sum::<ClientCounts>();
+    assert_eq!(sum, ClientCounts { syns: 50_301, completed: 604_020 });
     assert_eq!(sum.total(), 654_321);
 }
 
 #[test]
 fn nothing_is_observed_unless_it_is_asked_for() {
-    let observes = |observe| Config::new(Settings { observe, ..Settings::DEFAULT }).observes();
-    let nothing = Observe { stripes: 16, shared: true, ..Observe::default() };
-    assert!(!observes(Observe::default()) && !observes(nothing));
+    let observes =
+        |observe| ProgramConfig::new(ProgramSettings { telemetry: observe, ..ProgramSettings::DEFAULT }).observes();
+    let nothing = TelemetrySettings { stripes: 16, shared: true, ..TelemetrySettings::default() };
+    assert!(!observes(TelemetrySettings::default()) && !observes(nothing));
     for observe in [
-        Observe { ports: true, ..nothing },
-        Observe { sources: true, ..nothing },
-        Observe { events: 1, ..Observe::default() },
+        TelemetrySettings { ports: true, ..nothing },
+        TelemetrySettings { sources: true, ..nothing },
+        TelemetrySettings { events: 1, ..TelemetrySettings::default() },
     ] {
-        for observe in [observe, Observe { shared: false, ..observe }] {
+        for observe in [observe, TelemetrySettings { shared: false, ..observe }] {
             assert!(observes(observe));
-            assert_eq!(Config::new(Settings { observe, ..Settings::DEFAULT }).observe(), observe);
+            assert_eq!(
+                ProgramConfig::new(ProgramSettings { telemetry: observe, ..ProgramSettings::DEFAULT }).telemetry(),
+                observe
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::{Choice, Request, Setup, V6};
 use proptest::collection::btree_set;
 use proptest::prelude::*;
-use tcp_bounce_wire::addresses::{MAX_RANGES, Number, Range};
+use tcp_bounce_wire::address_set::{AddressBits, AddressRange, MAX_RANGES};
 use tcp_bounce_wire::{AddressSet, Verdict};
 use zerocopy::FromZeros as _;
 
@@ -16,12 +16,12 @@ fn v4(address: [u8; 4]) -> u128 {
     0xffff_0000_0000 | u128::from(u32::from_be_bytes(address))
 }
 
-fn number(number: u128) -> Number {
-    Number { high: (number >> 64) as u64, low: number as u64 }
+fn number(number: u128) -> AddressBits {
+    AddressBits { high: (number >> 64) as u64, low: number as u64 }
 }
 
-fn ranges(bounds: &[(u128, u128)]) -> Vec<Range> {
-    bounds.iter().map(|&(first, last)| Range { first: number(first), last: number(last) }).collect()
+fn ranges(bounds: &[(u128, u128)]) -> Vec<AddressRange> {
+    bounds.iter().map(|&(first, last)| AddressRange { first: number(first), last: number(last) }).collect()
 }
 
 fn set(bounds: &[(u128, u128)]) -> Box<AddressSet> {
@@ -33,7 +33,7 @@ fn set(bounds: &[(u128, u128)]) -> Box<AddressSet> {
 #[test]
 fn only_destinations_of_the_set_are_answered_for() {
     for setup in Setup::both() {
-        let mut setup = Setup { filter_to: true, ..setup };
+        let mut setup = Setup { filters_destinations: true, ..setup };
         let request = Request::syn();
         assert_eq!(setup.verdict(&request.frame()), Verdict::OtherDestination, "the set is empty");
         let own = v4(request.destination);
@@ -43,14 +43,14 @@ fn only_destinations_of_the_set_are_answered_for() {
             ((own + 1, own + 1), Verdict::OtherDestination),
             ((own - 1, own + 1), Verdict::Answered),
         ] {
-            setup.filters.to[0].fill(&ranges(&[bounds])).unwrap();
+            setup.filters.destinations[0].fill(&ranges(&[bounds])).unwrap();
             assert_eq!(setup.verdict(&request.frame()), expected, "{bounds:x?}");
             // The source is something else.
             let back = Request { source: request.destination, destination: request.source, ..request.clone() };
             assert_eq!(setup.verdict(&back.frame()), Verdict::OtherDestination);
         }
         let own = u128::from_be_bytes(V6::new().destination);
-        setup.filters.to[0].fill(&ranges(&[(v4([1, 2, 3, 4]), v4([1, 2, 3, 4])), (own, own)])).unwrap();
+        setup.filters.destinations[0].fill(&ranges(&[(v4([1, 2, 3, 4]), v4([1, 2, 3, 4])), (own, own)])).unwrap();
         assert_eq!(setup.verdict(&request.clone().over_ipv6().frame()), Verdict::Answered);
         assert_eq!(setup.verdict(&Request::ack().over_ipv6().frame()), Verdict::Completed);
         assert_eq!(setup.verdict(&request.frame()), Verdict::OtherDestination);
@@ -59,22 +59,22 @@ fn only_destinations_of_the_set_are_answered_for() {
 
 #[test]
 fn of_the_two_sets_of_destinations_one_is_in_use() {
-    let mut setup = Setup { filter_to: true, ..Setup::standard() };
+    let mut setup = Setup { filters_destinations: true, ..Setup::standard() };
     let request = Request::syn();
     let own = v4(request.destination);
-    setup.filters.to[1].fill(&ranges(&[(own, own)])).unwrap();
+    setup.filters.destinations[1].fill(&ranges(&[(own, own)])).unwrap();
     assert_eq!(setup.verdict(&request.frame()), Verdict::OtherDestination);
-    setup.filters.to_index = 1;
+    setup.filters.active_destinations = 1;
     assert_eq!(setup.verdict(&request.frame()), Verdict::Answered);
 }
 
 #[test]
 fn only_sources_of_the_set_are_answered() {
-    let mut setup = Setup { filter_from: true, ..Setup::takeover() };
+    let mut setup = Setup { filters_sources: true, ..Setup::takeover() };
     let request = Request::syn();
     assert_eq!(setup.verdict(&request.frame()), Verdict::OtherSource);
     let client = v4(request.source);
-    setup.filters.from.fill(&ranges(&[(client, client)])).unwrap();
+    setup.filters.sources.fill(&ranges(&[(client, client)])).unwrap();
     assert_eq!(setup.verdict(&request.frame()), Verdict::Answered);
     assert_eq!(setup.verdict(&Request::ack().frame()), Verdict::Completed);
     assert_eq!(setup.verdict(&Request { source: [10, 0, 0, 1], ..request }.frame()), Verdict::OtherSource);

@@ -51,13 +51,13 @@ fn the_segments_of_a_connection_get_the_verdicts_that_their_names_suggest() {
     assert_eq!(verdict(FIN | ACK, b""), Verdict::Later);
     assert_eq!(verdict(RST | ACK, b""), Verdict::Later);
     // What answers or ends a connection that the host opened itself.
-    assert_eq!(verdict(SYN | ACK, b""), Verdict::NotOurs);
-    assert_eq!(verdict(RST, b""), Verdict::NotOurs);
+    assert_eq!(verdict(SYN | ACK, b""), Verdict::OtherTcp);
+    assert_eq!(verdict(RST, b""), Verdict::OtherTcp);
     // What scanners send.
-    assert_eq!(verdict(0, b""), Verdict::NotOurs);
-    assert_eq!(verdict(FIN, b""), Verdict::NotOurs);
-    assert_eq!(verdict(SYN | FIN, b""), Verdict::NotOurs);
-    assert_eq!(verdict(SYN | RST, b""), Verdict::NotOurs);
+    assert_eq!(verdict(0, b""), Verdict::OtherTcp);
+    assert_eq!(verdict(FIN, b""), Verdict::OtherTcp);
+    assert_eq!(verdict(SYN | FIN, b""), Verdict::OtherTcp);
+    assert_eq!(verdict(SYN | RST, b""), Verdict::OtherTcp);
 }
 
 #[test]
@@ -74,6 +74,6 @@ fn the_number_after_the_last_isn_is_zero() {
     let setup = Setup::new(Choice { isn: u32::MAX, ..Choice::DEFAULT });
     let verdict = |acknowledgment_number| setup.verdict(&Request { acknowledgment_number, ..Request::ack() }.frame());
     assert_eq!(verdict(0), Verdict::Completed);
-    assert_eq!(verdict(1), Verdict::NotOurs);
-    assert_eq!(verdict(u32::MAX), Verdict::NotOurs);
+    assert_eq!(verdict(1), Verdict::OtherTcp);
+    assert_eq!(verdict(u32::MAX), Verdict::OtherTcp);
 }

@@ -25,10 +25,10 @@ fn the_isn_is_a_hash_of_addresses_and_ports() {
     let setup = Setup::new(keyed());
     let syn = Request::syn();
     for request in [syn.clone(), syn.clone().over_ipv6(), Request { source_port: 7, ..syn.clone() }, syn.tagged()] {
-        let first = setup.bounce(&request.frame());
+        let first = setup.respond(&request.frame());
         assert_eq!(first.0, Verdict::Answered);
         // The same again, as a client sends it that has heard nothing.
-        assert_eq!(setup.bounce(&request.frame()), first);
+        assert_eq!(setup.respond(&request.frame()), first);
     }
 }
 
@@ -46,7 +46,7 @@ fn only_who_has_seen_the_isn_completes_a_handshake() {
         assert_eq!(verdict(isn.wrapping_add(1), ACK, b"data"), Verdict::Later);
         assert_eq!(verdict(isn.wrapping_add(1), ACK | FIN, b""), Verdict::Later);
         for forged in [0, 1, isn, isn.wrapping_add(2), choice.isn + 1] {
-            assert_eq!(verdict(forged, ACK, b""), Verdict::NotOurs, "{forged:x}");
+            assert_eq!(verdict(forged, ACK, b""), Verdict::OtherTcp, "{forged:x}");
         }
     }
 }

@@ -4,30 +4,30 @@ use std::fs;
 
 mod common;
 
-mod addresses;
+mod address_set;
 mod buffer;
 mod checksum;
 mod corpus;
 mod counters;
 mod echo;
 mod event;
-mod express;
+mod fast_path;
 mod filters;
 mod flags;
 mod golden;
 mod header_lengths;
+mod host;
 mod ipv6;
 mod isn;
-mod later;
-mod options;
 mod other_traffic;
 mod parts;
-mod ports;
+mod port_set;
+mod post_handshake;
 mod properties;
 mod reply_length;
 mod tags;
+mod tcp_options;
 mod truncation;
-mod world;
 
 // Tests run in the order of their names, and this one takes longer than all others.
 #[path = "busy.rs"]

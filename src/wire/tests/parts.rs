@@ -4,7 +4,7 @@ use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, Request, SYN, Segment, Setup};
 use tcp_bounce_wire::frame::View;
-use tcp_bounce_wire::{Action, Config, Frame, Settings, Then, Verdict};
+use tcp_bounce_wire::{Action, Frame, ProgramConfig, ProgramSettings, Verdict, XdpAction};
 
 /// A frame whose first part ends somewhere.
 struct Parted {
@@ -42,40 +42,40 @@ impl Frame for Parted {
 #[test]
 fn nothing_of_the_rest_goes_back() {
     let mut answered = 0;
-    for then in Then::ALL {
-        let setup = Setup::new(Choice { then, key: Some([4; 16]), ..Choice::DEFAULT });
+    for action in Action::ALL {
+        let setup = Setup::new(Choice { action, key: Some([4; 16]), ..Choice::DEFAULT });
         for request in [Request::ack(), Request::ack().over_ipv6()] {
             for flags in [SYN, ACK, ACK | PSH, ACK | FIN] {
                 for (payload, window) in [(1, 65535), (10, 65535), (23, 65535), (24, 65535), (100, 65535), (100, 60)] {
                     let mut request = Request { flags, payload: vec![0x5a; payload], window, ..request.clone() };
                     let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();
-                    request.acknowledgment_number = match then.follows_client() {
+                    request.acknowledgment_number = match action.follows_client() {
                         true => request.sequence_number.wrapping_add(setup.settings.offset_of(&tuple)),
                         false => setup.settings.isn_of(&tuple).wrapping_add(1),
                     };
                     let request = request.with_partial_checksum();
                     let frame = request.frame();
-                    let (verdict, whole) = setup.bounce(&frame);
+                    let (verdict, whole) = setup.respond(&frame);
                     // All of the reply, without what may be behind it.
                     let end = Segment::parse(&whole).map_or(0, |reply| reply.end());
                     for first in frame.len() - payload..=frame.len() {
                         let mut parted = Parted { bytes: frame.clone(), first };
                         let given = setup.run(&mut parted);
-                        if given.action() == Action::Tx {
-                            assert_eq!(given, verdict, "{then:?} {request:?} {first}");
+                        if given.action() == XdpAction::Tx {
+                            assert_eq!(given, verdict, "{action:?} {request:?} {first}");
                             let datagram = whole.len().min(parted.bytes.len());
-                            assert_eq!(parted.bytes[..datagram], whole[..datagram], "{then:?} {request:?} {first}");
+                            assert_eq!(parted.bytes[..datagram], whole[..datagram], "{action:?} {request:?} {first}");
                             assert!(
                                 parted.bytes[datagram..].iter().all(|&byte| byte == 0),
-                                "{then:?} {request:?} {first}: {:x?}",
+                                "{action:?} {request:?} {first}: {:x?}",
                                 &parted.bytes[datagram..]
                             );
                             answered += 1;
                         } else {
                             let may_be = [verdict, Verdict::Later, Verdict::NoRoom].contains(&given);
-                            let has_no_room = verdict.action() != Action::Tx || first < end;
-                            assert!(may_be && has_no_room, "{then:?} {request:?} {first} {given:?}");
-                            assert_eq!(parted.bytes, frame, "{then:?} {request:?} {first} {given:?}");
+                            let has_no_room = verdict.action() != XdpAction::Tx || first < end;
+                            assert!(may_be && has_no_room, "{action:?} {request:?} {first} {given:?}");
+                            assert_eq!(parted.bytes, frame, "{action:?} {request:?} {first} {given:?}");
                         }
                     }
                 }
@@ -89,6 +89,6 @@ fn nothing_of_the_rest_goes_back() {
 #[test]
 fn the_program_knows_whether_there_may_be_parts() {
     for frags in [false, true] {
-        assert_eq!(Config::new(Settings { frags, ..Settings::DEFAULT }).has_frags(), frags);
+        assert_eq!(ProgramConfig::new(ProgramSettings { frags, ..ProgramSettings::DEFAULT }).has_frags(), frags);
     }
 }

@@ -4,12 +4,12 @@
 
 use crate::common;
 
-use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, Offer, PSH, RST, Request, SYN, Setup, URG, V6, is_host};
+use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Setup, SynOptions, URG, V6, is_host};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use tcp_bounce_wire::addresses::{Number, Range};
-use tcp_bounce_wire::{Ports, Then, Verdict};
+use tcp_bounce_wire::address_set::{AddressBits, AddressRange};
+use tcp_bounce_wire::{Action, PortSet, Verdict};
 
 fn settings() -> impl Strategy<Value = Choice> {
     let isn = number();
@@ -21,7 +21,7 @@ fn settings() -> impl Strategy<Value = Choice> {
             key: None,
             ttl,
             window_scale,
-            then: Then::Drop,
+            action: Action::Ignore,
             takeover,
             attach_mode,
             mtu,
@@ -29,7 +29,7 @@ fn settings() -> impl Strategy<Value = Choice> {
             window,
             now,
             mac: None,
-            usual: None,
+            primary: None,
         },
     )
 }
@@ -222,7 +222,7 @@ proptest! {
     #[test]
     fn every_syn_is_answered_as_specified(request in syn(), settings in settings(), room in 0..8usize) {
         let frame = request.frame();
-        let offer = Offer::of(&request.options);
+        let offer = SynOptions::of(&request.options);
         let options = offer.taken_up(0, 0, 0).len() - 4;
         let expected = match frame.len() + room >= request.reply_length(options) {
             _ if offer.signed => Verdict::Signed,
@@ -237,7 +237,7 @@ proptest! {
     #[test]
     fn the_reply_does_not_depend_on_what_the_request_contains(request in syn(), settings in settings()) {
         // Else there is no reply.
-        prop_assume!(!Offer::of(&request.options).signed);
+        prop_assume!(!SynOptions::of(&request.options).signed);
         let other = Request {
             type_of_service: !request.type_of_service,
             identification: !request.identification,
@@ -256,7 +256,7 @@ proptest! {
             ..request.clone()
         };
         let setup = Setup::new(settings);
-        prop_assert_eq!(setup.bounce(&request.frame()), setup.bounce(&other.frame()));
+        prop_assert_eq!(setup.respond(&request.frame()), setup.respond(&other.frame()));
     }
 
     #[test]
@@ -272,7 +272,7 @@ proptest! {
         let request = Request { acknowledgment_number, ..request };
         let is_ours = acknowledgment_number == settings.isn.wrapping_add(1);
         let expected = match common::expected(request.flags, is_ours, !request.payload.is_empty(), settings.takeover) {
-            Verdict::Answered if Offer::of(&request.options).signed => Verdict::Signed,
+            Verdict::Answered if SynOptions::of(&request.options).signed => Verdict::Signed,
             expected => expected,
         };
         prop_assert_eq!(Setup::new(settings).verdict(&request.frame()), expected);
@@ -292,30 +292,30 @@ proptest! {
         let v6 = request.v6.clone().unwrap_or_else(V6::new).destination;
         let others = (request.destination.map(|octet| !octet), v6.map(|octet| !octet));
         // Those that are asked for, if they may be; else none.
-        let mut usual = (request.destination, v6);
-        if !is_own || to == Some(false) || !is_host(&usual.0) {
-            usual.0 = [0; 4];
+        let mut primary = (request.destination, v6);
+        if !is_own || to == Some(false) || !is_host(&primary.0) {
+            primary.0 = [0; 4];
         }
-        if !is_own || to == Some(false) || !is_host(&usual.1) {
-            usual.1 = [0; 16];
+        if !is_own || to == Some(false) || !is_host(&primary.1) {
+            primary.1 = [0; 16];
         }
-        let mut spared = Ports::new();
+        let mut spared = PortSet::new();
         if is_spared {
             spared.insert(request.destination_port);
         }
-        let [with, without] = [usual, others].map(|usual| {
-            let choice = Choice { mac: Some(request.destination_mac), usual: Some(usual), ..settings };
+        let [with, without] = [primary, others].map(|primary| {
+            let choice = Choice { mac: Some(request.destination_mac), primary: Some(primary), ..settings };
             let mut setup = Setup::new(choice).sparing(spared.clone());
-            (setup.filter_to, setup.filter_from) = (to.is_some(), from.is_some());
-            let every = [Range { first: Number { high: 0, low: 0 }, last: Number { high: u64::MAX, low: u64::MAX } }];
+            (setup.filters_destinations, setup.filters_sources) = (to.is_some(), from.is_some());
+            let every = [AddressRange { first: AddressBits { high: 0, low: 0 }, last: AddressBits { high: u64::MAX, low: u64::MAX } }];
             let ranges = |is_full: Option<bool>| if is_full == Some(true) { &every[..] } else { &[] };
-            setup.filters.to[0].fill(ranges(to)).expect("one range");
-            setup.filters.from.fill(ranges(from)).expect("one range");
+            setup.filters.destinations[0].fill(ranges(to)).expect("one range");
+            setup.filters.sources.fill(ranges(from)).expect("one range");
             setup
         });
         let mut frame = request.frame();
         damage.into_iter().for_each(|damage| damage.apply(&mut frame));
-        prop_assert_eq!(with.bounce(&frame), without.bounce(&frame));
+        prop_assert_eq!(with.respond(&frame), without.respond(&frame));
     }
 
     #[test]

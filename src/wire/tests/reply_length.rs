@@ -4,7 +4,7 @@ use crate::common;
 
 use common::{Choice, REPLY_LENGTH, Request, Segment, Setup};
 use tcp_bounce_wire::frame::{Buffer, View};
-use tcp_bounce_wire::{Frame, Then, Verdict};
+use tcp_bounce_wire::{Action, Frame, Verdict};
 
 /// A change of length is the dearest step in the kernel, so a frame keeps it if this much is left behind the reply.
 const PADDING_LIMIT: usize = 23;
@@ -30,7 +30,7 @@ fn a_reply_has_58_bytes_or_the_little_more_that_its_request_had() {
             length if (REPLY_LENGTH..=REPLY_LENGTH + PADDING_LIMIT).contains(&length) => length,
             _ => REPLY_LENGTH,
         };
-        let (verdict, reply) = setup.bounce(&frame);
+        let (verdict, reply) = setup.respond(&frame);
         assert_eq!((verdict, reply.len()), (Verdict::Answered, expected), "to a frame of {} bytes", frame.len());
     }
 }
@@ -86,7 +86,7 @@ fn a_frame_whose_length_cannot_be_changed_is_answered_in_its_length_or_left_as_i
 /// An answer that is as long as what it answers needs no change of length.
 #[test]
 fn what_is_sent_back_whole_is_so_in_a_frame_whose_length_cannot_be_changed() {
-    let setup = Setup::new(Choice { then: Then::Echo, key: Some([6; 16]), ..Choice::DEFAULT });
+    let setup = Setup::new(Choice { action: Action::Echo, key: Some([6; 16]), ..Choice::DEFAULT });
     for request in [Request::ack(), Request::ack().over_ipv6()] {
         for (trailer, verdict) in [(0, Verdict::Replied), (1, Verdict::Later)] {
             let mut request = Request { payload: b"data".to_vec(), trailer: vec![0; trailer], ..request.clone() };

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use tcp_bounce_wire::addresses::{Number, Range as Addresses};
-use tcp_bounce_wire::{Observe, Then};
+use tcp_bounce_wire::address_set::{AddressBits, AddressRange};
+use tcp_bounce_wire::{Action, TelemetrySettings};
 
 use super::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
 
@@ -26,7 +26,7 @@ const USUAL: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0, 0
 const PORTS: [u16; 14] = [0, 1, 22, 23, 62, 63, 64, 65, 80, 443, 8080, 8081, u16::MAX - 1, u16::MAX];
 
 /// Most addresses that are generated, in many ranges and in few.
-const FILTERS: [Addresses; 7] = [
+const FILTERS: [AddressRange; 7] = [
     v4([1, 0, 0, 0], [1, 255, 255, 255]),
     v4([10, 0, 0, 0], [10, 127, 255, 255]),
     v4([10, 128, 0, 0], [10, 191, 255, 255]),
@@ -36,43 +36,47 @@ const FILTERS: [Addresses; 7] = [
     v6(0xfd00, 0xfd7f),
 ];
 
-const fn v4(first: [u8; 4], last: [u8; 4]) -> Addresses {
+const fn v4(first: [u8; 4], last: [u8; 4]) -> AddressRange {
     let mapped = 0xffff << 32;
     let (first, last) = (u32::from_be_bytes(first) as u64, u32::from_be_bytes(last) as u64);
-    Addresses { first: Number { high: 0, low: mapped | first }, last: Number { high: 0, low: mapped | last } }
+    AddressRange {
+        first: AddressBits { high: 0, low: mapped | first },
+        last: AddressBits { high: 0, low: mapped | last },
+    }
 }
 
 /// By their first 16 bits.
-const fn v6(first: u64, last: u64) -> Addresses {
-    let (first, last) = (Number { high: first << 48, low: 0 }, Number { high: ((last + 1) << 48) - 1, low: u64::MAX });
-    Addresses { first, last }
+const fn v6(first: u64, last: u64) -> AddressRange {
+    let (first, last) =
+        (AddressBits { high: first << 48, low: 0 }, AddressBits { high: ((last + 1) << 48) - 1, low: u64::MAX });
+    AddressRange { first, last }
 }
 
 /// That of the settings which decides what the program consists of.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// What becomes of connections; `None`: each of [`PORTS`] has a mode of its own.
-    pub then: Option<Then>,
+    pub action: Option<Action>,
     pub keyed: bool,
     pub takeover: bool,
-    pub own_mac: bool,
-    pub usual: bool,
-    pub filter_to: bool,
-    pub filter_from: bool,
+    pub checks_mac: bool,
+    pub primary: bool,
+    pub filters_destinations: bool,
+    pub filters_sources: bool,
     pub observed: bool,
 }
 
 impl Shape {
     /// All that the command line takes.
     pub fn all() -> Vec<Self> {
-        let thens = Then::ALL.map(Some).into_iter().chain([None]);
-        let needs_key = |then: Option<Then>| then.is_none_or(Then::follows_client);
-        let with_keys = thens.flat_map(|then| [false, true].map(|keyed| (then, keyed)));
-        let shapes = with_keys.filter(|&(then, keyed)| keyed || !needs_key(then)).flat_map(|(then, keyed)| {
+        let thens = Action::ALL.map(Some).into_iter().chain([None]);
+        let needs_key = |action: Option<Action>| action.is_none_or(Action::follows_client);
+        let with_keys = thens.flat_map(|action| [false, true].map(|keyed| (action, keyed)));
+        let shapes = with_keys.filter(|&(action, keyed)| keyed || !needs_key(action)).flat_map(|(action, keyed)| {
             (0..1 << 6).map(move |bits| {
-                let [takeover, own_mac, usual, filter_to, filter_from, observed] =
+                let [takeover, checks_mac, primary, filters_destinations, filters_sources, observed] =
                     [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
-                Self { then, keyed, takeover, own_mac, usual, filter_to, filter_from, observed }
+                Self { action, keyed, takeover, checks_mac, primary, filters_destinations, filters_sources, observed }
             })
         });
         shapes.collect()
@@ -89,33 +93,33 @@ impl Shape {
             key: self.keyed.then_some(key),
             ttl: 1 + generator.below(255) as u8,
             window_scale: generator.below(15) as u8,
-            then: self.then.unwrap_or(Then::Drop),
+            action: self.action.unwrap_or(Action::Ignore),
             takeover: self.takeover,
             attach_mode: generator.pick(&[0, 2, 4, 8]),
             mtu: generator.pick(&[1500, 1500, 68, 576, 9000, 65535]),
             mss: generator.pick(&[None, None, Some(1), Some(1460), Some(u16::MAX)]),
             window: generator.pick(&[None, None, Some(0), Some(1), Some(u16::MAX)]),
             now: generator.u32(),
-            mac: self.own_mac.then_some(MAC),
-            usual: self.usual.then_some(USUAL),
+            mac: self.checks_mac.then_some(MAC),
+            primary: self.primary.then_some(USUAL),
         };
         let spared: &[u16] = generator.pick(&[&[][..], &[22], &[22, 80, 443], &[0, 22], &[63, 64, u16::MAX]]);
         let (index, first) = (generator.below(2), generator.below(FILTERS.len()));
         setup.settings = settings;
-        spared.iter().for_each(|&port| setup.filters.spared.insert(port));
-        (setup.filter_to, setup.filter_from) = (self.filter_to, self.filter_from);
-        if self.filter_to {
-            setup.filters.to_index = index as u64;
-            setup.filters.to[index].fill(&FILTERS).expect("not too many");
+        spared.iter().for_each(|&port| setup.filters.excluded_ports.insert(port));
+        (setup.filters_destinations, setup.filters_sources) = (self.filters_destinations, self.filters_sources);
+        if self.filters_destinations {
+            setup.filters.active_destinations = index as u64;
+            setup.filters.destinations[index].fill(&FILTERS).expect("not too many");
         }
-        if self.filter_from {
-            setup.filters.from.fill(&FILTERS[first..]).expect("not too many");
+        if self.filters_sources {
+            setup.filters.sources.fill(&FILTERS[first..]).expect("not too many");
         }
-        if self.then.is_none() {
-            setup.then_by_port = PORTS.into_iter().zip(Then::ALL.into_iter().cycle()).collect();
+        if self.action.is_none() {
+            setup.actions_by_port = PORTS.into_iter().zip(Action::ALL.into_iter().cycle()).collect();
         }
         if self.observed {
-            setup.observe = Observe { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+            setup.telemetry = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
         }
         setup
     }
@@ -255,7 +259,7 @@ impl<C: Choices> Generator<'_, C> {
     /// Mostly one that belongs to our SYN-ACK, or to what we said later.
     fn acknowledgment_number(&mut self, request: &Request) -> u32 {
         let tuple = Segment::parse(&request.frame()).map(|segment| segment.tuple()).unwrap_or_default();
-        if self.setup.settings.then.follows_client() || (!self.setup.then_by_port.is_empty() && self.flip()) {
+        if self.setup.settings.action.follows_client() || (!self.setup.actions_by_port.is_empty() && self.flip()) {
             let next = request.sequence_number.wrapping_add(self.setup.settings.offset_of(&tuple));
             let near = self.below(1200) as i32 - 600;
             let payload = request.payload.len() as i32;

@@ -1,7 +1,7 @@
 //! What a fuzzer makes of bytes: a setup, and a packet for it.
 
 use arbitrary::Unstructured;
-use tcp_bounce_wire::{Ports, Then};
+use tcp_bounce_wire::{Action, PortSet};
 
 use super::common::generator::{Choices, Generator, Shape};
 use super::common::{Setup, assert_expected};
@@ -47,8 +47,9 @@ fn mutate(choices: &mut Unstructured, frame: &mut [u8]) {
 
 /// Whether the verdict follows from the packet alone.
 fn is_plain(setup: &Setup) -> bool {
-    let is_unfiltered = !setup.filter_to && !setup.filter_from && setup.filters.spared == Ports::new();
-    let drops = setup.then_by_port.is_empty() && setup.settings.then == Then::Drop;
+    let is_unfiltered =
+        !setup.filters_destinations && !setup.filters_sources && setup.filters.excluded_ports == PortSet::new();
+    let drops = setup.actions_by_port.is_empty() && setup.settings.action == Action::Ignore;
     // What a reply needs at most: IPv6 for IPv4 is no question, and options make up to 24 bytes more.
     is_unfiltered && drops && setup.room == 64
 }

@@ -1,4 +1,4 @@
-//! What the tests share: requests are built here, `bounce` runs over them, and what it did is checked by rules and a
+//! What the tests share: requests are built here, `respond` runs over them, and what it did is checked by rules and a
 //! parser that have nothing in common with the crate.
 
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
@@ -8,14 +8,14 @@ pub mod generator;
 use std::fmt::{self, Debug, Formatter};
 
 use etherparse::{IpNumber, Ipv6ExtensionSlice, LinkSlice, NetSlice, SlicedPacket, TcpSlice, TransportSlice};
-use tcp_bounce_wire::addresses::Number;
+use tcp_bounce_wire::address_set::AddressBits;
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::segment::FourTuple;
 use tcp_bounce_wire::{
-    Action, Config, Filters, Frame, Isn, Link, Observe, Ports, Rules, Settings, Then, ThenByPort, Thens, Verdict,
-    World, bounce,
+    Action, ActionByPort, ActionSet, Filters, Frame, Host, InterfaceState, Isn, Policy, PortSet, ProgramConfig,
+    ProgramSettings, TelemetrySettings, Verdict, XdpAction, respond,
 };
 use tcp_bounce_wire::{ipv4, ipv6};
 use zerocopy::FromZeros as _;
@@ -37,7 +37,7 @@ pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
 /// The options of Linux's SYN.
 pub const LINUX_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
 
-/// A frame to send to `bounce`, field by field. What is `None` follows from the rest, so that it fits together.
+/// A frame to send to `respond`, field by field. What is `None` follows from the rest, so that it fits together.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub destination_mac: [u8; 6],
@@ -267,7 +267,7 @@ pub struct Choice {
     pub ttl: u8,
     pub window_scale: u8,
     /// What becomes of connections to every port, unless a [`Setup`] says otherwise.
-    pub then: Then,
+    pub action: Action,
     pub takeover: bool,
     pub attach_mode: u16,
     pub mtu: u32,
@@ -278,7 +278,7 @@ pub struct Choice {
     /// The MAC address of the interface, if only frames for it are answered.
     pub mac: Option<[u8; 6]>,
     /// The addresses that most clients ask for, if it is known that these are answered.
-    pub usual: Option<([u8; 4], [u8; 16])>,
+    pub primary: Option<([u8; 4], [u8; 16])>,
 }
 
 impl Choice {
@@ -287,7 +287,7 @@ impl Choice {
         key: None,
         ttl: 64,
         window_scale: 7,
-        then: Then::Drop,
+        action: Action::Ignore,
         takeover: false,
         attach_mode: 0,
         mtu: 1500,
@@ -295,30 +295,30 @@ impl Choice {
         window: None,
         now: 0x0102_0304,
         mac: None,
-        usual: None,
+        primary: None,
     };
 
     /// For the program. Whether there are filters is told apart.
-    pub fn settings(&self, filter_to: bool, filter_from: bool) -> Settings {
-        Settings {
+    pub fn settings(&self, filters_destinations: bool, filters_sources: bool) -> ProgramSettings {
+        ProgramSettings {
             isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
             ttl: self.ttl,
             window_scale: self.window_scale,
-            then: Thens::only(self.then),
+            actions: ActionSet::only(self.action),
             takeover: self.takeover,
-            own_mac: self.mac.is_some(),
-            filter_to,
-            filter_from,
-            observe: Observe::default(),
+            checks_mac: self.mac.is_some(),
+            filters_destinations,
+            filters_sources,
+            telemetry: TelemetrySettings::default(),
             frags: false,
             attach_mode: self.attach_mode,
         }
     }
 
-    pub fn link(&self) -> Link {
-        let mut link = Link::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window);
-        if let Some((v4, v6)) = self.usual {
-            (link.v4_address, link.v6_address) = (ipv4::Address(v4), ipv6::Address(v6));
+    pub fn interface(&self) -> InterfaceState {
+        let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window);
+        if let Some((v4, v6)) = self.primary {
+            (link.primary_v4, link.primary_v6) = (ipv4::Address(v4), ipv6::Address(v6));
         }
         link
     }
@@ -354,12 +354,12 @@ pub struct Setup {
     pub settings: Choice,
     pub filters: Box<Filters>,
     /// The modes of some ports. All that are used are so in the whole setup.
-    pub then_by_port: Vec<(u16, Then)>,
+    pub actions_by_port: Vec<(u16, Action)>,
     /// The client's port in connections that are the host's own.
     pub connected: Option<u16>,
-    pub filter_to: bool,
-    pub filter_from: bool,
-    pub observe: Observe,
+    pub filters_destinations: bool,
+    pub filters_sources: bool,
+    pub telemetry: TelemetrySettings,
     pub room: usize,
 }
 
@@ -370,18 +370,18 @@ impl Setup {
         Self {
             settings,
             filters,
-            then_by_port: Vec::new(),
+            actions_by_port: Vec::new(),
             connected: None,
-            filter_to: false,
-            filter_from: false,
-            observe: Observe::default(),
+            filters_destinations: false,
+            filters_sources: false,
+            telemetry: TelemetrySettings::default(),
             room: 64,
         }
     }
 
     /// The same with these ports spared.
-    pub fn sparing(mut self, spared: Ports) -> Self {
-        self.filters.spared = spared;
+    pub fn sparing(mut self, spared: PortSet) -> Self {
+        self.filters.excluded_ports = spared;
         self
     }
 
@@ -401,66 +401,75 @@ impl Setup {
     }
 
     /// For the program.
-    pub fn settings(&self) -> Settings {
-        let settings = self.settings.settings(self.filter_to, self.filter_from);
-        Settings {
-            observe: self.observe,
-            then: self.then_by_port.iter().fold(settings.then, |modes, &(_, then)| modes.with(then)),
+    pub fn settings(&self) -> ProgramSettings {
+        let settings = self.settings.settings(self.filters_destinations, self.filters_sources);
+        ProgramSettings {
+            telemetry: self.telemetry,
+            actions: self.actions_by_port.iter().fold(settings.actions, |modes, &(_, action)| modes.with(action)),
             ..settings
         }
     }
 
     /// For the program.
-    pub fn then_by_port(&self) -> Box<ThenByPort> {
-        let mut by_port = Box::new(ThenByPort::new());
-        if self.settings.then != Then::Drop {
-            (0..=u16::MAX).for_each(|port| by_port.set(port, self.settings.then));
+    pub fn actions_by_port(&self) -> Box<ActionByPort> {
+        let mut by_port = Box::new(ActionByPort::new());
+        if self.settings.action != Action::Ignore {
+            (0..=u16::MAX).for_each(|port| by_port.set(port, self.settings.action));
         }
-        self.then_by_port.iter().for_each(|&(port, then)| by_port.set(port, then));
+        self.actions_by_port.iter().for_each(|&(port, action)| by_port.set(port, action));
         by_port
     }
 
     /// What becomes of connections to `port`.
-    pub fn then(&self, port: u16) -> Then {
-        self.then_by_port.iter().find(|(own, _)| *own == port).map_or(self.settings.then, |&(_, then)| then)
+    pub fn action(&self, port: u16) -> Action {
+        self.actions_by_port.iter().find(|(own, _)| *own == port).map_or(self.settings.action, |&(_, action)| action)
     }
 
     /// The verdict that the packet logic gives on `frame`, which becomes what it becomes.
     pub fn run(&self, frame: &mut impl Frame) -> Verdict {
-        let config = Config::new(self.settings());
-        let world = Host { filters: &self.filters, now: self.settings.now, connected: self.connected };
-        static NONE: ThenByPort = ThenByPort::new();
-        let by_port = (!self.then_by_port.is_empty()).then(|| self.then_by_port());
-        let then = by_port.as_deref().unwrap_or(&NONE);
-        bounce(frame, &Rules { config: &config, link: &self.settings.link(), filters: &self.filters, then, world })
+        let config = ProgramConfig::new(self.settings());
+        let host = TestHost { filters: &self.filters, now: self.settings.now, connected: self.connected };
+        static NONE: ActionByPort = ActionByPort::new();
+        let by_port = (!self.actions_by_port.is_empty()).then(|| self.actions_by_port());
+        let actions_by_port = by_port.as_deref().unwrap_or(&NONE);
+        respond(
+            frame,
+            &Policy {
+                config: &config,
+                interface: &self.settings.interface(),
+                filters: &self.filters,
+                actions_by_port,
+                host,
+            },
+        )
     }
 
     /// The verdict on `frame`, after a check of all that holds for every frame.
     pub fn verdict(&self, frame: &[u8]) -> Verdict {
-        self.bounce(frame).0
+        self.respond(frame).0
     }
 
     /// The verdict on `frame` and what it became.
     ///
     /// Whatever the test is about, this holds: what lies behind the frame in memory changes nothing and is not changed;
     /// a frame that is not answered keeps its length and every byte; one that is has become the right reply.
-    pub fn bounce(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
-        let outcome = self.bounce_before_junk(frame, 0xa5);
-        assert_eq!(outcome, self.bounce_before_junk(frame, 0x5a), "depends on what lies behind the frame");
+    pub fn respond(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let outcome = self.respond_before_junk(frame, 0xa5);
+        assert_eq!(outcome, self.respond_before_junk(frame, 0x5a), "depends on what lies behind the frame");
         let (verdict, result) = outcome;
         match (verdict, verdict.action()) {
             (Verdict::Answered, _) => {
                 let port = Segment::parse(frame).map(|segment| segment.tcp.destination_port());
-                let settings = Choice { then: self.then(port.unwrap_or_default()), ..self.settings };
+                let settings = Choice { action: self.action(port.unwrap_or_default()), ..self.settings };
                 assert_answer(frame, &result, &settings);
             }
-            (_, Action::Tx) => assert_later_answer(frame, &result, &self.settings),
+            (_, XdpAction::Tx) => assert_later_answer(frame, &result, &self.settings),
             _ => assert_eq!(frame, result, "not answered ({verdict:?}), but changed"),
         }
         (verdict, result)
     }
 
-    fn bounce_before_junk(&self, frame: &[u8], junk: u8) -> (Verdict, Vec<u8>) {
+    fn respond_before_junk(&self, frame: &[u8], junk: u8) -> (Verdict, Vec<u8>) {
         let mut bytes = frame.to_vec();
         bytes.resize(frame.len() + self.room, junk);
         let mut buffer = Buffer::new(&mut bytes, frame.len());
@@ -474,19 +483,19 @@ impl Setup {
 }
 
 /// Where the packet logic runs in the tests.
-struct Host<'a> {
+struct TestHost<'a> {
     filters: &'a Filters,
     now: u32,
     connected: Option<u16>,
 }
 
-impl World for Host<'_> {
+impl Host for TestHost<'_> {
     fn now(&self) -> u32 {
         self.now
     }
 
-    fn serves(&self, destination: Number) -> bool {
-        self.filters.to().contains(destination)
+    fn serves(&self, destination: AddressBits) -> bool {
+        self.filters.destinations().contains(destination)
     }
 
     fn is_connected<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
@@ -522,7 +531,7 @@ impl<'a> Segment<'a> {
             return None;
         }
         // etherparse also looks behind AH, and takes an IPv6 packet of length 0 for a jumbogram.
-        let is_usual = match packet.net.as_ref()? {
+        let is_primary = match packet.net.as_ref()? {
             NetSlice::Ipv4(ipv4) => ipv4.header().protocol() == IpNumber::TCP,
             NetSlice::Ipv6(ipv6) => {
                 let header = ipv6.header();
@@ -530,7 +539,7 @@ impl<'a> Segment<'a> {
             }
             NetSlice::Arp(_) => false,
         };
-        if !is_usual {
+        if !is_primary {
             return None;
         }
         Some(Self {
@@ -618,7 +627,7 @@ impl<'a> Segment<'a> {
         }
         let is_ours = self.tcp.acknowledgment_number() == self.isn(settings).wrapping_add(1);
         let expected = expected(self.flags(), is_ours, !self.tcp.payload().is_empty(), settings.takeover);
-        let is_signed = Offer::of(self.tcp.options()).signed;
+        let is_signed = SynOptions::of(self.tcp.options()).signed;
         if expected == Verdict::Answered && is_signed { Verdict::Signed } else { expected }
     }
 }
@@ -646,13 +655,13 @@ pub fn expected(flags: u8, is_ours: bool, has_payload: bool, takeover: bool) -> 
         (false, true, false) if is_ours => Verdict::Completed,
         (false, true, true) if is_ours => Verdict::Later,
         _ if takeover => Verdict::TakenOver,
-        _ => Verdict::NotOurs,
+        _ => Verdict::OtherTcp,
     }
 }
 
 /// What the options of a SYN offer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Offer {
+pub struct SynOptions {
     pub timestamp: Option<[u8; 4]>,
     pub echo_reply: [u8; 4],
     pub sack: bool,
@@ -660,7 +669,7 @@ pub struct Offer {
     pub signed: bool,
 }
 
-impl Offer {
+impl SynOptions {
     /// Options are read up to the first that makes no sense.
     pub fn of(mut options: &[u8]) -> Self {
         let mut offer = Self::default();
@@ -710,7 +719,7 @@ pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
         Some(segment) if segment.is_unicast() && segment.is_looked_at() => {
             assert_eq!(segment.expected(settings), verdict, "{segment:?}")
         }
-        _ => assert_eq!(Action::Pass, verdict.action(), "{verdict:?} on what is no segment between two hosts"),
+        _ => assert_eq!(XdpAction::Pass, verdict.action(), "{verdict:?} on what is no segment between two hosts"),
     }
 }
 
@@ -719,13 +728,13 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let parsed = Segment::parse(request).expect("only a whole segment is answered");
     assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
     let is_v6 = matches!(parsed.net, NetSlice::Ipv6(_));
-    let offer = Offer::of(parsed.tcp.options());
+    let offer = SynOptions::of(parsed.tcp.options());
     let client_isn = parsed.tcp.sequence_number();
     let (mss, window) = (settings.mss(is_v6), settings.window(settings.mss(is_v6), offer.timestamp.is_some()));
     let following = settings.offset_of(&parsed.tuple()).wrapping_add(client_isn);
-    let (isn, mss, window, offer) = match settings.then {
-        Then::Echo => (following, 536, 536, Offer { window_scale: false, ..offer }),
-        Then::Tarpit => (following, mss, 0, offer),
+    let (isn, mss, window, offer) = match settings.action {
+        Action::Echo => (following, 536, 536, SynOptions { window_scale: false, ..offer }),
+        Action::Tarpit => (following, mss, 0, offer),
         _ => (parsed.isn(settings), mss, window, offer),
     };
     let options = offer.taken_up(mss, settings.now, settings.window_scale);
@@ -749,7 +758,7 @@ pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
         "data that is not the client's: {payload:x?} {asked:?} {answer:?}"
     );
     let mut options = answer.tcp.options();
-    let asked_for = Offer::of(asked.tcp.options());
+    let asked_for = SynOptions::of(asked.tcp.options());
     if let Some(value) = asked_for.timestamp {
         let expected = [&[1, 1, 8, 10], &asked_for.echo_reply[..], &value].concat();
         options = options.strip_prefix(&expected[..]).expect("timestamps");

@@ -67,19 +67,19 @@ pub struct LinuxOptions {
 impl LinuxOptions {
     /// What the options in this part of `frame` offer, if they are these.
     #[inline(always)]
-    pub fn offer_at<F: Frame>(frame: &mut F, options: Span) -> Option<Offer> {
+    pub fn offer_at<F: Frame>(frame: &mut F, options: Span) -> Option<SynOptions> {
         if options.length == size_of::<Self>() { frame.at::<Self>(options.offset)?.offer() } else { None }
     }
 
     /// What they offer, if they are these.
     #[inline(always)]
-    pub fn offer(&self) -> Option<Offer> {
+    pub fn offer(&self) -> Option<SynOptions> {
         let Self { mss, timestamps, window_scale } = self;
         let is_window_scale =
             u32::from_le_bytes(*window_scale) & 0xff_ffff == u32::from_le_bytes([NOP, WINDOW_SCALE, 3, 0]);
         let is_linux = [mss.kind, mss.length] == [MSS, 4] && timestamps.head == SACK_AND_TIMESTAMPS && is_window_scale;
-        let flags = Offer::TIMESTAMPS | Offer::SACK | Offer::WINDOW_SCALE;
-        is_linux.then(|| Offer(u64::from(timestamps.value.get()) | flags))
+        let flags = SynOptions::TIMESTAMPS | SynOptions::SACK | SynOptions::WINDOW_SCALE;
+        is_linux.then(|| SynOptions(u64::from(timestamps.value.get()) | flags))
     }
 }
 
@@ -92,9 +92,9 @@ const LONE_SACK: [u8; 4] = [NOP, NOP, SACK_PERMITTED, 2];
 ///
 /// It is one number so that a function of the XDP program can return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer(pub u64);
+pub struct SynOptions(pub u64);
 
-impl Offer {
+impl SynOptions {
     const TIMESTAMPS: u64 = 1 << 32;
     const SACK: u64 = 1 << 33;
     const WINDOW_SCALE: u64 = 1 << 34;
@@ -187,7 +187,7 @@ impl Offer {
 /// The options of a reply; of a SYN-ACK, those behind MSS.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    offer: Offer,
+    offer: SynOptions,
     /// TSval.
     value: u32,
     window_scale: u8,
@@ -196,7 +196,7 @@ pub struct Options {
 impl Options {
     /// Those of a SYN-ACK: takes up all that is offered. `now` tells the time in TSval's units.
     #[inline(always)]
-    pub fn new(offer: Offer, window_scale: u8, now: impl Fn() -> u32) -> Self {
+    pub fn new(offer: SynOptions, window_scale: u8, now: impl Fn() -> u32) -> Self {
         let value = if offer.timestamp().is_some() { now() } else { 0 };
         Self { offer, value, window_scale }
     }
@@ -208,8 +208,10 @@ impl Options {
     #[inline(always)]
     pub fn of_later<F: Frame>(frame: &mut F, options: Span) -> Self {
         let (offer, value) = match timestamps(frame, options) {
-            Some([value, echo_reply]) => (Offer(Offer::TIMESTAMPS | u64::from(value.get())), echo_reply.get()),
-            None => (Offer(0), 0),
+            Some([value, echo_reply]) => {
+                (SynOptions(SynOptions::TIMESTAMPS | u64::from(value.get())), echo_reply.get())
+            }
+            None => (SynOptions(0), 0),
         };
         Self { offer, value, window_scale: 0 }
     }
@@ -217,7 +219,7 @@ impl Options {
     /// The same without window scaling.
     #[inline(always)]
     pub const fn without_window_scale(self) -> Self {
-        Self { offer: Offer(self.offer.0 & !Offer::WINDOW_SCALE), ..self }
+        Self { offer: SynOptions(self.offer.0 & !SynOptions::WINDOW_SCALE), ..self }
     }
 
     /// Their length in bytes.

@@ -8,7 +8,7 @@ pub const MAX_RANGES: usize = 4096;
 /// An IPv6 address as a number; an IPv4 address as that of the IPv6 address it is mapped to (RFC 4291, 2.5.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Number {
+pub struct AddressBits {
     /// The upper 64 bits.
     pub high: u64,
     /// The lower 64 bits.
@@ -18,11 +18,11 @@ pub struct Number {
 /// The addresses from one to another, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Range {
+pub struct AddressRange {
     /// The lowest.
-    pub first: Number,
+    pub first: AddressBits,
     /// The highest.
-    pub last: Number,
+    pub last: AddressBits,
 }
 
 /// A set of addresses: ranges in ascending order that have no address in common.
@@ -32,7 +32,7 @@ pub struct Range {
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct AddressSet {
-    ranges: [Range; MAX_RANGES],
+    ranges: [AddressRange; MAX_RANGES],
     /// How many of them are in use.
     len: u64,
 }
@@ -40,13 +40,13 @@ pub struct AddressSet {
 impl AddressSet {
     /// The empty set.
     pub const fn new() -> Self {
-        const NONE: Number = Number { high: 0, low: 0 };
-        Self { ranges: [Range { first: NONE, last: NONE }; MAX_RANGES], len: 0 }
+        const NONE: AddressBits = AddressBits { high: 0, low: 0 };
+        Self { ranges: [AddressRange { first: NONE, last: NONE }; MAX_RANGES], len: 0 }
     }
 
     /// Makes it the set of these ranges, which are in ascending order and have no address in common; `None` if they
     /// are more than [`MAX_RANGES`].
-    pub fn fill(&mut self, ranges: &[Range]) -> Option<()> {
+    pub fn fill(&mut self, ranges: &[AddressRange]) -> Option<()> {
         self.ranges.get_mut(..ranges.len())?.copy_from_slice(ranges);
         self.len = ranges.len() as u64;
         Some(())
@@ -54,7 +54,7 @@ impl AddressSet {
 
     /// Whether an address is in the set.
     #[inline(always)]
-    pub fn contains(&self, address: Number) -> bool {
+    pub fn contains(&self, address: AddressBits) -> bool {
         // The masks are for the verifier: nothing is ever beyond them.
         let range = |index: u64| &self.ranges[index as usize & (MAX_RANGES - 1)];
         let (mut base, mut size) = (0, self.len);

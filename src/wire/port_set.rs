@@ -6,9 +6,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// swapping its bytes: both sides that use a set are on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Ports([u64; 1024]);
+pub struct PortSet([u64; 1024]);
 
-impl Ports {
+impl PortSet {
     /// The empty set.
     pub const fn new() -> Self {
         Self([0; 1024])
@@ -28,7 +28,7 @@ impl Ports {
     }
 }
 
-impl Default for Ports {
+impl Default for PortSet {
     fn default() -> Self {
         Self::new()
     }

@@ -5,12 +5,12 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::bounce::Rules;
 use crate::ethernet::Ethernet;
 use crate::frame::Frame;
 use crate::ip::Ip;
-use crate::options::{LinuxOptions, Offer};
+use crate::respond::Policy;
 use crate::tcp::Tcp;
+use crate::tcp_options::{LinuxOptions, SynOptions};
 
 /// A SYN of Linux's.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -27,9 +27,9 @@ pub const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 
 /// What `frame` offers, if it is a SYN of Linux's that is for us beyond doubt.
 #[inline(always)]
-pub fn offer<I: Ip, F: Frame, W>(frame: &mut F, rules: &Rules<W>) -> Option<Offer> {
-    let Rules { config, link, filters, .. } = rules;
-    if frame.len() != size_of::<Syn<I>>() || config.filter_from != 0 || config.then.follow_client() {
+pub fn offer<I: Ip, F: Frame, H>(frame: &mut F, rules: &Policy<H>) -> Option<SynOptions> {
+    let Policy { config, interface, filters, .. } = rules;
+    if frame.len() != size_of::<Syn<I>>() || config.filters_sources != 0 || config.actions.any_follows_client() {
         return None;
     }
     let Syn { ethernet, ip, tcp, options } = frame.at::<Syn<I>>(0)?;
@@ -37,11 +37,11 @@ pub fn offer<I: Ip, F: Frame, W>(frame: &mut F, rules: &Rules<W>) -> Option<Offe
     let is_for_us = ethernet.ethertype.get() == I::ETHERTYPE
         && ip.is_plain(TCP_LENGTH as u16)
         && tcp.is_plain_syn(TCP_LENGTH)
-        && ethernet.destination.is(&link.mac)
+        && ethernet.destination.is(&interface.mac)
         && !ethernet.source.is_group()
-        && I::is_usual(destination, link)
+        && I::is_primary(destination, interface)
         && I::is_unicast(source)
         && source != destination
-        && !filters.spared.contains(tcp.destination_port.get());
+        && !filters.excluded_ports.contains(tcp.destination_port.get());
     if is_for_us { options.offer() } else { None }
 }

@@ -17,17 +17,17 @@
 //!
 //! **No two responders can keep each other busy.** A RST is never answered. A segment without data or FIN is answered in two
 //! cases: the last ACK of a handshake in reset and close, by RST or FIN; and a probe in tarpit, by one that is no probe on
-//! the other side (see [`offset`]). Only echo sends data, and what it sends is not ours for an echo on the other side, for the
+//! the other side (see [`isn_offset`]). Only echo sends data, and what it sends is not ours for an echo on the other side, for the
 //! same reason. Close and discard answer a FIN with a FIN only if it acknowledges ISN + 1 and no more. Whoever answers that
 //! one, an echo too, acknowledges more, and gets an ACK or nothing.
 
+use crate::action::{Action, ActionSet};
 use crate::tcp::Tcp;
-use crate::then::{Then, Thens};
 use crate::verdict::Verdict;
 
 /// What a segment says that has ACK and no SYN, in the host's byte order. Its flags may be any others.
 #[derive(Clone, Copy, Debug)]
-pub struct Numbers {
+pub struct SegmentVariables {
     /// Sequence number of the first byte.
     pub sequence_number: u32,
     /// The next sequence number expected.
@@ -71,26 +71,26 @@ pub const MOST_ECHOED: u32 = 1460;
 /// one is not for the other, whoever knows what: a reply, seen from the other side, has the difference of sequence and
 /// acknowledgment number reversed.
 #[inline(always)]
-pub const fn offset(hash: u32) -> u32 {
+pub const fn isn_offset(hash: u32) -> u32 {
     (hash >> 2) + (1 << 29)
 }
 
-impl Numbers {
+impl SegmentVariables {
     /// The verdict on the segment, and the answer to it, if there is one. `None`: it is not ours.
     ///
     /// `then` is the mode of its port, and `isn`, in the host's byte order, the ISN of our SYN-ACK; in the modes that follow
-    /// the client, its [`offset`]. `window`, in bytes, is the receive window of answers, where the mode has none of its own.
+    /// the client, its [`isn_offset`]. `window`, in bytes, is the receive window of answers, where the mode has none of its own.
     #[inline(always)]
-    pub fn judge(self, then: Thens, isn: u32, window: u16) -> Option<(Verdict, Option<Answer>)> {
-        if then.contains(Then::Echo) {
+    pub fn judge(self, action: ActionSet, isn: u32, window: u16) -> Option<(Verdict, Option<Answer>)> {
+        if action.contains(Action::Echo) {
             self.echo(isn)
-        } else if then.contains(Then::Tarpit) {
+        } else if action.contains(Action::Tarpit) {
             self.tarpit(isn)
         } else {
             match self.acknowledgment_number.wrapping_sub(isn) {
-                1 => Some(self.after_handshake(then, window)),
-                2 if then.contains(Then::Close) => Some(self.after_close(window)),
-                2 if then.contains(Then::Discard) => Some((Verdict::Later, None)),
+                1 => Some(self.after_handshake(action, window)),
+                2 if action.contains(Action::Close) => Some(self.after_close(window)),
+                2 if action.contains(Action::Discard) => Some((Verdict::Later, None)),
                 _ => None,
             }
         }
@@ -98,17 +98,17 @@ impl Numbers {
 
     /// To the client we have sent our SYN-ACK alone, as far as it knows.
     #[inline(always)]
-    fn after_handshake(self, then: Thens, window: u16) -> (Verdict, Option<Answer>) {
+    fn after_handshake(self, action: ActionSet, window: u16) -> (Verdict, Option<Answer>) {
         let verdict = if self.is_bare() { Verdict::Completed } else { Verdict::Later };
         if self.has(Tcp::RST) {
             (verdict, None)
-        } else if then.contains(Then::Reset) {
+        } else if action.contains(Action::Reset) {
             let verdict = if self.is_bare() { Verdict::Reset } else { Verdict::Replied };
             (verdict, Some(self.answer(Tcp::RST | Tcp::ACK, self.end(), 0)))
-        } else if then.contains(Then::Close) {
+        } else if action.contains(Action::Close) {
             let verdict = if self.is_bare() { Verdict::Closed } else { Verdict::Replied };
             (verdict, Some(self.answer(Tcp::FIN | Tcp::ACK, self.end(), window)))
-        } else if then.contains(Then::Discard) && !self.is_bare() {
+        } else if action.contains(Action::Discard) && !self.is_bare() {
             let flags = Tcp::ACK | self.flags & Tcp::FIN;
             (Verdict::Replied, Some(self.answer(flags, self.end(), window)))
         } else {

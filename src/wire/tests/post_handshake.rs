@@ -1,11 +1,11 @@
 //! What becomes of a connection after its handshake, mode by mode.
 //!
-//! `Setup::bounce` checks of each answer what all have in common: lengths, addresses, checksums, timestamps.
+//! `Setup::respond` checks of each answer what all have in common: lengths, addresses, checksums, timestamps.
 
 use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, Segment, Setup};
-use tcp_bounce_wire::{Then, Verdict};
+use tcp_bounce_wire::{Action, Verdict};
 
 /// A client's ISN, 11 before it wraps: data goes beyond.
 const CLIENT: u32 = u32::MAX - 10;
@@ -26,7 +26,7 @@ struct Connection {
 
 impl Connection {
     /// Over IPv4 and IPv6, with and without timestamps and tags, with a fixed ISN if that is possible and with a key.
-    fn all(then: Then) -> Vec<Self> {
+    fn all(action: Action) -> Vec<Self> {
         let mut connections = Vec::new();
         let timestamps = vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
         let sack = [&timestamps[..], &[1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12]].concat();
@@ -40,12 +40,12 @@ impl Connection {
                 Request { ip_options: vec![1; 8], ..request.tagged() },
             ] {
                 for key in [None, Some([7; 16])] {
-                    if key.is_none() && then.follows_client() {
+                    if key.is_none() && action.follows_client() {
                         continue;
                     }
-                    let setup = Setup::new(Choice { then, key, ..Choice::DEFAULT });
+                    let setup = Setup::new(Choice { action, key, ..Choice::DEFAULT });
                     let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();
-                    let server = if then.follows_client() {
+                    let server = if action.follows_client() {
                         CLIENT.wrapping_add(setup.settings.offset_of(&tuple))
                     } else {
                         setup.settings.isn_of(&tuple)
@@ -87,8 +87,8 @@ impl Connection {
     }
 
     fn send_request(&self, request: &Request) -> (Verdict, Option<Said>) {
-        let (verdict, result) = self.setup.bounce(&request.frame());
-        let answer = (verdict.action() == tcp_bounce_wire::Action::Tx).then(|| {
+        let (verdict, result) = self.setup.respond(&request.frame());
+        let answer = (verdict.action() == tcp_bounce_wire::XdpAction::Tx).then(|| {
             let segment = Segment::parse(&result).expect("a segment");
             let sequence = segment.tcp.sequence_number().wrapping_sub(self.server);
             let acknowledgment = segment.tcp.acknowledgment_number().wrapping_sub(CLIENT);
@@ -111,19 +111,19 @@ fn said(flags: u8, sequence: u32, acknowledgment: u32, window: u16) -> Option<Sa
 /// Whatever the mode, a segment that acknowledges none of our numbers is the host's, and no answer is given to a RST.
 #[test]
 fn what_is_not_ours_is_passed_in_every_mode() {
-    for then in Then::ALL {
-        for connection in Connection::all(then) {
+    for action in Action::ALL {
+        for connection in Connection::all(action) {
             for acknowledgment in [600, 5000, 1 << 31, 0u32.wrapping_sub(600)] {
                 // The last is a SYN-ACK: it opens a connection of the host's.
                 for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | 2, b"")] {
                     let outcome = connection.send(flags, 1, acknowledgment, payload);
-                    assert_eq!(outcome, (Verdict::NotOurs, None), "{then:?} {acknowledgment} {flags:#x}");
+                    assert_eq!(outcome, (Verdict::OtherTcp, None), "{action:?} {acknowledgment} {flags:#x}");
                 }
             }
             for sequence in [1, 5] {
                 let (verdict, answer) = connection.send(ACK | RST, sequence, 1, b"");
-                assert!(matches!(verdict, Verdict::Later | Verdict::NotOurs), "{then:?} {verdict:?}");
-                assert_eq!(answer, None, "{then:?}");
+                assert!(matches!(verdict, Verdict::Later | Verdict::OtherTcp), "{action:?} {verdict:?}");
+                assert_eq!(answer, None, "{action:?}");
             }
         }
     }
@@ -131,45 +131,45 @@ fn what_is_not_ours_is_passed_in_every_mode() {
 
 #[test]
 fn the_hosts_own_connections_are_not_touched_in_any_mode() {
-    for then in Then::ALL {
-        for mut connection in Connection::all(then) {
+    for action in Action::ALL {
+        for mut connection in Connection::all(action) {
             connection.setup.connected = Some(1234);
             for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | RST, b"")] {
-                assert_eq!(connection.send(flags, 1, 1, payload), (Verdict::NotOurs, None), "{then:?}");
+                assert_eq!(connection.send(flags, 1, 1, payload), (Verdict::OtherTcp, None), "{action:?}");
             }
             connection.setup.settings.takeover = true;
-            assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::TakenOver, None), "{then:?}");
+            assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::TakenOver, None), "{action:?}");
             // The client's port, and not ours.
             connection.setup.connected = Some(443);
-            assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::TakenOver, "{then:?}");
+            assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::TakenOver, "{action:?}");
         }
     }
 }
 
 #[test]
 fn drop_says_nothing() {
-    for connection in Connection::all(Then::Drop) {
+    for connection in Connection::all(Action::Ignore) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::NotOurs, NOTHING), "we send no FIN");
+        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::OtherTcp, NOTHING), "we send no FIN");
     }
 }
 
 #[test]
 fn reset_resets_in_sequence() {
-    for connection in Connection::all(Then::Reset) {
+    for connection in Connection::all(Action::Reset) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Reset, said(RST | ACK, 1, 1, 0)));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(RST | ACK, 1, 5, 0)));
         assert_eq!(connection.send(ACK | FIN, 1, 1, b"data"), (Verdict::Replied, said(RST | ACK, 1, 6, 0)));
         assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::NotOurs, NOTHING), "we send no FIN");
+        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::OtherTcp, NOTHING), "we send no FIN");
     }
 }
 
 #[test]
 fn close_closes_and_acknowledges_what_comes() {
-    for connection in Connection::all(Then::Close) {
+    for connection in Connection::all(Action::Close) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Closed, said(FIN | ACK, 1, 1, WINDOW)));
         // Our FIN is lost, or on its way.
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(FIN | ACK, 1, 5, WINDOW)));
@@ -179,13 +179,13 @@ fn close_closes_and_acknowledges_what_comes() {
         assert_eq!(connection.send(ACK | PSH, 1, 2, b"data"), (Verdict::Replied, said(ACK, 2, 5, WINDOW)));
         assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Replied, said(ACK, 2, 6, WINDOW)));
         assert_eq!(connection.send(ACK | RST, 5, 2, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 5, 3, b""), (Verdict::NotOurs, NOTHING));
+        assert_eq!(connection.send(ACK, 5, 3, b""), (Verdict::OtherTcp, NOTHING));
     }
 }
 
 #[test]
 fn discard_acknowledges_all_data_and_closes_with_the_client() {
-    for connection in Connection::all(Then::Discard) {
+    for connection in Connection::all(Action::Discard) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(ACK, 1, 5, WINDOW)));
         // What came before may be lost: nobody wants it.
@@ -199,7 +199,7 @@ fn discard_acknowledges_all_data_and_closes_with_the_client() {
     }
 }
 
-/// `Setup::bounce` checks that they come back, and those that count. What is no option of the header's is data.
+/// `Setup::respond` checks that they come back, and those that count. What is no option of the header's is data.
 #[test]
 fn timestamps_are_found_wherever_they_are() {
     let timestamps = [8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -213,7 +213,7 @@ fn timestamps_are_found_wherever_they_are() {
         vec![1, 1, 8, 10, 1, 2, 3, 4],
         vec![],
     ] {
-        for mut connection in Connection::all(Then::Discard) {
+        for mut connection in Connection::all(Action::Discard) {
             connection.request.options = options.clone();
             let (verdict, answer) = connection.send(ACK, 1, 1, &[1, 1, 8, 10, 9, 9, 9, 9, 9, 9, 9, 9]);
             assert_eq!((verdict, answer), (Verdict::Replied, said(ACK, 1, 13, WINDOW)), "{options:?}");
@@ -224,7 +224,7 @@ fn timestamps_are_found_wherever_they_are() {
 /// A segment that is as long as IP allows, as a virtual NIC delivers what the sender's kernel has not cut yet.
 #[test]
 fn discard_takes_the_longest_segments() {
-    let connections = Connection::all(Then::Discard);
+    let connections = Connection::all(Action::Discard);
     let connection = &connections[0];
     let longest = vec![1; 65_535 - 40];
     assert_eq!(connection.send(ACK, 1, 1, &longest), (Verdict::Replied, said(ACK, 1, 65_496, WINDOW)));
@@ -235,7 +235,7 @@ fn echo_sends_back_what_the_client_sends() {
     let echoed = |flags, at, acknowledgment, payload: &[u8]| {
         (Verdict::Replied, Some((flags, at, acknowledgment, 536, payload.to_vec())))
     };
-    for connection in Connection::all(Then::Echo) {
+    for connection in Connection::all(Action::Echo) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), echoed(ACK | PSH, 1, 5, b"data"));
         // It has it, and goes on; lengths of all remainders.
@@ -257,7 +257,7 @@ fn echo_acknowledges_nothing_that_the_client_may_not_get_back() {
     let echoed = |flags, at, acknowledgment, payload: &[u8]| {
         (Verdict::Replied, Some((flags, at, acknowledgment, 536, payload.to_vec())))
     };
-    for connection in Connection::all(Then::Echo) {
+    for connection in Connection::all(Action::Echo) {
         // The four bytes before these are still on their way back, or lost.
         assert_eq!(connection.send(ACK, 5, 1, b"more"), echoed(ACK, 5, 1, b"more"));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b"more"), echoed(ACK | FIN, 5, 1, b"more"));
@@ -284,9 +284,9 @@ fn echo_acknowledges_nothing_that_the_client_may_not_get_back() {
 /// begins a byte before.
 #[test]
 fn echo_knows_its_segments_by_a_window_and_one_more() {
-    for connection in Connection::all(Then::Echo) {
+    for connection in Connection::all(Action::Echo) {
         for distance in [-538, -537, -536, -1, 0, 1, 536, 537, 538i32] {
-            let expected = if distance.abs() <= 537 { Verdict::Later } else { Verdict::NotOurs };
+            let expected = if distance.abs() <= 537 { Verdict::Later } else { Verdict::OtherTcp };
             let outcome = connection.send(ACK, 1000, 1000u32.wrapping_add_signed(distance), b"");
             assert_eq!(outcome, (expected, NOTHING), "{distance}");
         }
@@ -296,7 +296,7 @@ fn echo_knows_its_segments_by_a_window_and_one_more() {
 /// Else the answer could be answered.
 #[test]
 fn echo_answers_neither_a_bare_ack_nor_a_reset() {
-    for connection in Connection::all(Then::Echo) {
+    for connection in Connection::all(Action::Echo) {
         for acknowledgment in [1, 4, 5, 6, 10] {
             assert_eq!(connection.send(ACK, 5, acknowledgment, b""), (Verdict::Later, NOTHING));
             assert_eq!(connection.send(ACK | RST, 5, acknowledgment, b""), (Verdict::Later, NOTHING));
@@ -309,7 +309,7 @@ fn echo_answers_neither_a_bare_ack_nor_a_reset() {
 /// segment is longer than what a checksum is computed of, only where there is none to be computed.
 #[test]
 fn echo_sends_back_no_more_than_fits() {
-    for connection in Connection::all(Then::Echo) {
+    for connection in Connection::all(Action::Echo) {
         let payload: Vec<u8> = (0..3000).map(|byte| byte as u8).collect();
         let fitting = connection.send(ACK, 1, 1, &payload[..1460]);
         let expected = Some((ACK, 1, 1461, 536, payload[..1460].to_vec()));
@@ -323,7 +323,7 @@ fn echo_sends_back_no_more_than_fits() {
 /// All of it is in the checksum that the rules of these tests compute.
 #[test]
 fn echo_sends_back_as_much_behind_the_longest_header() {
-    for mut connection in Connection::all(Then::Echo) {
+    for mut connection in Connection::all(Action::Echo) {
         if connection.request.ip_options.is_empty() {
             connection.request.options = vec![1; 40];
             let payload = vec![7; 1460];
@@ -336,7 +336,7 @@ fn echo_sends_back_as_much_behind_the_longest_header() {
 /// It would come back with a checksum that is right, and the client would take it for what it sent.
 #[test]
 fn echo_drops_what_was_damaged_on_the_way() {
-    for connection in Connection::all(Then::Echo) {
+    for connection in Connection::all(Action::Echo) {
         for (flags, payload) in [(ACK | PSH, &b"odd"[..]), (ACK | PSH, b"even"), (ACK | FIN, b"")] {
             let request = connection.request(flags, 1, 1, payload);
             assert_eq!(connection.send_request(&request), (Verdict::Later, NOTHING));
@@ -356,7 +356,7 @@ fn echo_drops_what_was_damaged_on_the_way() {
 /// IP options become TCP padding, of which there is no more than 40 bytes.
 #[test]
 fn echo_has_no_room_for_too_many_options() {
-    let mut connections = Connection::all(Then::Echo);
+    let mut connections = Connection::all(Action::Echo);
     let connection = &mut connections[0];
     for (ip, tcp, verdict) in [(20, 20, Verdict::Replied), (40, 0, Verdict::Replied), (24, 20, Verdict::Later)] {
         connection.request.ip_options = vec![1; ip];
@@ -370,7 +370,7 @@ fn echo_has_no_room_for_too_many_options() {
 #[test]
 fn tarpit_answers_probes_and_takes_nothing() {
     let held = (Verdict::Replied, said(ACK, 1, 1, 0));
-    for connection in Connection::all(Then::Tarpit) {
+    for connection in Connection::all(Action::Tarpit) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
         // A probe of Linux's, and a keepalive; with a byte, as others send them.
         assert_eq!(connection.send(ACK, 0, 1, b""), held);
@@ -379,21 +379,21 @@ fn tarpit_answers_probes_and_takes_nothing() {
         assert_eq!(connection.send(ACK | PSH, 1, 1, &[1; 1000]), held);
         assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 2, 1, b""), (Verdict::NotOurs, NOTHING), "it may not have sent that");
+        assert_eq!(connection.send(ACK, 2, 1, b""), (Verdict::OtherTcp, NOTHING), "it may not have sent that");
     }
 }
 
-/// `Setup::bounce` knows which SYN-ACK each port has to give.
+/// `Setup::respond` knows which SYN-ACK each port has to give.
 #[test]
 fn each_port_has_its_own_mode() {
     let setup = Setup {
-        then_by_port: vec![
-            (7, Then::Echo),
-            (9, Then::Discard),
-            (22, Then::Tarpit),
-            (79, Then::Close),
-            (0, Then::Reset),
-            (65535, Then::Reset),
+        actions_by_port: vec![
+            (7, Action::Echo),
+            (9, Action::Discard),
+            (22, Action::Tarpit),
+            (79, Action::Close),
+            (0, Action::Reset),
+            (65535, Action::Reset),
         ],
         ..Setup::new(Choice { key: Some([3; 16]), ..Choice::DEFAULT })
     };
@@ -401,7 +401,7 @@ fn each_port_has_its_own_mode() {
         for request in [Request::syn(), Request::syn().over_ipv6()] {
             let options = common::LINUX_OPTIONS.to_vec();
             let syn = Request { destination_port: port, options, ..request };
-            let (verdict, syn_ack) = setup.bounce(&syn.frame());
+            let (verdict, syn_ack) = setup.respond(&syn.frame());
             assert_eq!(verdict, Verdict::Answered);
             let syn_ack = Segment::parse(&syn_ack).unwrap();
             let ack = Request {
@@ -412,7 +412,7 @@ fn each_port_has_its_own_mode() {
                 payload: b"data".to_vec(),
                 ..syn.clone()
             };
-            let (verdict, answer) = setup.bounce(&ack.with_checksum().frame());
+            let (verdict, answer) = setup.respond(&ack.with_checksum().frame());
             let said = Segment::parse(&answer).map(|segment| (segment.flags(), segment.tcp.payload().to_vec()));
             let (expected, flags, payload) = match port {
                 0 | 65535 => (Verdict::Replied, RST | ACK, &b""[..]),
@@ -429,8 +429,8 @@ fn each_port_has_its_own_mode() {
 /// Without a key nobody proves an address: what needs that is not done.
 #[test]
 fn nothing_is_sent_back_or_held_without_a_key() {
-    for then in [Then::Echo, Then::Tarpit] {
-        let setup = Setup::new(Choice { then, ..Choice::DEFAULT });
+    for action in [Action::Echo, Action::Tarpit] {
+        let setup = Setup::new(Choice { action, ..Choice::DEFAULT });
         let drop = Setup::standard();
         for request in [Request::ack(), Request { payload: b"data".to_vec(), ..Request::ack() }] {
             assert_eq!(setup.verdict(&request.frame()), drop.verdict(&request.frame()));

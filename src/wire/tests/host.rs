@@ -5,16 +5,18 @@ use crate::common;
 use std::cell::RefCell;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Segment as Parsed, Setup, V6};
-use tcp_bounce_wire::addresses::Number;
+use tcp_bounce_wire::address_set::AddressBits;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::{Ip, Span};
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::{FourTuple, Segment};
-use tcp_bounce_wire::{Action, Config, Event, Kind, Observe, Rules, Then, ThenByPort, Verdict, World, bounce};
+use tcp_bounce_wire::{
+    Action, ActionByPort, Event, EventKind, Host, Policy, ProgramConfig, TelemetrySettings, Verdict, XdpAction, respond,
+};
 
 /// What was noted: where the IP header and the segment are, whether that is a reply, and what it was about.
-type Note = (usize, Span, bool, Kind);
+type Note = (usize, Span, bool, EventKind);
 
 /// Remembers what it is asked and told.
 #[derive(Default)]
@@ -23,12 +25,12 @@ struct Witness {
     told: RefCell<Vec<Note>>,
 }
 
-impl World for &Witness {
+impl Host for &Witness {
     fn now(&self) -> u32 {
         Choice::DEFAULT.now
     }
 
-    fn serves(&self, destination: Number) -> bool {
+    fn serves(&self, destination: AddressBits) -> bool {
         self.asked.borrow_mut().push(format!("{destination:?}"));
         true
     }
@@ -38,27 +40,28 @@ impl World for &Witness {
         false
     }
 
-    fn note<I: Ip>(&self, segment: Segment<I>, is_reply: bool, kind: Kind) {
+    fn note<I: Ip>(&self, segment: Segment<I>, is_reply: bool, kind: EventKind) {
         self.told.borrow_mut().push((segment.ip_offset, segment.span, is_reply, kind));
     }
 }
 
 /// The verdict on `request`, what the world was asked meanwhile, and the event that it was told of, as it makes one of the
 /// frame afterwards.
-fn observe(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(Kind, Event)>) {
+fn observe(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(EventKind, Event)>) {
     let witness = Witness::default();
-    let (config, link) = (Config::new(setup.settings()), setup.settings.link());
-    static NONE: ThenByPort = ThenByPort::new();
-    let rules = Rules { config: &config, link: &link, filters: &setup.filters, then: &NONE, world: &witness };
+    let (config, link) = (ProgramConfig::new(setup.settings()), setup.settings.interface());
+    static NONE: ActionByPort = ActionByPort::new();
+    let rules =
+        Policy { config: &config, interface: &link, filters: &setup.filters, actions_by_port: &NONE, host: &witness };
     let mut bytes = request.frame();
     let length = bytes.len();
     bytes.resize(length + setup.room, 0xa5);
     let mut frame = Buffer::new(&mut bytes, length);
-    let verdict = bounce(&mut frame, &rules);
+    let verdict = respond(&mut frame, &rules);
     let notes = witness.told.take();
     assert!(notes.len() <= 1, "{notes:?}");
     let event = notes.first().map(|&(ip_offset, span, is_reply, kind)| {
-        assert_eq!(is_reply, verdict.action() == Action::Tx);
+        assert_eq!(is_reply, verdict.action() == XdpAction::Tx);
         let event = match request.v6 {
             Some(_) => Segment::<Ipv6> { ip_offset, span, ip: Default::default() }.event(&mut frame, is_reply),
             None => Segment::<Ipv4> { ip_offset, span, ip: Default::default() }.event(&mut frame, is_reply),
@@ -83,23 +86,23 @@ fn requests(request: &Request) -> Vec<Request> {
     ]
 }
 
-fn source(request: &Request) -> Number {
+fn source(request: &Request) -> AddressBits {
     number(request.v6.as_ref().map(|v6| v6.source), request.source)
 }
 
-fn destination(request: &Request) -> Number {
+fn destination(request: &Request) -> AddressBits {
     number(request.v6.as_ref().map(|v6| v6.destination), request.destination)
 }
 
-fn number(v6: Option<[u8; 16]>, v4: [u8; 4]) -> Number {
+fn number(v6: Option<[u8; 16]>, v4: [u8; 4]) -> AddressBits {
     let number = v6.map_or(0xffff_0000_0000 | u128::from(u32::from_be_bytes(v4)), u128::from_be_bytes);
-    Number { high: (number >> 64) as u64, low: number as u64 }
+    AddressBits { high: (number >> 64) as u64, low: number as u64 }
 }
 
 /// The same with the acknowledgment number that fits a bounced connection, and the right checksum.
 fn fitting(setup: &Setup, request: &Request) -> Request {
     let tuple = Parsed::parse(&request.frame()).expect("a segment").tuple();
-    let acknowledgment_number = match setup.settings.then.follows_client() {
+    let acknowledgment_number = match setup.settings.action.follows_client() {
         true => request.sequence_number.wrapping_add(setup.settings.offset_of(&tuple)),
         false => setup.settings.isn_of(&tuple).wrapping_add(1),
     };
@@ -109,18 +112,18 @@ fn fitting(setup: &Setup, request: &Request) -> Request {
 /// Whatever is sent back, and wherever the segment lay, the event has the client as its source.
 #[test]
 fn what_a_client_does_is_noted_with_its_ends() {
-    let observed = Observe { events: 1, ..Observe::default() };
-    for then in Then::ALL {
-        let choice = Choice { then, key: Some([8; 16]), ..Choice::DEFAULT };
-        let (setup, unobserved) = (Setup { observe: observed, ..Setup::new(choice) }, Setup::new(choice));
+    let observed = TelemetrySettings { events: 1, ..TelemetrySettings::default() };
+    for action in Action::ALL {
+        let choice = Choice { action, key: Some([8; 16]), ..Choice::DEFAULT };
+        let (setup, unobserved) = (Setup { telemetry: observed, ..Setup::new(choice) }, Setup::new(choice));
         // Under echo, the end of a handshake looks like any other ACK.
-        let bare = (then != Then::Echo).then_some(Kind::Completed);
+        let bare = (action != Action::Echo).then_some(EventKind::Completed);
         for (flags, payload, kind) in [
-            (SYN, &b""[..], Some(Kind::Syn)),
+            (SYN, &b""[..], Some(EventKind::Syn)),
             (ACK, b"", bare),
             (ACK | PSH, b"data", None),
-            (ACK | FIN, b"data", Some(Kind::Closed)),
-            (ACK | RST, b"", Some(Kind::Closed)),
+            (ACK | FIN, b"data", Some(EventKind::Closed)),
+            (ACK | RST, b"", Some(EventKind::Closed)),
             // Of the host's own.
             (SYN | ACK, b"", None),
             (RST, b"", None),
@@ -132,8 +135,8 @@ fn what_a_client_does_is_noted_with_its_ends() {
                     let (source_port, destination_port) = (1234.into(), 80.into());
                     (kind, Event { time: 0, source, destination, source_port, destination_port, kind: 0 })
                 });
-                assert_eq!(observe(&setup, &request).2, expected, "{then:?} {request:?}");
-                assert_eq!(observe(&unobserved, &request).2, None, "{then:?} {request:?}");
+                assert_eq!(observe(&setup, &request).2, expected, "{action:?} {request:?}");
+                assert_eq!(observe(&unobserved, &request).2, None, "{action:?} {request:?}");
             }
         }
     }
@@ -146,15 +149,16 @@ fn the_syn_of_linux_is_noted() {
     let syn = Request { options, source_port: 1234, destination_port: 80, ..Request::syn() };
     let choice = Choice {
         mac: Some(syn.destination_mac),
-        usual: Some((syn.destination, V6::new().destination)),
+        primary: Some((syn.destination, V6::new().destination)),
         ..Choice::DEFAULT
     };
-    let setup = Setup { observe: Observe { sources: true, ..Observe::default() }, ..Setup::new(choice) };
+    let setup =
+        Setup { telemetry: TelemetrySettings { sources: true, ..TelemetrySettings::default() }, ..Setup::new(choice) };
     for request in [syn.clone(), syn.over_ipv6()] {
         let (verdict, _, event) = observe(&setup, &request);
         assert_eq!(verdict, Verdict::Answered);
         let (kind, event) = event.expect("it is noted");
-        assert_eq!((kind, event.source, event.destination), (Kind::Syn, source(&request), destination(&request)));
+        assert_eq!((kind, event.source, event.destination), (EventKind::Syn, source(&request), destination(&request)));
         assert_eq!((event.source_port.get(), event.destination_port.get()), (1234, 80));
     }
 }
@@ -162,8 +166,8 @@ fn the_syn_of_linux_is_noted() {
 /// The kernel is asked with a `struct bpf_sock_tuple`: addresses and ports as they lie in the client's segments.
 #[test]
 fn the_host_is_asked_for_the_ends_of_a_segment_that_seems_ours() {
-    for then in Then::ALL {
-        let setup = Setup::new(Choice { then, key: Some([8; 16]), ..Choice::DEFAULT });
+    for action in Action::ALL {
+        let setup = Setup::new(Choice { action, key: Some([8; 16]), ..Choice::DEFAULT });
         for request in requests(&Request { flags: ACK | PSH, payload: b"data".to_vec(), ..Request::ack() }) {
             let request = fitting(&setup, &request);
             let expected = match &request.v6 {
@@ -177,10 +181,10 @@ fn the_host_is_asked_for_the_ends_of_a_segment_that_seems_ours() {
                     ends::<Ipv6>(halves(v6.source), halves(v6.destination))
                 }
             };
-            assert_eq!(observe(&setup, &request).1, [expected], "{then:?} {request:?}");
+            assert_eq!(observe(&setup, &request).1, [expected], "{action:?} {request:?}");
             // Nothing is asked about what is not.
             let other = Request { acknowledgment_number: request.acknowledgment_number ^ 1 << 31, ..request };
-            assert_eq!(observe(&setup, &other).1, [""; 0], "{then:?} {other:?}");
+            assert_eq!(observe(&setup, &other).1, [""; 0], "{action:?} {other:?}");
         }
     }
 }
@@ -199,9 +203,9 @@ fn the_ends_are_as_long_as_the_kernel_wants_them() {
 /// The kernel is asked for the destination, unless it is the one that is asked for most.
 #[test]
 fn the_world_is_asked_for_a_destination_that_is_not_the_usual_one() {
-    let usual = Some((Request::syn().destination, V6::new().destination));
-    for (usual, is_asked) in [(None, true), (usual, false)] {
-        let setup = Setup { filter_to: true, ..Setup::new(Choice { usual, ..Choice::DEFAULT }) };
+    let primary = Some((Request::syn().destination, V6::new().destination));
+    for (primary, is_asked) in [(None, true), (primary, false)] {
+        let setup = Setup { filters_destinations: true, ..Setup::new(Choice { primary, ..Choice::DEFAULT }) };
         for request in requests(&Request::syn()) {
             let (verdict, asked, _) = observe(&setup, &request);
             assert_eq!(verdict, Verdict::Answered);

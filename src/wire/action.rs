@@ -5,9 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// What it looks like to the client once it is connected. The value is a bit, so that modes make sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Then {
+pub enum Action {
     /// A server that says nothing: all later segments are dropped.
-    Drop = 1,
+    Ignore = 1,
     /// A server that resets the connection.
     Reset = 2,
     /// A server that closes it, and acknowledges what still comes.
@@ -20,83 +20,83 @@ pub enum Then {
     Tarpit = 32,
 }
 
-impl Then {
+impl Action {
     /// Every mode.
-    pub const ALL: [Self; 6] = [Self::Drop, Self::Reset, Self::Close, Self::Discard, Self::Echo, Self::Tarpit];
+    pub const ALL: [Self; 6] = [Self::Ignore, Self::Reset, Self::Close, Self::Discard, Self::Echo, Self::Tarpit];
 
     /// Whether it must know the client's ISN, which later segments do not tell: the ISN of the SYN-ACK is then the
     /// client's plus an offset, which is a secret.
     pub const fn follows_client(self) -> bool {
-        Thens::FOLLOW_CLIENT.contains(self)
+        ActionSet::FOLLOW_CLIENT.contains(self)
     }
 }
 
 /// A set of modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
-pub struct Thens(u8);
+pub struct ActionSet(u8);
 
-impl Thens {
-    const FOLLOW_CLIENT: Self = Self::only(Then::Echo).with(Then::Tarpit);
+impl ActionSet {
+    const FOLLOW_CLIENT: Self = Self::only(Action::Echo).with(Action::Tarpit);
 
     /// The set of one mode.
     #[inline(always)]
-    pub const fn only(then: Then) -> Self {
-        Self(then as u8)
+    pub const fn only(action: Action) -> Self {
+        Self(action as u8)
     }
 
     /// This set and `then`.
-    pub const fn with(self, then: Then) -> Self {
-        Self(self.0 | then as u8)
+    pub const fn with(self, action: Action) -> Self {
+        Self(self.0 | action as u8)
     }
 
     /// Whether `then` is in the set.
     #[inline(always)]
-    pub const fn contains(self, then: Then) -> bool {
-        self.0 & then as u8 != 0
+    pub const fn contains(self, action: Action) -> bool {
+        self.0 & action as u8 != 0
     }
 
     /// Whether a mode is in the set that must know the client's ISN.
     #[inline(always)]
-    pub const fn follow_client(self) -> bool {
+    pub const fn any_follows_client(self) -> bool {
         self.0 & Self::FOLLOW_CLIENT.0 != 0
     }
 
-    /// This set with [`Then::Drop`] in the place of the modes that must know the client's ISN.
-    pub(crate) const fn without_following(self) -> Self {
+    /// This set with [`Action::Ignore`] in the place of the modes that must know the client's ISN.
+    pub(crate) const fn without_followers(self) -> Self {
         match self.0 & !Self::FOLLOW_CLIENT.0 {
             rest if rest == self.0 => self,
-            rest => Self(rest).with(Then::Drop),
+            rest => Self(rest).with(Action::Ignore),
         }
     }
 
     /// The mode of `port`, if this is the set of those that are in use; as a set, of which all that is not in use is
-    /// known to be absent, also to the verifier. An empty one is as good as that of [`Then::Drop`].
+    /// known to be absent, also to the verifier. An empty one is as good as that of [`Action::Ignore`].
     #[inline(always)]
-    pub fn of_port(self, by_port: &ThenByPort, port: u16) -> Self {
+    pub fn of_port(self, by_port: &ActionByPort, port: u16) -> Self {
         if self.0.is_power_of_two() { self } else { Self(self.0 & by_port.0[port.to_be() as usize]) }
     }
 }
 
-/// The mode of each port, where more than one is in use. As in [`crate::Ports`], a port's index is its number as it lies
+/// The mode of each port, where more than one is in use. As in [`crate::PortSet`], a port's index is its number as it lies
 /// in a packet.
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct ThenByPort([u8; 65536]);
+pub struct ActionByPort([u8; 65536]);
 
-impl ThenByPort {
-    /// [`Then::Drop`] for each.
+impl ActionByPort {
+    /// [`Action::Ignore`] for each.
     pub const fn new() -> Self {
-        Self([Then::Drop as u8; 65536])
+        Self([Action::Ignore as u8; 65536])
     }
 
     /// Gives `port` a mode.
-    pub fn set(&mut self, port: u16, then: Then) {
-        self.0[port.to_be() as usize] = then as u8;
+    pub fn set(&mut self, port: u16, action: Action) {
+        self.0[port.to_be() as usize] = action as u8;
     }
 }
 
-impl Default for ThenByPort {
+impl Default for ActionByPort {
     fn default() -> Self {
         Self::new()
     }

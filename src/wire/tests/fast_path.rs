@@ -3,7 +3,7 @@
 use crate::common;
 
 use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
-use tcp_bounce_wire::{Then, Verdict};
+use tcp_bounce_wire::{Action, Verdict};
 
 fn syn() -> Request {
     Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() }
@@ -11,10 +11,10 @@ fn syn() -> Request {
 
 /// Only for the MAC address of the request, and its destination is the one that is asked for most.
 fn setup() -> Setup {
-    let usual = Some((Request::syn().destination, V6::new().destination));
-    let setup = Setup::new(Choice { mac: Some(Request::syn().destination_mac), usual, ..Choice::DEFAULT });
+    let primary = Some((Request::syn().destination, V6::new().destination));
+    let setup = Setup::new(Choice { mac: Some(Request::syn().destination_mac), primary, ..Choice::DEFAULT });
     // No address is in the set.
-    Setup { filter_to: true, ..setup }
+    Setup { filters_destinations: true, ..setup }
 }
 
 /// Checks the verdict on a SYN over IPv4 and one over IPv6 that were changed by `edit`.
@@ -85,9 +85,9 @@ fn over_ipv4_it_is_no_fragment_and_its_header_has_no_options() {
 fn it_is_not_answered_if_a_filter_says_otherwise() {
     for request in [syn(), syn().over_ipv6()] {
         let mut spared = setup();
-        spared.filters.spared.insert(request.destination_port);
-        assert_eq!(spared.verdict(&request.frame()), Verdict::Spared);
-        let from = Setup { filter_from: true, ..setup() };
+        spared.filters.excluded_ports.insert(request.destination_port);
+        assert_eq!(spared.verdict(&request.frame()), Verdict::Excluded);
+        let from = Setup { filters_sources: true, ..setup() };
         assert_eq!(from.verdict(&request.frame()), Verdict::OtherSource);
     }
 }
@@ -95,11 +95,11 @@ fn it_is_not_answered_if_a_filter_says_otherwise() {
 /// `Setup::verdict` knows the SYN-ACK of each mode.
 #[test]
 fn its_answer_is_that_of_the_mode() {
-    for then in Then::ALL {
-        for key in [None, Some([1; 16])].into_iter().filter(|key| key.is_some() || !then.follows_client()) {
-            let choice = Choice { then, key, ..setup().settings };
+    for action in Action::ALL {
+        for key in [None, Some([1; 16])].into_iter().filter(|key| key.is_some() || !action.follows_client()) {
+            let choice = Choice { action, key, ..setup().settings };
             for request in [syn(), syn().over_ipv6()] {
-                assert_eq!(Setup::new(choice).verdict(&request.frame()), Verdict::Answered, "{then:?}");
+                assert_eq!(Setup::new(choice).verdict(&request.frame()), Verdict::Answered, "{action:?}");
             }
         }
     }

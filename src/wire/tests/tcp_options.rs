@@ -21,7 +21,7 @@ const END: &[u8] = &[0];
 fn reply(options: &[&[u8]]) -> Vec<u8> {
     let mut options = options.concat();
     options.resize(options.len().next_multiple_of(4), 0);
-    let (verdict, reply) = Setup::standard().bounce(&Request { options, ..Request::syn() }.frame());
+    let (verdict, reply) = Setup::standard().respond(&Request { options, ..Request::syn() }.frame());
     assert_eq!(verdict, Verdict::Answered);
     let data_offset = usize::from(reply[46] >> 4) * 4;
     reply[54..34 + data_offset].to_vec()
@@ -91,7 +91,7 @@ fn an_option_that_ends_behind_the_options_does_not_count() {
         (&[1, 1, 19, 18], &[0xee; 16]),
     ] {
         let request = Request { options: options.to_vec(), payload: payload.to_vec(), ..Request::syn() };
-        let (verdict, reply) = Setup::standard().bounce(&request.frame());
+        let (verdict, reply) = Setup::standard().respond(&request.frame());
         assert_eq!((verdict, reply[46] >> 4), (Verdict::Answered, 6), "{request:?}");
     }
 }

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use common::{ACK, FIN, PSH, RST, Request, SYN, Setup};
 use proptest::collection::hash_set;
 use proptest::prelude::*;
-use tcp_bounce_wire::{Ports, Verdict};
+use tcp_bounce_wire::{PortSet, Verdict};
 
-fn spare(ports: impl IntoIterator<Item = u16>) -> Ports {
-    let mut spared = Ports::new();
+fn spare(ports: impl IntoIterator<Item = u16>) -> PortSet {
+    let mut spared = PortSet::new();
     ports.into_iter().for_each(|port| spared.insert(port));
     spared
 }
@@ -31,7 +31,7 @@ fn every_port_is_answered() {
 fn no_port_is_answered_if_all_are_spared() {
     let setup = Setup::takeover().sparing(spare(0..=u16::MAX));
     for port in 0..=u16::MAX {
-        assert_eq!(verdict_on_syn(&setup, port), Verdict::Spared, "port {port}");
+        assert_eq!(verdict_on_syn(&setup, port), Verdict::Excluded, "port {port}");
     }
 }
 
@@ -42,7 +42,7 @@ fn on_a_spared_port_all_tcp_is_passed_under_takeover_too() {
         for flags in 0..=u8::MAX {
             for payload in [vec![], vec![0]] {
                 let request = Request { destination_port: 443, flags, payload, ..Request::ack() };
-                assert_eq!(setup.verdict(&request.frame()), Verdict::Spared, "{request:?}");
+                assert_eq!(setup.verdict(&request.frame()), Verdict::Excluded, "{request:?}");
             }
         }
     }
@@ -60,7 +60,7 @@ fn a_spared_port_of_the_other_side_does_not_matter() {
 
 #[test]
 fn a_new_set_is_empty() {
-    for empty in [Ports::new(), Ports::default()] {
+    for empty in [PortSet::new(), PortSet::default()] {
         assert!((0..=u16::MAX).all(|port| !empty.contains(port)));
     }
 }
@@ -84,7 +84,7 @@ proptest! {
         // The ports beside a spared one, and those a bit or a word of the set away, are where a mistake would show.
         let near = |port: u16| (0..16).map(move |bit| port ^ 1 << bit).chain([port - 1, port, port + 1]);
         for port in inserted.iter().copied().flat_map(near) {
-            let expected = if inserted.contains(&port) { Verdict::Spared } else { Verdict::Answered };
+            let expected = if inserted.contains(&port) { Verdict::Excluded } else { Verdict::Answered };
             prop_assert_eq!(verdict_on_syn(&setup, port), expected, "port {}", port);
         }
     }

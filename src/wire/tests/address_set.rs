@@ -26,8 +26,8 @@ fn is_host(first_octet: u8) -> bool {
 fn the_unspecified_address_is_not_answered_for() {
     let linux = Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() };
     let over_ipv6 = V6 { destination: [0; 16], ..V6::new() };
-    for usual in [None, Some(Default::default())] {
-        let setup = Setup::new(Choice { mac: Some(linux.destination_mac), usual, ..Choice::DEFAULT });
+    for primary in [None, Some(Default::default())] {
+        let setup = Setup::new(Choice { mac: Some(linux.destination_mac), primary, ..Choice::DEFAULT });
         let v4 = Request { destination: [0; 4], ..linux.clone() };
         assert_eq!(setup.verdict(&v4.frame()), Verdict::NotUnicast);
         let v6 = Request { v6: Some(over_ipv6.clone()), ..linux.clone().over_ipv6() };
