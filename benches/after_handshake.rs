@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use tcp_bounce::attach::Attachment;
 
-use crate::common::DEADLINE;
-use crate::common::bouncer::TcpBounce;
-use crate::common::network::{HOST, Mode, Network};
-use crate::common::process::Process;
-use crate::common::programs::pass;
+use crate::fixtures::DEADLINE;
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::network::{HOST, Mode, Network};
+use crate::fixtures::process::Process;
+use crate::fixtures::programs::pass;
 use crate::report::{Report, median, row};
 
 const TURNS: usize = 5;

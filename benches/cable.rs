@@ -9,9 +9,9 @@ use std::path::Path;
 
 use tcp_bounce::attach::AttachMode;
 
-use crate::common::flood::{FORGED, Flood, Kind, Received, Sink};
-use crate::common::network::{CLIENT, Mode, Network};
-use crate::common::programs;
+use crate::fixtures::flood::{FORGED, Flood, Kind, Received, Sink};
+use crate::fixtures::network::{CLIENT, Mode, Network};
+use crate::fixtures::programs;
 use crate::peer::{self, Peers};
 use crate::report::{Report, median, percent, rounded, row};
 

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use tcp_bounce_wire::Verdict;
 
-use crate::common::DEADLINE;
-use crate::common::bouncer::{BINARY, TcpBounce};
-use crate::common::cost::Memory;
-use crate::common::flood::{Sink, open_connections};
-use crate::common::network::{HOST, Mode, Network};
-use crate::common::process::Process;
-use crate::common::programs::PRODUCT;
+use crate::fixtures::DEADLINE;
+use crate::fixtures::command::{BINARY, TcpBounce};
+use crate::fixtures::flood::{Sink, open_connections};
+use crate::fixtures::network::{HOST, Mode, Network};
+use crate::fixtures::process::Process;
+use crate::fixtures::programs::PRODUCT;
+use crate::fixtures::resources::Memory;
 use crate::report::{Report, median, rounded, row};
 
 const TURNS: usize = 21;

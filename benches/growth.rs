@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use tcp_bounce_wire::ProgramSettings;
 
-use crate::common::bouncer::TcpBounce;
-use crate::common::cost::Memory;
-use crate::common::flood::{Flood, Kind, Sink, cpus, open_connections};
-use crate::common::network::{Mode, Network};
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::flood::{Flood, Kind, Sink, cpus, open_connections};
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::resources::Memory;
 use crate::in_kernel::{fd, filters, load, load_elsewhere, many_prefixes, own, settings};
 use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
 use crate::report::{Report, median, rounded, row};

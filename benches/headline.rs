@@ -6,11 +6,11 @@ use std::time::Duration;
 use libbpf_rs::query::ProgInfoIter;
 use tcp_bounce::attach::AttachMode;
 
-use crate::common::cost::{Statistics, cpu_time};
-use crate::common::crowd::{Crowd, connect_at_once};
-use crate::common::flood::cpus;
-use crate::common::network::{Mode, Network};
-use crate::common::programs;
+use crate::fixtures::crowd::{Crowd, connect_at_once};
+use crate::fixtures::flood::cpus;
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::programs;
+use crate::fixtures::resources::{Statistics, cpu_time};
 use crate::peer::{self, Peers};
 use crate::report::{Report, percent, row};
 

@@ -3,8 +3,9 @@
 //! Absolute times differ from machine to machine and from run to run. What is compared takes turns in one run, and the median
 //! counts: compare the ratios.
 
-#[path = "../tests/common/mod.rs"]
-mod common;
+#[path = "../tests/it/fixtures/mod.rs"]
+#[allow(dead_code, unused_macros, reason = "the tests use the rest")]
+mod fixtures;
 
 mod after_handshake;
 mod cable;

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
-use crate::common::flood::{Flood, Kind, Sink};
-use crate::common::network::{HOST, Mode, Network};
-use crate::common::programs::pass;
-use crate::common::service::{Service, percentile};
+use crate::fixtures::flood::{Flood, Kind, Sink};
+use crate::fixtures::host_service::{Service, percentile};
+use crate::fixtures::network::{HOST, Mode, Network};
+use crate::fixtures::programs::pass;
 use crate::report::{Report, percent, rounded, row};
 
 /// SYNs of a flood.

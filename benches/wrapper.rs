@@ -9,8 +9,8 @@ use libbpf_rs::{MapCore as _, MapFlags, Object, Program, ProgramInput};
 use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::common::flood::{cpus, run_on};
-use crate::common::programs;
+use crate::fixtures::flood::{cpus, run_on};
+use crate::fixtures::programs;
 use crate::packets::TX;
 use crate::report::{Report, median, rounded, row};
 

@@ -1,8 +1,9 @@
 //! What is to work on every kernel. `make test-kernels` boots some, each in a virtual machine, and runs this there besides other
 //! tests; elsewhere it is not run.
 
-mod common;
-mod packet;
+#[path = "it/fixtures/mod.rs"]
+#[allow(dead_code, unused_macros, reason = "the tests in `it` use the rest")]
+mod fixtures;
 
 use std::fs;
 use std::io;
@@ -14,16 +15,16 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use caps::{CapSet, Capability};
-use common::DEADLINE;
-use common::bouncer::{BINARY, TcpBounce};
-use common::namespace::Namespace;
-use common::process::{Process, run};
+use fixtures::DEADLINE;
+use fixtures::command::{BINARY, TcpBounce};
+use fixtures::namespace::Namespace;
+use fixtures::packet::{Choice, Setup};
+use fixtures::process::{Process, run};
 use libbpf_rs::{PrintLevel, set_print};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
-use packet::{Choice, Setup};
 use tcp_bounce::{ethtool, kernel, loader};
 use tcp_bounce_wire::{Action, TelemetrySettings};
 

@@ -1,0 +1,119 @@
+//! Echo and discard over a network that loses packets.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::thread;
+
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, switched};
+use crate::fixtures::{DEADLINE, programs};
+use tcp_bounce::attach::Attachment;
+
+in_each_mode! {
+    echo_loses_nothing_where_nothing_is_lost,
+    echo_loses_nothing_where_1_percent_is_lost,
+    echo_loses_nothing_where_5_percent_are_lost,
+    echo_loses_nothing_where_20_percent_are_lost,
+    discard_takes_all_where_20_percent_are_lost,
+}
+
+/// A host and a client, and between them a switch that loses some of the TCP segments in each direction.
+struct LossyNetwork {
+    host: Namespace,
+    client: Namespace,
+    _switch: Namespace,
+    _pass: Option<Attachment>,
+    mode: Mode,
+}
+
+impl LossyNetwork {
+    fn new(mode: Mode, percent: u32) -> Self {
+        let [switch, host, client] = switched();
+        let pass = (mode == Mode::Native).then(|| programs::pass(&switch, "port0"));
+        switch.run("nft", "add table bridge loss");
+        switch.run("nft", "add chain bridge loss forward { type filter hook forward priority 0 ; }");
+        switch.run(
+            "nft",
+            &format!("add rule bridge loss forward meta l4proto tcp numgen random mod 100 < {percent} drop"),
+        );
+        // It waits 200 ms by default before it sends something again, and twice as long each time, however near the other
+        // is. The test is about what comes, and not when.
+        client.ip(&format!("route add {HOST}/32 dev client0 rto_min 5ms"));
+        client.ip(&format!("-6 route add {HOST_V6}/128 dev client0 rto_min 5ms"));
+        // BBR, where it is the machine's choice, takes a few such losses for the speed of the cable, and keeps to that.
+        client.sysctl("ipv4/tcp_congestion_control", "reno");
+        // Of a thousand clients one would else see seven SYNs, or the answers to them, lost in a row.
+        client.sysctl("ipv4/tcp_syn_retries", "10");
+        Self { host, client, _switch: switch, _pass: pass, mode }
+    }
+
+    fn bounce(&self, then: &str) -> TcpBounce {
+        TcpBounce::start(&self.host, &format!("--mode {} --then {then} host0", self.mode.name()))
+    }
+
+    fn connect(&self, address: IpAddr) -> TcpStream {
+        let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, 7), 10 * DEADLINE);
+        let stream = self.client.enter(connect).unwrap();
+        // A dozen losses in a row come, and the client then waits for twice as long each time.
+        stream.set_read_timeout(Some(10 * DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(10 * DEADLINE)).unwrap();
+        stream
+    }
+}
+
+/// A megabyte there and back, and the end of it.
+fn echo(mode: Mode, percent: u32) {
+    let network = LossyNetwork::new(mode, percent);
+    let bouncer = network.bounce("echo");
+    let mut random = fastrand::Rng::with_seed(percent.into());
+    let data: Vec<u8> = (0..1_000_000).map(|_| random.u8(..)).collect();
+    thread::scope(|scope| {
+        for address in HOSTS {
+            let (network, data) = (&network, &data);
+            scope.spawn(move || {
+                let mut stream = network.connect(address);
+                let mut writer = stream.try_clone().unwrap();
+                let received = thread::scope(|scope| {
+                    scope.spawn(|| {
+                        writer.write_all(data).unwrap();
+                        writer.shutdown(Shutdown::Write).unwrap();
+                    });
+                    let mut received = Vec::new();
+                    stream.read_to_end(&mut received).unwrap();
+                    received
+                });
+                assert!(received == *data, "{} bytes came back, and not those that were sent", received.len());
+            });
+        }
+    });
+    drop(bouncer);
+}
+
+fn echo_loses_nothing_where_nothing_is_lost(mode: Mode) {
+    echo(mode, 0);
+}
+
+fn echo_loses_nothing_where_1_percent_is_lost(mode: Mode) {
+    echo(mode, 1);
+}
+
+fn echo_loses_nothing_where_5_percent_are_lost(mode: Mode) {
+    echo(mode, 5);
+}
+
+fn echo_loses_nothing_where_20_percent_are_lost(mode: Mode) {
+    echo(mode, 20);
+}
+
+fn discard_takes_all_where_20_percent_are_lost(mode: Mode) {
+    let network = LossyNetwork::new(mode, 20);
+    let bouncer = network.bounce("discard");
+    for address in HOSTS {
+        let mut stream = network.connect(address);
+        stream.write_all(&vec![1; 10_000_000]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+    drop(bouncer);
+}

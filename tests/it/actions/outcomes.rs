@@ -1,0 +1,319 @@
+//! What clients meet after the handshake, mode by mode: the kernel's TCP is the judge.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::thread;
+
+use crate::fixtures::capture::Capture;
+use crate::fixtures::command::{assert_says, refusal};
+use crate::fixtures::network::{CLIENT, HOST, HOSTS, Mode, Network};
+use crate::fixtures::process::{Finished, Process};
+use crate::fixtures::segment::ACK;
+use crate::fixtures::{DEADLINE, accept, exchange, is_silent, until};
+use siphasher::sip::SipHasher13;
+use tcp_bounce_wire::post_handshake::{SegmentVariables, isn_offset};
+use tcp_bounce_wire::{Action, ActionSet, Verdict};
+use tempfile::NamedTempFile;
+
+in_each_mode! {
+    netcat_ends_at_once_under_close_and_discard,
+    curl_is_reset,
+    a_closed_connection_ends_clean_on_both_sides,
+    discard_takes_100_megabytes,
+    echo_sends_back_what_netcat_sends,
+    a_tarpit_takes_nothing_and_lets_nobody_go,
+    conntrack_sees_an_end,
+    each_port_has_its_mode,
+    a_connection_of_the_hosts_own_is_not_taken,
+    a_connection_of_the_hosts_own_is_not_echoed,
+    what_needs_a_key_takes_no_fixed_number,
+}
+
+fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
+    let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, port), DEADLINE);
+    let stream = network.client.enter(connect).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// All that comes until the end.
+#[track_caller]
+fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    received
+}
+
+/// Runs `nc`, which sends `input` and then its FIN.
+#[track_caller]
+fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finished {
+    let mut command = network.client.command("nc.openbsd");
+    command.args(["-N", &address.to_string(), &port.to_string()]);
+    let mut process = Process::start_as_is(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut stdin = process.child.stdin.take().unwrap();
+    let input = input.to_vec();
+    thread::spawn(move || stdin.write_all(&input));
+    process.finish()
+}
+
+/// Without an answer to its FIN it would not end.
+fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
+    for then in ["close", "discard"] {
+        let network = Network::new(mode);
+        let bouncer = network.bounce(&format!("--then {then}"));
+        for address in HOSTS {
+            for input in [&b""[..], b"some words\n", &[b'.'; 100_000]] {
+                let finished = netcat(&network, address, 80, input);
+                assert!(finished.status.success(), "{then}: {finished:?}");
+                assert_eq!(finished.stdout, "");
+            }
+        }
+        assert_eq!(network.client.sockets("connected exclude time-wait"), "");
+        let summary = bouncer.interrupt();
+        assert!(summary.count("later segments of bounced connections answered") >= 6, "{summary:?}");
+        let closed = summary.count("handshakes completed and closed");
+        assert_eq!(closed, if then == "close" { 6 } else { 0 }, "{summary:?}");
+    }
+}
+
+fn curl_is_reset(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("--then reset");
+    for address in ["192.0.2.1", "[2001:db8::1]"] {
+        let mut curl = network.client.command("curl");
+        let finished =
+            crate::fixtures::process::run(curl.args(["-sS", "-v", "-m", "30", &format!("http://{address}/")]));
+        assert!(!finished.status.success(), "{finished:?}");
+        assert!(finished.stderr.to_lowercase().contains("connection reset by peer"), "{finished:?}");
+    }
+    for address in HOSTS {
+        // The reset may come before `connect` has returned.
+        let address = SocketAddr::new(address, 80);
+        let error = network.client.enter(|| {
+            TcpStream::connect_timeout(&address, DEADLINE).and_then(|mut stream| stream.read(&mut [0])).unwrap_err()
+        });
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    assert_eq!(network.client.sockets("all"), "");
+    assert_eq!(bouncer.interrupt().count("handshakes completed and reset"), 4);
+}
+
+fn a_closed_connection_ends_clean_on_both_sides(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("--then close");
+    for address in HOSTS {
+        let mut stream = connect(&network, address, 80);
+        assert_eq!(read_to_end(&mut stream), b"");
+        // What it still sends is taken.
+        stream.write_all(&[7; 300_000]).unwrap();
+        until("for an acknowledgment of all", || {
+            network.client.sockets("close-wait").contains("bytes_acked:300001").then_some(())
+        });
+        drop(stream);
+        // The client was closed first, so it has nothing to wait for.
+        until("for the end", || network.client.sockets("all").is_empty().then_some(()));
+    }
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("handshakes completed and closed"), 2, "{summary:?}");
+}
+
+const SENDER: &str = "
+import socket, sys
+data = bytes(1000000)
+connection = socket.create_connection((sys.argv[1], 9), timeout=60)
+for _ in range(100): connection.sendall(data)
+connection.shutdown(socket.SHUT_WR)
+assert connection.recv(1) == b''
+info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+print(int.from_bytes(info[100:104], sys.byteorder), int.from_bytes(info[120:128], sys.byteorder))
+";
+
+fn discard_takes_100_megabytes(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("--then discard");
+    for address in HOSTS {
+        let mut python = network.client.command("python3");
+        let said = crate::fixtures::process::run(python.args(["-c", SENDER, &address.to_string()])).success();
+        println!("{address}: {said}");
+        let (retransmitted, acknowledged) = said.trim().split_once(' ').unwrap();
+        // With its SYN, or its FIN, or both.
+        let beyond = acknowledged.parse::<u64>().unwrap() - 100_000_000;
+        assert!((1..=2).contains(&beyond), "{said}");
+        let retransmitted: u32 = retransmitted.parse().unwrap();
+        assert!(retransmitted < 1000, "{retransmitted} of about 70,000 segments were sent again");
+    }
+    assert_eq!(network.client.sockets("connected exclude time-wait"), "");
+    assert_eq!(bouncer.interrupt().count("handshakes completed"), 2);
+}
+
+fn echo_sends_back_what_netcat_sends(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("--then echo");
+    for address in HOSTS {
+        for length in [0, 1, 535, 536, 537, 100_000] {
+            let input: Vec<u8> = (0..length).map(|byte| b' ' + (byte % 89) as u8).collect();
+            let finished = netcat(&network, address, 7, &input);
+            assert!(finished.status.success(), "{finished:?}");
+            assert_eq!(finished.stdout.as_bytes(), input);
+        }
+    }
+    assert_eq!(network.client.sockets("connected exclude time-wait"), "");
+    drop(bouncer);
+}
+
+fn a_tarpit_takes_nothing_and_lets_nobody_go(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("--then tarpit");
+    let mut streams = HOSTS.map(|address| connect(&network, address, 22));
+    for stream in &mut streams {
+        stream.write_all(b"SSH-2.0-scanner\r\n").unwrap();
+    }
+    // Four probes of each, answered.
+    network.wait_until_counted(Verdict::Replied, 8);
+    let held = network.client.sockets("established");
+    assert_eq!(held.matches("timer:(persist").count(), 2, "{held}");
+    assert_eq!(held.matches("bytes_acked:1 ").count(), 2, "nothing but the SYN is taken: {held}");
+    assert!(streams.iter_mut().all(is_silent));
+    drop(streams);
+    // Their FINs must wait behind what the host does not take.
+    assert_eq!(network.client.sockets("fin-wait-1").matches("timer:(persist").count(), 2);
+    drop(bouncer);
+}
+
+/// A firewall or load balancer on the way forgets a connection soon when it has seen its end.
+fn conntrack_sees_an_end(mode: Mode) {
+    for (then, ends) in [("close", ["TIME_WAIT", "CLOSE"]), ("reset", ["CLOSE"; 2]), ("discard", ["TIME_WAIT"; 2])] {
+        let network = Network::new(mode);
+        let client = &network.client;
+        client.run("nft", "add table inet track");
+        client.run("nft", "add chain inet track input { type filter hook input priority 0 ; }");
+        // What conntrack takes for no part of a connection is lost.
+        client.run("nft", "add rule inet track input ct state invalid drop");
+        let bouncer = network.bounce(&format!("--then {then}"));
+        for address in HOSTS {
+            let target = SocketAddr::new(address, 80);
+            let stream = client.enter(|| TcpStream::connect_timeout(&target, DEADLINE));
+            if let Ok(mut stream) = stream {
+                // Where it is reset, this fails, or does not.
+                let _ = stream.write_all(b"some words").and_then(|()| stream.shutdown(Shutdown::Write));
+                let _ = stream.read(&mut [0]);
+            }
+        }
+        until(&format!("for both connections in {ends:?} after {then}"), || {
+            let table = client.enter(|| fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap());
+            let lines: Vec<&str> = table.lines().filter(|line| line.contains("dport=80 ")).collect();
+            let has_ended = |line: &&str| ends.iter().any(|end| line.contains(&format!(" {end} ")));
+            (lines.len() == 2 && lines.iter().all(has_ended)).then_some(())
+        });
+        drop(bouncer);
+    }
+}
+
+fn each_port_has_its_mode(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network
+        .bounce("--then discard:9 --then echo:7 --then tarpit:22-23 --then reset:1 --then drop:100 --then close");
+    let said = bouncer.0.stdout.text();
+    let plan = "discard on 9, echo on 7, tarpit on 22-23, reset on 1, drop on 100, close on the others";
+    assert!(said.contains(&format!("; then {plan}")), "{said}");
+    assert!(said.contains("sequence numbers are keyed, for echo and tarpit"), "{said}");
+    for address in HOSTS {
+        let mut echo = connect(&network, address, 7);
+        echo.write_all(b"there and back").unwrap();
+        let mut received = [0; 14];
+        echo.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"there and back");
+
+        let mut discard = connect(&network, address, 9);
+        discard.write_all(b"for nobody").unwrap();
+        discard.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&mut discard), b"");
+
+        assert_eq!(read_to_end(&mut connect(&network, address, 80)), b"", "close");
+        let mut silent = [22, 23, 100].map(|port| connect(&network, address, port));
+        for stream in &mut silent {
+            stream.write_all(b"hello?").unwrap();
+            assert!(is_silent(stream), "{stream:?}");
+        }
+        assert_eq!(network.client.sockets("established").matches("timer:(persist").count(), 2, "those to 22 and 23");
+    }
+    drop(bouncer);
+}
+
+/// A connection whose every segment acknowledges what those of a bounced one would.
+fn a_connection_of_the_hosts_own_is_not_taken(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(5000);
+    let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw"]);
+    let mut host_end = network.connect_back(5000).unwrap();
+    let mut client_end = accept(&listener);
+    let handshake = capture.packets();
+    let acknowledged: u32 = handshake[2][0].parse().unwrap();
+    host_end.set_read_timeout(Some(DEADLINE)).unwrap();
+    for then in ["drop", "reset", "close", "discard"] {
+        let isn = acknowledged.wrapping_sub(1);
+        let bouncer = network.bounce(&format!("--isn {isn} --then {then}"));
+        for _ in 0..3 {
+            client_end.write_all(b"for the host").unwrap();
+            let mut received = [0; 12];
+            host_end.read_exact(&mut received).unwrap();
+            assert_eq!(&received, b"for the host");
+        }
+        let summary = bouncer.interrupt();
+        assert!(summary.count("passed: other TCP segments") >= 3, "{then} {summary:?}");
+        assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{then} {summary:?}");
+        assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{then} {summary:?}");
+    }
+    exchange(&mut host_end, &mut client_end);
+}
+
+fn what_needs_a_key_takes_no_fixed_number(mode: Mode) {
+    let network = Network::new(mode);
+    for then in ["echo:7", "tarpit"] {
+        let reason = refusal(&network.host, &network.arguments(&format!("--isn 5 --then {then}")));
+        assert_says(&reason, &["--isn keyed", then.split(':').next().unwrap()], "leave --isn out");
+    }
+    network.assert_nothing_is_attached();
+}
+
+/// The same for echo, whose key is chosen here so that segments of the connection say what those of a bounced one would.
+fn a_connection_of_the_hosts_own_is_not_echoed(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(5000);
+    // In one of four, the distance of the numbers is one that an offset can be.
+    let (mut host_end, mut client_end, distance) = until("for a connection with fitting numbers", || {
+        let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw", "tcp.ack_raw"]);
+        let host_end = network.connect_back(5000).unwrap();
+        let client_end = accept(&listener);
+        let packets = capture.packets();
+        let [sequence, acknowledgment] = [0, 1].map(|field| packets[1][field].parse::<u32>().unwrap());
+        let distance = acknowledgment.wrapping_sub(sequence.wrapping_add(1));
+        (isn_offset(0)..=isn_offset(u32::MAX)).contains(&distance).then_some((host_end, client_end, distance))
+    });
+    let port = host_end.local_addr().unwrap().port();
+    let ends = [&CLIENT.octets()[..], &HOST.octets(), &5000u16.to_be_bytes(), &port.to_be_bytes()].concat();
+    let offset_of = |key: u128| isn_offset(SipHasher13::new_with_key(&key.to_be_bytes()).hash(&ends) as u32);
+    let key = (0..u128::MAX).find(|&key| offset_of(key).abs_diff(distance) < 100).unwrap();
+    let segment = SegmentVariables {
+        sequence_number: 0,
+        acknowledgment_number: distance,
+        payload_length: 12,
+        flags: ACK,
+        window: 65535,
+    };
+    assert!(segment.judge(ActionSet::only(Action::Echo), offset_of(key), 0).is_some(), "it looks like ours");
+
+    let mut file = NamedTempFile::new().unwrap();
+    write!(file, "{key:032x}").unwrap();
+    let bouncer = network.bounce(&format!("--then echo --isn keyed --key-file {}", file.path().display()));
+    for _ in 0..3 {
+        exchange(&mut host_end, &mut client_end);
+    }
+    let summary = bouncer.interrupt();
+    assert!(summary.count("passed: other TCP segments") >= 3, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{summary:?}");
+}

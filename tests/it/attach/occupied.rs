@@ -1,0 +1,80 @@
+//! A program that is attached already is never replaced, and of several interfaces all are taken or none.
+
+use crate::fixtures::command::{TcpBounce, assert_says, refusal};
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::process::Process;
+use crate::fixtures::programs::{BENCH, attached, ip_link_set, pass};
+use crate::fixtures::until;
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_program_of_somebody_else_is_named_and_stays() {
+    let network = Network::new(Mode::Skb);
+    let _pass = pass(&network.client, "client0");
+    for attach in ["xdpdrv", "xdpgeneric"] {
+        ip_link_set(&network.host, &format!("host0 {attach} object {BENCH} program pass"));
+        let theirs = attached(&network.host, "host0").unwrap();
+        for mode in ["auto", "native", "skb"] {
+            let reason = refusal(&network.host, &format!("--mode {mode} host0"));
+            let hint = format!("`ip link set dev host0 {attach} off` takes it off");
+            assert_says(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], &hint);
+            assert_eq!(attached(&network.host, "host0"), Some(theirs));
+        }
+        // The advice is good.
+        network.host.ip(&format!("link set dev host0 {attach} off"));
+        assert_eq!(attached(&network.host, "host0"), None);
+    }
+    // The same by a link, which `ip` cannot take off.
+    let _theirs = pass(&network.host, "host0");
+    let theirs = attached(&network.host, "host0").unwrap();
+    let reason = refusal(&network.host, "host0");
+    let hint = "goes when the process ends that attached it";
+    assert_says(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], hint);
+    assert_eq!(attached(&network.host, "host0"), Some(theirs));
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_second_tcp_bounce_is_refused() {
+    let network = Network::new(Mode::Skb);
+    let bouncer = network.bounce("");
+    let first = attached(&network.host, "host0").unwrap();
+    let reason = refusal(&network.host, "host0");
+    assert_says(&reason, &["already attached to host0", "\"tcp_bounce\"", &format!("id {first},")], "tcp-bounce");
+    network.connect(80).unwrap();
+    bouncer.interrupt();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn of_two_at_the_same_time_one_is_refused() {
+    let network = Network::new(Mode::Skb);
+    let start = || Process::start(&mut TcpBounce::command(&network.host, "--mode skb host0"));
+    let both = [start(), start()];
+    let refused = until("for one to end", || both.iter().position(|process| process.stderr.text().contains('\n')));
+    let [first, second] = both;
+    let (refused, running) = if refused == 0 { (first, second) } else { (second, first) };
+    let reason = TcpBounce(refused).failure();
+    assert_says(&reason, &["already attached to host0", "\"tcp_bounce\""], "never replaced");
+    running.wait_for("every TCP port answers");
+    TcpBounce(running).interrupt();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn it_attaches_to_all_interfaces_or_to_none() {
+    let network = Network::new(Mode::Native);
+    network.add_cable();
+    let occupant = pass(&network.host, "host1");
+    let reason = refusal(&network.host, "host0 host1");
+    assert_says(&reason, &["already attached to host1"], "goes when the process ends");
+    network.assert_nothing_is_attached();
+
+    // Here the first is attached already when the second is refused.
+    drop(occupant);
+    network.host.ip("link add macvlan0 link host1 type macvlan");
+    let reason = refusal(&network.host, "--mode native host0 host1 macvlan0");
+    assert_says(&reason, &["macvlan0 refuses native"], "--mode skb");
+    network.assert_nothing_is_attached();
+    assert_eq!(attached(&network.host, "host1"), None);
+}

@@ -1,0 +1,51 @@
+//! The object on its own, in the hands of other loaders: every port answers.
+
+use std::process::Stdio;
+
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::process::Process;
+use crate::fixtures::programs::{PRODUCT, ip_link_set};
+
+#[track_caller]
+fn assert_every_port_answers(network: &Network) {
+    let _listener = network.listen(2222);
+    for port in [1, 22, 80, 2222, 5000, 65535] {
+        let mut connection = network.connect(port).unwrap();
+        assert!(crate::fixtures::is_silent(&mut connection));
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn ip_link_loads_it() {
+    for (mode, keyword) in [(Mode::Native, "xdpdrv"), (Mode::Skb, "xdpgeneric")] {
+        let network = Network::new(mode);
+        ip_link_set(&network.host, &format!("host0 {keyword} object {PRODUCT} section xdp"));
+        assert_every_port_answers(&network);
+        ip_link_set(&network.host, &format!("host0 {keyword} off"));
+        network.assert_nothing_is_attached();
+    }
+}
+
+/// It keeps records in the file system of BPF, so it gets one for itself, in a mount namespace that ends with the
+/// shell.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn xdp_loader_loads_it() {
+    for (mode, keyword) in [(Mode::Native, "native"), (Mode::Skb, "skb")] {
+        let network = Network::new(mode);
+        let script = format!(
+            "set -e; mount -t bpf bpf /sys/fs/bpf; xdp-loader load -m {keyword} host0 {PRODUCT}; echo loaded; \
+             read -r _ || true; xdp-loader unload host0 --all"
+        );
+        let mut unshare = network.host.command("unshare");
+        unshare.args(["--mount", "sh", "-c", &script]);
+        let mut shell =
+            Process::start_as_is(unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        shell.wait_for("loaded");
+        assert_every_port_answers(&network);
+        drop(shell.child.stdin.take());
+        shell.finish().success();
+        network.assert_nothing_is_attached();
+    }
+}

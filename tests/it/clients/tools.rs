@@ -1,0 +1,245 @@
+//! tcp-bounce as the tools of its users meet it: scanners, clients, and those who ask with what no client sends.
+
+use std::iter;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+
+use crate::fixtures::DEADLINE;
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network};
+use crate::fixtures::process::{Process, run};
+use tcp_bounce_wire::Verdict;
+
+in_each_mode! {
+    nmap_connects_to_every_port_over_ipv6,
+    nmap_finds_all_65536_ports_open_over_ipv6,
+    masscan_finds_every_port_that_it_asks,
+    zmap_finds_the_host_on_each_port,
+    hping3_has_a_syn_ack_for_each_syn,
+    curl_connects,
+    netcat_connects_over_ipv6,
+    scapy_has_a_syn_ack_for_all_that_is_a_syn,
+    p0f_takes_it_for_the_kernel,
+}
+
+/// Port 0 is not one of them: `connect` takes it for no port at all.
+fn nmap_connects_to_every_port_over_ipv6(mode: Mode) {
+    assert_nmap_finds_open(65_535, "-sT -p1-65535", mode);
+}
+
+/// A scan by SYNs alone, made without the kernel's TCP.
+fn nmap_finds_all_65536_ports_open_over_ipv6(mode: Mode) {
+    assert_nmap_finds_open(65_536, "-sS -p0-65535", mode);
+}
+
+#[track_caller]
+fn assert_nmap_finds_open(ports: usize, scan: &str, mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let report = network.client.run("nmap", &format!("-6 {scan} -n -Pn -T4 --max-retries 10 -oG - {HOST_V6}"));
+    assert_eq!(report.matches("/open/tcp/").count(), ports, "{}", head(&report));
+    let summary = bouncer.interrupt();
+    assert!(summary.count("SYNs answered") >= ports as u64, "{summary:?}");
+}
+
+/// It reads a hundred packets a second here, and would miss what comes faster: also the kernel's answers.
+fn masscan_finds_every_port_that_it_asks(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let mac = mac(&network.host, "host0");
+    for (host, client, router) in [
+        (IpAddr::from(HOST), IpAddr::from(CLIENT), "--router-mac"),
+        (HOST_V6.into(), CLIENT_V6.into(), "--router-mac-ipv6"),
+    ] {
+        let from = format!("--interface client0 --adapter-ip {client} --adapter-port 40000 {router} {mac}");
+        let report = network.client.run("masscan", &format!("{host} -p1-100 {from} --rate 100 --wait 5 -oL -"));
+        let mut found: Vec<u16> = report.lines().filter_map(|line| masscan_port(line, host)).collect();
+        found.sort_unstable();
+        // It tells of an answer that was repeated twice.
+        found.dedup();
+        assert_eq!(found, Vec::from_iter(1..=100), "{}", head(&report));
+    }
+    let summary = bouncer.interrupt();
+    assert!(summary.count("SYNs answered") >= 200, "{summary:?}");
+}
+
+/// The port in a line like `open tcp 80 192.0.2.1 1790000000`.
+fn masscan_port(line: &str, host: IpAddr) -> Option<u16> {
+    let (port, rest) = line.strip_prefix("open tcp ")?.split_once(' ')?;
+    let address = rest.split(' ').next()?;
+    (address.parse() == Ok(host)).then(|| port.parse().unwrap())
+}
+
+/// It asks one port of many hosts, and ends with the first answer here.
+fn zmap_finds_the_host_on_each_port(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let wire = format!("-i client0 -S {CLIENT} -G {}", mac(&network.host, "host0"));
+    // Its own list forbids the addresses of documents.
+    let limits = "-b /dev/null -r 100 -N 1 -c 30 -q --disable-syslog";
+    let mut crashes = 0;
+    for port in [1, 22, 80, 443, 8080, 65535] {
+        let scan = format!("-p {port} {wire} {limits} -o - {HOST}/32");
+        let found = loop {
+            let finished = run(network.client.command("zmap").args(scan.split(' ')));
+            // Now and then it fails an assertion of its own: it chooses its targets by chance.
+            if !finished.stderr.contains("Assertion `index < con->root->count' failed") || crashes == 3 {
+                break finished.success();
+            }
+            crashes += 1;
+        };
+        assert_eq!(found.trim(), HOST.to_string(), "port {port}");
+    }
+    // It may have sent a SYN before that.
+    let answered = bouncer.interrupt().count("SYNs answered");
+    assert!((6..=6 + crashes).contains(&answered), "{answered} with {crashes} crashes");
+}
+
+/// With `--faster` it sees no answers here, and the kernel's neither.
+fn hping3_has_a_syn_ack_for_each_syn(mode: Mode) {
+    const SYNS: usize = 10;
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let arguments = format!("-S -c {SYNS} --fast -n -I client0 -p ++5000 {HOST}");
+    let finished = run(network.client.command("hping3").args(arguments.split(' ')));
+    assert!(finished.stderr.contains(&format!("{SYNS} packets transmitted, {SYNS} packets received")), "{finished:?}");
+    assert_eq!(finished.stdout.matches(" flags=SA ").count(), SYNS, "{finished:?}");
+    assert_eq!(bouncer.interrupt().count("SYNs answered"), SYNS as u64);
+}
+
+/// It waits for the answer to its request until its time is over.
+fn curl_connects(mode: Mode) {
+    const COULD_NOT_CONNECT: Option<i32> = Some(7);
+    const TIME_IS_OVER: Option<i32> = Some(28);
+    let network = Network::new(mode);
+    let curl = || {
+        let addresses = [IpAddr::from(HOST), HOST_V6.into()].map(|host| [22, 80, 65535].map(|port| (host, port)));
+        let addresses: Vec<_> = addresses.concat().into_iter().map(SocketAddr::from).collect();
+        let mut command = network.client.command("curl");
+        command.args(["-q", "-s", "--noproxy", "*", "--parallel", "--max-time", "2"]);
+        command.args(["-w", "%{url} %{num_connects} %{remote_ip}\n"]);
+        let finished = run(command.args(addresses.iter().map(|address| format!("http://{address}/"))));
+        let connected = |address: &SocketAddr| format!("http://{address}/ 1 {}", address.ip());
+        let connections =
+            addresses.iter().filter(|address| finished.stdout.lines().any(|line| line == connected(address)));
+        (connections.count(), finished)
+    };
+    let (connections, refused) = curl();
+    assert_eq!((connections, refused.status.code()), (0, COULD_NOT_CONNECT), "{refused:?}");
+    let bouncer = network.bounce("");
+    let (connections, finished) = curl();
+    assert_eq!((connections, finished.status.code()), (6, TIME_IS_OVER), "{finished:?}");
+    assert_eq!(bouncer.interrupt().count("handshakes completed"), 6);
+}
+
+fn netcat_connects_over_ipv6(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let the_loop = format!("for i in {{5000..5010}}; do nc.openbsd -6 -w 30 -vz {HOST_V6} ${{i}}; done");
+    let finished = run(network.client.command("bash").args(["-c", &the_loop]));
+    for port in 5000..=5010 {
+        assert!(finished.stderr.contains(&format!("{HOST_V6} {port} port [tcp/*] succeeded!")), "{finished:?}");
+    }
+    network.wait_until_counted(Verdict::Completed, 11);
+    assert_eq!(bouncer.interrupt().count("handshakes completed"), 11);
+}
+
+/// What scapy makes, and the flags and VLANs of the answer. The host's kernel refuses all that is passed to it.
+const PROBES: [(&str, &str); 24] = [
+    ("ether / ip / tcp(flags='S')", "SA"),
+    ("ether / ip / tcp(flags='S') / b'data'", "SA"),
+    ("ether / ip / tcp(flags='SPU') / b'data'", "SA"),
+    ("ether / ip / tcp(flags='SEC')", "SA"),
+    ("ether / ip / tcp(flags='S', options=[(34, b'')])", "SA"),
+    ("ether / ip / tcp(flags='S', options=[(34, b'8 bytes!')]) / b'data'", "SA"),
+    ("ether / ip / tcp(flags='S', options=[('NOP', None)] * 40)", "SA"),
+    ("ether / IP(src=CLIENT, dst=HOST, options=[IPOption_RR()]) / tcp(flags='S')", "SA"),
+    // A NIC may yet have to complete it.
+    ("ether / ip / tcp(flags='S', chksum=0xbad)", "SA"),
+    ("ether / ip6 / tcp(flags='S')", "SA"),
+    ("ether / ip6 / tcp(flags='S', options=[(34, b'')]) / b'data'", "SA"),
+    ("ether / ip6 / IPv6ExtHdrHopByHop() / tcp(flags='S')", "SA"),
+    ("ether / ip6 / IPv6ExtHdrDestOpt() / tcp(flags='S')", "SA"),
+    (
+        "ether / ip6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt(options=[PadN(optdata=b'8 bytes!')]) / tcp(flags='S')",
+        "SA",
+    ),
+    ("ether / Dot1Q(vlan=5) / ip / tcp(flags='S')", "SA 5"),
+    // Without an option the reply is longer than the SYN, and behind 62 bytes the kernel may have no room for it.
+    ("ether / Dot1Q(vlan=5) / Dot1Q(vlan=6) / ip / tcp(flags='S', options=[('MSS', 536)])", "SA 5 6"),
+    ("ether / Dot1Q(vlan=7) / ip6 / tcp(flags='S')", "SA 7"),
+    ("ether / Dot1AD(vlan=8) / Dot1Q(vlan=9) / ip6 / tcp(flags='S')", "SA 8 9"),
+    ("ether / ip / tcp(flags='FPU')", "RA"),
+    ("ether / ip / tcp(flags=0)", "RA"),
+    ("ether / ip6 / tcp(flags='FPU')", "RA"),
+    ("ether / ip / tcp(flags='SF')", "RA"),
+    ("ether / ip / tcp(flags='SR')", "silence"),
+    ("[ether / part for part in fragment(ip / tcp(flags='S') / bytes(40), fragsize=24)]", "RA"),
+];
+
+fn scapy_has_a_syn_ack_for_all_that_is_a_syn(mode: Mode) {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients/probe.py");
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    // Debian's: it is the one that has scapy.
+    let mut python = network.client.command("/usr/bin/python3");
+    python.args([SCRIPT, &mac(&network.host, "host0")]);
+    python.args([IpAddr::from(HOST), CLIENT.into(), HOST_V6.into(), CLIENT_V6.into()].map(|ip| ip.to_string()));
+    let answers = run(python.args(PROBES.map(|(probe, _)| probe))).success();
+    let answers: Vec<_> = iter::zip(PROBES.map(|(probe, _)| probe), answers.lines()).collect();
+    assert_eq!(answers, PROBES);
+    bouncer.interrupt();
+}
+
+/// p0f knows systems by their SYN-ACKs.
+fn p0f_takes_it_for_the_kernel(mode: Mode) {
+    const LISTENING: u16 = 22;
+    const BOUNCED: u16 = 80;
+    let network = Network::new(mode);
+    let host = &network.host;
+    // As in tests/oracle.rs: what the kernel's answer depends on besides the SYN.
+    host.sysctl("ipv4/tcp_ecn", "0");
+    host.sysctl("ipv6/auto_flowlabels", "0");
+    host.sysctl("ipv4/tcp_rmem", "4096 131072 6291456");
+    let connect = |address: IpAddr, port| {
+        let address = SocketAddr::from((address, port));
+        network.client.enter(|| TcpStream::connect_timeout(&address, DEADLINE)).unwrap().local_addr().unwrap()
+    };
+    for address in [IpAddr::from(HOST), HOST_V6.into()] {
+        let p0f = Process::start(network.client.command("p0f").args(["-i", "client0"]));
+        p0f.wait_for("Entered main event loop");
+        let _listener = host.enter(|| TcpListener::bind((address, LISTENING))).unwrap();
+        let kernel = fingerprint(&p0f, connect(address, LISTENING));
+        let bouncer = network.bounce(&format!("--wscale {}", window_scale(&kernel)));
+        assert_eq!(fingerprint(&p0f, connect(address, BOUNCED)), kernel, "{address}");
+        bouncer.interrupt();
+    }
+}
+
+/// What p0f says of the answer to the SYN from `client`: the name of the system, and its signature.
+#[track_caller]
+fn fingerprint(p0f: &Process, client: SocketAddr) -> [String; 2] {
+    // It writes IPv6 addresses in full.
+    let record = format!("/{} -> ", client.port());
+    let found = p0f.stdout.wait(|text, _| {
+        let records = text.split(&record).skip(1).filter_map(|record| record.split_once("\n`----"));
+        let (record, _) = records.into_iter().find(|(record, _)| record.contains(" (syn+ack) ]-"))?;
+        let field =
+            |name| record.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once("= ")?.1.to_owned()));
+        Some([field("| os ")?, field("| raw_sig ")?])
+    });
+    found.unwrap_or_else(|| panic!("p0f does not see it: {}", p0f.stdout.text()))
+}
+
+/// The window scale in a signature like `4:64+0:0:1460:mss*45,7:mss,sok,ts,nop,ws:df:0`.
+fn window_scale([_, signature]: &[String; 2]) -> &str {
+    signature.split(':').nth(4).unwrap().split_once(',').unwrap().1
+}
+
+/// The MAC address of an interface.
+fn mac(namespace: &Namespace, interface: &str) -> String {
+    namespace.ip(&format!("-brief link show dev {interface}")).split_whitespace().nth(2).unwrap().to_owned()
+}
+
+fn head(text: &str) -> String {
+    text.chars().take(2000).collect()
+}

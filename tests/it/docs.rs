@@ -1,0 +1,209 @@
+//! What `docs/uses` shows is what happens: each transcript is replayed.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::{env, fs};
+
+use crate::fixtures::command::BINARY;
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::switched_as;
+use crate::fixtures::process::Process;
+use crate::fixtures::programs::PRODUCT;
+use crate::fixtures::until;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use regex::Regex;
+use tempfile::TempDir;
+
+/// What is another each time, and what is compared instead.
+const VARIES: [(&str, &str); 11] = [
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r"(\d+\.\d+\.\d+\.\d+):\d+ >", "$1:PORT >"),
+    (r"after \d+ seconds?", "after TIME"),
+    (r"after \d+ milliseconds", "after TIME"),
+    (r"\([\d.]+s latency\)", "(TIME latency)"),
+    (r"^Starting Nmap .*", "Starting Nmap"),
+    (r"in [\d.]+ seconds", "in TIME"),
+    (r"\bid \d+", "id ID"),
+    (r"\btag [0-9a-f]{16}", "tag TAG"),
+    // Which registers there are used is the compiler's choice.
+    (r"\br[2-9]\b", "REGISTER"),
+    (r"link/ether \S+ brd \S+ link-netnsid \d", "link/ether MAC"),
+];
+
+fn comparable(line: &str) -> String {
+    VARIES.iter().fold(line.trim_end().to_owned(), |line, (pattern, instead)| {
+        Regex::new(pattern).unwrap().replace_all(&line, *instead).into_owned()
+    })
+}
+
+/// A command that has been called.
+struct Running {
+    command: String,
+    process: Process,
+    /// How many lines of it have been seen.
+    seen: usize,
+    /// Whether others may follow that are not shown.
+    skips: bool,
+    /// Whether Ctrl-C was pressed.
+    is_interrupted: bool,
+}
+
+impl Running {
+    fn start(machine: &Namespace, folder: &Path, command: &str) -> Self {
+        let own = Path::new(BINARY).parent().unwrap().to_owned();
+        let others = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([own].into_iter().chain(env::split_paths(&others))).unwrap();
+        let mut shell = machine.command("bash");
+        shell
+            .args(["-c", &format!("exec 2>&1\n{}", command.trim_end_matches('&'))])
+            .current_dir(folder)
+            .env("PATH", path)
+            .process_group(0);
+        Self {
+            command: command.to_owned(),
+            process: Process::start(&mut shell),
+            seen: 0,
+            skips: false,
+            is_interrupted: false,
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> nix::Result<()> {
+        killpg(Pid::from_raw(self.process.child.id() as i32), signal)
+    }
+
+    /// Waits for this line, which must be the next one, if none is skipped.
+    #[track_caller]
+    fn expect(&mut self, line: &str) {
+        if line == "[...]" {
+            self.skips = true;
+            return;
+        }
+        let wanted = comparable(line);
+        let (seen, skips) = (self.seen, self.skips);
+        let found = self.process.stdout.wait(|text, ended| {
+            // The last may not be whole yet.
+            let whole = if ended { text.len() } else { text.rfind('\n').map_or(0, |end| end + 1) };
+            let mut lines = text[..whole].lines().skip(seen);
+            let index = if skips { lines.position(|line| comparable(line) == wanted) } else { lines.next().map(|_| 0) };
+            index.map(Some).or(ended.then_some(None))
+        });
+        let text = self.process.stdout.text();
+        let index = found.flatten().unwrap_or_else(|| panic!("{}: no line is {line:?} in: {text}", self.command));
+        let actual = text.lines().nth(seen + index).unwrap();
+        assert_eq!(comparable(actual), wanted, "{}: {text}", self.command);
+        (self.seen, self.skips) = (seen + index + 1, false);
+    }
+
+    /// Waits for the end, after which no more may have been said.
+    #[track_caller]
+    fn finish(mut self) {
+        until(&format!("for the end of {}", self.command), || self.process.child.try_wait().unwrap());
+        let rest = self.process.stdout.wait(|text, ended| ended.then(|| text.to_owned())).unwrap();
+        let rest: Vec<_> = rest.lines().skip(self.seen).collect();
+        assert!(self.skips || rest.is_empty(), "{}: not shown: {rest:#?}", self.command);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.signal(Signal::SIGKILL);
+    }
+}
+
+/// Two hosts, and a firewall between them that is a switch.
+struct Machines {
+    namespaces: BTreeMap<&'static str, Namespace>,
+    /// Where commands run.
+    folder: TempDir,
+    /// The command whose output is shown.
+    current: Option<Running>,
+    /// The tcp-bounce that waits for Ctrl-C.
+    bouncer: Option<Running>,
+    /// What runs until the end, with `&`.
+    background: Vec<Running>,
+}
+
+impl Machines {
+    fn new() -> Self {
+        let [firewall, server, client] = switched_as([("eth1", "inside"), ("eth0", "outside")]);
+        // Addresses over IPv6 would be other ones each time.
+        server.sysctl("ipv6/conf/eth1/disable_ipv6", "1");
+        client.sysctl("ipv6/conf/eth0/disable_ipv6", "1");
+        let folder = tempfile::tempdir().unwrap();
+        fs::copy(PRODUCT, folder.path().join("tcp_bounce.bpf.o")).unwrap();
+        let namespaces = [("server", server), ("firewall", firewall), ("client", client)].into();
+        Self { namespaces, folder, current: None, bouncer: None, background: Vec::new() }
+    }
+
+    /// Replays a line of a transcript: a command behind the name of a machine, Ctrl-C, or what is said.
+    #[track_caller]
+    fn replay(&mut self, line: &str) {
+        let command = line.split_once("# ").filter(|(name, _)| self.namespaces.contains_key(name));
+        if let Some((name, command)) = command {
+            self.put_aside();
+            self.current = Some(Running::start(&self.namespaces[name], self.folder.path(), command));
+        } else if line == "^C" {
+            self.put_aside();
+            let mut bouncer = self.bouncer.take().expect("one waits");
+            bouncer.signal(Signal::SIGINT).unwrap();
+            bouncer.is_interrupted = true;
+            self.current = Some(bouncer);
+        } else {
+            self.current.as_mut().expect("a command comes first").expect(line);
+        }
+    }
+
+    /// Waits for the end of the command whose output was shown, if it ends by itself.
+    #[track_caller]
+    fn put_aside(&mut self) {
+        let Some(running) = self.current.take() else { return };
+        if running.command.starts_with("tcp-bounce") && !running.is_interrupted {
+            self.bouncer = Some(running);
+        } else if running.command.ends_with('&') {
+            self.background.push(running);
+        } else {
+            running.finish();
+        }
+    }
+}
+
+/// Replays the page with this name.
+#[track_caller]
+fn replay(page: &str) {
+    let text = fs::read_to_string(format!("docs/uses/{page}.md")).unwrap();
+    let mut machines = Machines::new();
+    let transcripts = text.split("```console\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    let lines: Vec<&str> = transcripts.flat_map(str::lines).collect();
+    assert!(!lines.is_empty());
+    lines.into_iter().for_each(|line| machines.replay(line));
+    machines.put_aside();
+    assert!(machines.bouncer.is_none(), "it is not ended");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn checking_a_firewall() {
+    replay("firewall");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn deceiving_scanners() {
+    replay("deception");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_sink_for_load_generators() {
+    replay("sink");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn learning_xdp() {
+    replay("learning");
+}

@@ -1,0 +1,272 @@
+//! What must hold whatever goes wrong around tcp-bounce: nothing is left attached, what is wrong is said, and packets are
+//! answered as long as it is there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::fixtures::command::{BINARY, TcpBounce, assert_says};
+use crate::fixtures::network::{HOST, Mode, Network, connect};
+use crate::fixtures::process::{Finished, Process, run};
+use crate::fixtures::programs::attached;
+use crate::fixtures::until;
+use libbpf_rs::query::ProgInfoIter;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd;
+use serde_json::Value;
+use tcp_bounce_wire::Verdict;
+
+/// Whether this program is in the kernel yet. It may take a moment after its last user has gone.
+fn is_loaded(program: u32) -> bool {
+    ProgInfoIter::default().any(|info| info.id == program)
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_kill_at_any_moment_leaves_nothing() {
+    let network = Network::new(Mode::Skb);
+    let mut random = fastrand::Rng::with_seed(6);
+    let mut attached_before = 0;
+    for round in 0..200 {
+        let process = Process::start(&mut TcpBounce::command(&network.host, "--mode skb --top --for 200ms host0"));
+        // Of the start, the run and the end.
+        thread::sleep(Duration::from_micros(random.u64(..500_000)));
+        let program = attached(&network.host, "host0");
+        attached_before += usize::from(program.is_some());
+        process.signal(Signal::SIGKILL);
+        process.finish();
+        until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+        if let Some(program) = program {
+            until("for the program to be unloaded", || (!is_loaded(program)).then_some(()));
+        }
+        assert!(network.connect(80).is_err(), "round {round}");
+    }
+    assert!((20..180).contains(&attached_before), "{attached_before} of 200 were attached when they were killed");
+}
+
+/// It answers in the kernel, so it goes on when the process does not.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_stopped_process_answers_on() {
+    const LOAD: Duration = Duration::from_secs(10);
+    let network = Network::new(Mode::Skb);
+    let arguments = "--mode skb --json --events --then close host0";
+    let process = Process::start(&mut TcpBounce::command(&network.host, arguments));
+    process.wait_for("\"started\"");
+    process.signal(Signal::SIGSTOP);
+    let is_stopped = || fs::read_to_string(format!("/proc/{}/stat", process.child.id())).unwrap().contains(") T ");
+    until("for it to stop", || is_stopped().then_some(()));
+    let connections = network.client.enter(|| {
+        let start = Instant::now();
+        let ports = (1..=u16::MAX).cycle().take_while(|_| start.elapsed() < LOAD);
+        ports.inspect(|&port| drop(connect(HOST, port).unwrap())).count() as u64
+    });
+    println!("{connections} connections in {LOAD:?}");
+    assert!(is_stopped());
+    assert!(network.counters()[Verdict::Answered] >= connections);
+    process.signal(Signal::SIGCONT);
+    process.signal(Signal::SIGINT);
+    let said = process.finish().success();
+    let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let [seen, told, lost] = ["seen", "told", "lost"].map(|name| summary["events"][name].as_u64().unwrap());
+    // Nobody has read them, and there was not room for all.
+    assert!(seen > connections && told > 0 && told + lost == seen, "{summary}");
+}
+
+/// Runs it with a limit, to its end, which must leave nothing attached.
+fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
+    let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
+    let lower = move || Ok(setrlimit(resource, limit, limit)?);
+    // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+    unsafe { command.pre_exec(lower) };
+    let finished = run(&mut command);
+    assert_eq!(attached(&network.host, "host0"), None);
+    finished
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn without_descriptors_it_does_not_start_and_says_why() {
+    let network = Network::new(Mode::Skb);
+    // From too few to read anything to too few for the last map.
+    for limit in 4..16 {
+        let finished = limited(&network, Resource::RLIMIT_NOFILE, limit);
+        assert!(!finished.status.success(), "{finished:?}");
+        let said = finished.stderr;
+        let says_why = said.contains("Too many open files") || said.contains("hint: the limit of open files is low");
+        assert!(said.starts_with("tcp-bounce: ") && says_why, "{limit}: {said}");
+    }
+}
+
+/// With hardly any address space the process does not get so far as to say something. Where it does, it says what it lacks,
+/// and does not say before that it answers.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn without_address_space_it_does_not_start_and_says_why() {
+    let network = Network::new(Mode::Skb);
+    let mut refusals = 0;
+    // Until there is enough.
+    let starts = (8..256).any(|megabytes| {
+        let finished = limited(&network, Resource::RLIMIT_AS, megabytes << 20);
+        if !finished.status.success() {
+            assert_eq!(finished.stdout, "", "{megabytes} MiB: {finished:?}");
+        }
+        if finished.status.code() == Some(1) {
+            assert_lacks_memory(&finished.stderr);
+            refusals += 1;
+        }
+        finished.status.success()
+    });
+    assert!(starts && refusals > 0, "{refusals}");
+}
+
+#[track_caller]
+fn assert_lacks_memory(said: &str) {
+    // The standard library may have been first to say something, of a thread that got no stack.
+    let mut lines = said.lines().skip_while(|line| !line.starts_with("tcp-bounce: "));
+    let line = lines.next().unwrap_or_default();
+    // The last is how a thread is refused.
+    let reasons = ["there is not enough memory", "Cannot allocate memory", "Resource temporarily unavailable"];
+    assert!(reasons.iter().any(|reason| line.contains(reason)), "{said}");
+    let hint = lines.next().unwrap_or_default();
+    assert!(hint.starts_with("  hint: raise the limit of memory") && hint.contains("MemoryMax="), "{said}");
+}
+
+/// A cgroup with little memory, which is removed together with this value.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// One below that of this process; or in version 2, where none has both processes and such children, below the nearest
+    /// that may have them.
+    fn with_memory(bytes: u64) -> Self {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own: Vec<Vec<&str>> = own.lines().map(|line| line.splitn(3, ':').collect()).collect();
+        let path = |root: &str, path: &str| Path::new(root).join(path.trim_start_matches('/'));
+        let v1 = own.iter().find(|fields| fields[1].split(',').any(|controller| controller == "memory"));
+        let (parent, limit) = if let Some(fields) = v1 {
+            (path("/sys/fs/cgroup/memory", fields[2]), "memory.limit_in_bytes")
+        } else {
+            let fields = own.iter().find(|fields| fields[0] == "0").expect("there are cgroups");
+            let own = path("/sys/fs/cgroup", fields[2]);
+            let controllers = |path: &Path| fs::read_to_string(path.join("cgroup.subtree_control")).unwrap_or_default();
+            let parent = own.ancestors().find(|path| controllers(path).split_whitespace().any(|it| it == "memory"));
+            (parent.expect("a cgroup may limit memory").to_owned(), "memory.max")
+        };
+        let cgroup = Self(parent.join(format!("tcp-bounce-test-{}-{bytes}", std::process::id())));
+        fs::create_dir(&cgroup.0).unwrap();
+        fs::write(cgroup.0.join(limit), bytes.to_string()).unwrap();
+        cgroup
+    }
+
+    /// Has `command` run in it.
+    fn enter(&self, command: &mut Command) {
+        let processes = OpenOptions::new().write(true).open(self.0.join("cgroup.procs")).unwrap();
+        let enter = move || unistd::write(&processes, b"0").map(drop).map_err(Into::into);
+        // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+        unsafe { command.pre_exec(enter) };
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It can be removed as soon as its last process has ended.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Since Linux 5.11 maps count as memory of the cgroup, like that of a service or of a container.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn without_memory_for_its_maps_it_does_not_start_and_says_why() {
+    const MIB: u64 = 1 << 20;
+    let network = Network::new(Mode::Skb);
+    let run_within = |limit| {
+        let cgroup = Cgroup::with_memory(limit);
+        let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
+        cgroup.enter(&mut command);
+        let finished = run(&mut command);
+        assert_eq!(attached(&network.host, "host0"), None);
+        finished
+    };
+    // Enough for the process, but not for all its maps: the events take 1 MiB, and on one CPU the tables 1.5.
+    for limit in [2 * MIB, 3 * MIB] {
+        let refusal = (0..20).map(|_| run_within(limit)).find(|finished| {
+            // If a thread needs a page while a map takes the last, the kernel kills the process.
+            assert!([Some(1), None].contains(&finished.status.code()), "{finished:?}");
+            assert_eq!(finished.stdout, "");
+            finished.status.code().is_some()
+        });
+        assert_lacks_memory(&refusal.expect("it is not killed each time").stderr);
+    }
+    run_within(128 * MIB).success();
+}
+
+/// Has tcp-bounce run with a small disk at `folder`, which is mounted with these options. A shell prepares it.
+fn with_disk(network: &Network, folder: &Path, options: &str, prepare: &str, arguments: &str) -> Command {
+    let script = format!(
+        "mount -t tmpfs -o {options} tmpfs {folder} && cd {folder} && {{ {prepare}; }} && exec {BINARY} {arguments}",
+        folder = folder.display()
+    );
+    let mut command = network.host.command("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    command
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_disk_that_takes_no_report_keeps_it_from_starting() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    // Also where there is room for the name of the file yet.
+    let fill = "! cat /dev/zero 2>/dev/null >full";
+    for (options, prepare, reason) in [
+        ("size=64k,ro", "true", "Read-only file system"),
+        ("size=64k", fill, "No space left on device"),
+        ("size=64k,nr_inodes=2", fill, "No space left on device"),
+    ] {
+        let disk = |arguments| run(&mut with_disk(&network, folder.path(), options, prepare, arguments));
+        let finished = disk("--mode skb --report report.json host0");
+        assert_eq!(finished.status.code(), Some(1), "{options}: {finished:?}");
+        assert_eq!(finished.stdout, "");
+        assert_says(&finished.stderr, &["cannot write the report report.json", reason], "has room");
+        assert_eq!(attached(&network.host, "host0"), None);
+        let check = disk("--check --report report.json host0");
+        assert_eq!(check.status.code(), Some(1), "{options}: {check:?}");
+        assert!(check.stdout.contains(&format!("problem: cannot write the report report.json: {reason}")), "{check:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_disk_that_fills_up_costs_the_report_and_nothing_else() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "--mode skb --report report.json host0";
+    let process =
+        Process::start(&mut with_disk(&network, folder.path(), "size=64k", "echo old >report.json", arguments));
+    process.wait_for("every TCP port answers");
+    // It stays as long as the file is open.
+    let mounted = File::open(format!("/proc/{}/root{}", process.child.id(), folder.path().display())).unwrap();
+    let disk = PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd()));
+    let error = fs::write(disk.join("full"), [0; 65_536 + 1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    for port in 1..=100 {
+        network.connect(port).unwrap();
+    }
+    network.wait_until_counted(Verdict::Completed, 100);
+    process.signal(Signal::SIGINT);
+    let finished = process.finish();
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert_says(&finished.stderr, &["cannot write the report report.json", "No space left on device"], "has room");
+    assert!(finished.stdout.contains(" 100 SYNs answered\n"), "{finished:?}");
+    network.assert_nothing_is_attached();
+    // What was there is not lost for it, and nothing half written is left.
+    assert_eq!(fs::read_to_string(disk.join("report.json")).unwrap(), "old\n");
+    assert_eq!(fs::read_dir(&disk).unwrap().count(), 2);
+}

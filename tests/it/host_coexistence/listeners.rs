@@ -1,0 +1,286 @@
+//! What is the host's stays with the host: its listeners, its connections, and all that is not TCP.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+
+use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
+use crate::fixtures::{DEADLINE, SILENCE, accept, exchange, is_idle, is_silent};
+use tcp_bounce_wire::Verdict;
+
+in_each_mode! {
+    a_listener_keeps_serving_while_every_other_port_bounces,
+    connections_of_the_host_keep_flowing,
+    a_large_transfer_arrives_as_it_was_sent,
+    a_listener_on_all_addresses_is_spared,
+    a_later_listener_is_spared_as_long_as_it_listens,
+    a_thousand_listeners_are_spared,
+    a_listener_on_loopback_alone_is_not_spared,
+    an_excepted_port_is_left_to_the_host,
+    takeover_answers_a_port_that_has_a_listener,
+    takeover_cuts_the_connections_of_the_host,
+    an_excepted_port_is_left_to_the_host_even_under_takeover,
+    udp_icmp_and_arp_work_as_before,
+    over_ipv6_it_is_the_same,
+    a_connection_of_the_hosts_own_carries_more_than_4_gigabytes,
+}
+
+/// Whether the answer comes from tcp-bounce: it comes from something, and where the host has no socket.
+#[track_caller]
+fn assert_bounces(network: &Network, port: u16) {
+    let mut connection = network.connect(port).unwrap();
+    assert!(is_silent(&mut connection));
+}
+
+/// Whether a connection to `listener`, which is on this port, is served by it.
+#[track_caller]
+fn assert_serves(network: &Network, listener: &TcpListener) {
+    let mut connection = network.connect(listener.local_addr().unwrap().port()).unwrap();
+    exchange(&mut connection, &mut accept(listener));
+}
+
+fn a_listener_keeps_serving_while_every_other_port_bounces(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen(2222);
+    let mut open = network.connect(2222).unwrap();
+    let mut open_at_host = accept(&listener);
+
+    let bouncer = network.bounce("");
+    assert!(bouncer.0.stdout.text().contains("every TCP port answers but 2222 (the host listens)\n"));
+    for port in [2221, 2223, 22, 65535] {
+        assert_bounces(&network, port);
+        assert_serves(&network, &listener);
+        exchange(&mut open, &mut open_at_host);
+    }
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 4, "{summary:?}");
+    assert!(summary.count("passed: to a spared port") >= 16, "{summary:?}");
+    exchange(&mut open, &mut open_at_host);
+}
+
+fn connections_of_the_host_keep_flowing(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(80);
+    let mut old = network.connect_back(80).unwrap();
+    let mut old_at_client = accept(&listener);
+
+    let bouncer = network.bounce("");
+    let mut new = network.connect_back(80).unwrap();
+    let mut new_at_client = accept(&listener);
+    for port in 1..=10 {
+        exchange(&mut old, &mut old_at_client);
+        network.connect(port).unwrap();
+        exchange(&mut new, &mut new_at_client);
+    }
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 10, "{summary:?}");
+    assert!(summary.count("passed: other TCP segments") >= 20, "{summary:?}");
+}
+
+/// The kernel sends it in segments that are longer than a frame.
+fn a_large_transfer_arrives_as_it_was_sent(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen(2222);
+    let bouncer = network.bounce("");
+    let at_client = network.connect(2222).unwrap();
+    let at_host = accept(&listener);
+    let data: Vec<u8> = (0..4_000_000_u32).map(|number| (number / 7) as u8).collect();
+    for (mut from, mut to) in [(&at_client, &at_host), (&at_host, &at_client)] {
+        to.set_read_timeout(Some(DEADLINE)).unwrap();
+        from.set_write_timeout(Some(DEADLINE)).unwrap();
+        let mut received = vec![0; data.len()];
+        thread::scope(|scope| {
+            scope.spawn(|| from.write_all(&data).unwrap());
+            to.read_exact(&mut received).unwrap();
+        });
+        assert!(received == data);
+    }
+    bouncer.interrupt();
+}
+
+fn a_listener_on_all_addresses_is_spared(mode: Mode) {
+    let network = Network::new(mode);
+    let bind = |address| network.host.enter(move || TcpListener::bind(address)).unwrap();
+    // The second serves IPv4 too.
+    let listeners = ["0.0.0.0:2222", "[::]:2223"].map(bind);
+    let bouncer = network.bounce("");
+    for listener in &listeners {
+        assert_serves(&network, listener);
+    }
+    bouncer.interrupt();
+}
+
+fn a_later_listener_is_spared_as_long_as_it_listens(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    assert_bounces(&network, 2222);
+
+    let listener = network.listen(2222);
+    bouncer.0.wait_for("from now on every TCP port answers but 2222 (the host listens)\n");
+    assert_serves(&network, &listener);
+    assert_bounces(&network, 2223);
+
+    drop(listener);
+    bouncer.0.wait_for("from now on every TCP port answers\n");
+    assert_bounces(&network, 2222);
+    bouncer.interrupt();
+}
+
+/// More than the kernel tells in one message.
+fn a_thousand_listeners_are_spared(mode: Mode) {
+    let network = Network::new(mode);
+    let listeners: Vec<_> = (20_000..21_000).map(|port| network.listen(port)).collect();
+    let bouncer = network.bounce("");
+    assert!(bouncer.0.stdout.text().contains("but 20000-20999 (the host listens)"));
+    assert_serves(&network, &listeners[0]);
+    assert_serves(&network, &listeners[999]);
+    assert_bounces(&network, 21_000);
+    bouncer.interrupt();
+}
+
+/// No packet from a network reaches it.
+fn a_listener_on_loopback_alone_is_not_spared(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.host.enter(|| TcpListener::bind("127.0.0.1:2222")).unwrap();
+    let bouncer = network.bounce("");
+    assert_bounces(&network, 2222);
+    assert!(is_idle(&listener));
+    bouncer.interrupt();
+}
+
+fn an_excepted_port_is_left_to_the_host(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen(443);
+    let bouncer = network.bounce("--except 22,440-450,65535");
+    assert!(
+        bouncer.0.stdout.text().contains("but 443 (the host listens) and 22,440-450,65535 (--except)\n"),
+        "{}",
+        bouncer.0.stdout.text()
+    );
+    for port in [22, 440, 442, 444, 450, 65535] {
+        network.assert_refused(port);
+    }
+    assert_serves(&network, &listener);
+    for port in [21, 23, 439, 451, 65534] {
+        assert_bounces(&network, port);
+    }
+    bouncer.interrupt();
+}
+
+fn takeover_answers_a_port_that_has_a_listener(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen(2222);
+    let bouncer = network.bounce("--takeover");
+    assert!(bouncer.0.stdout.text().contains("every TCP port answers; all other TCP is dropped"));
+    assert_bounces(&network, 2222);
+    assert!(is_idle(&listener));
+    bouncer.interrupt();
+    assert_serves(&network, &listener);
+}
+
+fn takeover_cuts_the_connections_of_the_host(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(80);
+    let mut open = network.connect_back(80).unwrap();
+    let mut open_at_client = accept(&listener);
+    exchange(&mut open, &mut open_at_client);
+
+    let bouncer = network.bounce("--takeover");
+    open_at_client.write_all(b"lost").unwrap();
+    assert!(is_silent(&mut open));
+    let address = SocketAddr::from((CLIENT, 80));
+    let error = network.host.enter(|| TcpStream::connect_timeout(&address, SILENCE)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    network.wait_until_counted(Verdict::TakenOver, 2);
+    let summary = bouncer.interrupt();
+    assert!(summary.count("other TCP segments dropped") >= 2, "{summary:?}");
+    assert_eq!(summary.count("SYNs answered"), 0, "{summary:?}");
+}
+
+fn an_excepted_port_is_left_to_the_host_even_under_takeover(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen(2222);
+    let bouncer = network.bounce("--takeover --except 22,2222");
+    assert_serves(&network, &listener);
+    network.assert_refused(22);
+    assert_bounces(&network, 23);
+    bouncer.interrupt();
+}
+
+fn udp_icmp_and_arp_work_as_before(mode: Mode) {
+    let network = Network::new(mode);
+    let server = network.host.enter(|| UdpSocket::bind((HOST, 53))).unwrap();
+    let client = network.client.enter(|| UdpSocket::bind((CLIENT, 0))).unwrap();
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    }
+    let bouncer = network.bounce("--takeover");
+
+    let mut buffer = [0; 100];
+    client.send_to(b"there", (HOST, 53)).unwrap();
+    let (length, from) = server.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"there");
+    server.send_to(b"and back", from).unwrap();
+    assert_eq!(client.recv(&mut buffer).unwrap(), 8);
+
+    // The host says by ICMP that nothing is there.
+    client.connect((HOST, 54)).unwrap();
+    client.send(b"nobody").unwrap();
+    assert_eq!(client.recv(&mut buffer).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+
+    for (here, there) in [(&network.client, HOST), (&network.host, CLIENT)] {
+        here.ip(&format!("neighbor flush to {there}"));
+        here.run("ping", &format!("-n -c 3 -i 0.01 -W 30 {there}"));
+        assert!(here.ip(&format!("neighbor show to {there}")).contains("lladdr"));
+    }
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 0, "{summary:?}");
+    assert!(summary.count("passed: not IP") >= 2, "{summary:?}");
+    assert!(summary.count("passed: not TCP") >= 8, "{summary:?}");
+}
+
+fn over_ipv6_it_is_the_same(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.host.enter(|| TcpListener::bind((HOST_V6, 2222))).unwrap();
+    let connect = |port| network.client.enter(|| TcpStream::connect_timeout(&(HOST_V6, port).into(), DEADLINE));
+
+    let bouncer = network.bounce("");
+    exchange(&mut connect(2222).unwrap(), &mut accept(&listener));
+    let mut bounced = connect(2223).unwrap();
+    assert!(is_silent(&mut bounced));
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
+    assert_eq!(summary.count("handshakes completed"), 1, "{summary:?}");
+    assert_eq!(connect(2223).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+/// So that the numbers of all its bytes go by what tells a bounced connection's segments. In native mode, where segments are
+/// small, one of them most likely hits it.
+fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
+    const PIECES: usize = 4200;
+
+    let network = Network::new(mode);
+    let listener = network.listen_at_client(5000);
+    let bouncer = network.bounce("--then echo");
+    let mut host_end = network.connect_back(5000).unwrap();
+    let mut client_end = accept(&listener);
+    let piece: Vec<u8> = (0..1 << 20).map(|index: u32| (index % 251) as u8).collect();
+    let carry = |from: &mut TcpStream, to: &mut TcpStream| {
+        to.set_read_timeout(Some(DEADLINE)).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| (0..PIECES).for_each(|_| from.write_all(&piece).unwrap()));
+            let mut received = vec![0; piece.len()];
+            for _ in 0..PIECES {
+                to.read_exact(&mut received).unwrap();
+                assert!(received == piece);
+            }
+        });
+    };
+    carry(&mut client_end, &mut host_end);
+    carry(&mut host_end, &mut client_end);
+    let summary = bouncer.interrupt();
+    assert!(summary.count("passed: other TCP segments") > 10_000, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{summary:?}");
+    assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{summary:?}");
+    exchange(&mut host_end, &mut client_end);
+}

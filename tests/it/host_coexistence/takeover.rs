@@ -1,0 +1,164 @@
+//! `--takeover` lists the connections that it will cut.
+
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+
+use crate::fixtures::accept;
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network, connect};
+use crate::fixtures::process::Process;
+
+/// What it says before it attaches, line by line.
+#[track_caller]
+fn said_before(network: &Network, arguments: &str) -> Vec<String> {
+    let bouncer = TcpBounce::start(&network.host, &format!("--mode skb {arguments}"));
+    let text = bouncer.0.stdout.text();
+    bouncer.interrupt();
+    let lines = text.lines().take_while(|line| !line.contains("every TCP port answers"));
+    lines.map(str::to_owned).collect()
+}
+
+/// Both ends of a new connection.
+fn open(network: &Network, listener: &TcpListener, address: Ipv4Addr) -> (TcpStream, TcpStream) {
+    let port = listener.local_addr().unwrap().port();
+    let client = network.client.enter(|| connect(address, port)).unwrap();
+    (client, accept(listener))
+}
+
+const HEADER: &str = "--takeover cuts these connections of the host:";
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn connections_in_both_directions_are_listed() {
+    let network = Network::new(Mode::Skb);
+    let (listener, at_client) = (network.listen(2222), network.listen_at_client(3333));
+    let inward = open(&network, &listener, HOST);
+    let outward = network.connect_back(3333).unwrap();
+    let _accepted = accept(&at_client);
+    // A socket for IPv6 that takes IPv4 too.
+    let dual = network.host.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 2223))).unwrap();
+    let mapped = open(&network, &dual, HOST);
+
+    let peer = |connection: &(TcpStream, TcpStream)| connection.0.local_addr().unwrap();
+    let lines = said_before(&network, "--takeover host0");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(lines[0], HEADER);
+    assert_eq!(lines[1], format!("  {HOST}:2222 with {}", peer(&inward)));
+    assert_eq!(lines[2], format!("  {HOST}:2223 with {}", peer(&mapped)));
+    assert_eq!(lines[3], format!("  {} with {CLIENT}:3333", outward.local_addr().unwrap()));
+
+    let lines = said_before(&network, "--takeover --except 2222-2223 host0");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].ends_with(&format!(" with {CLIENT}:3333")), "{lines:?}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn connections_that_live_on_are_not_listed() {
+    let network = Network::new(Mode::Skb);
+    let elsewhere = network.add_cable();
+    let (here, there) = (network.listen(2222), network.host.enter(|| TcpListener::bind((elsewhere, 2222))).unwrap());
+    let _here = open(&network, &here, HOST);
+    let _there = open(&network, &there, elsewhere);
+    let _in_host = network.host.enter(|| connect(HOST, 2222)).unwrap();
+    let local = network.host.enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 2223))).unwrap();
+    let _over_loopback = network.host.enter(|| connect(Ipv4Addr::LOCALHOST, 2223)).unwrap();
+    drop(local);
+
+    assert_eq!(said_before(&network, "host0"), [""; 0]);
+    assert_eq!(said_before(&network, "--takeover --except 2222 host0 host1"), [""; 0]);
+    let lines = said_before(&network, "--takeover host1");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].starts_with(&format!("  {elsewhere}:2222 with ")), "{lines:?}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn of_many_the_first_are_listed_and_the_rest_counted() {
+    let network = Network::new(Mode::Skb);
+    let listener = network.listen(2222);
+    let mut connections: Vec<_> = (0..20).map(|_| open(&network, &listener, HOST)).collect();
+    let lines = said_before(&network, "--takeover host0");
+    assert_eq!(lines.len(), 21, "{lines:?}");
+    assert!(lines[20].starts_with("  192.0.2.1:2222 with "), "{lines:?}");
+    connections.extend((0..3).map(|_| open(&network, &listener, HOST)));
+    let lines = said_before(&network, "--takeover host0");
+    assert_eq!(lines.len(), 22, "{lines:?}");
+    assert_eq!(lines[21], "  and 3 more");
+}
+
+/// A port of a bridge carries the packets to the addresses of the bridge.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn connections_to_the_bridge_are_listed_for_its_port() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip(&format!("address delete {HOST}/24 dev host0"));
+    network.host.ip("link add bridge0 type bridge");
+    network.host.ip("link set host0 master bridge0");
+    network.host.ip(&format!("address add {HOST}/24 dev bridge0"));
+    network.host.ip("link set bridge0 up");
+    let listener = network.listen(2222);
+    let _connection = open(&network, &listener, HOST);
+    for interface in ["host0", "bridge0"] {
+        let lines = said_before(&network, &format!("--takeover {interface}"));
+        assert_eq!(lines.len(), 2, "{lines:?}");
+    }
+}
+
+/// What is for an address of the loopback interface comes by the others, as it does to routers.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn connections_to_an_address_of_the_loopback_interface_are_listed() {
+    const LOOPBACK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+    let network = Network::new(Mode::Skb);
+    network.host.ip(&format!("address add {LOOPBACK}/32 dev lo"));
+    network.client.ip(&format!("route add {LOOPBACK}/32 via {HOST}"));
+    let listener = network.host.enter(|| TcpListener::bind((LOOPBACK, 2222))).unwrap();
+    let connection = open(&network, &listener, LOOPBACK);
+    let lines = said_before(&network, "--takeover host0");
+    assert_eq!(lines, [HEADER.to_owned(), format!("  {LOOPBACK}:2222 with {}", connection.0.local_addr().unwrap())]);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn quiet_lists_none() {
+    let network = Network::new(Mode::Skb);
+    let listener = network.listen(2222);
+    let _connection = open(&network, &listener, HOST);
+    let mut command = TcpBounce::command(&network.host, "--mode skb --quiet --for 1s --takeover host0");
+    assert_eq!(crate::fixtures::process::run(&mut command).success(), "");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_the_filters_leave_to_the_host_is_not_listed() {
+    let network = Network::new(Mode::Skb);
+    let listener = network.listen(2222);
+    let _connection = open(&network, &listener, HOST);
+    for (filters, lines) in [
+        ("--ports 80", 0),
+        ("--ports 2222", 2),
+        ("--from 203.0.113.0/24", 0),
+        ("--from 192.0.2.2", 2),
+        ("--to 203.0.113.1", 0),
+        ("--to 192.0.2.0/24", 2),
+        ("--to any", 2),
+        ("--to 192.0.2.1 --from 192.0.2.0/24 --ports 2222", 2),
+    ] {
+        let bouncer = Process::start(&mut TcpBounce::command(&network.host, &format!("--takeover {filters} host0")));
+        let text = bouncer.wait_for("host0 (skb mode");
+        let said = text.lines().take_while(|line| !line.starts_with("host0 ")).count();
+        assert_eq!(said, lines, "{filters} {text}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn connections_over_ipv6_are_listed() {
+    let network = Network::new(Mode::Skb);
+    let listener = network.host.enter(|| TcpListener::bind((HOST_V6, 2222))).unwrap();
+    let client = network.client.enter(|| TcpStream::connect((HOST_V6, 2222))).unwrap();
+    let _host = accept(&listener);
+    let lines = said_before(&network, "--takeover host0");
+    let connection = format!("  [2001:db8::1]:2222 with {}", client.local_addr().unwrap());
+    assert_eq!(lines, [HEADER, &connection]);
+}

@@ -1,0 +1,72 @@
+//! The integration tests of tcp-bounce: one crate, with a module for each subject.
+//!
+//! `cargo test --release --test it actions` runs one subject; docs/testing.md has the rest.
+
+#[macro_use]
+#[allow(dead_code, reason = "the benchmarks and tests/kernel.rs use the rest")]
+mod fixtures;
+
+/// Post-handshake actions.
+mod actions {
+    mod loops;
+    mod lossy;
+    mod outcomes;
+}
+/// Attaching to interfaces, and detaching from them.
+mod attach {
+    mod detachment;
+    mod duration;
+    mod leaks;
+    mod modes;
+    mod occupied;
+    mod other_loaders;
+}
+mod cli;
+/// Clients of many kinds that connect.
+mod clients {
+    mod connections;
+    mod tools;
+}
+mod docs;
+mod events;
+mod faults;
+/// The host's own listeners, connections and forwarded traffic.
+mod host_coexistence {
+    mod listeners;
+    mod routing;
+    mod takeover;
+}
+mod metrics;
+/// Messages, and the places that they go to.
+mod output {
+    mod journal;
+    mod messages;
+    mod service_manager;
+    mod tui;
+    mod unread;
+}
+/// The loaded program, one packet at a time.
+mod packets {
+    mod agreement;
+    mod cases;
+    mod telemetry;
+}
+mod preflight;
+/// Privileges that are required, and those that are dropped.
+mod privileges {
+    mod dropped;
+    mod required;
+}
+/// Replies as they leave the host.
+mod replies {
+    mod oracle;
+    mod wire;
+}
+mod scope;
+/// Large amounts of connections and packets. These tests run alone, and at the end, since their module sorts last.
+mod stress {
+    mod crowd;
+    mod endurance;
+    mod flood;
+    mod malformed;
+}

@@ -1,0 +1,179 @@
+//! What tcp-bounce says while it runs and when it ends.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+use crate::fixtures::command::{BINARY, Summary, TcpBounce, refusal};
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::process::{Process, run};
+use crate::fixtures::programs::attached;
+use crate::fixtures::until;
+use nix::sys::signal::Signal;
+use tcp_bounce_wire::Verdict;
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_summary_counts_what_happened() {
+    let network = Network::new(Mode::Skb);
+    let listener = network.listen(2222);
+    let bouncer = network.bounce("");
+    for port in [80, 443, 2222] {
+        network.connect(port).unwrap();
+    }
+    drop(crate::fixtures::accept(&listener));
+    network.wait_until_counted(Verdict::Completed, 2);
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
+    assert_eq!(summary.count("handshakes completed"), 2, "{summary:?}");
+    assert!(summary.count("passed: to a spared port") >= 2, "{summary:?}");
+    // What did not happen is not mentioned.
+    assert!(!summary.0.contains("fragment"), "{summary:?}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn quiet_says_nothing() {
+    let network = Network::new(Mode::Skb);
+    let bouncer = Process::start(&mut TcpBounce::command(&network.host, "--quiet host0"));
+    until("for the program to be attached", || attached(&network.host, "host0"));
+    // It would say that it has begun to spare this port.
+    let listener = network.listen(2222);
+    until("for the listener to be served", || {
+        let _connection = network.connect(2222).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().ok()
+    });
+    bouncer.signal(Signal::SIGINT);
+    let finished = bouncer.finish();
+    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("", ""));
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn quiet_still_says_why_it_does_not_start() {
+    let network = Network::new(Mode::Skb);
+    assert!(refusal(&network.host, "--quiet nosuch0").contains("there is no interface \"nosuch0\""));
+}
+
+/// As in `tcp-bounce host0 | head -1`.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn it_goes_on_when_nobody_reads_any_more() {
+    let network = Network::new(Mode::Skb);
+    let (reader, writer) = io::pipe().unwrap();
+    let mut command = TcpBounce::command(&network.host, "host0");
+    let bouncer = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
+    drop(command);
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).unwrap();
+    assert!(line.ends_with("every TCP port answers\n"), "{line}");
+
+    // The next thing it says, nobody reads: that it spares a port.
+    let listener = network.listen(2222);
+    until("for the listener to be served", || {
+        let _connection = network.connect(2222).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().ok()
+    });
+    network.connect(80).unwrap();
+    bouncer.signal(Signal::SIGINT);
+    let finished = bouncer.finish();
+    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!(finished.stderr, "");
+}
+
+/// tcp-bounce on a terminal of 120 columns, made by `script`.
+fn on_a_terminal(network: &Network) -> Process {
+    let on_terminal = format!("stty columns 120 && exec '{BINARY}' --mode skb host0");
+    let mut script = network.host.command("script");
+    script.args(["--quiet", "--return", "--command", &on_terminal, "/dev/null"]).env("TERM", "xterm");
+    Process::start_as_is(script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_terminal_shows_a_status_line_until_ctrl_c() {
+    let network = Network::new(Mode::Skb);
+    let mut terminal = on_a_terminal(&network);
+    terminal.wait_for("every TCP port answers");
+    network.connect(80).unwrap();
+    let text = terminal.wait_for("SYNs answered 1 (");
+    assert!(text.contains("/s), completed 1 ("), "{text:?}");
+
+    let keyboard = terminal.child.stdin.as_mut().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    let finished = terminal.finish();
+    assert!(finished.status.success(), "{finished:?}");
+    let (_, summary) = finished.stdout.split_once("detached after ").unwrap();
+    let summary = Summary(summary.replace('\r', ""));
+    assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
+    assert_eq!(attached(&network.host, "host0"), None);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_loss_of_the_terminal_ends_it() {
+    let network = Network::new(Mode::Skb);
+    let terminal = on_a_terminal(&network);
+    terminal.wait_for("every TCP port answers");
+    drop(terminal);
+    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+}
+
+/// What is answered, and what is not, in the words of the start and of a check.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_start_and_a_check_say_what_is_answered() {
+    let network = Network::new(Mode::Skb);
+    for (arguments, addresses, ports) in [
+        ("", "192.0.2.1", "every TCP port answers"),
+        ("--to 10.0.0.0/8", "10.0.0.0/8", "every TCP port answers"),
+        ("--takeover", "any address", "every TCP port answers; all other TCP is dropped (--takeover)"),
+        (
+            "--takeover --ports 80",
+            "any address",
+            "of the TCP ports 80 answer; other TCP is dropped, but for what is left to the host (--takeover)",
+        ),
+        (
+            "--takeover --to 10.0.0.0/8",
+            "10.0.0.0/8",
+            "every TCP port answers; other TCP is dropped, but for what is left to the host (--takeover)",
+        ),
+        (
+            "--takeover --from 10.0.0.0/8",
+            "any address",
+            "every TCP port answers, to clients in 10.0.0.0/8; other TCP is dropped, but for what is left to the host (--takeover)",
+        ),
+        (
+            "--from 10.0.0.0/8 --except 22",
+            "192.0.2.1",
+            "every TCP port answers but 22 (--except), to clients in 10.0.0.0/8",
+        ),
+    ] {
+        let said = |option: &str| {
+            run(&mut TcpBounce::command(&network.host, &format!("{option} {arguments} host0"))).success()
+        };
+        let started = said("--for 1ms");
+        let line = started.lines().next().unwrap();
+        assert!(line.starts_with("host0 (skb mode: ") && line.contains(&format!(") for {addresses}")), "{line}");
+        assert!(line.ends_with(&format!(": {ports}")), "{line}");
+        let check = said("--check");
+        assert!(check.contains(&format!("\n  answers for {addresses}")), "{check}");
+        assert!(check.contains(&format!("\n{ports}\n")), "{check}");
+    }
+}
+
+/// What a check warns of, a start does too.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_start_warns_where_nobody_will_be_answered() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("link set host0 down");
+    network.host.ip("address flush dev host0");
+    let said = run(&mut TcpBounce::command(&network.host, "--for 1ms host0")).success();
+    assert!(said.contains("\nhost0: warning: it is down\n  command: ip link set dev host0 up\n"), "{said}");
+    assert!(said.contains("\nhost0: warning: it has no IP address"), "{said}");
+    let said = run(&mut TcpBounce::command(&network.host, "--for 1ms --to any host0")).success();
+    assert!(said.contains("it is down") && !said.contains("no IP address"), "{said}");
+}

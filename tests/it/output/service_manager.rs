@@ -1,0 +1,93 @@
+//! What tcp-bounce tells a service manager, as `sd_notify(3)` has it.
+
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::process::Process;
+use crate::fixtures::programs::attached;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+/// A service manager's socket.
+struct Manager {
+    socket: UnixDatagram,
+    folder: TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self { socket, folder }
+    }
+
+    fn start(&self, network: &Network, arguments: &str) -> Process {
+        let mut command = TcpBounce::command(&network.host, arguments);
+        Process::start(command.env("NOTIFY_SOCKET", self.folder.path().join("notify")))
+    }
+
+    fn hear(&self) -> String {
+        let mut message = [0; 1024];
+        let length = self.socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_service_manager_hears_when_it_is_attached_and_when_it_ends() {
+    let network = Network::new(Mode::Skb);
+    let manager = Manager::new();
+    let bouncer = manager.start(&network, "host0");
+    assert_eq!(manager.hear(), "READY=1\nSTATUS=Answering on host0 (skb mode)\n");
+    assert!(attached(&network.host, "host0").is_some());
+    network.connect(80).unwrap();
+    bouncer.signal(Signal::SIGTERM);
+    assert_eq!(manager.hear(), "STOPPING=1\n");
+    network.assert_nothing_is_attached();
+    bouncer.finish().success();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_does_not_start_everywhere_is_not_ready() {
+    let network = Network::new(Mode::Skb);
+    network.add_cable();
+    let _other = TcpBounce::start(&network.host, "host1");
+    let manager = Manager::new();
+    // The first of them is attached for a moment.
+    assert!(!manager.start(&network, "host0 host1").finish().status.success());
+    manager.socket.set_nonblocking(true).unwrap();
+    assert_eq!(manager.socket.recv(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_service_manager_that_does_not_listen_keeps_nobody_from_ending_it() {
+    let network = Network::new(Mode::Skb);
+    let manager = Manager::new();
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.connect(manager.folder.path().join("notify")).unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send(b"STATUS=busy").is_ok() {}
+    let bouncer = manager.start(&network, "host0");
+    bouncer.wait_for("every TCP port answers");
+    network.connect(80).unwrap();
+    assert_eq!(TcpBounce(bouncer).interrupt().count("SYNs answered"), 1);
+    network.assert_nothing_is_attached();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_service_manager_that_is_not_there_is_not_missed() {
+    let network = Network::new(Mode::Skb);
+    let mut command = TcpBounce::command(&network.host, "host0");
+    let bouncer = Process::start(command.env("NOTIFY_SOCKET", "/nowhere/notify"));
+    bouncer.wait_for("every TCP port answers");
+    network.connect(80).unwrap();
+    assert_eq!(TcpBounce(bouncer).interrupt().count("SYNs answered"), 1);
+}

@@ -1,0 +1,129 @@
+//! The kernel and the host agree: the loaded program does to every packet what [`bounce`] does to it here.
+//!
+//! The packets are made from a fixed seed, so every run makes the same ones. `TCP_BOUNCE_TEST_PACKETS` asks for more of them
+//! than [`PACKETS`]; then every combination of settings is tried that makes another program.
+
+use std::cmp::Ordering;
+
+use crate::fixtures::at_least;
+use crate::fixtures::packet::generator::{Choices, Generator, Shape};
+use crate::fixtures::packet::{self, Kernel, LONGEST, Outcome, Setup};
+use fastrand::Rng;
+use tcp_bounce_wire::frame::Buffer;
+use tcp_bounce_wire::{Counters, Frame, Verdict, XdpAction};
+
+/// How many packets there are at least, in all.
+const PACKETS: usize = 1_000_000;
+const SEED: u64 = 0x5eed_0f5e_a50e_d175;
+
+/// One in how many shapes of the settings is tried with so few packets. It divides nothing that they are counted by.
+const STRIDE: usize = 37;
+
+impl Choices for Rng {
+    fn below(&mut self, bound: usize) -> usize {
+        self.usize(..bound)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) {
+        Rng::fill(self, bytes);
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn kernel_and_host_agree_on_every_packet() {
+    let packets = at_least("TCP_BOUNCE_TEST_PACKETS", PACKETS);
+    let shapes: Vec<_> = Shape::all().into_iter().step_by(if packets > PACKETS { 1 } else { STRIDE }).collect();
+    println!("{packets} packets of seed {SEED:#x}, {} programs", shapes.len());
+    let mut rng = Rng::with_seed(SEED);
+    let mut coverage = Coverage::default();
+    for shape in &shapes {
+        let mut sides = Sides::new(shape.setup(&mut rng));
+        for _ in 0..packets.div_ceil(shapes.len()) {
+            let packet = Generator { choices: &mut rng, setup: &sides.host }.packet(LONGEST);
+            let (verdict, reply_length) = sides.compare(&packet).unwrap_or_else(|disagreement| {
+                panic!("seed {SEED:#x}, {shape:?}, {:?}\n{disagreement}", sides.host.settings);
+            });
+            coverage.count(verdict, packet.len(), reply_length);
+        }
+    }
+    coverage.check(packets);
+}
+
+/// The program in the kernel, and what it is to be compared with.
+struct Sides {
+    kernel: Kernel,
+    host: Setup,
+}
+
+impl Sides {
+    fn new(host: Setup) -> Self {
+        Self { kernel: Kernel::load_setup(&host), host }
+    }
+
+    /// What both sides say of `packet`: the verdict, and how long the frame is then. If they do not agree: the packet,
+    /// and what each side says.
+    fn compare(&mut self, packet: &[u8]) -> Result<(Verdict, usize), String> {
+        let kernel = self.kernel.run(packet);
+        // Only the kernel knows its clock.
+        self.host.settings.now = packet::timestamp(&kernel.frame).unwrap_or_default();
+        let (verdict, host) = self.host(packet);
+        if kernel == host {
+            Ok((verdict, host.frame.len()))
+        } else {
+            let (length, hex) = (packet.len(), packet::hex(packet));
+            Err(format!("packet: {length} bytes: {hex}\nhost:   {host:?}\nkernel: {kernel:?}"))
+        }
+    }
+
+    /// What the packet logic does here, in a buffer with the room of a test run and junk behind the packet.
+    fn host(&self, packet: &[u8]) -> (Verdict, Outcome) {
+        let mut bytes = [0xa5; LONGEST];
+        bytes[..packet.len()].copy_from_slice(packet);
+        let mut frame = Buffer::new(&mut bytes, packet.len());
+        let verdict = self.host.run(&mut frame);
+        let length = frame.len();
+        (verdict, Outcome::of(verdict, bytes[..length].to_vec()))
+    }
+}
+
+/// What the packets were good for.
+#[derive(Default)]
+struct Coverage {
+    verdicts: Counters,
+    /// Replies that are longer than their request, as long, and shorter.
+    replies: [usize; 3],
+}
+
+impl Coverage {
+    fn count(&mut self, verdict: Verdict, request_length: usize, reply_length: usize) {
+        self.verdicts.count(verdict);
+        if verdict.action() == XdpAction::Tx {
+            let [grown, kept, shrunk] = &mut self.replies;
+            *match reply_length.cmp(&request_length) {
+                Ordering::Greater => grown,
+                Ordering::Equal => kept,
+                Ordering::Less => shrunk,
+            } += 1;
+        }
+    }
+
+    /// Checks that all that can happen did happen, and often.
+    fn check(&self, packets: usize) {
+        for verdict in Verdict::ALL {
+            println!("{:>9} {}", self.verdicts[verdict], verdict.description());
+        }
+        let [grown, kept, shrunk] = self.replies;
+        println!("{grown:>9} frames grew, {kept} kept their length, {shrunk} shrank");
+
+        for verdict in Verdict::ALL {
+            let count = self.verdicts[verdict];
+            // There is always room in a test run.
+            let enough = if verdict == Verdict::NoRoom { count == 0 } else { count >= packets as u64 / 5000 };
+            assert!(enough, "{verdict:?}: {count} of {packets} packets");
+        }
+        for count in self.replies {
+            assert!(count >= packets / 500, "too few of one kind of reply");
+        }
+    }
+}

@@ -1,0 +1,777 @@
+//! What the loaded program does to a packet, case by case: its action, the counter that goes up, and every byte of the
+//! frame afterwards.
+//!
+//! The cases run in the kernel (`BPF_PROG_TEST_RUN`), without a network. What is expected is written out or made by
+//! etherparse, never by the code under test. The frames in hex have correct checksums; those of [`Request`] have wrong
+//! ones, as where the sender leaves them to the hardware: the program must not care.
+
+use std::fs;
+
+use crate::fixtures::packet::{
+    self, ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, SynOptions, URG,
+    V6,
+};
+use etherparse::PacketBuilder;
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::Func;
+use libbpf_rs::libbpf_sys::{XDP_DROP, XDP_PASS, XDP_TX};
+use libbpf_rs::query::{ProgInfoIter, ProgramInfo};
+use libbpf_rs::{MapCore as _, MapFlags, ObjectBuilder, ProgramHandle, ProgramType};
+use tcp_bounce::error::Error;
+use tcp_bounce::kernel::is_older_than;
+use tcp_bounce::loader;
+use tcp_bounce_wire::{Action, ProgramConfig, Verdict};
+use zerocopy::IntoBytes as _;
+
+/// The object that the loader has inside.
+const OBJECT: &str = concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o");
+
+const DEFAULT: Choice = Choice::DEFAULT;
+const TAKEOVER: Choice = Choice { takeover: true, ..DEFAULT };
+
+/// What the client 192.0.2.10:40262, whose sequence number is 0x3b9aca07, gets from 198.51.100.7:443 under the default
+/// settings. One line each, as in all frames here: Ethernet, IPv4, TCP, TCP options.
+const REPLY: &str = "
+    5254 00ab cdef 5254 0012 3456 0800
+    4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
+    01bb 9d46 7463 7062 3b9a ca08 6012 faf0 2776 0000
+    0204 05b4";
+
+/// MSS, SACK permitted, timestamps, window scale.
+const LINUX_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 003c 1c46 4000 4006 3231 c000 020a c633 6407
+    9d46 01bb 3b9a ca07 0000 0000 a002 faf0 08bf 0000
+    0204 05b4 0402 080a 00a1 b2c3 0000 0000 0103 030a";
+
+/// MSS, NOP, window scale, NOP, NOP, SACK permitted. TTL 128.
+const WINDOWS_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 0034 2b11 4000 8006 e36d c000 020a c633 6407
+    9d46 01bb 3b9a ca07 0000 0000 8002 faf0 e336 0000
+    0204 05b4 0103 0308 0101 0402";
+
+const WINDOWS_REPLY: &str = "
+    5254 00ab cdef 5254 0012 3456 0800
+    4500 0034 0000 4000 4006 4e7f c633 6407 c000 020a
+    01bb 9d46 7463 7062 3b9a ca08 8012 faf0 fe60 0000
+    0204 05b4 0101 0402 0103 0307";
+
+/// MSS, NOP, window scale, NOP, NOP, timestamps, SACK permitted, end of options. ECE and CWR are set.
+const MACOS_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 0040 0000 4000 4006 4e73 c000 020a c633 6407
+    9d46 01bb 3b9a ca07 0000 0000 b0c2 ffff af3d 0000
+    0204 05b4 0103 0306 0101 080a 3f5c b6b9 0000 0000 0402 0000";
+
+/// MSS alone, DF clear: as long as the reply.
+const NMAP_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 002c d0a8 0000 3106 ccde c000 020a c633 6407
+    9d46 01bb 3b9a ca07 0000 0000 6002 0400 033e 0000
+    0204 05b4";
+
+/// The first probe of `nmap -O`: window scale, NOP, MSS, timestamps, SACK permitted. Window 1.
+const NMAP_OS_PROBE: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 003c 99a1 0000 3406 00d6 c000 020a c633 6407
+    9d46 01bb 3b9a ca07 0000 0000 a002 0001 ae1c 0000
+    0303 0a01 0204 05b4 080a ffff ffff 0000 0000 0402";
+
+/// No options, DF clear, TTL 255.
+const MASSCAN_SYN: &str = "
+    5254 0012 3456 5254 00ab cdef 0800
+    4500 0028 d0a8 0000 ff06 fee1 c000 020a c633 6407
+    9d46 01bb 3b9a ca07 0000 0000 5002 0400 1afa 0000";
+
+/// Who has 198.51.100.7? Tell 192.0.2.10.
+const ARP_REQUEST: &str = "
+    ffff ffff ffff 5254 00ab cdef 0806
+    0001 0800 0604 0001 5254 00ab cdef c000 020a 0000 0000 0000 c633 6407";
+
+/// A packet, and what is to become of it.
+struct Case {
+    what: &'static str,
+    settings: Choice,
+    spared: &'static [u16],
+    packet: Vec<u8>,
+    verdict: Verdict,
+    action: u32,
+    /// The frame afterwards. `None`: the answer to the packet, with whatever TSval.
+    result: Option<Vec<u8>>,
+}
+
+impl Case {
+    fn new(what: &'static str, packet: Vec<u8>, verdict: Verdict, action: u32, result: Vec<u8>) -> Self {
+        Self { what, settings: DEFAULT, spared: &[], packet, verdict, action, result: Some(result) }
+    }
+
+    /// An answer whose bytes depend on the time.
+    fn answered_in_time(what: &'static str, packet: Vec<u8>) -> Self {
+        Self { result: None, ..Self::answered(what, packet, Vec::new()) }
+    }
+
+    fn answered(what: &'static str, packet: Vec<u8>, result: Vec<u8>) -> Self {
+        Self::new(what, packet, Verdict::Answered, XDP_TX, result)
+    }
+
+    fn dropped(what: &'static str, packet: Vec<u8>, verdict: Verdict) -> Self {
+        Self::new(what, packet.clone(), verdict, XDP_DROP, packet)
+    }
+
+    fn passed(what: &'static str, packet: Vec<u8>, verdict: Verdict) -> Self {
+        Self::new(what, packet.clone(), verdict, XDP_PASS, packet)
+    }
+
+    fn under(self, settings: Choice) -> Self {
+        Self { settings, ..self }
+    }
+
+    fn sparing(self, spared: &'static [u16]) -> Self {
+        Self { spared, ..self }
+    }
+
+    fn check(&self) {
+        // Shown only if the case fails.
+        println!("case: {}, takeover {}", self.what, self.settings.takeover);
+        let mut kernel = Kernel::load(self.settings);
+        kernel.spare(self.spared.iter().copied());
+        let outcome = kernel.run(&self.packet);
+        let frame = self.result.clone().unwrap_or(outcome.frame.clone());
+        let expected = Outcome { action: self.action, counted: vec![(self.verdict, 1)], frame };
+        assert_eq!(outcome, expected, "{}", self.what);
+        if self.verdict == Verdict::Answered {
+            let now = packet::timestamp(&outcome.frame).unwrap_or_default();
+            packet::assert_answer(&self.packet, &outcome.frame, &Choice { now, ..self.settings });
+        }
+    }
+}
+
+fn check(cases: impl IntoIterator<Item = Case>) {
+    cases.into_iter().for_each(|case| case.check());
+}
+
+/// For what takeover makes no difference to.
+fn check_without_and_with_takeover(cases: impl IntoIterator<Item = Case>) {
+    for case in cases {
+        case.check();
+        case.under(TAKEOVER).check();
+    }
+}
+
+/// The bytes of a frame in hex.
+fn frame(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> =
+        hex.split_whitespace().flat_map(str::chars).map(|digit| digit.to_digit(16).expect("a hex digit")).collect();
+    digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+}
+
+/// [`REPLY`] in a frame of `length` bytes.
+fn reply(length: usize) -> Vec<u8> {
+    padded(frame(REPLY), length)
+}
+
+fn padded(mut frame: Vec<u8>, length: usize) -> Vec<u8> {
+    assert!(frame.len() <= length, "{} bytes are more than {length}", frame.len());
+    frame.resize(length, 0);
+    frame
+}
+
+/// The SYN-ACK for `syn`, which offers no timestamps, as etherparse builds it, in a frame of `length` bytes.
+fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
+    let options = SynOptions::of(&syn.options).taken_up(settings.mss.unwrap_or(1460), 0, settings.window_scale);
+    let builder = PacketBuilder::ethernet2(syn.destination_mac, syn.source_mac)
+        .ipv4(syn.destination, syn.source, settings.ttl)
+        .tcp(
+            syn.destination_port,
+            syn.source_port,
+            settings.isn,
+            settings.window.unwrap_or(settings.mss.map_or(64240, window_for)),
+        )
+        .syn()
+        .ack(syn.sequence_number.wrapping_add(1))
+        .options_raw(&options)
+        .expect("that is not too much");
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &[]).expect("a vector takes all");
+    padded(frame, length)
+}
+
+/// As many whole segments as are in 64 KiB, in bytes; but not more than fits.
+fn window_for(mss: u16) -> u16 {
+    (65536 / u32::from(mss) * u32::from(mss)).min(65535) as u16
+}
+
+/// The length of the reply to a frame of `length` bytes. A frame stays as long as it is, unless it is too short for a
+/// reply, or longer by 24 bytes or more.
+const fn reply_length(length: usize) -> usize {
+    match length.checked_sub(REPLY_LENGTH) {
+        Some(0..24) => length,
+        _ => REPLY_LENGTH,
+    }
+}
+
+fn syn() -> Request {
+    Request::syn()
+}
+
+fn ack() -> Request {
+    Request::ack()
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_syn_of_any_system_is_answered() {
+    let mut padded_syn = frame(MASSCAN_SYN);
+    padded_syn.resize(60, 0);
+    check_without_and_with_takeover([
+        Case::answered_in_time("Linux", frame(LINUX_SYN)),
+        Case::answered("Windows", frame(WINDOWS_SYN), frame(WINDOWS_REPLY)),
+        Case::answered_in_time("macOS", frame(MACOS_SYN)),
+        Case::answered("nmap", frame(NMAP_SYN), reply(58)),
+        Case::answered_in_time("nmap -O", frame(NMAP_OS_PROBE)),
+        Case::answered("masscan: the smallest SYN grows", frame(MASSCAN_SYN), reply(58)),
+        Case::answered("masscan, padded to the shortest frame of Ethernet", padded_syn, reply(60)),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn a_syn_is_answered_whatever_comes_with_it() {
+    let nops = |words: usize| vec![1; words * 4];
+    let case = |what, syn: Request, length| {
+        let reply = syn_ack(&syn, DEFAULT, length);
+        Case::answered(what, syn.frame(), reply)
+    };
+    let fast_open = b"\x02\x04\x05\xb4\x22\x0a\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x01".to_vec();
+    check_without_and_with_takeover([
+        case("nothing", syn(), 58),
+        case("a byte of data", Request { payload: vec![0xee], ..syn() }, 58),
+        case("a little data, of odd length", Request { payload: vec![0xee; 15], ..syn() }, 69),
+        case("the most data that the frame keeps its length with", Request { payload: vec![0xee; 27], ..syn() }, 81),
+        case("the least data that the frame is shortened with", Request { payload: vec![0xee; 28], ..syn() }, 58),
+        case("a segment full of data", Request { payload: vec![0xee; 1460], ..syn() }, 58),
+        case("data with a fast open cookie", Request { options: fast_open, payload: vec![0xee; 37], ..syn() }, 58),
+        case("all the TCP options that fit", Request { options: nops(10), ..syn() }, 58),
+        case("TCP options of unknown kinds", Request { options: vec![0xfe; 12], ..syn() }, 66),
+        case("an MD5 signature that is cut off", Request { options: vec![19, 18, 0xee, 0xee], ..syn() }, 58),
+        case("an IP option", Request { ip_options: vec![0x94, 4, 0, 0], ..syn() }, 58),
+        case("all the IP options that fit", Request { ip_options: nops(10), ..syn() }, 58),
+        case("all the options that fit", Request { ip_options: nops(10), options: nops(10), ..syn() }, 58),
+        case("bytes behind the datagram", Request { trailer: vec![0xee; 9], ..syn() }, 63),
+        case("ECE and CWR", Request { flags: SYN | ECE | CWR, ..syn() }, 58),
+        case("PSH and URG", Request { flags: SYN | PSH | URG, urgent_pointer: 7, ..syn() }, 58),
+        case("reserved bits", Request { reserved: 0xf, ..syn() }, 58),
+        case("an acknowledgment number, which means nothing", Request { acknowledgment_number: 7, ..syn() }, 58),
+        case("our own acknowledgment number", Request { flags: SYN, ..ack() }, 58),
+        case("the last sequence number", Request { sequence_number: u32::MAX, ..syn() }, 58),
+        case("TTL 1", Request { ttl: 1, ..syn() }, 58),
+        case("a type of service", Request { type_of_service: 0xff, ..syn() }, 58),
+        case("DF clear", Request { fragment: 0, ..syn() }, 58),
+        case("the reserved bit of IP", Request { fragment: 0x8000, ..syn() }, 58),
+        case("the same port at both ends", Request { source_port: 443, ..syn() }, 58),
+        case("port 0 at both ends", Request { source_port: 0, destination_port: 0, ..syn() }, 58),
+        case("the highest port at both ends", Request { source_port: 65535, destination_port: 65535, ..syn() }, 58),
+    ]);
+}
+
+/// Every length of the IP header that there is, with every length of the TCP header.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn a_syn_is_answered_whatever_the_lengths_of_its_headers() {
+    let mut kernel = Kernel::load(DEFAULT);
+    for (ihl, data_offset) in (5..16).flat_map(|ihl| (5..16).map(move |data_offset| (ihl, data_offset))) {
+        let options = |words: u8, byte| vec![byte; usize::from(words - 5) * 4];
+        let syn = Request { ip_options: options(ihl, 0x1e), options: options(data_offset, 0xfe), ..syn() };
+        let packet = syn.frame();
+        assert_eq!((packet[14], packet[14 + usize::from(ihl) * 4 + 12]), (0x40 | ihl, data_offset << 4));
+        let reply = syn_ack(&syn, DEFAULT, reply_length(packet.len()));
+        assert_eq!(kernel.run(&packet), answer(reply), "{syn:?}");
+    }
+}
+
+/// From the smallest to the longest that a test run takes, with data and with bytes behind the datagram.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn a_syn_is_answered_whatever_the_length_of_its_frame() {
+    let mut kernel = Kernel::load(DEFAULT);
+    for more in 0..=LONGEST - 54 {
+        let rest = vec![0xee; more];
+        for syn in [Request { payload: rest.clone(), ..syn() }, Request { trailer: rest.clone(), ..syn() }] {
+            let reply = syn_ack(&syn, DEFAULT, reply_length(54 + more));
+            assert_eq!(kernel.run(&syn.frame()), answer(reply), "{more} bytes more: {syn:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn a_syn_is_answered_over_ipv6_and_in_vlans() {
+    let linux = frame(LINUX_SYN)[54..].to_vec();
+    let with_options = Request { options: linux, ..syn() };
+    let extensions = Request {
+        v6: Some(V6 { next_header: Some(0), extensions: vec![6, 0, 1, 4, 0, 0, 0, 0], ..V6::new() }),
+        ..syn().over_ipv6()
+    };
+    check_without_and_with_takeover([
+        Case::answered_in_time("IPv6", syn().over_ipv6().frame()),
+        Case::answered_in_time("IPv6, with all options", with_options.clone().over_ipv6().frame()),
+        Case::answered_in_time("IPv6, hop-by-hop options", extensions.frame()),
+        Case::answered_in_time("a VLAN", with_options.clone().tagged().frame()),
+        Case::answered_in_time("two VLANs", with_options.clone().twice_tagged().frame()),
+        Case::answered_in_time("IPv6 in a VLAN", with_options.clone().over_ipv6().tagged().frame()),
+        Case::answered_in_time("IPv6 in two VLANs", with_options.over_ipv6().twice_tagged().frame()),
+        Case::dropped("an ACK over IPv6", ack().over_ipv6().tagged().frame(), Verdict::Completed),
+        Case::passed("neighbour discovery", Request { protocol: 58, ..syn().over_ipv6() }.frame(), Verdict::NotTcp),
+    ]);
+}
+
+/// What is to be seen of a SYN that became `reply`.
+fn answer(reply: Vec<u8>) -> Outcome {
+    Outcome { action: XDP_TX, counted: vec![(Verdict::Answered, 1)], frame: reply }
+}
+
+/// What is to be seen of a packet that was passed.
+fn pass(verdict: Verdict, packet: Vec<u8>) -> Outcome {
+    Outcome { action: XDP_PASS, counted: vec![(verdict, 1)], frame: packet }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn every_port_is_answered_unless_it_is_spared() {
+    let is_spared = |port: u16| port % 7 == 3 || port % 64 == 63;
+    let mut kernel = Kernel::load(DEFAULT);
+    kernel.spare((0..=u16::MAX).filter(|&port| is_spared(port)));
+    for destination_port in 0..=u16::MAX {
+        let syn = Request { destination_port, ..syn() };
+        let expected = if is_spared(destination_port) {
+            pass(Verdict::Excluded, syn.frame())
+        } else {
+            answer(syn_ack(&syn, DEFAULT, REPLY_LENGTH))
+        };
+        assert_eq!(kernel.run(&syn.frame()), expected, "port {destination_port}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_ports_to_spare_may_change_at_any_time() {
+    let mut kernel = Kernel::load(DEFAULT);
+    let packet = syn().frame();
+    for _ in 0..2 {
+        kernel.spare([]);
+        assert_eq!(kernel.run(&packet), answer(reply(58)));
+        kernel.spare([443]);
+        assert_eq!(kernel.run(&packet), pass(Verdict::Excluded, packet.clone()));
+        kernel.spare([442, 444]);
+        assert_eq!(kernel.run(&packet), answer(reply(58)));
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn all_tcp_to_a_spared_port_is_passed() {
+    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Excluded).sparing(&[22, 443]);
+    check_without_and_with_takeover([
+        case("a SYN", syn()),
+        case("a SYN to the other port", Request { destination_port: 22, ..syn() }),
+        case("an ACK that looks as if it were for our SYN-ACK", ack()),
+        case("data that looks as if it were for us", Request { payload: vec![0xee; 9], ..ack() }),
+        case("another ACK", Request { acknowledgment_number: 7, ..ack() }),
+        case("a SYN-ACK", Request { flags: SYN | ACK, ..ack() }),
+        case("an RST", Request { flags: RST, ..syn() }),
+    ]);
+    let from_spared = |request| Request { source_port: 22, ..request };
+    let reply = syn_ack(&from_spared(syn()), DEFAULT, 58);
+    check_without_and_with_takeover([
+        Case::answered("a SYN from a spared port", from_spared(syn()).frame(), reply).sparing(&[22]),
+        Case::dropped("an ACK from a spared port", from_spared(ack()).frame(), Verdict::Completed).sparing(&[22]),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_acknowledges_our_syn_ack_is_dropped() {
+    use Verdict::{Completed, Later};
+    let case = |what, request: Request, verdict| Case::dropped(what, request.frame(), verdict);
+    check_without_and_with_takeover([
+        case("the ACK of a handshake", ack(), Completed),
+        case("with options", Request { options: vec![1; 12], ip_options: vec![1; 8], ..ack() }, Completed),
+        case("padded to the shortest frame of Ethernet", Request { trailer: vec![0; 6], ..ack() }, Completed),
+        case("with PSH, URG, ECE and CWR", Request { flags: ACK | PSH | URG | ECE | CWR, ..ack() }, Completed),
+        case("to port 0", Request { destination_port: 0, ..ack() }, Completed),
+        case("to the highest port", Request { destination_port: 65535, ..ack() }, Completed),
+        case("data", Request { flags: ACK | PSH, payload: b"GET / HTTP/1.1\r\n\r\n".to_vec(), ..ack() }, Later),
+        case("a byte of data", Request { payload: vec![0], ..ack() }, Later),
+        case("a segment full of data", Request { payload: vec![0xee; 1460], ..ack() }, Later),
+        case("FIN", Request { flags: FIN | ACK, ..ack() }, Later),
+        case("FIN with data", Request { flags: FIN | PSH | ACK, payload: vec![0xee; 3], ..ack() }, Later),
+        case("RST", Request { flags: RST | ACK, ..ack() }, Later),
+        case("FIN and RST", Request { flags: FIN | RST | ACK, ..ack() }, Later),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn other_tcp_is_the_hosts_own_unless_it_is_taken_over() {
+    let cases = [
+        ("an ACK of our ISN", Request { acknowledgment_number: 0x7463_7062, ..ack() }),
+        ("an ACK beyond our SYN-ACK", Request { acknowledgment_number: 0x7463_7064, ..ack() }),
+        ("an ACK of our ISN + 1 in the wrong byte order", Request { acknowledgment_number: 0x6370_6374, ..ack() }),
+        ("data of another connection", Request { acknowledgment_number: 7, payload: vec![0xee; 100], ..ack() }),
+        ("a FIN of another connection", Request { acknowledgment_number: 7, flags: FIN | ACK, ..ack() }),
+        ("a SYN-ACK", Request { flags: SYN | ACK, acknowledgment_number: 7, ..syn() }),
+        ("a SYN-ACK that acknowledges our ISN + 1", Request { flags: SYN | ACK, ..ack() }),
+        ("an RST", Request { flags: RST, ..syn() }),
+        ("an RST without ACK, with our ISN + 1", Request { flags: RST, ..ack() }),
+        ("a SYN with RST", Request { flags: SYN | RST, ..syn() }),
+        ("a SYN with FIN", Request { flags: SYN | FIN, ..syn() }),
+        ("a SYN with ACK and FIN, and our ISN + 1", Request { flags: SYN | ACK | FIN, ..ack() }),
+        ("a SYN with ACK and RST, and our ISN + 1", Request { flags: SYN | ACK | RST, ..ack() }),
+        ("a FIN alone", Request { flags: FIN, ..ack() }),
+        ("no flags", Request { flags: 0, ..ack() }),
+        ("FIN, PSH and URG", Request { flags: FIN | PSH | URG, ..ack() }),
+        ("all flags", Request { flags: 0xff, ..ack() }),
+    ];
+    for (what, request) in cases {
+        Case::passed(what, request.frame(), Verdict::OtherTcp).check();
+        Case::dropped(what, request.frame(), Verdict::TakenOver).under(TAKEOVER).check();
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_is_not_tcp_over_ip_is_passed() {
+    use Verdict::{NotIp, NotTcp};
+    let ethernet = || PacketBuilder::ethernet2(syn().source_mac, syn().destination_mac);
+    let built = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = Vec::new();
+        write(&mut frame);
+        frame
+    };
+    let udp = built(&|out| {
+        let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
+        ipv4.udp(40262, 443).write(out, &[2; 20]).expect("a vector takes all");
+    });
+    let ping = built(&|out| {
+        let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
+        ipv4.icmpv4_echo_request(7, 1).write(out, &[2; 56]).expect("a vector takes all");
+    });
+    let not_ip = |what, ethertype| Case::passed(what, Request { ethertype, ..syn() }.frame(), NotIp);
+    let not_tcp = |what, protocol| Case::passed(what, Request { protocol, ..syn() }.frame(), NotTcp);
+    check_without_and_with_takeover([
+        Case::passed("ARP", frame(ARP_REQUEST), NotIp),
+        Case::passed("UDP", udp, NotTcp),
+        Case::passed("a ping", ping, NotTcp),
+        not_ip("an IEEE 802.3 length", 46),
+        not_ip("the type of IPv4 in the wrong byte order", 0x0008),
+        not_ip("a neighbour of the type of IPv4", 0x0801),
+        not_tcp("IPv6 in IPv4", 41),
+        not_tcp("GRE", 47),
+        not_tcp("ESP", 50),
+        not_tcp("AH", 51),
+        not_tcp("SCTP", 132),
+        not_tcp("protocol 0", 0),
+        not_tcp("protocol 255", 255),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn a_fragment_is_passed() {
+    let case = |what, fragment, request| {
+        let request = Request { fragment, payload: vec![0xee; 24], ..request };
+        Case::passed(what, request.frame(), Verdict::Fragment)
+    };
+    check_without_and_with_takeover([
+        case("the first fragment of a SYN", 0x2000, syn()),
+        case("the first fragment of data", 0x2000, ack()),
+        case("a middle fragment", 0x2001, syn()),
+        case("the last fragment", 0x0001, syn()),
+        case("a far one", 0x1000, syn()),
+        case("the farthest", 0x1fff, syn()),
+        case("the first, with DF", 0x6000, syn()),
+        case("the last, with DF", 0x4001, ack()),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_is_malformed_is_passed() {
+    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Malformed);
+    let trailer = vec![0xee; 80];
+    let ihl = |ihl| Request { ihl: Some(ihl), trailer: trailer.clone(), ..syn() };
+    let data_offset = |data_offset| Request { data_offset: Some(data_offset), trailer: trailer.clone(), ..syn() };
+    let total_length = |length| Request { total_length: Some(length), trailer: trailer.clone(), ..syn() };
+    check_without_and_with_takeover([
+        case("IP version 0", Request { version: 0, ..syn() }),
+        case("IP version 5", Request { version: 5, ..syn() }),
+        case("IP version 6", Request { version: 6, ..syn() }),
+        case("no IP header", ihl(0)),
+        case("an IP header that is a word too short", ihl(4)),
+        case("IP options that the datagram does not hold", ihl(6)),
+        case("the longest IP header, which the datagram does not hold", ihl(15)),
+        case("no TCP header", data_offset(0)),
+        case("a TCP header that is a word too short", data_offset(4)),
+        case("TCP options that the datagram does not hold", data_offset(6)),
+        case("the longest TCP header, which the datagram does not hold", data_offset(15)),
+        case("an empty datagram", total_length(0)),
+        case("a datagram that ends with its IP header", total_length(20)),
+        case("a datagram that ends within its TCP header", total_length(39)),
+        case("a datagram that is longer than the frame", Request { total_length: Some(41), ..syn() }),
+        case("the longest datagram, in a short frame", Request { total_length: Some(u16::MAX), ..syn() }),
+        case("an ACK in a datagram that is longer than the frame", Request { total_length: Some(41), ..ack() }),
+    ]);
+}
+
+/// A test run takes no frame without an Ethernet header, so the shortest has just that.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_is_truncated_is_passed() {
+    for settings in [DEFAULT, TAKEOVER] {
+        let mut kernel = Kernel::load(settings);
+        for (request, verdict) in [(syn(), Verdict::Answered), (ack(), Verdict::Later)] {
+            let options = vec![1; 12];
+            let whole = Request { ip_options: vec![1; 8], options, payload: vec![0xee; 13], ..request }.frame();
+            for length in 14..whole.len() {
+                let packet = whole[..length].to_vec();
+                assert_eq!(kernel.run(&packet), pass(Verdict::Malformed, packet.clone()), "{length} bytes");
+            }
+            assert_eq!(kernel.run(&whole).counted, [(verdict, 1)], "all {} bytes", whole.len());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_does_not_go_from_one_host_to_another_is_passed() {
+    let cases: [(_, fn(&mut Request)); 19] = [
+        ("to everybody on the link", |request| request.destination_mac = [0xff; 6]),
+        ("to a group on the link", |request| request.destination_mac = [1, 0, 0x5e, 0, 0, 1]),
+        ("from a group on the link", |request| request.source_mac = [3, 0, 0, 0, 0, 1]),
+        ("to everybody", |request| request.destination = [255; 4]),
+        ("to a group", |request| request.destination = [224, 0, 0, 1]),
+        ("to the last group", |request| request.destination = [239, 255, 255, 255]),
+        ("to a reserved address", |request| request.destination = [240, 0, 0, 1]),
+        ("to nobody", |request| request.destination = [0; 4]),
+        ("to loopback", |request| request.destination = [127, 0, 0, 1]),
+        ("from nobody", |request| request.source = [0; 4]),
+        ("from this network", |request| request.source = [0, 1, 2, 3]),
+        ("from loopback", |request| request.source = [127, 0, 0, 1]),
+        ("from the last loopback address", |request| request.source = [127, 255, 255, 255]),
+        ("from a group", |request| request.source = [224, 0, 0, 1]),
+        ("from the last group", |request| request.source = [239, 255, 255, 255]),
+        ("from a reserved address", |request| request.source = [240, 0, 0, 1]),
+        ("from everybody", |request| request.source = [255; 4]),
+        ("from its destination", |request| request.source = request.destination),
+        ("from its destination, port and all", |request| {
+            (request.source, request.source_port) = (request.destination, request.destination_port);
+        }),
+    ];
+    for (what, edit) in cases {
+        for mut request in [syn(), ack(), Request { acknowledgment_number: 7, ..ack() }] {
+            edit(&mut request);
+            check_without_and_with_takeover([Case::passed(what, request.frame(), Verdict::NotUnicast)]);
+        }
+    }
+}
+
+/// The addresses are the neighbours of those that no host can have.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_goes_from_one_host_to_another_is_answered() {
+    let case = |what, syn: Request| {
+        let reply = syn_ack(&syn, DEFAULT, 58);
+        Case::answered(what, syn.frame(), reply)
+    };
+    check([
+        case("from 1.0.0.0", Request { source: [1, 0, 0, 0], ..syn() }),
+        case("from 126.255.255.255", Request { source: [126, 255, 255, 255], ..syn() }),
+        case("from 128.0.0.0", Request { source: [128, 0, 0, 0], ..syn() }),
+        case("from 223.255.255.255", Request { source: [223, 255, 255, 255], ..syn() }),
+        case("to 1.0.0.0", Request { destination: [1, 0, 0, 0], ..syn() }),
+        case("to 126.255.255.255", Request { destination: [126, 255, 255, 255], ..syn() }),
+        case("to 128.0.0.0", Request { destination: [128, 0, 0, 0], ..syn() }),
+        case("to 223.255.255.255", Request { destination: [223, 255, 255, 255], ..syn() }),
+        case("within a network", Request { source: [10, 0, 0, 1], destination: [10, 0, 0, 2], ..syn() }),
+        case("of a network card", Request { source_mac: [0, 0x1b, 0x21, 255, 255, 255], ..syn() }),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_reply_is_made_by_the_settings() {
+    let cases = [
+        ("the lowest ISN", Choice { isn: 0, ..DEFAULT }),
+        ("the highest ISN", Choice { isn: u32::MAX, ..DEFAULT }),
+        ("an ISN whose bytes all differ", Choice { isn: 0x0102_0304, ..DEFAULT }),
+        ("the lowest TTL", Choice { ttl: 1, ..DEFAULT }),
+        ("the highest TTL", Choice { ttl: 255, ..DEFAULT }),
+        ("no window", Choice { window: Some(0), ..DEFAULT }),
+        ("the largest window", Choice { window: Some(u16::MAX), ..DEFAULT }),
+        ("a window whose bytes differ", Choice { window: Some(0x0102), ..DEFAULT }),
+        ("the smallest MSS", Choice { mss: Some(1), ..DEFAULT }),
+        ("the largest MSS", Choice { mss: Some(u16::MAX), ..DEFAULT }),
+        ("all at their lowest", Choice { isn: 0, ttl: 1, window: Some(0), mss: Some(1), ..DEFAULT }),
+        (
+            "all at their highest",
+            Choice { isn: u32::MAX, ttl: 255, window: Some(u16::MAX), mss: Some(u16::MAX), ..DEFAULT },
+        ),
+        ("any mode", Choice { attach_mode: u16::MAX, ..DEFAULT }),
+    ];
+    for (what, settings) in cases {
+        for settings in [settings, Choice { takeover: true, ..settings }] {
+            let reply = syn_ack(&syn(), settings, 58);
+            Case::answered(what, syn().frame(), reply).under(settings).check();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_is_ours_is_known_by_the_isn_of_the_settings() {
+    let case = |what, isn, acknowledgment_number, verdict| {
+        let packet = Request { acknowledgment_number, ..ack() }.frame();
+        let case = match verdict {
+            Verdict::Completed => Case::dropped(what, packet, verdict),
+            _ => Case::passed(what, packet, verdict),
+        };
+        case.under(Choice { isn, ..DEFAULT })
+    };
+    check([
+        case("the highest ISN is followed by 0", u32::MAX, 0, Verdict::Completed),
+        case("the highest ISN itself", u32::MAX, u32::MAX, Verdict::OtherTcp),
+        case("beyond the highest ISN", u32::MAX, 1, Verdict::OtherTcp),
+        case("ISN 0 is followed by 1", 0, 1, Verdict::Completed),
+        case("ISN 0 itself", 0, 0, Verdict::OtherTcp),
+        case("a carry into every byte", 0x00ff_ffff, 0x0100_0000, Verdict::Completed),
+        case("the ISN that the object was built with", 0, DEFAULT.isn + 1, Verdict::OtherTcp),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_settings_stand_in_frozen_memory() {
+    let settings = Choice {
+        isn: 0x0102_0304,
+        ttl: 5,
+        window: Some(6),
+        mss: Some(7),
+        takeover: true,
+        attach_mode: 0x0809,
+        ..DEFAULT
+    };
+    let kernel = Kernel::load(settings);
+    let rodata = &kernel.program.maps.rodata;
+    let read = || rodata.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).expect("it can be read");
+    let expected = Some(ProgramConfig::new(settings.settings(false, false)).as_bytes().to_vec());
+    assert_eq!(read(), expected);
+
+    let other = ProgramConfig::new(Choice { attach_mode: 0, ..settings }.settings(false, false));
+    let update = rodata.update(&0u32.to_ne_bytes(), other.as_bytes(), MapFlags::ANY);
+    let error = update.expect_err("the map is frozen");
+    assert_eq!(error.kind(), libbpf_rs::ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(read(), expected);
+}
+
+/// That is for whoever inspects the program, so the type information must say where it is.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_attach_mode_can_be_read_off_the_loaded_program() {
+    for attach_mode in [0, 2, 4, 8, u16::MAX] {
+        let kernel = Kernel::load(Choice { attach_mode, ..DEFAULT });
+        let rodata = kernel.program.maps.rodata_data.expect("it is mapped");
+        assert_eq!(rodata.CONFIG.__0.value.attach_mode, attach_mode);
+    }
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_kernel_knows_the_program_by_name_licence_and_types() {
+    let kernel = Kernel::load(DEFAULT);
+    let ProgramInfo { id, name, ty, gpl_compatible, ifindex, .. } = info(&kernel);
+    assert_eq!(name, "tcp_bounce");
+    assert_eq!(ty, ProgramType::Xdp);
+    assert!(gpl_compatible);
+    assert_eq!(ifindex, 0, "not for one NIC only");
+
+    let btf = Btf::from_prog_id(id).expect("it has BTF");
+    assert!(btf.type_by_name::<Func>("tcp_bounce").is_some());
+    let object = fs::read(OBJECT).expect("the object is there");
+    let licence = b"Dual MIT/GPL\0";
+    assert!(object.windows(licence.len()).any(|bytes| bytes == licence));
+}
+
+/// The kernel refuses a program when it had to go over a million instructions, and other versions of it go over more.
+/// The start takes the longer, too.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_verifier_is_far_from_its_limit() {
+    if is_older_than((5, 16)) {
+        // It tells in its log alone, where `tests/kernel.rs` looks.
+        return;
+    }
+    let all = Choice { key: Some([7; 16]), mac: Some([2, 0, 0, 0, 0, 1]), takeover: true, ..DEFAULT };
+    let setup = |choice, filters_destinations, filters_sources| Setup {
+        filters_destinations,
+        filters_sources,
+        ..Setup::new(choice)
+    };
+    let default = setup(Choice { mac: all.mac, ..DEFAULT }, true, false);
+    for (setup, most) in
+        [(default, 150_000), (setup(all, true, true), 300_000), (setup(DEFAULT, false, false), 150_000)]
+    {
+        let verified = info(&Kernel::load_setup(&setup)).verified_insns;
+        assert!((1000..most).contains(&verified), "{verified} instructions: {:?}", setup.settings);
+        // All modes, one on each port.
+        let actions_by_port = (1..).zip(Action::ALL).collect();
+        let verified = info(&Kernel::load_setup(&Setup { actions_by_port, ..setup.clone() })).verified_insns;
+        assert!(verified < 2 * most, "{verified} instructions: {:?}", setup.settings);
+    }
+}
+
+fn info(kernel: &Kernel) -> ProgramInfo {
+    let handle = ProgramHandle::try_from(&kernel.program.progs.tcp_bounce).expect("it has a descriptor");
+    ProgInfoIter::default().find(|program| program.id == handle.id()).expect("it is loaded")
+}
+
+/// As `ip link` and `xdp-loader` would load it: nobody tells it anything.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn the_object_answers_on_every_port_and_takes_nothing_else_without_the_loader() {
+    let object = ObjectBuilder::default().open_file(OBJECT).and_then(|object| object.load()).expect("it loads");
+    let program = object.progs_mut().find(|program| program.name() == "tcp_bounce").expect("it is in the object");
+
+    for destination_port in [0, 22, 80, 443, 65535] {
+        let syn = Request { destination_port, ..syn() };
+        let default = Choice { isn: 0x7463_7062, ttl: 64, window: Some(64240), mss: Some(1460), ..DEFAULT };
+        let expected = (XDP_TX, syn_ack(&syn, default, REPLY_LENGTH));
+        assert_eq!(packet::test_run(&program, &syn.frame()), expected, "port {destination_port}");
+    }
+    let packet = ack().frame();
+    assert_eq!(packet::test_run(&program, &packet), (XDP_DROP, packet));
+    let packet = Request { acknowledgment_number: 7, ..ack() }.frame();
+    assert_eq!(packet::test_run(&program, &packet), (XDP_PASS, packet));
+}
+
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn what_the_verifier_refuses_leaves_its_log_in_a_file() {
+    let mut skel = loader::open().expect("the object is sound");
+    // A socket filter may read a packet only by way of its context.
+    skel.progs.tcp_bounce.set_prog_type(ProgramType::SocketFilter);
+    let error = loader::load_opened(skel).err().expect("it is no socket filter");
+    let log = match &error {
+        Error::Verifier { log, .. } => log,
+        // Old kernels do not get that far: they know no pointer among the arguments of a function but to the context.
+        Error::Load { messages, .. } if messages.iter().any(|line| line.contains("type PTR in note_ipv4()")) => return,
+        error => panic!("{error:?}"),
+    };
+
+    let said = fs::read_to_string(log).expect("the log is there");
+    fs::remove_file(log).expect("it can be removed");
+    assert!(log.starts_with(std::env::temp_dir()), "{}", log.display());
+    assert!(said.contains("invalid"), "{said}");
+    assert!(said.contains("processed ") && said.contains(" insns"), "{said}");
+    assert!(error.to_string().contains(&log.display().to_string()), "{error}");
+}

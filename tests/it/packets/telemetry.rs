@@ -1,0 +1,237 @@
+//! What the loaded program tells besides its counters.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use libbpf_rs::libbpf_sys::{bpf_prog_test_run_opts, bpf_test_run_opts};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::fixtures::machine::MachineLock;
+use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
+use tcp_bounce::events::{self, Reader};
+use tcp_bounce::tables::{PortTable, SourceTable};
+use tcp_bounce::{loader, skel::TcpBounceSkel};
+use tcp_bounce_wire::{ActionByPort, Bucket, ProgramSettings, TelemetrySettings};
+
+const STRIPES: u32 = 4;
+const NOTHING: TelemetrySettings =
+    TelemetrySettings { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
+
+/// The loaded program, for a test that holds the lock of the machine.
+fn load(observe: TelemetrySettings) -> TcpBounceSkel<'static> {
+    let setup = Setup::new(Choice::DEFAULT);
+    let settings = ProgramSettings { telemetry: observe, ..setup.settings() };
+    let then = ActionByPort::new();
+    loader::load(settings, &setup.settings.interface(), &setup.filters, &then, None).unwrap()
+}
+
+fn run(program: &TcpBounceSkel, request: &Request) {
+    test_run(&program.progs.tcp_bounce, &request.frame());
+}
+
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn what_clients_do_is_counted_by_port_and_by_source() {
+    let _machine = MachineLock::shared();
+    let program = load(TelemetrySettings { ports: true, sources: true, ..NOTHING });
+    let table = PortTable::of(&program, STRIPES).unwrap();
+    let mut expected = BTreeMap::new();
+    for round in 0..100u8 {
+        let source = [192, 0, 2, round % 7];
+        let port = [0, 80, 443, 65535][usize::from(round % 4)];
+        let change = |request: Request| Request { source, destination_port: port, ..request };
+        run(&program, &change(Request::syn()));
+        let (syns, completed) = expected.entry((port, source)).or_insert((0, 0));
+        *syns += 1;
+        if round % 3 == 0 {
+            run(&program, &change(Request::ack()));
+            *completed += 1;
+        }
+        // None of these counts.
+        run(&program, &change(Request { flags: ACK | FIN, ..Request::ack() }));
+        run(&program, &change(Request { acknowledgment_number: 5, ..Request::ack() }));
+        run(&program, &change(Request { protocol: 17, ..Request::syn() }));
+    }
+    for port in 0..=u16::MAX {
+        let at_port = expected.iter().filter(|((other, _), _)| *other == port);
+        let (syns, completed) = at_port.fold((0, 0), |(a, b), (_, (c, d))| (a + c, b + d));
+        let count = table.get(port);
+        assert_eq!((count.syns, count.completed), (syns, completed), "{port}");
+    }
+    let mut counted = BTreeMap::new();
+    assert!(!SourceTable::of(&program, STRIPES).unwrap().add_to(&mut counted), "nothing was forgotten");
+    assert_eq!(counted.len(), 7);
+    for last in 0..7 {
+        let of_source = expected.iter().filter(|((_, source), _)| source[3] == last);
+        let (syns, completed) = of_source.fold((0, 0), |(a, b), (_, (c, d))| (a + c, b + d));
+        let count = counted[&IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))];
+        assert_eq!((count.syns, count.completed), (syns, completed), "{last}");
+    }
+}
+
+/// What is read of one event in so many, in words.
+fn told(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
+    let program = load(TelemetrySettings { events: one_in, ..NOTHING });
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    let mut reader = Reader::default();
+    reader.read(&program, "lo", move |knocks| teller.lock().unwrap().extend(knocks)).unwrap();
+    requests.iter().for_each(|request| run(&program, request));
+    let handed = reader.finish();
+    let told = told.lock().unwrap();
+    assert_eq!(handed, told.len() as u64);
+    assert_eq!(events::count(&program).unwrap().dropped, 0);
+    let words = told.iter().map(|knock| knock.to_string().split_once(' ').unwrap().1.to_owned());
+    (words.collect(), events::count(&program).unwrap().seen)
+}
+
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn each_thing_that_a_client_does_is_an_event() {
+    let _machine = MachineLock::shared();
+    let one = Request { source: [192, 0, 2, 9], source_port: 1000, destination_port: 80, ..Request::syn() };
+    let later = |flags| Request { flags, ..one.clone() };
+    let acknowledging = |flags| Request { acknowledgment_number: Request::ack().acknowledgment_number, ..later(flags) };
+    let requests = [
+        one.clone(),
+        acknowledging(ACK),
+        // Data is no event.
+        Request { payload: b"data".to_vec(), ..acknowledging(ACK) },
+        acknowledging(ACK | FIN),
+        acknowledging(ACK | RST),
+        // Not ours.
+        later(ACK | FIN),
+        one.clone().over_ipv6(),
+        Request { ip_options: vec![1; 8], ..one.clone() }.twice_tagged(),
+    ];
+    let there = "192.0.2.9:1000 > 198.51.100.7:80";
+    let (told, seen) = told(1, &requests);
+    let expected = [
+        format!("lo {there} syn"),
+        format!("lo {there} completed"),
+        format!("lo {there} closed"),
+        format!("lo {there} closed"),
+        "lo [2001:db8::a]:1000 > [2001:db8::7]:80 syn".to_owned(),
+        format!("lo {there} syn"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(seen, 6);
+}
+
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn of_many_events_one_in_so_many_is_told() {
+    let _machine = MachineLock::shared();
+    let requests: Vec<Request> = (0..100).map(|port| Request { source_port: port, ..Request::syn() }).collect();
+    let (told, seen) = told(10, &requests);
+    assert_eq!(seen, 100);
+    // Each CPU that runs some has its own count.
+    let cpus = thread::available_parallelism().unwrap().get();
+    assert!((10..=10 + cpus).contains(&told.len()), "{told:?}");
+}
+
+/// Runs a program, from any thread.
+fn run_anywhere(program: BorrowedFd, frame: &[u8]) {
+    let mut options = bpf_test_run_opts {
+        sz: size_of::<bpf_test_run_opts>() as _,
+        data_in: frame.as_ptr().cast(),
+        data_size_in: frame.len() as u32,
+        ..Default::default()
+    };
+    // SAFETY: The program and the frame are there as long as it runs, and nothing is written.
+    assert_eq!(unsafe { bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }, 0);
+}
+
+/// Counts are exact, on whichever CPU a packet is handled.
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn a_million_syns_of_a_thousand_clients_are_counted() {
+    let _machine = MachineLock::shared();
+    const SOURCES: u32 = 1000;
+    const SYNS: u32 = 1_000_000;
+
+    let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
+    let program = count_syns(TelemetrySettings { ports: true, sources: true, stripes, ..NOTHING }, SOURCES, SYNS);
+    assert_eq!(at_ports(&program, stripes), u64::from(SYNS));
+    let mut counted = BTreeMap::new();
+    assert!(!SourceTable::of(&program, stripes).unwrap().add_to(&mut counted), "nothing was forgotten");
+    assert_eq!(counted.len(), SOURCES as usize);
+    assert!(counted.values().all(|count| count.syns == u64::from(SYNS / SOURCES)));
+
+    // By port they are exact also where CPUs share a stripe.
+    let program = count_syns(TelemetrySettings { ports: true, stripes: 1, shared: true, ..NOTHING }, SOURCES, SYNS);
+    assert_eq!(at_ports(&program, 1), u64::from(SYNS));
+}
+
+/// How many SYNs there were to any of the ports that are in use below, which must have as many each.
+fn at_ports(program: &TcpBounceSkel, stripes: u32) -> u64 {
+    let table = PortTable::of(program, stripes).unwrap();
+    let syns: Vec<u64> = (1..=10).map(|port| table.get(port).syns).collect();
+    assert!(syns.iter().all(|&count| count == syns[0]), "{syns:?}");
+    syns.iter().sum()
+}
+
+/// Has all CPUs at once handle SYNs of some clients.
+fn count_syns(observe: TelemetrySettings, sources: u32, syns: u32) -> TcpBounceSkel<'static> {
+    let program = load(observe);
+    let frames: Vec<Vec<u8>> = (0..sources)
+        .map(|source| {
+            let [.., third, last] = source.to_be_bytes();
+            let destination_port = 1 + source as u16 % 10;
+            Request { source: [10, 0, third, last], destination_port, ..Request::syn() }.frame()
+        })
+        .collect();
+    let cpus: Vec<usize> = (0..thread::available_parallelism().unwrap().get()).collect();
+    let prog = program.progs.tcp_bounce.as_fd();
+    thread::scope(|scope| {
+        for &cpu in &cpus {
+            let (frames, cpus) = (&frames, cpus.len());
+            scope.spawn(move || {
+                let mut one = CpuSet::new();
+                one.set(cpu).unwrap();
+                sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+                for syn in (cpu..syns as usize).step_by(cpus) {
+                    run_anywhere(prog, &frames[syn % frames.len()]);
+                }
+            });
+        }
+    });
+    program
+}
+
+/// What there is to remember clients by does not grow, and who has come often is remembered.
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn ten_million_forged_clients_push_out_nobody_who_comes_often() {
+    let _machine = MachineLock::shared();
+    const FORGED: u32 = 10_000_000;
+    const REGULARS: u32 = 100;
+
+    let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
+    let observe = TelemetrySettings { sources: true, stripes, ..NOTHING };
+    let program = count_syns(observe, REGULARS, REGULARS * 100);
+    let prog = program.progs.tcp_bounce.as_fd();
+    thread::scope(|scope| {
+        for cpu in 0..stripes {
+            scope.spawn(move || {
+                let mut frame = Request::syn().frame();
+                for forged in (cpu..FORGED).step_by(stripes as usize) {
+                    // The source address of an IPv4 header; the checksum is not looked at.
+                    frame[26..30].copy_from_slice(&(0x2000_0000 + forged).to_be_bytes());
+                    run_anywhere(prog, &frame);
+                }
+            });
+        }
+    });
+    let table = SourceTable::of(&program, stripes).unwrap();
+    let mut counted = BTreeMap::new();
+    assert!(table.add_to(&mut counted), "some are forgotten, and it is known");
+    assert!(counted.len() <= Bucket::COUNT * 4 * stripes as usize);
+    for last in 0..REGULARS as u8 {
+        assert_eq!(counted[&IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))].syns, 100, "{last}");
+    }
+}

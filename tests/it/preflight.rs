@@ -1,0 +1,412 @@
+//! `--check`: what it says of an interface, that a real start agrees, and that nothing is changed by it.
+
+use std::process::{Command, Stdio};
+
+use crate::fixtures::command::{BINARY, TcpBounce, assert_says, refusal};
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{HOST, Mode, Network};
+use crate::fixtures::process::{Finished, Process, run};
+use crate::fixtures::programs::{BENCH, attached, ip_link_set, pass};
+use crate::fixtures::schema::validate;
+use crate::fixtures::until;
+use crate::fixtures::{accept, exchange};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+/// What a check says, and whether it says that tcp-bounce would start.
+#[track_caller]
+fn check_with(command: &mut Command) -> (Value, bool) {
+    let finished = run(command);
+    assert_eq!(finished.stderr, "", "{finished:?}");
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(report["type"], "check");
+    assert_eq!(validate(std::slice::from_ref(&report)), Ok(()));
+    let code = finished.status.code();
+    assert_eq!(code, Some(if report["starts"] == true { 0 } else { 1 }), "{finished:?}");
+    (report, code == Some(0))
+}
+
+/// What a real start comes to: the first line that it says, or why it does not start.
+#[track_caller]
+fn start_with(command: &mut Command) -> Result<String, Finished> {
+    let process = Process::start(command);
+    match process.stdout.wait_for("every TCP port answers") {
+        Some(line) => {
+            process.signal(Signal::SIGINT);
+            process.finish().success();
+            Ok(line)
+        }
+        None => Err(process.finish()),
+    }
+}
+
+/// Checks with these arguments, starts with them too, makes sure that both agree, and returns what the check says.
+#[track_caller]
+fn check(namespace: &Namespace, arguments: &str) -> Value {
+    check_under(namespace, "env", arguments)
+}
+
+/// The same under another command, like `setpriv`.
+#[track_caller]
+fn check_under(namespace: &Namespace, wrapper: &str, arguments: &str) -> Value {
+    let command = |option: &str| {
+        let mut words = wrapper.split_whitespace();
+        let mut command = namespace.command(words.next().unwrap());
+        command.args(words).arg(BINARY).args(option.split_whitespace()).args(arguments.split_whitespace());
+        command
+    };
+    let before = namespace.ip("-details link show");
+    let (report, would_start) = check_with(&mut command("--check --json"));
+    assert_eq!(namespace.ip("-details link show"), before);
+    match start_with(&mut command("")) {
+        Ok(line) => {
+            assert!(would_start, "{line} {report:#}");
+            for interface in report["interfaces"].as_array().unwrap() {
+                let words = format!("{} ({} mode", text(&interface["name"]), text(&interface["mode"]));
+                assert!(line.contains(&words), "{line} {report:#}");
+            }
+        }
+        Err(finished) => assert!(!would_start, "{finished:?} {report:#}"),
+    }
+    report
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Checks that there is one finding, returns its command, or its hint if it has none.
+#[track_caller]
+fn only<'a>(findings: &'a Value, severity: &str, code: &str) -> &'a str {
+    let [finding] = findings.as_array().unwrap().as_slice() else { panic!("{findings:#}") };
+    assert_eq!((text(&finding["severity"]), text(&finding["code"])), (severity, code), "{finding:#}");
+    finding["command"].as_str().unwrap_or(text(&finding["hint"]))
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_veth_is_described() {
+    let network = Network::new(Mode::Skb);
+    let _listeners = [network.listen(2222), network.listen(2223)];
+    let report = check(&network.host, "--except 22 host0");
+    assert_eq!(report["spared"], json!({ "listening": "2222-2223", "except": "22", "only": null }));
+    assert_eq!(report["host"]["missing_capabilities"], json!([]));
+    assert_eq!(report["host"]["findings"], json!([]));
+    let release = network.host.run("uname", "-r");
+    assert_eq!(report["host"]["kernel"]["release"], release.trim());
+    assert_eq!(report["host"]["kernel"]["xdp_links"], true);
+
+    let host0 = &report["interfaces"][0];
+    for (field, value) in [
+        ("name", json!("host0")),
+        ("kind", json!("veth")),
+        ("driver", json!("veth")),
+        ("up", json!(true)),
+        ("mtu", json!(1500)),
+        ("mode", json!("skb")),
+        ("loads", json!(true)),
+        ("master", json!(null)),
+        ("vlans", json!([])),
+        ("program", json!(null)),
+        ("findings", json!([])),
+    ] {
+        assert_eq!(host0[field], value, "{field} {report:#}");
+    }
+    assert_eq!(host0["addresses"][0], HOST.to_string());
+    assert!(text(&host0["reason"]).starts_with("on veth,"), "{report:#}");
+    network.assert_nothing_is_attached();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_features_are_those_that_ethtool_shows() {
+    let network = Network::new(Mode::Skb);
+    let features = || network.host.run("ethtool", "-k host0");
+    for (state, shown) in [("on", "rx-vlan-offload: on\n"), ("off", "rx-vlan-offload: off\n")] {
+        network.host.run("ethtool", &format!("-K host0 rxvlan {state}"));
+        assert!(features().contains(shown), "{}", features());
+        let offloads = &check(&network.host, "host0")["interfaces"][0]["offloads"];
+        assert_eq!(offloads["rx_vlan"], json!({ "on": state == "on", "fixed": false }));
+    }
+    let offloads = &check(&network.host, "host0")["interfaces"][0]["offloads"];
+    assert!(features().contains("large-receive-offload: off [fixed]"), "{}", features());
+    assert_eq!(offloads["lro"], json!({ "on": false, "fixed": true }));
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn interfaces_that_it_cannot_run_on_are_refused_with_the_reason() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("tuntap add tun0 mode tun");
+    for interface in ["lo", "tun0"] {
+        let report = check(&network.host, interface);
+        only(&report["interfaces"][0]["findings"], "problem", "unfit");
+        assert_eq!(report["interfaces"][0]["mode"], json!(null));
+    }
+    // The other interface has no part in it.
+    let report = check(&network.host, "host0 lo");
+    assert_eq!(report["interfaces"][0]["findings"], json!([]));
+    only(&report["interfaces"][1]["findings"], "problem", "unfit");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_program_of_somebody_else_is_a_problem_and_the_command_takes_it_off() {
+    let network = Network::new(Mode::Skb);
+    for (attach, mode) in [("xdpdrv", "native"), ("xdpgeneric", "skb")] {
+        ip_link_set(&network.host, &format!("host0 {attach} object {BENCH} program pass"));
+        let theirs = attached(&network.host, "host0").unwrap();
+        let report = check(&network.host, "host0");
+        let host0 = &report["interfaces"][0];
+        assert_eq!(host0["program"], json!({ "name": "pass", "id": theirs, "mode": mode, "has_link": false }));
+        assert_eq!(attached(&network.host, "host0"), Some(theirs));
+
+        let command = only(&host0["findings"], "problem", "occupied");
+        network.host.ip(command.strip_prefix("ip ").unwrap());
+        assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
+    }
+    let _theirs = pass(&network.host, "host0");
+    let report = check(&network.host, "host0");
+    let hint = only(&report["interfaces"][0]["findings"], "problem", "occupied");
+    assert!(hint.contains("goes when the process ends"), "{hint}");
+}
+
+/// Not every kernel lets xdp-loader attach it, so `ip` does.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_dispatcher_is_known_and_the_hint_adds_the_object_beside() {
+    let network = Network::new(Mode::Skb);
+    let object = network.host.run("find", "/usr/lib -name xdp-dispatcher.o");
+    for (attach, mode) in [("xdpdrv", "native"), ("xdpgeneric", "skb")] {
+        ip_link_set(&network.host, &format!("host0 {attach} object {} program xdp_dispatcher", object.trim()));
+        let report = check(&network.host, "host0");
+        let hint = only(&report["interfaces"][0]["findings"], "problem", "occupied");
+        assert!(hint.contains(&format!("`xdp-loader load -m {mode} host0 tcp_bounce.bpf.o`")), "{hint}");
+        assert!(hint.contains("spares no listener"), "{hint}");
+        let reason = refusal(&network.host, "host0");
+        assert_says(&reason, &["already attached to host0", "\"xdp_dispatcher\""], hint);
+        network.host.ip(&format!("link set dev host0 {attach} off"));
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_program_on_an_interface_above_is_a_problem() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("link add macvlan0 link host0 type macvlan");
+    assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
+    ip_link_set(&network.host, &format!("macvlan0 xdpgeneric object {BENCH} program pass"));
+    let report = check(&network.host, "host0");
+    let command = only(&report["interfaces"][0]["findings"], "problem", "occupied_above");
+    let reason = refusal(&network.host, "host0");
+    assert_says(&reason, &["no XDP program on host0 below macvlan0", "\"pass\""], command);
+    network.host.ip(command.strip_prefix("ip ").unwrap());
+    assert_eq!(check(&network.host, "host0")["starts"], true);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn an_interface_that_is_down_or_has_no_address_is_a_warning() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("link set host0 down");
+    let report = check(&network.host, "host0");
+    let command = only(&report["interfaces"][0]["findings"], "warning", "down");
+    network.host.ip(command.strip_prefix("ip ").unwrap());
+    // The kernel tells of the carrier a moment later, and `check` compares what is told before and after.
+    until("for the carrier", || network.host.ip("link show dev host0").contains("state UP").then_some(()));
+    assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
+
+    network.host.ip("address flush dev host0");
+    let report = check(&network.host, "host0");
+    only(&report["interfaces"][0]["findings"], "warning", "no_address");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_port_of_a_bridge_is_a_warning() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("link add bridge0 type bridge");
+    network.host.ip("link set host0 master bridge0");
+    let report = check(&network.host, "host0");
+    assert_eq!(report["interfaces"][0]["master"], json!({ "name": "bridge0", "kind": "bridge" }));
+    let hint = only(&report["interfaces"][0]["findings"], "warning", "bridge_port");
+    assert!(hint.contains("bridge0"), "{hint}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_mode_is_the_one_that_a_start_takes() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("tuntap add tap0 mode tap");
+    network.host.ip("link add macvlan0 link host0 type macvlan");
+    network.host.ip("link add bridge0 type bridge");
+    for (arguments, mode) in [
+        ("tap0", "native"),
+        ("--mode skb tap0", "skb"),
+        ("--mode native tap0", "native"),
+        ("host0", "skb"),
+        ("--mode native host0", "native"),
+        ("macvlan0", "skb"),
+        ("bridge0", "skb"),
+    ] {
+        let report = check(&network.host, arguments);
+        assert_eq!((&report["starts"], &report["interfaces"][0]["mode"]), (&json!(true), &json!(mode)), "{arguments}");
+    }
+    // With fragments the length of a packet does not matter.
+    network.host.ip("link set host0 mtu 9000");
+    network.client.ip("link set client0 mtu 9000");
+    only(&check(&network.host, "--mode native host0")["interfaces"][0]["findings"], "warning", "native_on_veth");
+
+    for (arguments, code) in [
+        ("--mode native macvlan0", "no_native_xdp"),
+        ("--mode native bridge0", "no_native_xdp"),
+        ("--mode hw host0", "no_offload"),
+    ] {
+        let report = check(&network.host, arguments);
+        let problem = &report["interfaces"][0]["findings"][0];
+        assert_eq!((&report["starts"], &problem["code"]), (&json!(false), &json!(code)), "{arguments}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn missing_capabilities_are_a_problem_and_the_rest_is_told_all_the_same() {
+    let network = Network::new(Mode::Skb);
+    for (capabilities, missing) in [
+        ("", json!(["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"])),
+        (",+bpf,+net_admin", json!(["CAP_PERFMON"])),
+        (",+sys_admin", json!(["CAP_NET_ADMIN"])),
+    ] {
+        let wrapper = format!("setpriv --inh-caps=-all --bounding-set=-all{capabilities} --");
+        let report = check_under(&network.host, &wrapper, "host0");
+        only(&report["host"]["findings"], "problem", "missing_capabilities");
+        assert_eq!(report["host"]["missing_capabilities"], missing);
+        let host0 = &report["interfaces"][0];
+        assert_eq!((&host0["driver"], &host0["loads"]), (&json!("veth"), &json!(null)), "{report:#}");
+    }
+    let wrapper = "setpriv --inh-caps=-all --bounding-set=-all,+bpf,+net_admin,+perfmon --";
+    assert_eq!(check_under(&network.host, wrapper, "host0")["starts"], true);
+}
+
+/// As in a rootless container: the capabilities are there, but the kernel does not take the program.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_program_that_does_not_load_is_a_problem() {
+    let namespace = Namespace::new();
+    let script = format!(
+        "ip link add host0 type veth peer name client0 && ip link set host0 up && exec {BINARY} --check --json host0"
+    );
+    let mut command = namespace.command("unshare");
+    let (report, _) = check_with(command.args(["--map-root-user", "--net", "sh", "-c", &script]));
+    let host0 = &report["interfaces"][0];
+    assert_eq!(host0["loads"], false);
+    assert_eq!(host0["findings"][0]["code"], "program_refused", "{report:#}");
+    assert!(text(&host0["findings"][0]["hint"]).starts_with("a user namespace"), "{report:#}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_connections_that_takeover_would_cut_are_listed_and_live_on() {
+    let network = Network::new(Mode::Skb);
+    let listener = network.listen(2222);
+    let mut client = network.connect(2222).unwrap();
+    let mut host = accept(&listener);
+    let command = |arguments: &str| TcpBounce::command(&network.host, &format!("--check --json {arguments} host0"));
+    let (report, _) = check_with(&mut command("--takeover"));
+    let connection = json!({ "local": format!("{HOST}:2222"), "remote": client.local_addr().unwrap() });
+    assert_eq!(report["cut"], json!([connection]));
+    assert_eq!(report["spared"], json!({ "listening": "", "except": "", "only": null }));
+    assert_eq!(check_with(&mut command("--takeover --except 2222")).0["cut"], json!([]));
+    assert_eq!(check_with(&mut command("")).0["cut"], json!(null));
+    exchange(&mut client, &mut host);
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn people_read_the_same() {
+    let network = Network::new(Mode::Skb);
+    let say = |arguments: &str| run(&mut TcpBounce::command(&network.host, arguments));
+    let said = say("--check host0").success();
+    for words in [
+        "host0: skb mode (on veth, ",
+        "\n  driver      veth\n",
+        "\n  state       up, MTU 1500\n",
+        "\n  program     accepted by the kernel's verifier\n",
+        "\nevery TCP port answers\n",
+        "\ntcp-bounce would start\n",
+    ] {
+        assert!(said.contains(words), "{words:?} {said}");
+    }
+    network.host.ip("link set host0 down");
+    let said = say("--check host0").success();
+    assert!(said.contains("\n  warning: it is down\n    command: ip link set dev host0 up\n"), "{said}");
+
+    let finished = say("--check lo");
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stdout.contains("\n  problem: lo is the loopback interface: "), "{finished:?}");
+    assert!(finished.stdout.ends_with("tcp-bounce would not start\n"), "{finished:?}");
+    assert!(!finished.stdout.contains("every TCP port answers"), "{finished:?}");
+}
+
+/// Only problems are errors, and who asks for JSON gets it.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn quiet_leaves_the_problems() {
+    let network = Network::new(Mode::Skb);
+    let say = |arguments: &str| run(&mut TcpBounce::command(&network.host, arguments));
+    network.host.ip("link set host0 down");
+    assert_eq!(say("--check --quiet host0").success(), "", "a warning is no problem");
+    let finished = say("--check --quiet lo host0");
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stdout.starts_with("problem: lo is the loopback interface: "), "{finished:?}");
+    assert!(!finished.stdout.contains("host0"), "{finished:?}");
+    let (report, starts) = check_with(&mut TcpBounce::command(&network.host, "--check --json --quiet lo"));
+    assert!(!starts);
+    only(&report["interfaces"][0]["findings"], "problem", "unfit");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_is_no_check_at_all_is_an_error_as_ever() {
+    let network = Network::new(Mode::Skb);
+    for (arguments, words) in [
+        ("nosuch0", "there is no interface \"nosuch0\""),
+        ("host0 host0", "host0 is named twice"),
+        ("--except 0-65535 host0", "--except names every port"),
+    ] {
+        let reason = refusal(&network.host, &format!("--check {arguments}"));
+        assert!(reason.contains(words), "{reason}");
+        let reason: Value =
+            serde_json::from_str(&refusal(&network.host, &format!("--check --json {arguments}"))).unwrap();
+        assert_eq!(reason["type"], "error");
+        assert!(reason["message"].as_str().unwrap().contains(words), "{reason}");
+    }
+}
+
+/// As in `tcp-bounce --check host0 | head -0`.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn nobody_has_to_read_the_report() {
+    let network = Network::new(Mode::Skb);
+    for (option, interface, code) in [("--check", "host0", 0), ("--check --json", "host0", 0), ("--check", "lo", 1)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = TcpBounce::command(&network.host, &format!("{option} {interface}"));
+        let finished = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped())).finish();
+        assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(code), ""), "{option} {interface}");
+    }
+}
+
+/// As on a disk that is full.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_report_that_cannot_be_written_is_an_error() {
+    let network = Network::new(Mode::Skb);
+    for option in ["--check", "--check --json"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = TcpBounce::command(&network.host, &format!("{option} host0"));
+        let finished = Process::start_as_is(command.stdout(full).stderr(Stdio::piped())).finish();
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert!(finished.stderr.contains("cannot write to standard output: "), "{finished:?}");
+    }
+}

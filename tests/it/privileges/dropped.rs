@@ -1,0 +1,138 @@
+//! What tcp-bounce gives up once it is attached.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+use std::process::Command;
+use std::thread;
+
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::process::Process;
+use caps::{CapSet, Capability};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tcp_bounce::{kernel, privileges};
+
+const NOBODY: u32 = 65534;
+
+/// All threads of it, with the lines of their `/proc/PID/status` that say what they may do.
+fn threads(bouncer: &TcpBounce) -> Vec<(String, Vec<String>)> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", bouncer.0.child.id())).unwrap();
+    let lines = |status: String| {
+        let lines =
+            status.lines().filter(|line| ["Uid", "Gid", "Cap", "NoNewPrivs"].iter().any(|name| line.starts_with(name)));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let status = |task: fs::DirEntry| {
+        let name = fs::read_to_string(task.path().join("comm")).unwrap().trim().to_owned();
+        (name, lines(fs::read_to_string(task.path().join("status")).unwrap()))
+    };
+    tasks.map(|task| status(task.unwrap())).collect()
+}
+
+/// What they say of a thread of this user and group that has nothing but these effective and permitted capabilities.
+fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
+    let sets = [("CapInh:", 0), ("CapPrm:", capabilities), ("CapEff:", capabilities), ("CapBnd:", 0), ("CapAmb:", 0)];
+    let sets = sets.map(|(set, capabilities)| format!("{set} {capabilities:016x}"));
+    let ids = ["Uid:", "Gid:"].map(|id| format!("{id} {user} {user} {user} {user}"));
+    ids.into_iter().chain(sets).chain(["NoNewPrivs: 1".to_owned()]).collect()
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn every_thread_of_it_is_nobody_without_any_capability() {
+    let network = Network::new(Mode::Skb);
+    // Whatever starts threads. A port below 1024 takes a capability.
+    let bouncer = network.bounce("--metrics 946 --events --top");
+    let threads = threads(&bouncer);
+    for name in ["tcp-bounce", "ctrl-c", "metrics", "events"] {
+        assert!(threads.iter().any(|(thread, _)| thread == name), "{name}: {threads:?}");
+    }
+    assert!(threads.iter().all(|(_, status)| *status == nothing_but(NOBODY, 0)), "{threads:?}");
+    network.connect(80).unwrap();
+    assert_eq!(bouncer.interrupt().count("SYNs answered"), 1);
+}
+
+/// Runs it with a report in a folder of this user, and returns what its threads may do.
+fn with_report(owner: u32) -> Vec<(String, Vec<String>)> {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), Some(owner), Some(owner)).unwrap();
+    let report = folder.path().join("report.json");
+    let bouncer = network.bounce(&format!("--report {}", report.display()));
+    let threads = threads(&bouncer);
+    network.connect(80).unwrap();
+    bouncer.interrupt();
+    assert!(fs::read_to_string(report).unwrap().contains("\"port\": 80"));
+    threads
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn for_a_report_it_stays_root_without_any_capability() {
+    let threads = with_report(0);
+    let allowed = [nothing_but(0, 0), nothing_but(NOBODY, 0)];
+    assert!(threads.iter().all(|(_, status)| allowed.contains(status)), "{threads:?}");
+}
+
+/// As after `sudo` in a user's own folder, where root without any capability has no right to write.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn for_a_report_in_the_folder_of_somebody_else_it_keeps_what_that_takes() {
+    let threads = with_report(NOBODY);
+    let kept = nothing_but(0, Capability::CAP_DAC_OVERRIDE.bitmask());
+    let allowed = [kept.clone(), nothing_but(NOBODY, 0)];
+    assert!(threads.iter().all(|(_, status)| allowed.contains(status)), "{threads:?}");
+    assert!(threads.iter().any(|(_, status)| *status == kept), "{threads:?}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_is_given_up_cannot_be_done_any_more() {
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let namespace = Namespace::new();
+    namespace.ip("link set lo up");
+    let other_process = Process::start(Command::new("sleep").arg("60"));
+    let pid = Pid::from_raw(other_process.child.id() as i32);
+    namespace.enter(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let give_up = || privileges::give_up(&[], Some(own.path())).unwrap();
+        // It is for good, so for a thread of its own.
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                kill(pid, None).unwrap();
+                File::create(own.path().join("file")).unwrap();
+                give_up();
+                assert!(caps::read(None, CapSet::Permitted).unwrap().is_empty());
+                let denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
+                if !kernel::is_older_than((5, 13)) {
+                    assert!(File::open("/etc/passwd").is_err_and(denied));
+                    assert!(File::open(own.path().join("file")).is_err_and(denied));
+                    assert!(File::create(own.path().join("another")).is_err_and(denied));
+                    assert!(File::create(other.path().join("file")).is_err_and(denied));
+                    assert!(Command::new("/bin/true").status().is_err_and(denied));
+                }
+                fs::rename(own.path().join("file"), own.path().join("renamed")).unwrap();
+                if !kernel::is_older_than((6, 7)) {
+                    assert!(TcpStream::connect(address).is_err_and(denied));
+                    assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).is_err_and(denied));
+                }
+                if !kernel::is_older_than((6, 12)) {
+                    assert_eq!(kill(pid, None), Err(Errno::EPERM));
+                }
+            });
+        });
+        // Not so in the thread that started it.
+        TcpStream::connect(address).unwrap();
+    });
+}
+
+#[test]
+fn what_is_done_without_privileges_comes_back() {
+    assert_eq!(privileges::without(|| 42).unwrap(), 42);
+}

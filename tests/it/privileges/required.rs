@@ -1,0 +1,104 @@
+//! What tcp-bounce must be allowed to do, and how it says what it lacks.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::process::Stdio;
+
+use crate::fixtures::command::{BINARY, TcpBounce, assert_says};
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::process::{Process, run};
+use crate::fixtures::programs::attached;
+
+/// Starts tcp-bounce on `host0` as nobody, with these arguments and no capabilities but these, each with `,+` before it.
+///
+/// The binary may be in a folder that is closed to nobody, so it comes by standard input.
+fn start_as_nobody(network: &Network, capabilities: &str, arguments: &[&str]) -> Process {
+    let mut command = network.host.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=keep"]);
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.arg(format!("{set}=-all{capabilities}"));
+    }
+    command.args(["--", "/proc/self/fd/0", "host0"]).args(arguments);
+    let binary = File::open(BINARY).unwrap();
+    Process::start_as_is(command.stdin(binary).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn any_user_with_the_capabilities_may_run_it() {
+    let network = Network::new(Mode::Skb);
+    for capabilities in [",+bpf,+net_admin,+perfmon", ",+sys_admin,+net_admin"] {
+        let process = start_as_nobody(&network, capabilities, &[]);
+        process.wait_for("every TCP port answers");
+        let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
+        assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
+        network.connect(80).unwrap();
+        assert_eq!(TcpBounce(process).interrupt().count("SYNs answered"), 1);
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn the_missing_capabilities_are_named() {
+    let network = Network::new(Mode::Skb);
+    for (capabilities, missing) in [
+        ("", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON\n"),
+        (",+bpf", "missing CAP_NET_ADMIN, CAP_PERFMON\n"),
+        (",+bpf,+net_admin", "missing CAP_PERFMON\n"),
+        (",+net_admin,+perfmon", "missing CAP_BPF\n"),
+        (",+bpf,+perfmon", "missing CAP_NET_ADMIN\n"),
+        (",+sys_admin", "missing CAP_NET_ADMIN\n"),
+    ] {
+        let finished = start_as_nobody(&network, capabilities, &[]).finish();
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert!(finished.stderr.starts_with(&format!("tcp-bounce: {missing}")), "{capabilities}: {finished:?}");
+        assert!(finished.stderr.contains("hint: "), "{finished:?}");
+        assert_eq!(attached(&network.host, "host0"), None);
+    }
+}
+
+/// What other rights an option takes is said, too.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn what_an_option_lacks_is_named() {
+    let network = Network::new(Mode::Skb);
+    let mut key = tempfile::NamedTempFile::new().unwrap();
+    writeln!(key, "{}", "0123".repeat(8)).unwrap();
+    let key = key.path().to_str().unwrap();
+    for (arguments, what, hint) in [
+        (&["--metrics", "946"][..], "cannot serve metrics on 127.0.0.1:946: Permission denied", "above 1023"),
+        (&["--isn", "keyed", "--key-file", key], "cannot read the key in ", "let who runs it read the file"),
+    ] {
+        let finished = start_as_nobody(&network, ",+bpf,+net_admin,+perfmon", arguments).finish();
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert_says(&finished.stderr, &[what], hint);
+        assert_eq!(attached(&network.host, "host0"), None);
+    }
+}
+
+/// As in a container: the user is root, but not mighty.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn root_without_capabilities_is_told_so() {
+    let network = Network::new(Mode::Skb);
+    let mut command = network.host.command("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "host0"]);
+    let finished = run(&mut command);
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"), "{finished:?}");
+}
+
+/// As in a rootless container: the user has all capabilities, but only there.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn root_of_a_user_namespace_is_told_so() {
+    let namespace = Namespace::new();
+    let script = format!("ip link add host0 type veth peer name client0 && exec {BINARY} host0");
+    let finished = run(namespace.command("unshare").args(["--map-root-user", "--net", "sh", "-c", &script]));
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    let (line, rest) = finished.stderr.split_once('\n').unwrap();
+    assert_eq!(line, "tcp-bounce: cannot load the program: Operation not permitted (os error 1)");
+    assert!(rest.starts_with("  hint: a user namespace"), "{rest}");
+    assert!(rest.contains("\n  libbpf: "), "{rest}");
+}

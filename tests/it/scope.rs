@@ -1,0 +1,475 @@
+//! For whom tcp-bounce answers, and whom: addresses, clients and ports, and how it follows what changes.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::fixtures::capture::Capture;
+use crate::fixtures::command::{BINARY, TcpBounce, assert_says, refusal};
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
+use crate::fixtures::process::run;
+use crate::fixtures::segment::{ACK, End, Injector, Mac, SYN, Segment, mac, text};
+use crate::fixtures::{DEADLINE, SILENCE, accept, exchange, until};
+use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+use tcp_bounce_wire::Verdict;
+use tempfile::NamedTempFile;
+
+in_each_mode! {
+    by_default_only_its_own_addresses_are_answered_for,
+    another_mac_address_is_never_answered_for,
+    addresses_are_followed,
+    the_mtu_is_followed,
+    the_mac_address_is_followed,
+    it_goes_on_when_the_interface_has_been_down,
+    to_names_the_addresses_that_are_answered_for,
+    from_names_the_clients_that_are_answered,
+    ports_names_the_ports_that_are_answered,
+    four_thousand_prefixes_are_possible,
+    keyed_sequence_numbers_differ_and_are_known_again,
+    only_a_fixed_sequence_number_can_be_forged,
+    the_same_key_makes_the_same_sequence_numbers,
+}
+
+const OWN: &str = "192.0.2.1";
+const OWN_V6: &str = "2001:db8::1";
+/// Addresses of the network that the cable is, which nobody has.
+const NEIGHBOURS: [&str; 2] = ["192.0.2.77", "2001:db8::77"];
+/// Addresses that are routed to the host, which does not have them.
+const ELSEWHERE: [&str; 2] = ["203.0.113.5", "2001:db8:1::5"];
+/// A MAC address that nobody has.
+const FOREIGN: Mac = [2, 0, 0, 0, 0, 0x99];
+
+/// The default.
+const ISN: u32 = 0x7463_7062;
+const SYN_ACKS: &str = "tcp[tcpflags] = tcp-syn|tcp-ack";
+
+/// Has packets to all these addresses arrive at the host.
+fn lead_to_host(network: &Network) {
+    let mac = text(mac(&network.host, "host0"));
+    for address in NEIGHBOURS {
+        network.client.ip(&format!("neighbor replace {address} lladdr {mac} dev client0 nud permanent"));
+    }
+    network.client.ip(&format!("route add {} via {HOST}", ELSEWHERE[0]));
+    network.client.ip(&format!("-6 route add {} via {HOST_V6}", ELSEWHERE[1]));
+}
+
+fn connect(network: &Network, address: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let address = SocketAddr::new(address.parse().unwrap(), 80);
+    network.client.enter(|| TcpStream::connect_timeout(&address, timeout))
+}
+
+/// Checks that tcp-bounce answers for an address: nobody listens there.
+#[track_caller]
+fn assert_answers(network: &Network, address: &str) {
+    connect(network, address, DEADLINE).unwrap_or_else(|error| panic!("{address}: {error}"));
+}
+
+/// Checks that it does not: the host refuses if the address is its own, and is silent if it is not.
+#[track_caller]
+fn assert_does_not_answer(network: &Network, address: &str) {
+    let is_own = [OWN, OWN_V6].contains(&address);
+    let error = connect(network, address, if is_own { DEADLINE } else { SILENCE }).expect_err(address);
+    let (kind, timeout) = (error.kind(), ErrorKind::TimedOut);
+    assert!(kind == ErrorKind::ConnectionRefused && is_own || kind == timeout && !is_own, "{address}: {error}");
+}
+
+fn by_default_only_its_own_addresses_are_answered_for(mode: Mode) {
+    let network = Network::new(mode);
+    lead_to_host(&network);
+    let bouncer = network.bounce("");
+    assert!(bouncer.0.stdout.text().contains(" for 192.0.2.1, 2001:db8::1"), "{}", bouncer.0.stdout.text());
+    for address in [OWN, OWN_V6] {
+        assert_answers(&network, address);
+    }
+    for address in [NEIGHBOURS, ELSEWHERE].concat() {
+        assert_does_not_answer(&network, address);
+    }
+    network.wait_until_counted(Verdict::OtherDestination, 4);
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
+}
+
+/// A switch that does not know where a MAC address is sends to all.
+fn another_mac_address_is_never_answered_for(mode: Mode) {
+    let network = Network::new(mode);
+    for (address, route) in [(OWN, ""), (OWN_V6, "-6")] {
+        network
+            .client
+            .ip(&format!("{route} neighbor replace {address} lladdr {} dev client0 nud permanent", text(FOREIGN)));
+    }
+    for arguments in ["", "--to any", "--takeover", "--takeover --to any"] {
+        let bouncer = network.bounce(arguments);
+        for address in [OWN, OWN_V6] {
+            let error = connect(&network, address, SILENCE).expect_err(address);
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{arguments} {address}");
+        }
+        network.wait_until_counted(Verdict::OtherHost, 2);
+        let summary = bouncer.interrupt();
+        for words in ["SYNs answered", "other TCP segments dropped"] {
+            assert_eq!(summary.count(words), 0, "{arguments} {summary:?}");
+        }
+    }
+}
+
+/// Waits until it has said that it answers for addresses that are right.
+#[track_caller]
+fn wait_for_destinations(bouncer: &TcpBounce, is_right: impl Fn(&str) -> bool) {
+    let list = |text: &str| text.lines().rev().find_map(|line| Some(line.split_once("from now on for ")?.1.to_owned()));
+    let found = bouncer.0.stdout.wait(|text, _| list(text).filter(|list| is_right(list)));
+    assert!(found.is_some(), "{}", bouncer.0.stdout.text());
+}
+
+fn addresses_are_followed(mode: Mode) {
+    let network = Network::new(mode);
+    lead_to_host(&network);
+    let bouncer = network.bounce("");
+    for (address, length) in NEIGHBOURS.into_iter().zip(["24", "64 nodad"]) {
+        assert_does_not_answer(&network, address);
+        network.host.ip(&format!("address add {address}/{length} dev host0"));
+        wait_for_destinations(&bouncer, |list| list.contains(address));
+        assert_answers(&network, address);
+        assert_answers(&network, OWN);
+
+        network.host.ip(&format!("address del {address}/{} dev host0", length.split(' ').next().unwrap()));
+        wait_for_destinations(&bouncer, |list| !list.contains(address));
+        assert_does_not_answer(&network, address);
+        assert_answers(&network, OWN);
+    }
+    bouncer.interrupt();
+}
+
+fn the_mtu_is_followed(mode: Mode) {
+    /// The timestamps in each segment, which the kernel takes off.
+    const TIMESTAMPS: u32 = 12;
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    for (mtu, mss) in [(1500, 1460), (1300, 1260), (1400, 1360)] {
+        network.host.ip(&format!("link set host0 mtu {mtu}"));
+        // What the client's kernel has understood.
+        until("for another MSS", || {
+            let connection = network.connect(80).unwrap();
+            (getsockopt(&connection, TcpMaxSeg) == Ok(mss - TIMESTAMPS)).then_some(())
+        });
+        for (address, filter, mss) in [(OWN, SYN_ACKS, mss), (OWN_V6, "ip6 and tcp and ip6[53] = 0x12", mss - 20)] {
+            let capture = Capture::start(&network.client, "client0", filter, 1, &["tcp.options.mss_val"]);
+            assert_answers(&network, address);
+            assert_eq!(capture.packets(), [[mss.to_string()]], "{mtu} {address}");
+        }
+    }
+    bouncer.interrupt();
+}
+
+fn the_mac_address_is_followed(mode: Mode) {
+    const NEW: Mac = [2, 0, 0, 0, 0, 0x55];
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    assert_answers(&network, OWN);
+    let old = mac(&network.host, "host0");
+    network.host.ip(&format!("link set host0 address {}", text(NEW)));
+    network.client.ip("neighbor flush dev client0");
+    // Until it has seen that, the host refuses.
+    until("for an answer", || connect(&network, OWN, DEADLINE).ok());
+    assert!(network.client.ip(&format!("neighbor show to {HOST}")).contains(&text(NEW)));
+    assert_answers(&network, OWN_V6);
+
+    let counted = network.counters()[Verdict::OtherHost];
+    inject(&network, old, SYN, 0);
+    network.wait_until_counted(Verdict::OtherHost, counted + 1);
+    let answered = network.counters()[Verdict::Answered];
+    inject(&network, NEW, SYN, 0);
+    network.wait_until_counted(Verdict::Answered, answered + 1);
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), answered + 1, "{summary:?}");
+}
+
+/// Sends a segment from the client to the host.
+fn inject(network: &Network, destination: Mac, flags: u8, acknowledgment_number: u32) {
+    let from = End { mac: mac(&network.client, "client0"), address: CLIENT.into(), port: 7777 };
+    let to = End { mac: destination, address: HOST.into(), port: 80 };
+    Injector::new(&network.client, "client0").send(&Segment {
+        from,
+        to,
+        flags,
+        sequence_number: 1_000_000,
+        acknowledgment_number,
+        payload: b"",
+    });
+}
+
+/// With it go the IPv6 addresses.
+fn it_goes_on_when_the_interface_has_been_down(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    for _ in 0..2 {
+        assert_answers(&network, OWN);
+        assert_answers(&network, OWN_V6);
+        network.host.ip("link set host0 down");
+        wait_for_destinations(&bouncer, |list| list == OWN);
+
+        network.host.ip("link set host0 up");
+        network.host.ip(&format!("address add {HOST_V6}/64 dev host0 nodad"));
+        wait_for_destinations(&bouncer, |list| list.contains(OWN_V6));
+    }
+    assert_answers(&network, OWN);
+    assert_answers(&network, OWN_V6);
+    let summary = bouncer.interrupt();
+    assert!(summary.count("handshakes completed") >= 6, "{summary:?}");
+}
+
+fn to_names_the_addresses_that_are_answered_for(mode: Mode) {
+    let network = Network::new(mode);
+    lead_to_host(&network);
+    let all = [OWN, OWN_V6, NEIGHBOURS[0], NEIGHBOURS[1], ELSEWHERE[0], ELSEWHERE[1]];
+    for (arguments, answered) in [
+        ("--to 192.0.2.1", &all[..1]),
+        ("--to 2001:db8::1", &all[1..2]),
+        ("--to 192.0.2.0/26 --to 2001:db8::/64", &[OWN, OWN_V6, NEIGHBOURS[1]]),
+        ("--to 192.0.2.77/24", &[OWN, NEIGHBOURS[0]]),
+        ("--to 203.0.113.0/24", &[ELSEWHERE[0]]),
+        ("--to 0.0.0.0/0", &[OWN, NEIGHBOURS[0], ELSEWHERE[0]]),
+        ("--to ::/0", &[OWN_V6, NEIGHBOURS[1], ELSEWHERE[1]]),
+        ("--to any", &all),
+        ("--to 203.0.113.0/24 --to any", &all),
+        ("--takeover", &all),
+        ("--takeover --to 192.0.2.1", &all[..1]),
+    ] {
+        let bouncer = network.bounce(arguments);
+        for address in all {
+            if answered.contains(&address) {
+                assert_answers(&network, address);
+            } else {
+                assert_does_not_answer(&network, address);
+            }
+        }
+        let summary = bouncer.interrupt();
+        assert_eq!(summary.count("SYNs answered"), answered.len() as u64, "{arguments} {summary:?}");
+    }
+}
+
+fn from_names_the_clients_that_are_answered(mode: Mode) {
+    let network = Network::new(mode);
+    for (arguments, v4, v6) in [
+        ("--from 192.0.2.2", true, false),
+        ("--from 2001:db8::2", false, true),
+        ("--from 192.0.2.0/24 --from 2001:db8::/32", true, true),
+        ("--from 192.0.2.0/31 --from 192.0.2.3 --from 2001:db8::/127 --from 2001:db8::3", false, false),
+        ("--from 0.0.0.0/0", true, false),
+        ("--from ::/0", false, true),
+        ("--takeover --from 192.0.2.2", true, false),
+    ] {
+        let bouncer = network.bounce(arguments);
+        for (address, is_answered) in [(OWN, v4), (OWN_V6, v6)] {
+            if is_answered {
+                assert_answers(&network, address);
+            } else {
+                assert_does_not_answer(&network, address);
+            }
+        }
+        let summary = bouncer.interrupt();
+        assert_eq!(summary.count("SYNs answered"), u64::from(v4) + u64::from(v6), "{arguments} {summary:?}");
+        // The client may still repeat the FINs of the connections before.
+        let others = summary.count("passed: from an address that is not answered");
+        assert!(others >= u64::from(!v4) + u64::from(!v6), "{arguments} {summary:?}");
+    }
+}
+
+fn ports_names_the_ports_that_are_answered(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen(8002);
+    let bouncer = network.bounce("--ports 80,8000-8003 --ports 65535 --except 8001");
+    let words = "of the TCP ports 80,8000-8003,65535 answer but 8002 (the host listens) and 8001 (--except)\n";
+    assert!(bouncer.0.stdout.text().contains(words), "{}", bouncer.0.stdout.text());
+    for port in [80, 8000, 8003, 65535] {
+        network.connect(port).unwrap();
+    }
+    for port in [1, 79, 81, 7999, 8001, 8004, 65534] {
+        network.assert_refused(port);
+    }
+    exchange(&mut network.connect(8002).unwrap(), &mut accept(&listener));
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 4, "{summary:?}");
+}
+
+/// Prefixes of which no two can be joined.
+fn apart(option: &str, count: u32) -> String {
+    (0..count).map(|number| format!("{option} {}/31 ", Ipv4Addr::from(0x0a00_0000 + 4 * number))).collect()
+}
+
+fn four_thousand_prefixes_are_possible(mode: Mode) {
+    let network = Network::new(mode);
+    lead_to_host(&network);
+    // The one that matters comes last in the one, and lies in the middle of the other.
+    let bouncer = network.bounce(&format!("{} --from 192.0.2.2", apart("--from", 4095)));
+    assert_answers(&network, OWN);
+    assert_does_not_answer(&network, OWN_V6);
+    bouncer.interrupt();
+
+    let bouncer = network.bounce(&format!("--to 2001:db8:1::5 {} --to 192.0.2.77 --to 9.0.0.0/8", apart("--to", 2000)));
+    for address in [NEIGHBOURS[0], ELSEWHERE[1]] {
+        assert_answers(&network, address);
+    }
+    for address in [OWN, OWN_V6, NEIGHBOURS[1], ELSEWHERE[0]] {
+        assert_does_not_answer(&network, address);
+    }
+    bouncer.interrupt();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn more_prefixes_are_refused() {
+    let network = Network::new(Mode::Skb);
+    for option in ["--from", "--to"] {
+        let reason = refusal(&network.host, &network.arguments(&apart(option, 4097)));
+        let words = [option, "4097 prefixes", "are too many: 4096 are possible"];
+        assert_says(&reason, &words, "join some of them");
+    }
+    network.assert_nothing_is_attached();
+    // What is one range counts as one.
+    let halves =
+        (0..5000).map(|number| format!("--from 192.0.{}.{}/32 ", number / 256, number % 256)).collect::<String>();
+    let bouncer = network.bounce(&halves);
+    assert_answers(&network, OWN);
+    bouncer.interrupt();
+}
+
+#[test]
+fn malformed_prefixes_are_named_with_what_would_be_right() {
+    for option in ["--to", "--from"] {
+        for prefix in [
+            "",
+            " ",
+            "x",
+            "ANY",
+            "any/0",
+            "192.0.2",
+            "192.0.2.256",
+            "192.0.2.1/",
+            "192.0.2.0/33",
+            "192.0.2.0/-1",
+            "192.0.2.0/255.255.255.0",
+            "192.0.2.1-9",
+            "192.0.2.1,192.0.2.2",
+            "2001:db8::/129",
+            "2001:db8",
+            "fe80::1%eth0",
+            "[2001:db8::1]",
+            "localhost",
+        ] {
+            let finished = run(Command::new(BINARY).args([&format!("{option}={prefix}"), "nosuch0"]));
+            assert_eq!(finished.status.code(), Some(2), "{finished:?}");
+            assert_eq!(finished.stdout, "");
+            for words in [option, "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"]
+            {
+                assert!(finished.stderr.contains(words), "{prefix:?} {finished:?}");
+            }
+            assert_eq!(finished.stderr.contains("or `any`"), option == "--to", "{prefix:?} {finished:?}");
+        }
+    }
+    let finished = run(Command::new(BINARY).args(["--from", "any", "nosuch0"]));
+    assert_eq!(finished.status.code(), Some(2), "{finished:?}");
+}
+
+fn keyed_sequence_numbers_differ_and_are_known_again(mode: Mode) {
+    let network = Network::new(mode);
+    let bouncer = network.bounce("--isn keyed");
+    let capture = Capture::start(&network.client, "client0", SYN_ACKS, 3, &["tcp.seq_raw"]);
+    for port in [80, 80, 81] {
+        network.connect(port).unwrap();
+    }
+    let mut numbers = capture.packets().concat();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 3, "{numbers:?}");
+    assert!(!numbers.contains(&ISN.to_string()), "{numbers:?}");
+    assert_answers(&network, OWN_V6);
+    network.wait_until_counted(Verdict::Completed, 4);
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("handshakes completed"), 4, "{summary:?}");
+}
+
+/// Nobody has sent a SYN before.
+fn only_a_fixed_sequence_number_can_be_forged(mode: Mode) {
+    let network = Network::new(mode);
+    let host = mac(&network.host, "host0");
+    for (arguments, verdict, completed) in [("", Verdict::Completed, 1), ("--isn keyed", Verdict::OtherTcp, 0)] {
+        let bouncer = network.bounce(arguments);
+        inject(&network, host, ACK, ISN + 1);
+        network.wait_until_counted(verdict, 1);
+        let summary = bouncer.interrupt();
+        assert_eq!(summary.count("handshakes completed"), completed, "{summary:?}");
+    }
+}
+
+fn key_file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn the_same_key_makes_the_same_sequence_numbers(mode: Mode) {
+    let network = Network::new(mode);
+    let host = mac(&network.host, "host0");
+    let number = |arguments: &str| {
+        let bouncer = network.bounce(&format!("--isn keyed {arguments}"));
+        let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &["tcp.seq_raw"]);
+        inject(&network, host, SYN, 0);
+        let number = capture.packets().concat();
+        bouncer.interrupt();
+        number
+    };
+    let with_key = |text: &str| {
+        let file = key_file(text);
+        number(&format!("--key-file {}", file.path().display()))
+    };
+    let first = with_key("000102030405060708090a0b0c0d0e0f\n");
+    assert_eq!(with_key("  000102030405060708090A0B0C0D0E0F"), first);
+    let others = [with_key("000102030405060708090a0b0c0d0e0e"), number(""), number("")];
+    for (index, other) in others.iter().enumerate() {
+        assert!(*other != first && !others[..index].contains(other), "{first:?} {others:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_key_file_without_an_end_is_refused() {
+    let host = Namespace::new();
+    host.ip("link add bridge0 type bridge");
+    let reason = refusal(&host, "--isn keyed --key-file /dev/zero bridge0");
+    assert_says(&reason, &["/dev/zero is no key"], "openssl rand -hex 16");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn bad_keys_are_refused() {
+    const RIGHT: &str = "000102030405060708090a0b0c0d0e0f";
+    const HINT: &str = "openssl rand -hex 16";
+    let network = Network::new(Mode::Skb);
+    let refusal = |arguments: &str| refusal(&network.host, &network.arguments(arguments));
+    let long = "0".repeat(1_000_000);
+    let contents = ["", "\n", &RIGHT[1..], &format!("{RIGHT}0"), &format!("0x{}", &RIGHT[2..]), &long];
+    let contents = contents.into_iter().map(str::to_owned);
+    let more =
+        [format!("+{}", &RIGHT[1..]), format!("{RIGHT}\n{RIGHT}"), RIGHT.replace('f', "g"), RIGHT.replace("00", "0 ")];
+    for text in contents.chain(more) {
+        let file = key_file(&text);
+        let path = file.path().display().to_string();
+        let reason = refusal(&format!("--isn keyed --key-file {path}"));
+        assert_says(&reason, &[&path, "is no key: it must have 32 hexadecimal digits"], HINT);
+    }
+
+    let file = key_file("");
+    fs::write(file.path(), [0xff; 32]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for path in [file.path(), folder.path(), &folder.path().join("none")] {
+        let path = path.display().to_string();
+        assert_says(&refusal(&format!("--isn keyed --key-file {path}")), &["cannot read the key in", &path], HINT);
+    }
+
+    let file = key_file(RIGHT);
+    let reason = refusal(&format!("--key-file {}", file.path().display()));
+    assert_says(&reason, &["--key-file is only for --isn keyed"], "add --isn keyed");
+    network.assert_nothing_is_attached();
+}

@@ -1,0 +1,32 @@
+//! Ten thousand clients that connect at once.
+
+use tcp_bounce_wire::Verdict;
+
+use crate::fixtures::crowd::connect_at_once;
+use crate::fixtures::machine::MachineLock;
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::until;
+
+in_each_mode! {
+    ten_thousand_threads_connect_at_once,
+}
+
+fn ten_thousand_threads_connect_at_once(mode: Mode) {
+    const THREADS: u16 = 10_000;
+    let _machine = MachineLock::exclusive();
+    let network = Network::new(mode);
+    let bouncer = network.bounce("");
+    let connections = connect_at_once(&network, THREADS).connections;
+    let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
+    assert_eq!(accepted, usize::from(THREADS), "{:?}", connections.iter().find(|connection| connection.is_err()));
+    // The last ACK of a handshake is not sent again; the kernel tells how many frames the cable has lost.
+    until("for a last ACK of each connection", || {
+        let completed = network.counters()[Verdict::Completed];
+        (completed + network.lost() > u64::from(THREADS)).then_some(())
+    });
+    let summary = bouncer.interrupt();
+    let (answered, completed) = (summary.count("SYNs answered"), summary.count("handshakes completed"));
+    assert!(answered > u64::from(THREADS), "{summary:?}");
+    // Where a SYN was sent again, each SYN-ACK may have been acknowledged, but once.
+    assert!(completed <= answered, "{summary:?}");
+}

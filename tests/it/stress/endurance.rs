@@ -1,0 +1,113 @@
+//! Many connections, and much data: what comes of it, and what it costs.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::fixtures::machine::MachineLock;
+use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, Network};
+use crate::fixtures::process::Process;
+use crate::fixtures::resources::{Memory, Statistics, cpu_time};
+use crate::fixtures::{DEADLINE, programs};
+use tcp_bounce_wire::Verdict;
+
+in_each_mode! {
+    ten_thousand_clients_are_held_for_a_minute,
+    a_million_connections_end_well,
+}
+
+/// Clients that wait for their data to be taken, as many as a process may have where limits are low.
+const HELD: &str = "
+import resource, socket, sys
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+count, *addresses = sys.argv[1:]
+clients = [socket.create_connection((addresses[index % 2], 1 + index), timeout=60) for index in range(int(count))]
+for client in clients: client.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
+print('connected', flush=True)
+sys.stdin.read()
+";
+
+fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
+    const PROCESSES: usize = 4;
+    const CLIENTS: usize = 2500 * PROCESSES;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    let _machine = MachineLock::exclusive();
+    let _statistics = Statistics::start();
+
+    let network = Network::new(mode);
+    // The kernel's timers have thousands of them probe at once, and a veth end has room for 256 packets: they queue.
+    network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
+    let bouncer = network.bounce("--then tarpit");
+    let before = Memory::of(&bouncer);
+    let start = Instant::now();
+    let clients: Vec<Process> = (0..PROCESSES)
+        .map(|_| {
+            let mut python = network.client.command("python3");
+            python.args(["-c", HELD, &(CLIENTS / PROCESSES).to_string(), &HOST.to_string(), &HOST_V6.to_string()]);
+            Process::start_as_is(python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        })
+        .collect();
+    for client in &clients {
+        client.wait_for("connected");
+    }
+    // Each probes after 0.2 seconds, and then waits for twice as long each time: seven times in half a minute, of which a
+    // few may be lost.
+    network.wait_until_counted(Verdict::Replied, 7 * CLIENTS as u64 - 100);
+    thread::sleep(MINUTE.saturating_sub(start.elapsed()));
+
+    let held = network.client.sockets("established");
+    assert_eq!(held.matches("timer:(persist").count(), CLIENTS);
+    assert_eq!(held.matches("bytes_acked:1 ").count(), CLIENTS, "nothing but the SYN is taken");
+    before.assert_no_more(&bouncer);
+    let program = programs::information(programs::attached(&network.host, "host0").unwrap());
+    println!(
+        "{CLIENTS} clients for {:?}: the program ran {} times, {:?} in all; the process used {:?}",
+        start.elapsed(),
+        program.run_cnt,
+        Duration::from_nanos(program.run_time_ns),
+        cpu_time(&bouncer)
+    );
+    drop(bouncer);
+    drop(clients);
+}
+
+fn a_million_connections_end_well(mode: Mode) {
+    const THREADS: usize = 2;
+    const CONNECTIONS: usize = 1_000_000;
+
+    let _machine = MachineLock::exclusive();
+    let network = Network::new(mode);
+    // The client closes first with one, and the server with the other.
+    let bouncer = network.bounce("--then discard:9 --then close");
+    // A client that closes first keeps the port for a minute: as many as there can be, and not as long.
+    network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
+    network.client.sysctl("ipv4/tcp_tw_reuse", "1");
+    let before = Memory::of(&bouncer);
+    let start = Instant::now();
+    let run = |thread: usize| {
+        for index in 0..CONNECTIONS / THREADS {
+            let address = SocketAddr::new(HOSTS[index % 2], if index / 2 % 2 == 0 { 9 } else { 80 });
+            let mut client = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
+            client.set_read_timeout(Some(DEADLINE)).unwrap();
+            client.write_all(b"some words").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0, "thread {thread}, connection {index}");
+        }
+    };
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let network = &network;
+            scope.spawn(move || network.client.enter(|| run(thread)));
+        }
+    });
+    println!("{CONNECTIONS} connections in {:?}", start.elapsed());
+    crate::fixtures::until("for the last to end", || {
+        network.client.sockets("all exclude time-wait").is_empty().then_some(())
+    });
+    before.assert_no_more(&bouncer);
+    assert!(bouncer.interrupt().count("SYNs answered") >= CONNECTIONS as u64);
+}

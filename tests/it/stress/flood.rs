@@ -1,0 +1,62 @@
+//! A flood of SYNs from forged sources: each is answered, or accounted for; it costs no memory, and the host's own services
+//! go on.
+
+use std::time::Duration;
+
+use crate::fixtures::flood::{Flood, Kind, Sink};
+use crate::fixtures::host_service::{Service, percentile};
+use crate::fixtures::machine::MachineLock;
+use crate::fixtures::network::{HOST, Mode, Network};
+use crate::fixtures::resources::Memory;
+use crate::fixtures::{at_least, until};
+use tcp_bounce_wire::Verdict;
+
+in_each_mode! {
+    each_syn_of_a_flood_is_answered_or_accounted_for,
+}
+
+/// How many millions of SYNs are asked for.
+const FLOOD: &str = "TCP_BOUNCE_TEST_FLOOD";
+const MILLION: u32 = 1_000_000;
+/// How many come first.
+const FIRST: u32 = 100_000;
+
+fn each_syn_of_a_flood_is_answered_or_accounted_for(mode: Mode) {
+    let _machine = MachineLock::exclusive();
+    let millions = at_least(FLOOD, 2);
+
+    let network = Network::without_program(mode);
+    let sink = Sink::new(&network);
+    network.receive_redirected();
+    let service = Service::new(&network, HOST);
+    let bouncer = network.bounce("--top");
+    let flood = Flood::new(&network, Kind::Syn, 80);
+    // What the first packets cost is memory that is taken once.
+    let (_, usual) = service.during(|| flood.send(FIRST));
+    let memory = Memory::of(&bouncer);
+    let (times, flooded) = service.during(|| (0..millions).map(|_| flood.send(MILLION)).collect::<Vec<_>>());
+
+    let sent = u64::from(FIRST) + millions as u64 * u64::from(MILLION);
+    // A segment of the service's client may have been lost as well.
+    until("for each SYN to be answered or lost", || {
+        (network.counters()[Verdict::Answered] + network.lost() >= sent).then_some(())
+    });
+    let answered = network.counters()[Verdict::Answered];
+    until("for each answer to arrive or be lost", || {
+        (sink.received().syn_acks + network.lost_on_the_way_back() >= answered).then_some(())
+    });
+    let received = sink.received();
+    println!("{sent} SYNs: {answered} answered, {} lost on the way there; {received:?}", network.lost());
+    let per_million = times.iter().sum::<Duration>() / times.len() as u32;
+    println!("a million in {per_million:?}, with the generator and the cable");
+    for (name, times) in [("at first", &usual), ("later", &flooded)] {
+        let [median, most, all] = [0.5, 0.99, 1.0].map(|share| percentile(times, share));
+        println!("the host's service, {name}: median {median:?}, 99 percent {most:?}, longest {all:?}");
+    }
+    assert!(answered <= sent && answered > sent / 2, "{answered} of {sent}");
+    assert!(received.syn_acks <= answered && received.syn_acks > answered / 2, "{received:?}");
+    assert_eq!((received.resets, received.others), (0, 0));
+    memory.assert_no_more(&bouncer);
+    let summary = bouncer.interrupt();
+    assert_eq!(summary.count("SYNs answered"), answered, "{summary:?}");
+}

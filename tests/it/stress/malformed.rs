@@ -1,0 +1,202 @@
+//! Packets from outside that no host would send: the program knows each of them for what it is, and nothing else is touched.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use crate::fixtures::machine::MachineLock;
+use crate::fixtures::network::{HOST, HOST_V6, Mode, Network};
+use crate::fixtures::packet::{ACK, SYN, Segment, hex};
+use crate::fixtures::programs::{attached, counters};
+use crate::fixtures::segment::{Injector, Mac, text};
+use crate::fixtures::{accept, exchange, until};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::sockopt::RcvBufForce;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket};
+use tcp_bounce_wire::{Counters, Verdict};
+
+in_each_mode! {
+    each_is_counted_and_none_does_harm,
+}
+
+/// So that it can be repeated.
+const SEED: u32 = 0x5eed;
+/// How many of the packets are scapy's, at least; then come those that it has not thought of.
+const FUZZED: usize = 4000;
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stress/corpus.py");
+
+const HOST_MAC: Mac = [2, 0, 0, 0, 0, 1];
+/// Whom they come from: nobody, so that nobody answers what the host says to it.
+const SENDER_MAC: Mac = [2, 0, 0, 0, 0, 0x42];
+const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
+const SENDER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66);
+
+/// Where the host listens. Some go there.
+const LISTENING: u16 = 2222;
+/// What the SYN-ACKs of the program have, and nobody else's.
+const ISN: u32 = 0x7463_7062;
+
+/// How many are sent at once. In native mode a veth end has room for 256.
+const BATCH: usize = 128;
+
+/// The packets.
+static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    // Debian's: it is the one that has scapy.
+    let mut python = Command::new("/usr/bin/python3");
+    python.args([CORPUS, &SEED.to_string(), &FUZZED.to_string()]).args([text(HOST_MAC), text(SENDER_MAC)]);
+    python.args([IpAddr::from(HOST), SENDER.into(), HOST_V6.into(), SENDER_V6.into()].map(|ip| ip.to_string()));
+    let made = python.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (mut frames, mut rest) = (Vec::new(), &made.stdout[..]);
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (frame, behind) = behind.split_at(u16::from_be_bytes(*length).into());
+        frames.push(frame.to_vec());
+        rest = behind;
+    }
+    frames
+});
+
+/// What the kernel writes to its log from now on.
+struct KernelLog(File);
+
+impl KernelLog {
+    fn open() -> Self {
+        let mut options = OpenOptions::new();
+        let mut log = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/kmsg").unwrap();
+        log.seek(SeekFrom::End(0)).unwrap();
+        Self(log)
+    }
+
+    /// What is new and should not be there.
+    fn complaints(&mut self) -> Vec<String> {
+        const SIGNS: [&str; 6] = ["WARNING: CPU", "BUG: ", "Oops", "Call Trace", "general protection", "csum failure"];
+        let (mut complaints, mut record) = (Vec::new(), [0; 8192]);
+        loop {
+            match self.0.read(&mut record) {
+                Ok(length) => complaints.push(String::from_utf8_lossy(&record[..length]).into_owned()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // Others have written so much that some is gone.
+                Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}"),
+            }
+        }
+        complaints.retain(|record| SIGNS.iter().any(|sign| record.contains(sign)));
+        complaints
+    }
+}
+
+/// A socket that sees all that passes `client0`.
+fn listen_to_all(network: &Network) -> OwnedFd {
+    network.client.enter(|| {
+        let (flags, protocol) = (SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, SockProtocol::EthAll);
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, protocol).unwrap();
+        // A batch and its answers.
+        setsockopt(&socket, RcvBufForce, &(8 << 20)).unwrap();
+        let mut addresses = getifaddrs().unwrap().filter(|entry| entry.interface_name == "client0");
+        let address = addresses.find_map(|entry| entry.address.filter(|address| address.as_link_addr().is_some()));
+        bind(socket.as_raw_fd(), &address.unwrap()).unwrap();
+        socket
+    })
+}
+
+/// What the host has sent and the socket has seen since it was last asked.
+fn sent_by_host(socket: &OwnedFd) -> Vec<Vec<u8>> {
+    let (mut frames, mut frame) = (Vec::new(), [0; 2048]);
+    loop {
+        match recv(socket.as_raw_fd(), &mut frame, MsgFlags::empty()) {
+            Ok(length) if frame[6..12] == HOST_MAC => frames.push(frame[..length].to_vec()),
+            Ok(_) => {}
+            Err(errno) => {
+                assert_eq!(errno, Errno::EAGAIN);
+                return frames;
+            }
+        }
+    }
+}
+
+/// Whether it is a SYN-ACK of the program's. Whatever the host sends must be whole, with correct checksums.
+#[track_caller]
+fn is_answer(frame: &[u8]) -> bool {
+    let packet = SlicedPacket::from_ethernet(frame).unwrap_or_else(|error| panic!("{error}: {}", hex(frame)));
+    if let Some(NetSlice::Ipv4(ipv4)) = &packet.net {
+        let header = ipv4.header();
+        assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum(), "{}", hex(frame));
+    }
+    if !matches!(packet.transport, Some(TransportSlice::Tcp(_))) {
+        return false;
+    }
+    let segment = Segment::parse(frame).unwrap_or_else(|| panic!("{}", hex(frame)));
+    assert_eq!(segment.tcp.checksum(), segment.checksum(), "{}", hex(frame));
+    segment.flags() == SYN | ACK && segment.tcp.sequence_number() == ISN
+}
+
+fn each_is_counted_and_none_does_harm(mode: Mode) {
+    let _machine = MachineLock::exclusive();
+    let frames = &*FRAMES;
+    println!("{} packets of seed {SEED:#x}", frames.len());
+    let mut log = KernelLog::open();
+    let network = Network::new(mode);
+    network.host.ip(&format!("link set host0 address {}", text(HOST_MAC)));
+    // Else what the kernel sends has no checksum yet.
+    network.host.run("ethtool", "--offload host0 tx off");
+    for sender in [IpAddr::from(SENDER), SENDER_V6.into()] {
+        let neighbor = format!("neighbor add {sender} lladdr {} dev host0 nud permanent", text(SENDER_MAC));
+        network.host.ip(&neighbor);
+    }
+    // The client's kernel must say nothing of its own, so that they can be counted.
+    network.client.sysctl("ipv6/conf/client0/disable_ipv6", "1");
+    network.client.sysctl("ipv4/conf/client0/arp_ignore", "8");
+    let listener = network.listen(LISTENING);
+    let bouncer = network.bounce("--events --top --then discard");
+
+    let program = attached(&network.host, "host0").unwrap();
+    let total = |counters: Counters| Verdict::ALL.iter().map(|&verdict| counters[verdict]).sum::<u64>();
+    let (injector, socket) = (Injector::new(&network.client, "client0"), listen_to_all(&network));
+    let before = total(counters(program));
+    let (mut sent, mut answers) = (0, 0);
+    let mut count_answers = || {
+        answers += sent_by_host(&socket).iter().filter(|frame| is_answer(frame)).count() as u64;
+        answers
+    };
+    for batch in frames.chunks(BATCH) {
+        batch.iter().for_each(|frame| injector.send_frame(frame));
+        sent += batch.len() as u64;
+        until("for them to be counted", || (total(counters(program)) - before >= sent).then_some(()));
+        count_answers();
+    }
+    let counted = counters(program);
+    Verdict::ALL.iter().for_each(|&verdict| println!("{:>9} {}", counted[verdict], verdict.description()));
+    assert_eq!(total(counted) - before, sent);
+    until("for all answers to come", || (count_answers() >= counted[Verdict::Answered]).then_some(()));
+    assert_eq!(count_answers(), counted[Verdict::Answered]);
+    // They were of many kinds, and most what they were meant to be.
+    assert!(counted[Verdict::Malformed] >= 10_000, "{}", counted[Verdict::Malformed]);
+    for verdict in [
+        Verdict::Answered,
+        Verdict::Replied,
+        Verdict::NotIp,
+        Verdict::NotTcp,
+        Verdict::Fragment,
+        Verdict::NotUnicast,
+        Verdict::OtherDestination,
+        Verdict::Excluded,
+        Verdict::OtherTcp,
+    ] {
+        assert!(counted[verdict] >= 20, "{verdict:?}: {}", counted[verdict]);
+    }
+
+    // All goes on as before.
+    network.client.sysctl("ipv4/conf/client0/arp_ignore", "0");
+    network.connect(80).unwrap();
+    let mut client_end = network.connect(LISTENING).unwrap();
+    exchange(&mut client_end, &mut accept(&listener));
+    assert_eq!(bouncer.interrupt().count("SYNs answered"), counted[Verdict::Answered] + 1);
+    network.assert_nothing_is_attached();
+    assert_eq!(log.complaints(), Vec::<String>::new());
+}
