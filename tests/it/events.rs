@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -166,8 +166,9 @@ fn the_report_has_the_ports_that_a_firewall_lets_through(mode: Mode) {
 fn a_reader_that_leaves_changes_nothing(mode: Mode) {
     let network = Network::new(mode);
     let mut command = TcpBounce::command(&network.host, &network.arguments("--events"));
-    let mut process = Process::start_as_is(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    drop(process.child.stdout.take());
+    let (reader, writer) = io::pipe().unwrap();
+    let process = Process::start_as_is(command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()));
+    drop(reader);
     crate::fixtures::until("for the program to be attached", || {
         crate::fixtures::programs::attached(&network.host, "host0")
     });
@@ -182,8 +183,10 @@ fn a_reader_that_leaves_changes_nothing(mode: Mode) {
 fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
     let network = Network::new(mode);
     let mut command = TcpBounce::command(&network.host, &network.arguments("--json --events"));
-    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut reader = BufReader::new(process.stdout.take().unwrap());
+    let (reader, writer) = io::pipe().unwrap();
+    let process = Process::start_as_is(command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()));
+    drop(command);
+    let mut reader = BufReader::new(reader);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("\"started\""), "{line}");
@@ -191,9 +194,9 @@ fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
     let ports = 40_000;
     network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
     assert!(network.counters()[Verdict::Answered] >= ports);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.id() as i32), Signal::SIGINT).unwrap();
+    process.signal(Signal::SIGINT);
     let lines: Vec<Value> = reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
-    assert!(process.wait().unwrap().success());
+    process.finish().success();
     let told = lines.iter().filter(|line| line["type"] == "event").count() as u64;
     let events = &lines.last().unwrap()["events"];
     let [seen, said, lost] = ["seen", "told", "lost"].map(|name| events[name].as_u64().unwrap());
@@ -207,18 +210,20 @@ fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
 fn a_slow_reader_gets_whole_lines_and_the_summary() {
     let network = Network::new(Mode::Skb);
     let mut command = TcpBounce::command(&network.host, "--mode skb --json --events host0");
-    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let reader = BufReader::new(process.stdout.take().unwrap());
+    let (reader, writer) = io::pipe().unwrap();
+    let process = Process::start_as_is(command.stdin(Stdio::null()).stdout(writer));
+    drop(command);
+    let reader = BufReader::new(reader);
     crate::fixtures::until("for the program to be attached", || {
         crate::fixtures::programs::attached(&network.host, "host0")
     });
     let ports = 20_000;
     network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.id() as i32), Signal::SIGINT).unwrap();
+    process.signal(Signal::SIGINT);
     // Slow is what the test is about.
     let slowly = reader.lines().inspect(|_| thread::sleep(Duration::from_millis(1)));
     let lines: Vec<Value> = slowly.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
-    assert!(process.wait().unwrap().success());
+    process.finish().success();
     let told = lines.iter().filter(|line| line["type"] == "event").count();
     let summary = lines.last().unwrap();
     assert_eq!((&summary["type"], &summary["events"]["told"]), (&"summary".into(), &told.into()));

@@ -2,11 +2,12 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
 
 use crate::fixtures::command::{BINARY, Summary, TcpBounce};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
-use crate::fixtures::process::Process;
+use crate::fixtures::process::{Process, again, run};
 use crate::fixtures::programs::{attached, pass};
 use crate::fixtures::until;
 use libbpf_rs::query::LinkInfoIter;
@@ -34,6 +35,17 @@ fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
         assert_eq!(summary.count("SYNs answered"), 1, "{signal}: {summary:?}");
         network.assert_nothing_is_attached();
     }
+}
+
+/// The fixtures start the tool with the default reaction to signals, also where the test run ignores some, as under `nohup`.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn a_test_run_that_ignores_a_hang_up_changes_nothing() {
+    let test = again(skb::interrupt_terminate_and_hang_up_leave_nothing_attached);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(test.get_program()).args(test.get_args());
+    let said = run(&mut shell).success();
+    assert!(said.contains("test result: ok. 1 passed"), "{said}");
 }
 
 /// The list of what `--takeover` cuts may be a reason to think better of it.

@@ -9,6 +9,7 @@ use std::os::fd::AsFd as _;
 use crate::fixtures::at_least;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::packet::{Choice, Kernel, Setup};
+use crate::fixtures::process::in_own_process;
 use crate::fixtures::programs::information;
 use crate::fixtures::until;
 use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
@@ -82,10 +83,14 @@ fn load() -> Kernel {
     Kernel::load_setup(&Setup { telemetry, ..Setup::new(Choice::DEFAULT) })
 }
 
-/// It is one test, since others in the process would open files meanwhile.
+/// In a process of its own, since other tests open files meanwhile.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn nothing_stays_of_a_thousand_attachments() {
+    in_own_process(nothing_stays_of_a_thousand_attachments, attach_and_detach);
+}
+
+fn attach_and_detach() {
     let network = Network::new(Mode::Skb);
     let mut objects = Objects::default();
     network.host.enter(|| {

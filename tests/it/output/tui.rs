@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 
 use crate::fixtures::command::{BINARY, TcpBounce, assert_says, refusal};
 use crate::fixtures::network::{HOST, Mode, Network};
-use crate::fixtures::process::{Process, run};
+use crate::fixtures::process::{Process, again, run};
 use crate::fixtures::programs::attached;
 use crate::fixtures::{DEADLINE, until};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -241,9 +241,10 @@ fn the_terminal_is_given_back_after_a_panic() {
     }
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
-    let itself = env::current_exe().unwrap();
-    let arguments = "--ignored --exact --nocapture output::tui::the_terminal_is_given_back_after_a_panic";
-    terminal.keys(&[&format!("{IN_TERMINAL}=1 {} {arguments}; echo it returned $?", itself.display()), "Enter"]);
+    let itself = again(the_terminal_is_given_back_after_a_panic);
+    let words = iter::once(itself.get_program()).chain(itself.get_args()).map(|word| word.to_str().unwrap());
+    let command = words.collect::<Vec<_>>().join(" ");
+    terminal.keys(&[&format!("{IN_TERMINAL}=1 {command}; echo it returned $?"), "Enter"]);
     terminal.wait_for("ports 0 to 65535");
     terminal.keys(&["q"]);
     let screen = terminal.wait_for("it returned 101");
