@@ -1,12 +1,10 @@
 //! Whatever is attached and detached again and again: nothing of it stays, in the process or in the kernel.
-//!
-//! `TCP_BOUNCE_TEST_LOADS` asks for more loads than [`LOADS`].
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd as _;
 
-use crate::fixtures::at_least;
+use crate::fixtures::amount;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::packet::{Choice, Kernel, Setup};
 use crate::fixtures::process::in_own_process;
@@ -16,12 +14,6 @@ use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
 use tcp_bounce::attach::{self, AttachMode, Attachment};
 use tcp_bounce::interface::Interface;
 use tcp_bounce_wire::TelemetrySettings;
-
-/// How often one program is attached and detached. That takes milliseconds, mostly of waiting in the kernel.
-const ATTACHMENTS: usize = 900;
-
-/// How often another one is loaded for that, at least: a thousand in all.
-const LOADS: usize = 100;
 
 /// How many descriptors the process has.
 fn descriptors() -> usize {
@@ -91,6 +83,8 @@ fn nothing_stays_of_a_thousand_attachments() {
 }
 
 fn attach_and_detach() {
+    // An attachment takes milliseconds, mostly of waiting in the kernel; a load takes a good part of a second.
+    let (attachments, loads) = (amount("ATTACHMENTS", 300, 900), amount("LOADS", 30, 1000));
     let network = Network::new(Mode::Skb);
     let mut objects = Objects::default();
     network.host.enter(|| {
@@ -104,14 +98,14 @@ fn attach_and_detach() {
         };
 
         let kernel = load();
-        repeat("attachments", ATTACHMENTS, |index| {
+        repeat("attachments", attachments, |index| {
             on_and_off(&kernel, [AttachMode::Native, AttachMode::Skb][index % 2]);
         });
         drop(kernel);
-        repeat("loads", at_least("TCP_BOUNCE_TEST_LOADS", LOADS), |_| on_and_off(&load(), AttachMode::Skb));
+        repeat("loads", loads, |_| on_and_off(&load(), AttachMode::Skb));
     });
     let Objects { programs, maps, links } = &objects;
     println!("{} programs, {} maps, {} links", programs.len(), maps.len(), links.len());
-    assert!(programs.len() > LOADS && maps.len() > LOADS && links.len() >= ATTACHMENTS + LOADS);
+    assert!(programs.len() > loads && maps.len() > loads && links.len() >= attachments + loads);
     until("for the kernel to be rid of them", || (!objects.are_there()).then_some(()));
 }

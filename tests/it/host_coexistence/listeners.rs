@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
-use crate::fixtures::{DEADLINE, SILENCE, accept, exchange, is_idle, is_silent};
+use crate::fixtures::{DEADLINE, SILENCE, accept, amount, exchange, is_idle, is_silent};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
@@ -257,8 +257,7 @@ fn over_ipv6_it_is_the_same(mode: Mode) {
 /// So that the numbers of all its bytes go by what tells a bounced connection's segments. In native mode, where segments are
 /// small, one of them most likely hits it.
 fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
-    const PIECES: usize = 4200;
-
+    let pieces = amount("MEGABYTES", 400, 4200);
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
     let bouncer = network.bounce("--then echo");
@@ -268,9 +267,9 @@ fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
     let carry = |from: &mut TcpStream, to: &mut TcpStream| {
         to.set_read_timeout(Some(DEADLINE)).unwrap();
         thread::scope(|scope| {
-            scope.spawn(|| (0..PIECES).for_each(|_| from.write_all(&piece).unwrap()));
+            scope.spawn(|| (0..pieces).for_each(|_| from.write_all(&piece).unwrap()));
             let mut received = vec![0; piece.len()];
-            for _ in 0..PIECES {
+            for _ in 0..pieces {
                 to.read_exact(&mut received).unwrap();
                 assert!(received == piece);
             }
@@ -279,7 +278,7 @@ fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
     carry(&mut client_end, &mut host_end);
     carry(&mut host_end, &mut client_end);
     let summary = bouncer.interrupt();
-    assert!(summary.count("passed: other TCP segments") > 10_000, "{summary:?}");
+    assert!(summary.count("passed: other TCP segments") > pieces as u64 * 2, "{summary:?}");
     assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{summary:?}");
     assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{summary:?}");
     exchange(&mut host_end, &mut client_end);

@@ -1,19 +1,16 @@
 //! The kernel and the host agree: the loaded program does to every packet what [`bounce`] does to it here.
 //!
-//! The packets are made from a fixed seed, so every run makes the same ones. `TCP_BOUNCE_TEST_PACKETS` asks for more of them
-//! than [`PACKETS`]; then every combination of settings is tried that makes another program.
+//! The packets are made from a fixed seed, so every run makes the same ones.
 
 use std::cmp::Ordering;
 
-use crate::fixtures::at_least;
 use crate::fixtures::packet::generator::{Choices, Generator, Shape};
 use crate::fixtures::packet::{self, Kernel, LONGEST, Outcome, Setup};
+use crate::fixtures::{amount, is_long};
 use fastrand::Rng;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Counters, Frame, Verdict, XdpAction};
 
-/// How many packets there are at least, in all.
-const PACKETS: usize = 1_000_000;
 const SEED: u64 = 0x5eed_0f5e_a50e_d175;
 
 /// One in how many shapes of the settings is tried with so few packets. It divides nothing that they are counted by.
@@ -32,8 +29,8 @@ impl Choices for Rng {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn kernel_and_host_agree_on_every_packet() {
-    let packets = at_least("TCP_BOUNCE_TEST_PACKETS", PACKETS);
-    let shapes: Vec<_> = Shape::all().into_iter().step_by(if packets > PACKETS { 1 } else { STRIDE }).collect();
+    let packets = amount("PACKETS", 200_000, 10_000_000);
+    let shapes: Vec<_> = Shape::all().into_iter().step_by(if is_long() { 1 } else { STRIDE }).collect();
     println!("{packets} packets of seed {SEED:#x}, {} programs", shapes.len());
     let mut rng = Rng::with_seed(SEED);
     let mut coverage = Coverage::default();

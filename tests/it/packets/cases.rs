@@ -8,8 +8,8 @@
 use std::fs;
 
 use crate::fixtures::packet::{
-    self, ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup, SynOptions, URG,
-    V6,
+    self, ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup,
+    SynOptions, URG, V6,
 };
 use etherparse::PacketBuilder;
 use libbpf_rs::btf::Btf;
@@ -90,6 +90,7 @@ const ARP_REQUEST: &str = "
     0001 0800 0604 0001 5254 00ab cdef c000 020a 0000 0000 0000 c633 6407";
 
 /// A packet, and what is to become of it.
+#[derive(Clone)]
 struct Case {
     what: &'static str,
     settings: Choice,
@@ -131,10 +132,9 @@ impl Case {
         Self { spared, ..self }
     }
 
-    fn check(&self) {
+    fn check(&self, kernel: &mut Kernel) {
         // Shown only if the case fails.
         println!("case: {}, takeover {}", self.what, self.settings.takeover);
-        let mut kernel = Kernel::load(self.settings);
         kernel.spare(self.spared.iter().copied());
         let outcome = kernel.run(&self.packet);
         let frame = self.result.clone().unwrap_or(outcome.frame.clone());
@@ -147,16 +147,21 @@ impl Case {
     }
 }
 
+/// Checks each case. Those with the same settings share a loaded program: to load it takes much longer than to run it.
 fn check(cases: impl IntoIterator<Item = Case>) {
-    cases.into_iter().for_each(|case| case.check());
+    let mut kernels: Vec<(Choice, Kernel)> = Vec::new();
+    for case in cases {
+        let index = kernels.iter().position(|(settings, _)| *settings == case.settings).unwrap_or_else(|| {
+            kernels.push((case.settings, Kernel::load(case.settings)));
+            kernels.len() - 1
+        });
+        case.check(&mut kernels[index].1);
+    }
 }
 
 /// For what takeover makes no difference to.
 fn check_without_and_with_takeover(cases: impl IntoIterator<Item = Case>) {
-    for case in cases {
-        case.check();
-        case.under(TAKEOVER).check();
-    }
+    check(cases.into_iter().flat_map(|case| [case.clone(), case.under(TAKEOVER)]));
 }
 
 /// The bytes of a frame in hex.
@@ -433,10 +438,12 @@ fn other_tcp_is_the_hosts_own_unless_it_is_taken_over() {
         ("FIN, PSH and URG", Request { flags: FIN | PSH | URG, ..ack() }),
         ("all flags", Request { flags: 0xff, ..ack() }),
     ];
-    for (what, request) in cases {
-        Case::passed(what, request.frame(), Verdict::OtherTcp).check();
-        Case::dropped(what, request.frame(), Verdict::TakenOver).under(TAKEOVER).check();
-    }
+    check(cases.into_iter().flat_map(|(what, request)| {
+        [
+            Case::passed(what, request.frame(), Verdict::OtherTcp),
+            Case::dropped(what, request.frame(), Verdict::TakenOver).under(TAKEOVER),
+        ]
+    }));
 }
 
 #[test]
@@ -568,12 +575,12 @@ fn what_does_not_go_from_one_host_to_another_is_passed() {
             (request.source, request.source_port) = (request.destination, request.destination_port);
         }),
     ];
-    for (what, edit) in cases {
-        for mut request in [syn(), ack(), Request { acknowledgment_number: 7, ..ack() }] {
+    check_without_and_with_takeover(cases.into_iter().flat_map(|(what, edit)| {
+        [syn(), ack(), Request { acknowledgment_number: 7, ..ack() }].map(|mut request| {
             edit(&mut request);
-            check_without_and_with_takeover([Case::passed(what, request.frame(), Verdict::NotUnicast)]);
-        }
-    }
+            Case::passed(what, request.frame(), Verdict::NotUnicast)
+        })
+    }));
 }
 
 /// The addresses are the neighbours of those that no host can have.
@@ -619,12 +626,12 @@ fn the_reply_is_made_by_the_settings() {
         ),
         ("any mode", Choice { attach_mode: u16::MAX, ..DEFAULT }),
     ];
-    for (what, settings) in cases {
-        for settings in [settings, Choice { takeover: true, ..settings }] {
+    check(cases.into_iter().flat_map(|(what, settings)| {
+        [settings, Choice { takeover: true, ..settings }].map(|settings| {
             let reply = syn_ack(&syn(), settings, 58);
-            Case::answered(what, syn().frame(), reply).under(settings).check();
-        }
-    }
+            Case::answered(what, syn().frame(), reply).under(settings)
+        })
+    }));
 }
 
 #[test]

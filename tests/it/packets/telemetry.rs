@@ -10,6 +10,7 @@ use libbpf_rs::libbpf_sys::{bpf_prog_test_run_opts, bpf_test_run_opts};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::fixtures::amount;
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
 use tcp_bounce::events::{self, Reader};
@@ -152,19 +153,18 @@ fn run_anywhere(program: BorrowedFd, frame: &[u8]) {
 fn a_million_syns_of_a_thousand_clients_are_counted() {
     let _machine = MachineLock::shared();
     const SOURCES: u32 = 1000;
-    const SYNS: u32 = 1_000_000;
-
+    let syns = amount("COUNTED_SYNS", 200_000, 1_000_000) as u32;
     let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
-    let program = count_syns(TelemetrySettings { ports: true, sources: true, stripes, ..NOTHING }, SOURCES, SYNS);
-    assert_eq!(at_ports(&program, stripes), u64::from(SYNS));
+    let program = count_syns(TelemetrySettings { ports: true, sources: true, stripes, ..NOTHING }, SOURCES, syns);
+    assert_eq!(at_ports(&program, stripes), u64::from(syns));
     let mut counted = BTreeMap::new();
     assert!(!SourceTable::of(&program, stripes).unwrap().add_to(&mut counted), "nothing was forgotten");
     assert_eq!(counted.len(), SOURCES as usize);
-    assert!(counted.values().all(|count| count.syns == u64::from(SYNS / SOURCES)));
+    assert!(counted.values().all(|count| count.syns == u64::from(syns / SOURCES)));
 
     // By port they are exact also where CPUs share a stripe.
-    let program = count_syns(TelemetrySettings { ports: true, stripes: 1, shared: true, ..NOTHING }, SOURCES, SYNS);
-    assert_eq!(at_ports(&program, 1), u64::from(SYNS));
+    let program = count_syns(TelemetrySettings { ports: true, stripes: 1, shared: true, ..NOTHING }, SOURCES, syns);
+    assert_eq!(at_ports(&program, 1), u64::from(syns));
 }
 
 /// How many SYNs there were to any of the ports that are in use below, which must have as many each.
@@ -208,9 +208,9 @@ fn count_syns(observe: TelemetrySettings, sources: u32, syns: u32) -> TcpBounceS
 #[ignore = "needs root: loads BPF programs"]
 fn ten_million_forged_clients_push_out_nobody_who_comes_often() {
     let _machine = MachineLock::shared();
-    const FORGED: u32 = 10_000_000;
     const REGULARS: u32 = 100;
 
+    let count = amount("FORGED_CLIENTS", 1_000_000, 10_000_000) as u32;
     let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
     let observe = TelemetrySettings { sources: true, stripes, ..NOTHING };
     let program = count_syns(observe, REGULARS, REGULARS * 100);
@@ -219,7 +219,7 @@ fn ten_million_forged_clients_push_out_nobody_who_comes_often() {
         for cpu in 0..stripes {
             scope.spawn(move || {
                 let mut frame = Request::syn().frame();
-                for forged in (cpu..FORGED).step_by(stripes as usize) {
+                for forged in (cpu..count).step_by(stripes as usize) {
                     // The source address of an IPv4 header; the checksum is not looked at.
                     frame[26..30].copy_from_slice(&(0x2000_0000 + forged).to_be_bytes());
                     run_anywhere(prog, &frame);

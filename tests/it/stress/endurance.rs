@@ -10,7 +10,7 @@ use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::resources::{Memory, Statistics, cpu_time};
-use crate::fixtures::{DEADLINE, programs};
+use crate::fixtures::{DEADLINE, amount, programs};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
@@ -32,8 +32,13 @@ sys.stdin.read()
 
 fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     const PROCESSES: usize = 4;
-    const CLIENTS: usize = 2500 * PROCESSES;
-    const MINUTE: Duration = Duration::from_secs(60);
+    /// The first probe comes this long after the data, and each next one after twice the time of the one before.
+    const FIRST_PROBE: f64 = 0.2;
+
+    let count = amount("CLIENTS", 500, 2500) * PROCESSES;
+    let hold = Duration::from_secs(amount("HOLD_SECONDS", 6, 60) as u64);
+    // In the first half of the time.
+    let probes = (hold.as_secs_f64() / 2.0 / FIRST_PROBE + 1.0).log2() as u64;
 
     let _machine = MachineLock::exclusive();
     let _statistics = Statistics::start();
@@ -47,25 +52,24 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     let clients: Vec<Process> = (0..PROCESSES)
         .map(|_| {
             let mut python = network.client.command("python3");
-            python.args(["-c", HELD, &(CLIENTS / PROCESSES).to_string(), &HOST.to_string(), &HOST_V6.to_string()]);
+            python.args(["-c", HELD, &(count / PROCESSES).to_string(), &HOST.to_string(), &HOST_V6.to_string()]);
             Process::start_as_is(python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
         })
         .collect();
     for client in &clients {
         client.wait_for("connected");
     }
-    // Each probes after 0.2 seconds, and then waits for twice as long each time: seven times in half a minute, of which a
-    // few may be lost.
-    network.wait_until_counted(Verdict::Replied, 7 * CLIENTS as u64 - 100);
-    thread::sleep(MINUTE.saturating_sub(start.elapsed()));
+    // A few of the probes may be lost.
+    network.wait_until_counted(Verdict::Replied, probes * count as u64 - 100);
+    thread::sleep(hold.saturating_sub(start.elapsed()));
 
     let held = network.client.sockets("established");
-    assert_eq!(held.matches("timer:(persist").count(), CLIENTS);
-    assert_eq!(held.matches("bytes_acked:1 ").count(), CLIENTS, "nothing but the SYN is taken");
+    assert_eq!(held.matches("timer:(persist").count(), count);
+    assert_eq!(held.matches("bytes_acked:1 ").count(), count, "nothing but the SYN is taken");
     before.assert_no_more(&bouncer);
     let program = programs::information(programs::attached(&network.host, "host0").unwrap());
     println!(
-        "{CLIENTS} clients for {:?}: the program ran {} times, {:?} in all; the process used {:?}",
+        "{count} clients for {:?}: the program ran {} times, {:?} in all; the process used {:?}",
         start.elapsed(),
         program.run_cnt,
         Duration::from_nanos(program.run_time_ns),
@@ -77,8 +81,7 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
 
 fn a_million_connections_end_well(mode: Mode) {
     const THREADS: usize = 2;
-    const CONNECTIONS: usize = 1_000_000;
-
+    let count = amount("CONNECTIONS", 50_000, 1_000_000);
     let _machine = MachineLock::exclusive();
     let network = Network::new(mode);
     // The client closes first with one, and the server with the other.
@@ -89,7 +92,7 @@ fn a_million_connections_end_well(mode: Mode) {
     let before = Memory::of(&bouncer);
     let start = Instant::now();
     let run = |thread: usize| {
-        for index in 0..CONNECTIONS / THREADS {
+        for index in 0..count / THREADS {
             let address = SocketAddr::new(HOSTS[index % 2], if index / 2 % 2 == 0 { 9 } else { 80 });
             let mut client = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
             client.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -104,10 +107,10 @@ fn a_million_connections_end_well(mode: Mode) {
             scope.spawn(move || network.client.enter(|| run(thread)));
         }
     });
-    println!("{CONNECTIONS} connections in {:?}", start.elapsed());
+    println!("{count} connections in {:?}", start.elapsed());
     crate::fixtures::until("for the last to end", || {
         network.client.sockets("all exclude time-wait").is_empty().then_some(())
     });
     before.assert_no_more(&bouncer);
-    assert!(bouncer.interrupt().count("SYNs answered") >= CONNECTIONS as u64);
+    assert!(bouncer.interrupt().count("SYNs answered") >= count as u64);
 }

@@ -8,22 +8,20 @@ use crate::fixtures::host_service::{Service, percentile};
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::resources::Memory;
-use crate::fixtures::{at_least, until};
+use crate::fixtures::{amount, until};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     each_syn_of_a_flood_is_answered_or_accounted_for,
 }
 
-/// How many millions of SYNs are asked for.
-const FLOOD: &str = "TCP_BOUNCE_TEST_FLOOD";
 const MILLION: u32 = 1_000_000;
 /// How many come first.
 const FIRST: u32 = 100_000;
 
 fn each_syn_of_a_flood_is_answered_or_accounted_for(mode: Mode) {
     let _machine = MachineLock::exclusive();
-    let millions = at_least(FLOOD, 2);
+    let millions = amount("FLOOD", 1, 100);
 
     let network = Network::without_program(mode);
     let sink = Sink::new(&network);
