@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use tcp_bounce::attach::Attachment;
+use tcp_bounce::internals::XdpLink;
 
 use crate::fixtures::DEADLINE;
 use crate::fixtures::command::TcpBounce;
@@ -106,7 +106,7 @@ impl Cable {
     }
 
     /// A network with such a cable, and the program at the host's end if `server` is none.
-    fn connect(self, server: Server) -> (Network, Option<Attachment>) {
+    fn connect(self, server: Server) -> (Network, Option<XdpLink>) {
         let network = Network::new(if self == Self::Xdp { Mode::Native } else { Mode::Skb });
         if self == Self::Segments {
             network.client.run("ethtool", "-K client0 tso off gso off");

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::error::Error;
 use std::path::Path;
 
-use tcp_bounce::attach::AttachMode;
+use tcp_bounce::internals::AttachMode;
 
 use crate::fixtures::flood::{FORGED, Flood, Kind, Received, Sink};
 use crate::fixtures::network::{CLIENT, Mode, Network};

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use libbpf_rs::query::ProgInfoIter;
-use tcp_bounce::attach::AttachMode;
+use tcp_bounce::internals::AttachMode;
 
 use crate::fixtures::crowd::{Crowd, connect_at_once};
 use crate::fixtures::flood::cpus;

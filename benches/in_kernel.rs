@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use tcp_bounce::events::{self, Reader};
-use tcp_bounce::prefixes::ranges;
-use tcp_bounce::skel::TcpBounceSkel;
-use tcp_bounce::{loader, tables};
+use tcp_bounce::internals::loader::ProgramInputs;
+use tcp_bounce::internals::prefixes::ranges;
+use tcp_bounce::internals::skel::TcpBounceSkel;
+use tcp_bounce::internals::{EventReader, event_ring};
+use tcp_bounce::internals::{client_tables, loader};
 use tcp_bounce_wire::ethernet::Mac;
 use tcp_bounce_wire::ipv4;
 use tcp_bounce_wire::{
@@ -46,8 +47,8 @@ fn load_at(
     settings: ProgramSettings,
     filters: &Filters,
 ) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    let then = ActionByPort::new_box_zeroed().map_err(|_| "no memory")?;
-    Ok(loader::load(settings, link, filters, &then, None)?)
+    let actions = ActionByPort::new_box_zeroed().map_err(|_| "no memory")?;
+    Ok(loader::load(&ProgramInputs { settings, interface: link, filters, actions: &actions }, None)?)
 }
 
 /// Filters with these prefixes of destinations and sources.
@@ -149,7 +150,7 @@ fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) ->
 fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (own, syn) = (own()?, Wrapper::new(&packet(LINUX_SYN)));
     let observing = |observe| load(ProgramSettings { telemetry: observe, ..settings() }, &own);
-    let (stripes, shared) = tables::stripes()?;
+    let (stripes, shared) = client_tables::stripes()?;
     let nothing = TelemetrySettings { stripes, shared, ..TelemetrySettings::default() };
     let default = load(settings(), &own)?;
     let by_port = observing(TelemetrySettings { ports: true, ..nothing })?;
@@ -157,7 +158,7 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let by_both = observing(TelemetrySettings { ports: true, sources: true, ..nothing })?;
     let events = observing(TelemetrySettings { events: 1, ..nothing })?;
     let sampled = observing(TelemetrySettings { events: 1000, ..nothing })?;
-    let mut reader = Reader::default();
+    let mut reader = EventReader::default();
     for program in [&events, &sampled] {
         reader.read(program, "", drop)?;
     }
@@ -171,7 +172,7 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     ];
     compare(report, "what is told of it", cases, peers)?;
     reader.finish();
-    let EventCounts { delivered, dropped, .. } = events::count(&events)?;
+    let EventCounts { delivered, dropped, .. } = event_ring::counts(&events)?;
     let lost = percent(dropped as f64 / (delivered + dropped) as f64);
     report.paragraph(&format!("Of the events, 1 in 1, {lost} were lost, with the reader on another CPU."));
     Ok(())

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::Command;
 use clap_complete::{Shell, generate_to};
-use tcp_bounce::then;
+use tcp_bounce::internals::action_names;
 
 /// Stands for the interfaces, which clap cannot name.
 const INTERFACES: &str = "INTERFACES";
@@ -30,7 +30,7 @@ pub fn write(command: Command, folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = command
         .mut_arg("interfaces", |arg| arg.value_parser([INTERFACES]).help(None))
         // A colon in the name of a value would end it, in zsh.
-        .mut_arg("then", |arg| arg.value_parser(then::names()).value_name("MODE"))
+        .mut_arg("then", |arg| arg.value_parser(action_names()).value_name("MODE"))
         .mut_arg("metrics", |arg| arg.value_name("ADDRESS"));
     for (shell, placeholder, interfaces) in SHELLS {
         let path = generate_to(shell, &mut command, "tcp-bounce", folder)?;

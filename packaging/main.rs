@@ -13,8 +13,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use clap::{Command, CommandFactory as _};
-use tcp_bounce::cli::Cli;
-use tcp_bounce::skel::OBJECT;
+use tcp_bounce::internals::Args;
+use tcp_bounce::internals::skel::OBJECT;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = env::args_os().nth(1).ok_or("name a folder to write to")?;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Of the last commit, so that the same source gives the same package.
     let seconds = env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set")?.parse()?;
     let date = DateTime::from_timestamp(seconds, 0).ok_or("SOURCE_DATE_EPOCH is no time")?;
-    let command = Cli::command();
+    let command = Args::command();
     manual::write(command.clone(), date, &mut File::create(folder.join("tcp-bounce.8"))?)?;
     completions::write(command.clone(), folder)?;
     fs::write(folder.join("tcp_bounce.bpf.o"), OBJECT)?;

@@ -1,20 +1,23 @@
-//! The command line.
+//! The command line: clap's arguments, and their conversion to a [`Config`].
 
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::num::ParseIntError;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
-use tcp_bounce_wire::{Isn, ProgramSettings};
+use tcp_bounce_wire::ProgramSettings;
 
-use crate::arrivals::ReportFile;
-use crate::metrics::MetricsAddress;
-use crate::ports::PortList;
-use crate::then::ThenChoice;
+use crate::command;
+use crate::config::{
+    ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, IsnChoice, MetricsAddress, Observe,
+    OutputOptions, PortList, PortSelection, PostHandshake, ReportFile, ScopeConfig, SynAckConfig,
+};
+use crate::ui::{Message, format};
 
 /// What `--version` tells: also the commit, and the XDP program's object.
 const LONG_VERSION: &str =
@@ -28,7 +31,7 @@ const LONG_VERSION: &str =
 /// is attached any more.
 #[derive(Debug, Parser)]
 #[command(version, long_version = LONG_VERSION, after_help = "Each N may be decimal or hexadecimal (0x...).")]
-pub struct Cli {
+pub struct Args {
     /// Where to attach the program
     #[arg(long, value_enum, default_value_t)]
     pub mode: Mode,
@@ -38,7 +41,7 @@ pub struct Cli {
     /// drop: nothing more is answered. reset: it is reset. close: it is closed. discard: all data is taken, and thrown away.
     /// echo: all data is sent back. tarpit: it is held, and none of its data is taken [default: drop]
     #[arg(long, value_name = "MODE[:PORTS]")]
-    pub then: Vec<ThenChoice>,
+    pub then: Vec<ActionChoice>,
 
     /// Initial sequence number of every SYN-ACK, or `keyed`: a keyed hash of addresses and ports, so that a forged ACK
     /// is not taken for the end of a handshake [default: 0x74637062; with --then echo or tarpit keyed, which they need]
@@ -115,7 +118,7 @@ pub struct Cli {
     #[arg(long, value_name = "[ADDR:]PORT")]
     pub metrics: Option<MetricsAddress>,
 
-    /// Show on the whole terminal who knocks, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
+    /// Show on the whole terminal who events, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
     /// all ports as a heat map. q or Ctrl-C ends it
     #[arg(long, conflicts_with_all = ["json", "quiet", "events"])]
     pub watch: bool,
@@ -137,7 +140,7 @@ pub struct Cli {
     pub interfaces: Vec<String>,
 }
 
-/// How to attach, as asked for.
+/// A value of `--mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// Native where it works, else skb
@@ -151,30 +154,107 @@ pub enum Mode {
     Hw,
 }
 
-/// Where the initial sequence number comes from, as asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IsnChoice {
-    /// It is this.
-    Fixed(u32),
-    /// A hash under a key.
-    Keyed,
-}
-
-impl IsnChoice {
-    /// Where nothing is asked for.
-    pub const DEFAULT: Self = match ProgramSettings::DEFAULT.isn {
-        Isn::Fixed(isn) => Self::Fixed(isn),
-        Isn::Keyed(_) => Self::Keyed,
-    };
-}
-
-/// For whom to answer, as asked for.
+/// A value of `--to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
     /// Every address.
     Any,
     /// The addresses with this prefix.
     Prefix(IpNet),
+}
+
+impl Args {
+    /// Runs the command that the arguments describe, and returns its exit status. Errors are printed.
+    pub fn execute(self) -> ExitCode {
+        let (check, json) = (self.check, self.json);
+        let result = self.into_config().map_err(Into::into).and_then(|(config, outputs)| {
+            if check { command::check(&config, &outputs) } else { command::run(&config, &outputs).map(|()| true) }
+        });
+        match result {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                format::complain(json, vec![Message::from(&error)]);
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Converts the arguments.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the arguments violate.
+    fn into_config(self) -> Result<(Config, OutputOptions), ConfigError> {
+        let ports = PortSelection::new(
+            (!self.ports.is_empty()).then(|| PortList::union(&self.ports)),
+            PortList::union(&self.except),
+        )?;
+        let is_report = self.report.is_some();
+        let config = Config {
+            scope: ScopeConfig {
+                destinations: destinations(&self.to, self.takeover),
+                sources: self.from,
+                ports,
+                takeover: self.takeover,
+            },
+            attach_mode: self.mode.into(),
+            post_handshake: PostHandshake::new(&self.then)?,
+            syn_ack: SynAckConfig {
+                isn: self.isn,
+                key_file: self.key_file,
+                ttl: self.ttl,
+                window: self.window,
+                window_scale: self.wscale,
+                mss: self.mss,
+            },
+            observe: Observe {
+                ports: self.top || is_report || self.watch,
+                sources: self.top || self.watch,
+                events: if self.events || is_report || self.watch { self.sample } else { 0 },
+            },
+            duration: self.duration,
+            interfaces: self.interfaces,
+        };
+        config.validate()?;
+        let outputs = OutputOptions {
+            json: self.json,
+            quiet: self.quiet,
+            events: self.events,
+            top: self.top,
+            tui: self.watch,
+            report: self.report,
+            metrics: self.metrics,
+        };
+        Ok((config, outputs))
+    }
+}
+
+impl From<Mode> for Option<AttachMode> {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => None,
+            Mode::Native => Some(AttachMode::Native),
+            Mode::Skb => Some(AttachMode::Skb),
+            Mode::Hw => Some(AttachMode::Hw),
+        }
+    }
+}
+
+fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
+    let prefixes: Option<Vec<IpNet>> = to
+        .iter()
+        .map(|to| match to {
+            To::Any => None,
+            To::Prefix(prefix) => Some(*prefix),
+        })
+        .collect();
+    match prefixes {
+        None => DestinationChoice::Any,
+        Some(prefixes) if !prefixes.is_empty() => DestinationChoice::Prefixes(prefixes),
+        Some(_) if takeover => DestinationChoice::Any,
+        Some(_) => DestinationChoice::Own,
+    }
 }
 
 fn isn(text: &str) -> Result<IsnChoice, String> {

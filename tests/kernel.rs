@@ -25,7 +25,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
-use tcp_bounce::{ethtool, kernel, loader};
+use tcp_bounce::internals::loader::ProgramInputs;
+use tcp_bounce::internals::{ethtool, kernel, loader};
 use tcp_bounce_wire::{Action, TelemetrySettings};
 
 /// The addresses of the two NICs, which are on one cable.
@@ -64,7 +65,13 @@ fn programs() -> [(&'static str, Setup); 6] {
 /// How many instructions the verifier goes over for this program. Linux before 5.16 tells in the log alone.
 fn verified(setup: &Setup) -> u64 {
     let mut skel = loader::open().unwrap();
-    loader::set_up(&mut skel, setup.settings(), &setup.settings.interface(), &setup.actions_by_port()).unwrap();
+    let inputs = ProgramInputs {
+        settings: setup.settings(),
+        interface: &setup.settings.interface(),
+        filters: &setup.filters,
+        actions: &setup.actions_by_port(),
+    };
+    loader::set_up(&mut skel, &inputs).unwrap();
     // BPF_LOG_STATS
     skel.progs.tcp_bounce.set_log_level(4);
     set_print(Some((PrintLevel::Debug, hear)));

@@ -8,7 +8,7 @@ use crate::fixtures::command::TcpBounce;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, switched};
 use crate::fixtures::{DEADLINE, programs};
-use tcp_bounce::attach::Attachment;
+use tcp_bounce::internals::XdpLink;
 
 in_each_mode! {
     echo_loses_nothing_where_nothing_is_lost,
@@ -23,7 +23,7 @@ struct LossyNetwork {
     host: Namespace,
     client: Namespace,
     _switch: Namespace,
-    _pass: Option<Attachment>,
+    _pass: Option<XdpLink>,
     mode: Mode,
 }
 

@@ -11,8 +11,8 @@ use crate::fixtures::process::in_own_process;
 use crate::fixtures::programs::information;
 use crate::fixtures::until;
 use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
-use tcp_bounce::attach::{self, AttachMode, Attachment};
-use tcp_bounce::interface::Interface;
+use tcp_bounce::internals::Interface;
+use tcp_bounce::internals::{AttachMode, XdpLink, attached};
 use tcp_bounce_wire::TelemetrySettings;
 
 /// How many descriptors the process has.
@@ -89,12 +89,12 @@ fn attach_and_detach() {
     let mut objects = Objects::default();
     network.host.enter(|| {
         let interface = Interface::find(&["host0".to_owned()]).unwrap().remove(0);
-        let attached = || attach::query(&interface).unwrap().prog_id;
+        let attached_id = || attached::query(&interface).unwrap().prog_id;
         let mut on_and_off = |kernel: &Kernel, mode| {
-            let attachment = Attachment::new(kernel.program.progs.tcp_bounce.as_fd(), &interface, mode).unwrap();
-            objects.add(attached());
+            let attachment = XdpLink::new(kernel.program.progs.tcp_bounce.as_fd(), &interface, mode).unwrap();
+            objects.add(attached_id());
             drop(attachment);
-            until("for the program to be detached", || (attached() == 0).then_some(()));
+            until("for the program to be detached", || (attached_id() == 0).then_some(()));
         };
 
         let kernel = load();

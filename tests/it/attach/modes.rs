@@ -6,7 +6,7 @@ use crate::fixtures::command::{TcpBounce, assert_says, refusal};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::programs::{attached, pass};
-use tcp_bounce::kernel::has_frags;
+use tcp_bounce::internals::kernel::has_frags;
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {

@@ -18,8 +18,8 @@ use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::Signal;
 use nix::sys::termios::tcgetattr;
 use nix::unistd::ttyname;
-use tcp_bounce::tables::Tables;
-use tcp_bounce::watch::Watch;
+use tcp_bounce::internals::Tui;
+use tcp_bounce::internals::client_tables::ClientTables;
 use tcp_bounce_wire::TelemetrySettings;
 
 /// A terminal in the host's namespace, in which a shell runs. It has a server of tmux's for itself.
@@ -234,7 +234,7 @@ fn the_terminal_is_given_back_after_a_panic() {
     if env::var_os(IN_TERMINAL).is_some() {
         let (interrupt, interrupted) = mpsc::channel();
         let _watch =
-            Watch::start(Arc::new(Tables::of(iter::empty(), TelemetrySettings::default()).unwrap()), interrupt)
+            Tui::start(Arc::new(ClientTables::of(iter::empty(), TelemetrySettings::default()).unwrap()), interrupt)
                 .unwrap();
         let _ = interrupted.recv_timeout(DEADLINE);
         panic!("as it must not");

@@ -17,9 +17,9 @@ use libbpf_rs::btf::types::Func;
 use libbpf_rs::libbpf_sys::{XDP_DROP, XDP_PASS, XDP_TX};
 use libbpf_rs::query::{ProgInfoIter, ProgramInfo};
 use libbpf_rs::{MapCore as _, MapFlags, ObjectBuilder, ProgramHandle, ProgramType};
-use tcp_bounce::error::Error;
-use tcp_bounce::kernel::is_older_than;
-use tcp_bounce::loader;
+use tcp_bounce::XdpError;
+use tcp_bounce::internals::kernel::is_older_than;
+use tcp_bounce::internals::loader;
 use tcp_bounce_wire::{Action, ProgramConfig, Verdict};
 use zerocopy::IntoBytes as _;
 
@@ -769,9 +769,11 @@ fn what_the_verifier_refuses_leaves_its_log_in_a_file() {
     skel.progs.tcp_bounce.set_prog_type(ProgramType::SocketFilter);
     let error = loader::load_opened(skel).err().expect("it is no socket filter");
     let log = match &error {
-        Error::Verifier { log, .. } => log,
+        XdpError::Verifier { log, .. } => log,
         // Old kernels do not get that far: they know no pointer among the arguments of a function but to the context.
-        Error::Load { messages, .. } if messages.iter().any(|line| line.contains("type PTR in note_ipv4()")) => return,
+        XdpError::Load { messages, .. } if messages.iter().any(|line| line.contains("type PTR in note_ipv4()")) => {
+            return;
+        }
         error => panic!("{error:?}"),
     };
 

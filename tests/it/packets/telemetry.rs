@@ -13,9 +13,10 @@ use nix::unistd::Pid;
 use crate::fixtures::amount;
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
-use tcp_bounce::events::{self, Reader};
-use tcp_bounce::tables::{PortTable, SourceTable};
-use tcp_bounce::{loader, skel::TcpBounceSkel};
+use tcp_bounce::internals::client_tables::{PortTable, SourceTable};
+use tcp_bounce::internals::loader::ProgramInputs;
+use tcp_bounce::internals::{EventReader, event_ring};
+use tcp_bounce::internals::{loader, skel::TcpBounceSkel};
 use tcp_bounce_wire::{ActionByPort, Bucket, ProgramSettings, TelemetrySettings};
 
 const STRIPES: u32 = 4;
@@ -26,8 +27,13 @@ const NOTHING: TelemetrySettings =
 fn load(observe: TelemetrySettings) -> TcpBounceSkel<'static> {
     let setup = Setup::new(Choice::DEFAULT);
     let settings = ProgramSettings { telemetry: observe, ..setup.settings() };
-    let then = ActionByPort::new();
-    loader::load(settings, &setup.settings.interface(), &setup.filters, &then, None).unwrap()
+    let inputs = ProgramInputs {
+        settings,
+        interface: &setup.settings.interface(),
+        filters: &setup.filters,
+        actions: &ActionByPort::new(),
+    };
+    loader::load(&inputs, None).unwrap()
 }
 
 fn run(program: &TcpBounceSkel, request: &Request) {
@@ -79,15 +85,15 @@ fn told(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
     let program = load(TelemetrySettings { events: one_in, ..NOTHING });
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = Arc::clone(&told);
-    let mut reader = Reader::default();
+    let mut reader = EventReader::default();
     reader.read(&program, "lo", move |knocks| teller.lock().unwrap().extend(knocks)).unwrap();
     requests.iter().for_each(|request| run(&program, request));
     let handed = reader.finish();
     let told = told.lock().unwrap();
     assert_eq!(handed, told.len() as u64);
-    assert_eq!(events::count(&program).unwrap().dropped, 0);
+    assert_eq!(event_ring::counts(&program).unwrap().dropped, 0);
     let words = told.iter().map(|knock| knock.to_string().split_once(' ').unwrap().1.to_owned());
-    (words.collect(), events::count(&program).unwrap().seen)
+    (words.collect(), event_ring::counts(&program).unwrap().seen)
 }
 
 #[test]

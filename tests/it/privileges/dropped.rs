@@ -15,7 +15,7 @@ use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use tcp_bounce::{kernel, privileges};
+use tcp_bounce::internals::{kernel, privileges};
 
 const NOBODY: u32 = 65534;
 
@@ -101,7 +101,7 @@ fn what_is_given_up_cannot_be_done_any_more() {
     namespace.enter(|| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let give_up = || privileges::give_up(&[], Some(own.path())).unwrap();
+        let give_up = || privileges::drop_privileges(&[], Some(own.path())).unwrap();
         // It is for good, so for a thread of its own.
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -134,5 +134,5 @@ fn what_is_given_up_cannot_be_done_any_more() {
 
 #[test]
 fn what_is_done_without_privileges_comes_back() {
-    assert_eq!(privileges::without(|| 42).unwrap(), 42);
+    assert_eq!(privileges::run_unprivileged(|| 42).unwrap(), 42);
 }

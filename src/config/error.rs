@@ -1,0 +1,76 @@
+//! Errors of the configuration.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::diagnosis;
+
+/// A setting that contradicts another one, or a key that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The excluded ports leave none to answer on.
+    #[error("--except names every port that there is to answer on: none is left")]
+    NoPortsLeft,
+    /// A port, or the rest of the ports, has two actions.
+    #[error("--then gives {} two modes: {} and {}", port_or_rest(*port), actions[0], actions[1])]
+    ConflictingActions {
+        /// The port. `None` stands for the ports that no action names.
+        port: Option<u16>,
+        /// The names of both actions.
+        actions: [&'static str; 2],
+    },
+    /// The action answers later segments, so the ISN must prove that the client saw the SYN-ACK.
+    #[error("--then {action} needs --isn keyed: only who has seen the SYN-ACK may be answered so")]
+    NeedsKey {
+        /// The name of the action.
+        action: &'static str,
+    },
+    /// There is a key file, and the ISN is fixed.
+    #[error("--key-file is only for --isn keyed")]
+    UnusedKey,
+    /// The key file cannot be read.
+    #[error("cannot read the key in {}", path.display())]
+    ReadKey {
+        /// The key file.
+        path: PathBuf,
+        /// The error of `open(2)` or `read(2)`.
+        source: io::Error,
+    },
+    /// The key file holds no key.
+    #[error("{} is no key: it must have 32 hexadecimal digits", path.display())]
+    InvalidKey {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// `getrandom(2)` failed.
+    #[error("the system gives no random numbers for a key")]
+    NoRandomness(#[source] getrandom::Error),
+    /// The action table does not fit in memory.
+    #[error("there is not enough memory")]
+    OutOfMemory,
+}
+
+impl ConfigError {
+    /// Returns the remedy, if the error has one of its own.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoPortsLeft => "leave at least one port out of the lists",
+            Self::ConflictingActions { .. } => {
+                "name each port once; the mode without ports is for all that are not named"
+            }
+            Self::NeedsKey { .. } => "leave --isn out, or make it keyed",
+            Self::UnusedKey => "add --isn keyed",
+            Self::ReadKey { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "let who runs it read the file; a service takes it with LoadCredential="
+            }
+            Self::ReadKey { .. } | Self::InvalidKey { .. } => "make one with `openssl rand -hex 16`",
+            Self::OutOfMemory => diagnosis::MEMORY_HINT,
+            Self::NoRandomness(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn port_or_rest(port: Option<u16>) -> String {
+    port.map_or("all other ports".into(), |port| format!("port {port}"))
+}

@@ -1,0 +1,110 @@
+//! The configuration: everything a run is asked to do, validated before the host is touched.
+//!
+//! Nothing here knows the command line or the kernel. Each part is validated where it is built ([`PostHandshake::new`],
+//! [`PortSelection::new`]); rules across parts are checked by [`Config::validate`].
+
+mod attach_mode;
+mod error;
+pub mod isn;
+mod outputs;
+mod port_list;
+mod post_handshake;
+pub mod prefixes;
+mod scope;
+
+use std::time::Duration;
+
+pub use attach_mode::AttachMode;
+pub use error::ConfigError;
+pub use isn::IsnChoice;
+pub use outputs::{MetricsAddress, OutputOptions, ReportFile, ReportFormat};
+pub use port_list::{PortList, PortSelection};
+pub use post_handshake::{ActionChoice, PostHandshake, action_names};
+pub use scope::{DestinationChoice, ScopeConfig};
+
+use tcp_bounce_wire::ProgramSettings;
+
+/// A run: where it answers, for whom, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The names of the network interfaces to answer on. Alternative names are accepted.
+    pub interfaces: Vec<String>,
+    /// How to attach the program. `None` takes native mode where the driver accepts it, and skb mode elsewhere.
+    pub attach_mode: Option<AttachMode>,
+    /// The header fields of the SYN-ACK.
+    pub syn_ack: SynAckConfig,
+    /// Which packets are answered.
+    pub scope: ScopeConfig,
+    /// The action after the handshake, for each port.
+    pub post_handshake: PostHandshake,
+    /// The statistics and events that the program collects.
+    pub observe: Observe,
+    /// How long to run. `None` runs until it is stopped.
+    pub duration: Option<Duration>,
+}
+
+/// The header fields of every SYN-ACK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SynAckConfig {
+    /// The initial sequence number. `None` takes a fixed number, or a keyed hash if an action needs one.
+    pub isn: Option<IsnChoice>,
+    /// The file with the key of a keyed ISN: 32 hexadecimal digits. `None` takes a random key.
+    pub key_file: Option<std::path::PathBuf>,
+    /// The time to live (IPv4) or hop limit (IPv6).
+    pub ttl: u8,
+    /// The advertised receive window, in bytes. `None` takes as many whole segments as fit in 64 KiB.
+    pub window: Option<u16>,
+    /// The advertised window scale, 0 to 14 (RFC 7323).
+    pub window_scale: u8,
+    /// The advertised maximum segment size, in bytes. `None` derives it from the MTU.
+    pub mss: Option<u16>,
+}
+
+/// The statistics and events that the program collects. Disabled ones cost nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observe {
+    /// Counts SYNs and completed handshakes for each port.
+    pub ports: bool,
+    /// Counts SYNs and completed handshakes for each client address.
+    pub sources: bool,
+    /// Emits one client event in this many; 0 disables events.
+    pub events: u32,
+}
+
+impl Config {
+    /// Answers on `interfaces` with every setting at its default.
+    pub fn new<Name: Into<String>>(interfaces: impl IntoIterator<Item = Name>) -> Self {
+        Self {
+            interfaces: interfaces.into_iter().map(Into::into).collect(),
+            attach_mode: None,
+            syn_ack: SynAckConfig::default(),
+            scope: ScopeConfig::default(),
+            post_handshake: PostHandshake::default(),
+            observe: Observe::default(),
+            duration: None,
+        }
+    }
+
+    /// Checks the rules that span several parts.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NeedsKey`] if an action follows the client's sequence numbers and the ISN is fixed;
+    /// [`ConfigError::UnusedKey`] if there is a key file for a fixed ISN.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        isn::choose(&self.syn_ack, &self.post_handshake).map(drop)
+    }
+}
+
+impl Default for SynAckConfig {
+    fn default() -> Self {
+        Self {
+            isn: None,
+            key_file: None,
+            ttl: ProgramSettings::DEFAULT.ttl,
+            window: None,
+            window_scale: ProgramSettings::DEFAULT.window_scale,
+            mss: None,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Lists of TCP ports, and the selection of ports that are answered.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::ConfigError;
+
+/// A set of ports, written as `22,8000-8999`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortList(pub BTreeSet<u16>);
+
+impl PortList {
+    /// Joins several lists.
+    pub fn union(lists: &[Self]) -> Self {
+        Self(lists.iter().flat_map(|list| &list.0).copied().collect())
+    }
+
+    /// Returns whether the list holds all 65,536 ports.
+    pub fn is_complete(&self) -> bool {
+        self.0.len() == usize::from(u16::MAX) + 1
+    }
+}
+
+/// The ports that are answered, as configured. Ports with local listeners are excluded later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortSelection {
+    /// The only ports that are answered. `None`: all ports.
+    only: Option<PortList>,
+    /// The ports that are never answered.
+    excluded: PortList,
+}
+
+impl PortSelection {
+    /// Selects the ports of `only`, or all ports if it is `None`, except those of `excluded`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoPortsLeft`] if the selection is empty.
+    pub fn new(only: Option<PortList>, excluded: PortList) -> Result<Self, ConfigError> {
+        let is_empty = match &only {
+            Some(only) => only.0.is_subset(&excluded.0),
+            None => excluded.is_complete(),
+        };
+        if is_empty { Err(ConfigError::NoPortsLeft) } else { Ok(Self { only, excluded }) }
+    }
+
+    /// The only ports that are answered. `None`: all ports.
+    pub fn only(&self) -> Option<&PortList> {
+        self.only.as_ref()
+    }
+
+    /// The ports that are never answered.
+    pub fn excluded(&self) -> &PortList {
+        &self.excluded
+    }
+
+    /// Returns whether every port is selected.
+    pub fn is_complete(&self) -> bool {
+        self.only.is_none() && self.excluded.0.is_empty()
+    }
+}
+
+impl FromStr for PortList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut ports = BTreeSet::new();
+        for item in text.split(',') {
+            let item = item.trim();
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            let range = port(first)?..=port(last)?;
+            if range.is_empty() {
+                return Err(format!("the range {item} runs backwards"));
+            }
+            ports.extend(range);
+        }
+        Ok(Self(ports))
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    // `u16::from_str` also accepts a plus sign.
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = is_number.then(|| text.parse().ok()).flatten();
+    port.ok_or_else(|| format!("\"{text}\" is not a port from 0 to 65535; a list looks like 22,8000-8999"))
+}
+
+impl Serialize for PortList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Display for PortList {
+    /// Writes the list as the user writes it, with neighbouring ports joined to ranges.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let mut ports = self.0.iter().copied().peekable();
+        let mut comma = "";
+        while let Some(first) = ports.next() {
+            let mut last = first;
+            while let Some(next) = ports.next_if(|&next| last.checked_add(1) == Some(next)) {
+                last = next;
+            }
+            write!(f, "{comma}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+            comma = ",";
+        }
+        Ok(())
+    }
+}

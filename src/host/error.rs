@@ -1,0 +1,91 @@
+//! Errors of reading the host, and of interfaces and kernels that do not fit.
+
+use std::io;
+
+use caps::Capability;
+
+use crate::diagnosis;
+
+/// An interface that cannot be used, a kernel or process that lacks something, or a failed query.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// No interface has this name.
+    #[error("there is no interface {name:?}")]
+    NoSuchInterface {
+        /// The name.
+        name: String,
+        /// The names of the interfaces that exist.
+        names: Vec<String>,
+    },
+    /// Two names stand for one interface.
+    #[error("{name} is named twice")]
+    NamedTwice {
+        /// The name of the interface.
+        name: String,
+    },
+    /// The interface is `lo`.
+    #[error("{name} is the loopback interface: there every packet comes from the host itself, which is never answered")]
+    Loopback {
+        /// The name of the interface.
+        name: String,
+    },
+    /// The frames of the interface have no Ethernet header.
+    #[error("{name} is no Ethernet interface")]
+    NotEthernet {
+        /// The name of the interface.
+        name: String,
+    },
+    /// The process lacks capabilities that loading and attaching need.
+    #[error("missing {}", list(missing))]
+    MissingCapabilities {
+        /// The capabilities.
+        missing: Vec<Capability>,
+    },
+    /// The kernel has no bpf_link for XDP.
+    #[error("the kernel is too old: this is {release}")]
+    KernelTooOld {
+        /// The release, as in `uname -r`.
+        release: String,
+    },
+    /// The netlink dump of interfaces failed.
+    #[error("cannot list the network interfaces")]
+    ListInterfaces(#[source] io::Error),
+    /// The netlink dump of addresses failed.
+    #[error("cannot list the addresses of the network interfaces")]
+    ListAddresses(#[source] io::Error),
+    /// The sock_diag dump of listening sockets failed.
+    #[error("cannot list the ports that the host listens on")]
+    ListListeners(#[source] io::Error),
+    /// The sock_diag dump of established connections failed.
+    #[error("cannot list the connections that --takeover will cut")]
+    ListConnections(#[source] io::Error),
+}
+
+impl HostError {
+    /// Returns the remedy, if the error has one of its own.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoSuchInterface { names, .. } => return Some(format!("there are {}", names.join(", "))),
+            Self::NamedTwice { .. } => {
+                "leave one out; an interface may have other names, like those that `ip link` shows as altname"
+            }
+            Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does",
+            Self::NotEthernet { .. } => "only interfaces with Ethernet headers are supported",
+            Self::MissingCapabilities { .. } => {
+                "run it as root, with sudo for example, or as another user with these capabilities: by setpriv or setcap, or as a service"
+            }
+            Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9",
+            Self::ListListeners(error) if error.kind() == io::ErrorKind::NotFound => {
+                "this needs the kernel modules inet_diag and tcp_diag: `modprobe tcp_diag`"
+            }
+            Self::ListInterfaces(_) | Self::ListAddresses(_) | Self::ListListeners(_) | Self::ListConnections(_) => {
+                return diagnosis::memory_hint(self);
+            }
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn list(capabilities: &[Capability]) -> String {
+    capabilities.iter().map(Capability::to_string).collect::<Vec<_>>().join(", ")
+}

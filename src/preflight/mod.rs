@@ -1,0 +1,217 @@
+//! The preflight check (`--check`): whether tcp-bounce would start, how, and what the user should know before.
+//!
+//! It reads the host and loads the program, but attaches and changes nothing: facts, then rules, then findings.
+
+pub mod facts;
+pub mod finding;
+pub mod rules;
+
+use std::fmt::{self, Display, Formatter};
+
+use serde::Serialize;
+use tcp_bounce_wire::Isn;
+
+use self::facts::Facts;
+pub use self::finding::Finding;
+use self::rules::Choice;
+use crate::config::{AttachMode, Config, isn};
+use crate::host::Interface;
+use crate::host::kernel::{self, KernelFeatures};
+use crate::responder::{
+    AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope,
+};
+
+/// The result of the preflight check. The serialized field names are those of the JSON output.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// Whether tcp-bounce would start.
+    starts: bool,
+    /// Whether the text lists only problems.
+    #[serde(skip)]
+    is_brief: bool,
+    host: HostReport,
+    #[serde(flatten)]
+    answering: AnswerSummary,
+    /// The connections that takeover would cut. `None` without takeover.
+    #[serde(rename = "cut")]
+    affected_connections: Option<AffectedConnections>,
+    interfaces: Vec<InterfaceReport>,
+}
+
+/// The kernel, the privileges and the outputs.
+#[derive(Debug, Serialize)]
+struct HostReport {
+    kernel: KernelFeatures,
+    missing_capabilities: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+/// An interface, and how tcp-bounce would attach to it.
+#[derive(Debug, Serialize)]
+struct InterfaceReport {
+    #[serde(flatten)]
+    facts: Facts,
+    #[serde(rename = "to")]
+    scope: Scope,
+    /// The mode. `None` if the interface does not fit.
+    mode: Option<AttachMode>,
+    reason: Option<String>,
+    /// Whether the kernel accepts the program. `None` if it was not tried.
+    loads: Option<bool>,
+    findings: Vec<Finding>,
+}
+
+/// Returns the findings that a start must report for a responder. Facts that cannot be read are left out.
+pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSnapshot) -> Vec<Finding> {
+    let index = responder.interface().index;
+    let interface = snapshot.interfaces.iter().find(|interface| interface.index == index);
+    let Some(Ok(facts)) = interface.map(|interface| Facts::read(interface, snapshot)) else { return Vec::new() };
+    let mut findings = rules::warnings(&facts, responder.scope());
+    if config.attach_mode.is_none() && responder.mode() == AttachMode::Skb {
+        // The likely reasons why the driver refused native mode.
+        findings.extend(rules::choose(&facts, config.attach_mode).1);
+    }
+    findings
+}
+
+impl Check {
+    /// Checks whether tcp-bounce would start with `config`. `output_findings` are those of the outputs, which this layer
+    /// does not know.
+    ///
+    /// # Errors
+    ///
+    /// An interface does not exist, or the host cannot be read.
+    pub fn run(config: &Config, output_findings: Vec<Finding>) -> Result<Self, ResponderError> {
+        let named = Interface::named(&config.interfaces)?;
+        let snapshot = HostSnapshot::read(&config.scope)?;
+        let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
+        let affected = || AffectedConnections::list(&named, &config.scope, &snapshot);
+        let affected_connections = config.scope.takeover.then(affected).transpose()?;
+        let mut host = HostReport::read();
+        // Loading is bound to fail if the kernel is too old or a capability is missing.
+        let may_load = !host.findings.iter().any(Finding::is_problem);
+        host.findings.extend(output_findings);
+        let interfaces: Vec<_> = named
+            .iter()
+            .map(|interface| InterfaceReport::read(interface, config, isn, &snapshot, may_load))
+            .collect::<Result<_, _>>()?;
+        let answering = AnswerSummary::new(config, &snapshot.exclusions);
+        let check = Self { starts: false, is_brief: false, host, answering, affected_connections, interfaces };
+        let starts = !check.findings().any(Finding::is_problem);
+        Ok(Self { starts, ..check })
+    }
+
+    /// Makes the text list only problems, if `is_brief`.
+    pub fn brief(self, is_brief: bool) -> Self {
+        Self { is_brief, ..self }
+    }
+
+    /// Returns whether tcp-bounce would start.
+    pub fn starts(&self) -> bool {
+        self.starts
+    }
+
+    fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.interfaces.iter().flat_map(|interface| &interface.findings).chain(&self.host.findings)
+    }
+}
+
+impl HostReport {
+    fn read() -> Self {
+        let findings = [
+            kernel::check_release().err().map(|error| Finding::error("kernel_too_old", &error, error.hint())),
+            kernel::check_capabilities()
+                .err()
+                .map(|error| Finding::error("missing_capabilities", &error, error.hint())),
+        ];
+        let missing = kernel::missing_capabilities().iter().map(ToString::to_string).collect();
+        Self {
+            kernel: KernelFeatures::now(),
+            missing_capabilities: missing,
+            findings: findings.into_iter().flatten().collect(),
+        }
+    }
+}
+
+impl InterfaceReport {
+    fn read(
+        interface: &Interface,
+        config: &Config,
+        isn: Isn,
+        snapshot: &HostSnapshot,
+        may_load: bool,
+    ) -> Result<Self, ResponderError> {
+        let facts = Facts::read(interface, snapshot)?;
+        let scope = Scope::of(interface, &config.scope.destinations, snapshot);
+        if let Err(error) = interface.check_fit() {
+            let findings = vec![Finding::error("unfit", &error, error.hint())];
+            return Ok(Self { facts, scope, mode: None, reason: None, loads: None, findings });
+        }
+        let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
+        findings.extend(rules::findings(&facts, &scope));
+        // Offloading would load the program into the NIC, which is more than a check may do.
+        let verified = (may_load && mode != AttachMode::Hw)
+            .then(|| ProgramPlan::new(interface.clone(), config, isn, snapshot).and_then(|plan| plan.verify(mode)));
+        if let Some(Err(error)) = &verified {
+            findings.push(Finding::error("program_refused", error, error.hint()));
+        }
+        findings.sort_by_key(|finding| !finding.is_problem());
+        let loads = verified.map(|verified| verified.is_ok());
+        Ok(Self { facts, scope, mode: Some(mode), reason, loads, findings })
+    }
+}
+
+impl Display for Check {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        if self.is_brief {
+            let problems: Vec<_> =
+                self.findings().filter(|finding| finding.is_problem()).map(Finding::to_string).collect();
+            return f.write_str(&problems.join("\n"));
+        }
+        self.interfaces.iter().try_for_each(|interface| write!(f, "{interface}"))?;
+        write!(f, "{}", self.host)?;
+        if self.starts {
+            writeln!(f, "{}", self.answering)?;
+        }
+        if let Some(affected) = self.affected_connections.as_ref().filter(|affected| !affected.is_empty()) {
+            writeln!(f, "{affected}")?;
+        }
+        let not = if self.starts { "" } else { " not" };
+        write!(f, "tcp-bounce would{not} start")
+    }
+}
+
+/// Writes findings, indented below their subject.
+fn list(f: &mut Formatter, findings: &[Finding]) -> fmt::Result {
+    findings.iter().try_for_each(|finding| writeln!(f, "  {}", finding.to_string().replace('\n', "\n  ")))
+}
+
+impl Display for HostReport {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        writeln!(f, "host:")?;
+        writeln!(f, "  {:<11} {}", "kernel", self.kernel)?;
+        list(f, &self.findings)
+    }
+}
+
+impl Display for InterfaceReport {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}:", self.facts.name)?;
+        if let Some(mode) = self.mode {
+            write!(f, " {mode} mode")?;
+        }
+        if let Some(reason) = &self.reason {
+            write!(f, " ({reason})")?;
+        }
+        writeln!(f)?;
+        write!(f, "{}", self.facts)?;
+        if self.mode.is_some() {
+            writeln!(f, "  {:<11} {}", "answers for", self.scope)?;
+        }
+        if let Some(loads) = self.loads {
+            let answer = if loads { "accepted by the kernel's verifier" } else { "refused by the kernel" };
+            writeln!(f, "  {:<11} {answer}", "program")?;
+        }
+        list(f, &self.findings)
+    }
+}

@@ -1,0 +1,27 @@
+//! Errors of setting up this process.
+
+use std::io;
+
+use super::privileges::PrivilegeError;
+use crate::diagnosis;
+
+/// Privileges, signal handlers or threads that cannot be had as they are needed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// A privilege cannot be dropped.
+    #[error("cannot give up the privileges that are not needed any more")]
+    Privileges(#[source] PrivilegeError),
+    /// A signal handler cannot be installed.
+    #[error("cannot handle Ctrl-C")]
+    Signals(#[source] io::Error),
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+impl ProcessError {
+    /// Returns the remedy, if the error has one of its own.
+    pub fn hint(&self) -> Option<String> {
+        diagnosis::memory_hint(self)
+    }
+}

@@ -1,0 +1,9 @@
+//! This process: its privileges, its signals and its service manager.
+
+mod error;
+pub mod privileges;
+pub mod service;
+pub mod signals;
+
+pub use error::ProcessError;
+pub use service::ServiceManager;

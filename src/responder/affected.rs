@@ -1,0 +1,114 @@
+//! The host's own TCP connections that takeover cuts.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, SocketAddr};
+
+use netlink_packet_sock_diag::inet::{SocketId, StateFlags};
+use serde::Serialize;
+
+use super::{HostSnapshot, Scope};
+use crate::config::ScopeConfig;
+use crate::host::{HostError, Interface, sockets};
+
+/// The number of connections that the text output lists.
+const SHOWN: usize = 20;
+
+/// An established connection, as the host sees it. Connections are ordered by their local end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Connection {
+    local: SocketAddr,
+    remote: SocketAddr,
+}
+
+impl From<SocketId> for Connection {
+    /// Converts IPv4-mapped addresses, which IPv6 sockets have for connections over IPv4.
+    fn from(id: SocketId) -> Self {
+        Self {
+            local: (id.source_address.to_canonical(), id.source_port).into(),
+            remote: (id.destination_address.to_canonical(), id.destination_port).into(),
+        }
+    }
+}
+
+impl Display for Connection {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{} with {}", self.local, self.remote)
+    }
+}
+
+/// The established connections of the host that end when takeover starts.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct AffectedConnections(Vec<Connection>);
+
+impl AffectedConnections {
+    /// Lists the host's connections and keeps those whose segments arrive on `interfaces` within `scope`.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::ListConnections`] if the kernel does not list them.
+    pub fn list(interfaces: &[Interface], scope: &ScopeConfig, snapshot: &HostSnapshot) -> Result<Self, HostError> {
+        let connections = sockets::in_states(StateFlags::ESTABLISHED).map_err(HostError::ListConnections)?;
+        let connections = connections.into_iter().map(Connection::from);
+        Ok(Self::select(connections, interfaces, scope, snapshot))
+    }
+
+    fn select(
+        connections: impl Iterator<Item = Connection>,
+        interfaces: &[Interface],
+        scope: &ScopeConfig,
+        snapshot: &HostSnapshot,
+    ) -> Self {
+        // There may be 100,000 connections, so the sets are built only once.
+        let excluded = snapshot.exclusions.to_set();
+        let own: BTreeSet<IpAddr> = snapshot.addresses.iter().map(|&(_, address)| address).collect();
+        let answered: BTreeSet<IpAddr> =
+            interfaces.iter().flat_map(|interface| answered_addresses(interface, scope, snapshot)).collect();
+        let is_client =
+            |address| scope.sources.is_empty() || scope.sources.iter().any(|prefix| prefix.contains(&address));
+        let mut affected: Vec<_> = connections
+            .filter(|Connection { local, remote }| {
+                // Connections between two addresses of the host never leave it.
+                !own.contains(&remote.ip())
+                    && !excluded.contains(local.port())
+                    && answered.contains(&local.ip())
+                    && is_client(remote.ip())
+            })
+            .collect();
+        affected.sort_unstable();
+        Self(affected)
+    }
+
+    /// Returns whether no connection is affected.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Returns the host's addresses for which segments arrive on `interface` within `scope`.
+fn answered_addresses(interface: &Interface, scope: &ScopeConfig, snapshot: &HostSnapshot) -> BTreeSet<IpAddr> {
+    let HostSnapshot { interfaces: all, addresses, .. } = snapshot;
+    let scope = Scope::of(interface, &scope.destinations, snapshot);
+    let received = receivers(interface, all).flat_map(|receiver| receiver.addresses(all, addresses));
+    received.filter(|&address| scope.contains(address)).collect()
+}
+
+/// Returns the interfaces whose addresses receive packets that arrive on `interface`: itself, the bridge or bond above it,
+/// and loopback, whose addresses are reachable through any interface.
+fn receivers<'a>(interface: &'a Interface, all: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
+    let others = all.iter().filter(|other| interface.master == Some(other.index) || other.is_loopback());
+    [interface].into_iter().chain(others)
+}
+
+impl Display for AffectedConnections {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "--takeover cuts these connections of the host:")?;
+        for connection in self.0.iter().take(SHOWN) {
+            write!(f, "\n  {connection}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Errors of attaching to an interface and of staying attached.
+
+use std::io;
+
+use crate::config::{AttachMode, ConfigError};
+use crate::diagnosis;
+use crate::host::HostError;
+use crate::xdp::{AttachedProgram, XdpError};
+
+/// The program cannot be attached, or is attached no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponderError {
+    /// Another XDP program is attached to the interface.
+    #[error("an XDP program is already attached to {interface}: {program}")]
+    Occupied {
+        /// The name of the interface.
+        interface: String,
+        /// The other program.
+        program: AttachedProgram,
+    },
+    /// Another XDP program is attached to an upper device, so that the kernel accepts none below it.
+    #[error("the kernel takes no XDP program on {interface} below {above}, which has {program}")]
+    OccupiedAbove {
+        /// The name of the interface.
+        interface: String,
+        /// The name of the upper device.
+        above: String,
+        /// The other program.
+        program: AttachedProgram,
+    },
+    /// The kernel reports a program on an upper device that cannot be found.
+    #[error("the kernel takes no XDP program on {interface} below an interface that has one")]
+    OccupiedSomewhere {
+        /// The name of the interface.
+        interface: String,
+    },
+    /// The driver does not support the mode, or not in its present state.
+    #[error("the driver of {interface} refuses {mode} XDP")]
+    Refused {
+        /// The name of the interface.
+        interface: String,
+        /// The mode.
+        mode: AttachMode,
+        /// The error of `BPF_LINK_CREATE` or `BPF_PROG_LOAD`.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The kernel denies attaching.
+    #[error("cannot attach to {interface} in {mode} mode")]
+    Attach {
+        /// The name of the interface.
+        interface: String,
+        /// The mode.
+        mode: AttachMode,
+        /// The error of `BPF_LINK_CREATE`.
+        source: io::Error,
+    },
+    /// The interface is gone.
+    #[error("{interface} was removed or moved to another network namespace; nothing is attached any more")]
+    Removed {
+        /// The name that the interface had.
+        interface: String,
+    },
+    /// Another process detached the program.
+    #[error("somebody detached the program from {interface}; nothing is attached any more")]
+    Detached {
+        /// The name of the interface.
+        interface: String,
+    },
+    /// An address set of the program has no room for all prefixes.
+    #[error("{count} prefixes or addresses, of {origin}, are too many: {most} are possible")]
+    TooManyPrefixes {
+        /// The option or interface that the prefixes come from.
+        origin: &'static str,
+        /// The number of address ranges.
+        count: usize,
+        /// The capacity of the set, in ranges.
+        most: usize,
+    },
+    /// The program's address sets do not fit in memory.
+    #[error("there is not enough memory")]
+    OutOfMemory,
+    /// The configuration cannot be carried out.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The host cannot be read.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The program cannot be loaded, or its maps not be reached.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+}
+
+impl ResponderError {
+    /// Returns the remedy, if the error has one of its own.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Occupied { interface, program } | Self::OccupiedAbove { above: interface, program, .. } => {
+                return Some(program.hint(interface));
+            }
+            Self::OccupiedSomewhere { .. } => "`bpftool net show` lists the programs, and their interfaces",
+            Self::Refused { mode: AttachMode::Native, .. } => "--mode skb works with every driver, but is slower",
+            Self::Refused { .. } => "--mode auto takes what works",
+            Self::Attach { .. } => "a security module may forbid it: see the kernel's log",
+            Self::Removed { .. } => "start it again on the interfaces that there are",
+            Self::Detached { .. } => "start it again, if nobody else needs the interface for a program of theirs",
+            Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter",
+            Self::OutOfMemory => diagnosis::MEMORY_HINT,
+            Self::Config(error) => return error.hint(),
+            Self::Host(error) => return error.hint(),
+            Self::Xdp(error) => return error.hint(),
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Returns the messages of libbpf, if there are any.
+    pub fn libbpf_messages(&self) -> &[String] {
+        if let Self::Xdp(error) = self { error.libbpf_messages() } else { &[] }
+    }
+}

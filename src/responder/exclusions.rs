@@ -1,0 +1,72 @@
+//! Excluded ports: local listeners, and ports that the configuration leaves out.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+
+use serde::Serialize;
+use tcp_bounce_wire::PortSet;
+
+use crate::config::{PortList, ScopeConfig};
+use crate::host::{HostError, listeners};
+
+/// The ports that are left to the host, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Exclusions {
+    /// Ports with local listeners.
+    #[serde(rename = "listening")]
+    listeners: PortList,
+    /// Ports that the user excluded.
+    #[serde(rename = "except")]
+    excluded: PortList,
+    /// The only ports that are answered, if the user selected some.
+    only: Option<PortList>,
+}
+
+impl Exclusions {
+    /// Reads the local listeners and combines them with the configuration. Under takeover, listeners are not excluded.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::ListListeners`] if the kernel does not list them.
+    pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
+        let listeners =
+            if scope.takeover { BTreeSet::new() } else { listeners::ports().map_err(HostError::ListListeners)? };
+        let mut exclusions = Self {
+            listeners: PortList(listeners),
+            excluded: scope.ports.excluded().clone(),
+            only: scope.ports.only().cloned(),
+        };
+        if let Some(only) = &exclusions.only {
+            // All other ports are excluded anyway.
+            exclusions.listeners.0.retain(|port| only.0.contains(port));
+            exclusions.excluded.0.retain(|port| only.0.contains(port));
+        }
+        Ok(exclusions)
+    }
+
+    /// Returns the excluded ports as the program's set.
+    pub fn to_set(&self) -> PortSet {
+        let mut set = PortSet::new();
+        self.listeners.0.union(&self.excluded.0).for_each(|&port| set.insert(port));
+        if let Some(only) = &self.only {
+            (0..=u16::MAX).filter(|port| !only.0.contains(port)).for_each(|port| set.insert(port));
+        }
+        set
+    }
+}
+
+impl Display for Exclusions {
+    /// Writes a clause that says which ports are answered.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match &self.only {
+            None => f.write_str("every TCP port answers")?,
+            Some(only) => write!(f, "of the TCP ports {only} answer")?,
+        }
+        let lists = [(&self.listeners, "the host listens"), (&self.excluded, "--except")];
+        let lists = lists.into_iter().filter(|(list, _)| !list.0.is_empty());
+        for (index, (list, reason)) in lists.enumerate() {
+            write!(f, "{} {list} ({reason})", if index == 0 { " but" } else { " and" })?;
+        }
+        Ok(())
+    }
+}

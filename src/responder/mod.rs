@@ -1,0 +1,137 @@
+//! Responders: interfaces on which the program is attached and answers, and follows the state of the host.
+
+pub mod affected;
+mod error;
+pub mod exclusions;
+pub mod mode;
+mod plan;
+pub mod scope;
+mod set;
+pub mod snapshot;
+mod summary;
+
+use tcp_bounce_wire::{Counters, EventCounts};
+
+pub use affected::AffectedConnections;
+pub use error::ResponderError;
+pub use exclusions::Exclusions;
+pub use plan::ProgramPlan;
+pub use scope::Scope;
+pub use set::{Change, REFRESH_INTERVAL, ResponderSet};
+pub use snapshot::HostSnapshot;
+pub use summary::AnswerSummary;
+
+use crate::config::AttachMode;
+use crate::host::Interface;
+use crate::xdp::{AttachedProgram, TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
+
+/// The program, loaded and attached to one interface for as long as this value lives.
+pub struct Responder {
+    interface: Interface,
+    mode: AttachMode,
+    /// The reason for the mode, if it is worth a remark.
+    remark: Option<String>,
+    link: XdpLink,
+    program: TcpBounceSkel<'static>,
+    plan: ProgramPlan,
+}
+
+/// The counters of one interface at one moment.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The name that the interface had at the start.
+    pub interface: String,
+    /// The mode that the program is attached in.
+    pub mode: AttachMode,
+    /// The counters since the start.
+    pub counters: Counters,
+    /// The event counters since the start, if events are enabled.
+    pub events: Option<EventCounts>,
+}
+
+impl Responder {
+    /// Loads the program as `plan` says, and attaches it to the interface of the plan.
+    ///
+    /// Without a configured mode, the program is attached in native mode, or in skb mode if the driver refuses that.
+    ///
+    /// # Errors
+    ///
+    /// The kernel or the driver refuses the program, or another program occupies the interface.
+    pub fn start(plan: ProgramPlan) -> Result<Self, ResponderError> {
+        let mode::Attached { mode, remark, program, link } = mode::attach(&plan)?;
+        Ok(Self { interface: plan.interface().clone(), mode, remark, link, program, plan })
+    }
+
+    /// Checks that the program is still attached, and updates it with what changed on the host. Returns whether the
+    /// scope changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program answers no longer.
+    pub fn refresh(&mut self, snapshot: &HostSnapshot) -> Result<bool, ResponderError> {
+        let name = || self.interface.name.clone();
+        let Some(interface) = snapshot.interfaces.iter().find(|other| other.index == self.interface.index) else {
+            return Err(ResponderError::Removed { interface: name() });
+        };
+        match self.link.is_attached() {
+            Ok(true) => {}
+            Ok(false) => return Err(ResponderError::Detached { interface: name() }),
+            Err(source) => return Err(XdpError::QueryLink { interface: name(), source }.into()),
+        }
+        self.plan.update(interface, snapshot, &self.program)
+    }
+
+    /// The interface as it was at the start.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// The mode that the program is attached in.
+    pub fn mode(&self) -> AttachMode {
+        self.mode
+    }
+
+    /// The reason for the mode, if it is worth a remark.
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
+    }
+
+    /// The destinations that are answered.
+    pub fn scope(&self) -> &Scope {
+        self.plan.scope()
+    }
+
+    /// The loaded program.
+    pub fn program(&self) -> &TcpBounceSkel<'static> {
+        &self.program
+    }
+
+    /// Detaches the program. Its maps stay readable.
+    pub fn detach(self) -> TcpBounceSkel<'static> {
+        self.program
+    }
+
+    /// Reads the counters.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Maps`] if the kernel denies it.
+    pub fn sample(&self) -> Result<Sample, XdpError> {
+        let counters = counters::read(&self.program).map_err(XdpError::Maps)?;
+        let has_events = self.program.maps.EVENTS.autocreate();
+        let events = has_events.then(|| event_ring::counts(&self.program)).transpose().map_err(XdpError::Maps)?;
+        Ok(Sample { interface: self.interface.name.clone(), mode: self.mode, counters, events })
+    }
+}
+
+/// Checks that no XDP program is attached to `interface`. Programs of others are never replaced.
+///
+/// # Errors
+///
+/// [`ResponderError::Occupied`] if there is one.
+pub fn check_vacant(interface: &Interface) -> Result<(), ResponderError> {
+    match AttachedProgram::find(interface)? {
+        Some(program) => Err(ResponderError::Occupied { interface: interface.name.clone(), program }),
+        None => Ok(()),
+    }
+}

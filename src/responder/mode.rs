@@ -1,0 +1,109 @@
+//! The choice of the attach mode, and attaching in it.
+
+use std::io;
+use std::os::fd::AsFd as _;
+
+use nix::errno::Errno;
+
+use super::{ProgramPlan, ResponderError, check_vacant};
+use crate::config::AttachMode;
+use crate::host::{HostError, Interface};
+use crate::xdp::{AttachedProgram, TcpBounceSkel, XdpError, XdpLink, loader};
+
+/// The reason why skb mode is the default on veth.
+pub const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
+
+/// The largest MTU, in bytes, that native mode supports without multi-buffer frames: a frame must fit in one page, beside
+/// the space that the kernel reserves there. Drivers differ a little; this is the least of the common ones (ena).
+pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
+
+/// A loaded program with the link that attaches it.
+pub struct Attached {
+    /// The mode.
+    pub mode: AttachMode,
+    /// The reason for the mode, if it is worth a remark.
+    pub remark: Option<String>,
+    /// The program.
+    pub program: TcpBounceSkel<'static>,
+    /// The link.
+    pub link: XdpLink,
+}
+
+/// Loads the program and attaches it in the configured mode, or in the best one that works.
+///
+/// # Errors
+///
+/// The kernel or the driver refuses the program, or another program occupies the interface.
+pub fn attach(plan: &ProgramPlan) -> Result<Attached, ResponderError> {
+    let is_veth = plan.interface().is_veth;
+    let lost_on_veth = is_veth.then(|| LOST_ON_VETH.to_owned());
+    match plan.configured_mode() {
+        Some(AttachMode::Native) => attach_in(plan, AttachMode::Native, lost_on_veth),
+        Some(mode) => attach_in(plan, mode, None),
+        None if is_veth => attach_in(plan, AttachMode::Skb, lost_on_veth),
+        None => match attach_in(plan, AttachMode::Native, None) {
+            Err(ResponderError::Refused { source, .. }) => {
+                attach_in(plan, AttachMode::Skb, Some(format!("the driver refuses native mode: {source}")))
+            }
+            attached => attached,
+        },
+    }
+}
+
+fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Result<Attached, ResponderError> {
+    let program = load(plan, mode)?;
+    let link = XdpLink::new(program.progs.tcp_bounce.as_fd(), plan.interface(), mode)
+        .map_err(|source| attach_error(plan.interface(), mode, source))?;
+    Ok(Attached { mode, remark, program, link })
+}
+
+/// Loads the program for `mode` without attaching it.
+///
+/// # Errors
+///
+/// [`ResponderError::Refused`] if the NIC does not offload programs; otherwise the error of [`loader::load`].
+pub fn load(plan: &ProgramPlan, mode: AttachMode) -> Result<TcpBounceSkel<'static>, ResponderError> {
+    let offload = (mode == AttachMode::Hw).then_some(plan.interface().index);
+    loader::load(&plan.inputs(mode), offload).map_err(|error| match error {
+        // The kernel asks the driver when it loads a program for a NIC, not when it attaches it.
+        XdpError::Load { source, .. } if offload.is_some() => refused(plan.interface(), mode, source.into()),
+        error => error.into(),
+    })
+}
+
+/// Explains an error of `BPF_LINK_CREATE`, for which the kernel returns no more than an errno.
+fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> ResponderError {
+    match source.raw_os_error().map(Errno::from_raw) {
+        // Another process attached a program after `check_vacant`.
+        Some(Errno::EBUSY) => check_vacant(interface).err().unwrap_or_else(|| refused(interface, mode, source.into())),
+        // The interface or an upper device has a program: `dev_xdp_attach` of Linux.
+        Some(Errno::EEXIST) => {
+            check_vacant(interface).and_then(|()| occupied_above(interface)).unwrap_or_else(|error| error)
+        }
+        Some(Errno::ENODEV) => ResponderError::Removed { interface: interface.name.clone() },
+        Some(Errno::EPERM | Errno::EACCES) => {
+            ResponderError::Attach { interface: interface.name.clone(), mode, source }
+        }
+        _ => refused(interface, mode, source.into()),
+    }
+}
+
+/// Returns the error that names the upper device with a program.
+fn occupied_above(interface: &Interface) -> Result<ResponderError, ResponderError> {
+    let name = interface.name.clone();
+    let all = Interface::all().map_err(HostError::ListInterfaces)?;
+    for above in interface.above(&all) {
+        if let Some(program) = AttachedProgram::find(above)? {
+            return Ok(ResponderError::OccupiedAbove { interface: name, above: above.name.clone(), program });
+        }
+    }
+    Ok(ResponderError::OccupiedSomewhere { interface: name })
+}
+
+fn refused(
+    interface: &Interface,
+    mode: AttachMode,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> ResponderError {
+    ResponderError::Refused { interface: interface.name.clone(), mode, source }
+}

@@ -1,0 +1,173 @@
+//! The data that the program is loaded with on one interface, and keeps up to date.
+
+use tcp_bounce_wire::ethernet::Mac;
+use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings};
+use zerocopy::FromZeros as _;
+
+use super::mode::{self, MTU_WITHOUT_FRAGMENTS};
+use super::{HostSnapshot, ResponderError, Scope, scope};
+use crate::config::{AttachMode, Config, Observe, SynAckConfig};
+use crate::host::{Interface, kernel};
+use crate::xdp::loader::{self, ProgramInputs};
+use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
+
+/// Everything that the program needs to know on one interface.
+pub struct ProgramPlan {
+    interface: Interface,
+    config: Config,
+    isn: Isn,
+    telemetry: TelemetrySettings,
+    scope: Scope,
+    state: InterfaceState,
+    filters: Box<Filters>,
+    actions: Box<ActionByPort>,
+}
+
+impl ProgramPlan {
+    /// Plans the program for `interface` in its present state.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponderError::TooManyPrefixes`] if the scope does not fit, [`ResponderError::OutOfMemory`].
+    pub fn new(
+        interface: Interface,
+        config: &Config,
+        isn: Isn,
+        snapshot: &HostSnapshot,
+    ) -> Result<Self, ResponderError> {
+        let scope = Scope::of(&interface, &config.scope.destinations, snapshot);
+        let Ok(mut filters) = Filters::new_box_zeroed() else { return Err(ResponderError::OutOfMemory) };
+        scope::fill(&mut filters.sources, &config.scope.sources, "--from")?;
+        let active = filters.active_destinations as usize;
+        scope.fill(&mut filters.destinations[active])?;
+        filters.excluded_ports = snapshot.exclusions.to_set();
+        Ok(Self {
+            state: interface_state(&interface, &config.syn_ack, &scope, snapshot),
+            telemetry: telemetry_settings(config.observe)?,
+            actions: config.post_handshake.table()?,
+            config: config.clone(),
+            interface,
+            isn,
+            scope,
+            filters,
+        })
+    }
+
+    /// The interface.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// The mode that the user asked for.
+    pub fn configured_mode(&self) -> Option<AttachMode> {
+        self.config.attach_mode
+    }
+
+    /// The destinations that are answered.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Returns the loader's inputs for `mode`.
+    pub fn inputs(&self, mode: AttachMode) -> ProgramInputs<'_> {
+        let settings = self.settings(mode);
+        ProgramInputs { settings, interface: &self.state, filters: &self.filters, actions: &self.actions }
+    }
+
+    /// Loads the program for `mode`, so that the kernel verifies it, and unloads it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the program.
+    pub fn verify(&self, mode: AttachMode) -> Result<(), ResponderError> {
+        mode::load(self, mode).map(drop)
+    }
+
+    /// Follows a change of the host, and updates the loaded program. Returns whether the scope changed.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Maps`] if the kernel denies it, [`ResponderError::TooManyPrefixes`] if the new scope does not fit.
+    pub fn update(
+        &mut self,
+        interface: &Interface,
+        snapshot: &HostSnapshot,
+        program: &TcpBounceSkel,
+    ) -> Result<bool, ResponderError> {
+        let scope = Scope::of(interface, &self.config.scope.destinations, snapshot);
+        let state = interface_state(interface, &self.config.syn_ack, &scope, snapshot);
+        if state != self.state {
+            self.state = state;
+            loader::set_interface_state(program, &self.state).map_err(XdpError::Maps)?;
+        }
+        let is_moved = scope != self.scope;
+        if is_moved {
+            // The program reads the active set while this one is written. One map update guarantees no order, so the
+            // set becomes active by a second update.
+            let inactive = 1 - (self.filters.active_destinations & 1);
+            scope.fill(&mut self.filters.destinations[inactive as usize])?;
+            loader::set_filters(program, &self.filters).map_err(XdpError::Maps)?;
+            self.filters.active_destinations = inactive;
+            self.scope = scope;
+        }
+        let excluded_ports = snapshot.exclusions.to_set();
+        if is_moved || excluded_ports != self.filters.excluded_ports {
+            self.filters.excluded_ports = excluded_ports;
+            loader::set_filters(program, &self.filters).map_err(XdpError::Maps)?;
+        }
+        Ok(is_moved)
+    }
+
+    fn settings(&self, mode: AttachMode) -> ProgramSettings {
+        let Config { syn_ack, scope, post_handshake, .. } = &self.config;
+        ProgramSettings {
+            isn: self.isn,
+            ttl: syn_ack.ttl,
+            window_scale: syn_ack.window_scale,
+            actions: post_handshake.actions(),
+            takeover: scope.takeover,
+            checks_mac: true,
+            filters_destinations: self.scope != Scope::Any,
+            filters_sources: !scope.sources.is_empty(),
+            telemetry: self.telemetry,
+            frags: mode == AttachMode::Native && kernel::has_frags() && !breaks_on_fragments(&self.interface),
+            attach_mode: link::flags(mode) as u16,
+        }
+    }
+}
+
+/// Returns the program's settings for `observe` on this machine.
+///
+/// # Errors
+///
+/// [`XdpError::ClientTables`] if the number of CPUs cannot be read.
+pub fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
+    let (stripes, shared) = client_tables::stripes().map_err(XdpError::ClientTables)?;
+    let Observe { ports, sources, events } = observe;
+    Ok(TelemetrySettings { ports, sources, events, stripes, shared })
+}
+
+fn interface_state(
+    interface: &Interface,
+    syn_ack: &SynAckConfig,
+    scope: &Scope,
+    snapshot: &HostSnapshot,
+) -> InterfaceState {
+    let own = interface.addresses(&snapshot.interfaces, &snapshot.addresses);
+    let (primary_v4, primary_v6) = scope.primary_addresses(&own);
+    InterfaceState {
+        primary_v4,
+        primary_v6,
+        ..InterfaceState::new(Mac(interface.mac), interface.mtu, syn_ack.mss, syn_ack.window)
+    }
+}
+
+/// Returns whether multi-buffer frames must stay disabled on `interface`.
+///
+/// A reply that is shorter than its frame frees pages by `bpf_xdp_adjust_tail`. On veth, and in skb mode everywhere, the
+/// kernel frees pages of a page pool as if they were ordinary ones: Linux 6.18 warns (`page_pool/helpers.h`), and the
+/// memory is used twice. A program without multi-buffer support gets each frame in one piece, and the peer of the veth is
+/// told so. Jumbo frames leave no choice in native mode.
+fn breaks_on_fragments(interface: &Interface) -> bool {
+    interface.is_veth && interface.mtu <= MTU_WITHOUT_FRAGMENTS
+}

@@ -1,0 +1,123 @@
+//! The scope of an interface: the destination addresses that it answers for.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+use tcp_bounce_wire::AddressSet;
+use tcp_bounce_wire::address_set::MAX_RANGES;
+use tcp_bounce_wire::ip::Ip as _;
+use tcp_bounce_wire::ipv4::{self, Ipv4};
+use tcp_bounce_wire::ipv6::{self, Ipv6};
+
+use super::{HostSnapshot, ResponderError};
+use crate::config::DestinationChoice;
+use crate::config::prefixes::ranges;
+use crate::host::Interface;
+
+/// The destination addresses that an interface answers for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every address.
+    Any,
+    /// The addresses within these prefixes.
+    Prefixes(Vec<IpNet>),
+    /// These addresses of the interface and its VLAN devices.
+    Own(BTreeSet<IpAddr>),
+}
+
+impl Scope {
+    /// Determines the scope of `interface` in its present state.
+    pub fn of(interface: &Interface, choice: &DestinationChoice, snapshot: &HostSnapshot) -> Self {
+        match choice {
+            DestinationChoice::Any => Self::Any,
+            DestinationChoice::Prefixes(prefixes) => Self::Prefixes(prefixes.clone()),
+            DestinationChoice::Own => Self::Own(interface.addresses(&snapshot.interfaces, &snapshot.addresses)),
+        }
+    }
+
+    /// Returns whether `address` is in the scope.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| prefix.contains(&address)),
+            Self::Own(addresses) => addresses.contains(&address),
+        }
+    }
+
+    /// Returns the primary address of each family: the first of the interface's `own` addresses in the scope.
+    ///
+    /// The program compares the primary addresses before it searches the address set. An unspecified address stands for
+    /// none.
+    pub fn primary_addresses(&self, own: &BTreeSet<IpAddr>) -> (ipv4::Address, ipv6::Address) {
+        let in_scope = || own.iter().filter(|address| self.contains(**address));
+        let v4 = in_scope().find_map(|address| match address {
+            IpAddr::V4(address) => Some(ipv4::Address(address.octets())).filter(|&it| Ipv4::is_unicast(it)),
+            IpAddr::V6(_) => None,
+        });
+        let v6 = in_scope().find_map(|address| match address {
+            IpAddr::V6(address) => Some(ipv6::Address(address.octets())).filter(|&it| Ipv6::is_unicast(it)),
+            IpAddr::V4(_) => None,
+        });
+        (v4.unwrap_or_default(), v6.unwrap_or_default())
+    }
+
+    /// Writes the scope to an address set of the program. [`Scope::Any`] needs none.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponderError::TooManyPrefixes`] if the set has no room.
+    pub fn fill(&self, set: &mut AddressSet) -> Result<(), ResponderError> {
+        match self {
+            Self::Any => Ok(()),
+            Self::Prefixes(prefixes) => fill(set, prefixes, "--to"),
+            Self::Own(addresses) => {
+                fill(set, &addresses.iter().copied().map(IpNet::from).collect::<Vec<_>>(), "the interface")
+            }
+        }
+    }
+}
+
+/// Writes `prefixes` to an address set of the program. `origin` is the option that they come from.
+///
+/// # Errors
+///
+/// [`ResponderError::TooManyPrefixes`] if the set has no room.
+pub fn fill(set: &mut AddressSet, prefixes: &[IpNet], origin: &'static str) -> Result<(), ResponderError> {
+    let ranges = ranges(prefixes);
+    set.fill(&ranges).ok_or(ResponderError::TooManyPrefixes { origin, count: ranges.len(), most: MAX_RANGES })
+}
+
+impl Serialize for Scope {
+    /// Writes a list of addresses or prefixes, or `["any"]`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.collect_seq(["any"]),
+            Self::Prefixes(prefixes) => serializer.collect_seq(prefixes.iter().map(IpNet::to_string)),
+            Self::Own(addresses) => serializer.collect_seq(addresses),
+        }
+    }
+}
+
+impl Display for Scope {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let list = match self {
+            Self::Any => return f.write_str("any address"),
+            Self::Prefixes(prefixes) => join_first(prefixes),
+            Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address, as it has none"),
+            Self::Own(addresses) => join_first(addresses),
+        };
+        f.write_str(&list)
+    }
+}
+
+/// Joins the first four items with commas, and appends the number of the others.
+pub fn join_first<'a, T: Display + 'a>(items: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator>) -> String {
+    const SHOWN: usize = 4;
+    let items = items.into_iter();
+    let more = items.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = items.take(SHOWN).map(T::to_string).collect();
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}

@@ -1,0 +1,33 @@
+//! A snapshot of the host state that responders follow.
+
+use std::net::IpAddr;
+
+use super::Exclusions;
+use crate::config::ScopeConfig;
+use crate::host::{HostError, Interface, interface};
+
+/// Interfaces, addresses and excluded ports of the host at one moment.
+#[derive(Debug)]
+pub struct HostSnapshot {
+    /// All interfaces of the network namespace.
+    pub interfaces: Vec<Interface>,
+    /// All addresses, each with the index of its interface.
+    pub addresses: Vec<(u32, IpAddr)>,
+    /// The ports that are not answered.
+    pub exclusions: Exclusions,
+}
+
+impl HostSnapshot {
+    /// Reads the present state of the host.
+    ///
+    /// # Errors
+    ///
+    /// A netlink dump failed.
+    pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
+        Ok(Self {
+            interfaces: Interface::all().map_err(HostError::ListInterfaces)?,
+            addresses: interface::addresses().map_err(HostError::ListAddresses)?,
+            exclusions: Exclusions::read(scope)?,
+        })
+    }
+}

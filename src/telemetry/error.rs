@@ -1,0 +1,54 @@
+//! Errors of the port report and of the metrics server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A report that cannot be written, or an address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The metrics server cannot listen.
+    #[error("cannot serve metrics on {address}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The error of `bind(2)` or `listen(2)`.
+        source: io::Error,
+    },
+    /// The port report cannot be written.
+    #[error("cannot write the report {}", path.display())]
+    Report {
+        /// The file of the report.
+        path: PathBuf,
+        /// The error of the file system.
+        source: io::Error,
+    },
+    /// The port report was written, but cannot be renamed.
+    #[error("cannot give the report the name {}; it is in {}", path.display(), kept.display())]
+    ReportElsewhere {
+        /// The file of the report.
+        path: PathBuf,
+        /// The temporary file that holds the report.
+        kept: PathBuf,
+        /// The error of `rename(2)`.
+        source: io::Error,
+    },
+}
+
+impl TelemetryError {
+    /// Returns the remedy.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Metrics { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "name a port above 1023, or let it have CAP_NET_BIND_SERVICE"
+            }
+            Self::Metrics { .. } => "name an address of this host, and a port that nobody else listens on",
+            Self::Report { source, .. } if source.kind() == io::ErrorKind::Other => "name another file",
+            Self::Report { .. } => "name a file in a folder that is there, may be written to, and has room",
+            Self::ReportElsewhere { kept, .. } => {
+                return Some(format!("move it yourself: `mv {} ...`", kept.display()));
+            }
+        };
+        Some(hint.to_owned())
+    }
+}

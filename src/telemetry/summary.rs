@@ -1,0 +1,80 @@
+//! The summary of a run: counters, event totals, and the busiest ports and clients.
+
+use std::cmp::Reverse;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use tcp_bounce_wire::Counters;
+
+use crate::xdp::counters;
+
+/// The number of ports and clients that a summary lists.
+const LISTED: usize = 5;
+
+/// The totals of a run.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The time between attaching and detaching.
+    #[serde(serialize_with = "seconds")]
+    pub elapsed: Duration,
+    /// The counters of all interfaces.
+    #[serde(serialize_with = "counters::by_name")]
+    pub counters: Counters,
+    /// The event totals, if events are enabled.
+    pub events: Option<EventTotals>,
+    /// The busiest ports, if they are counted.
+    pub ports: Option<TopList<u16>>,
+    /// The busiest clients, if they are counted.
+    pub sources: Option<TopList<IpAddr>>,
+}
+
+/// The totals of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EventTotals {
+    /// All events.
+    pub seen: u64,
+    /// The events that reached an output.
+    #[serde(rename = "told")]
+    pub delivered: u64,
+    /// The sampled events for which the ring buffer or the output had no room.
+    #[serde(rename = "lost")]
+    pub dropped: u64,
+}
+
+/// The busiest ports or clients.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct TopList<T> {
+    /// The number of distinct ports or clients.
+    pub distinct: usize,
+    /// Whether there may have been more, which the table had no room for.
+    pub at_least: bool,
+    /// The busiest ones, in descending order.
+    #[serde(rename = "most")]
+    pub entries: Vec<TopEntry<T>>,
+}
+
+/// The counts of one port or client.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct TopEntry<T> {
+    /// The port or address.
+    pub name: T,
+    /// The SYNs that were answered.
+    pub syns: u64,
+    /// The handshakes that were completed.
+    pub completed: u64,
+}
+
+impl<T: Ord + Copy> TopList<T> {
+    /// Lists the entries with the most SYNs. `at_least` says that the table may have dropped others.
+    pub fn new(mut entries: Vec<TopEntry<T>>, at_least: bool) -> Self {
+        let distinct = entries.len();
+        entries.sort_by_key(|entry| (Reverse(entry.syns), entry.name));
+        entries.truncate(LISTED);
+        Self { distinct, at_least, entries }
+    }
+}
+
+fn seconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(elapsed.as_secs_f64())
+}

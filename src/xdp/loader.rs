@@ -1,0 +1,135 @@
+//! Loading the XDP program: from the skeleton to maps and a verified program in the kernel.
+
+use std::cell::RefCell;
+use std::io::Write as _;
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+
+use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
+use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
+use libbpf_rs::{MapCore as _, MapFlags, PrintLevel, set_print};
+use tcp_bounce_wire::{
+    ActionByPort, Bucket, Filters, InterfaceState, ProgramConfig, ProgramSettings, TelemetrySettings,
+};
+use zerocopy::IntoBytes as _;
+
+use super::XdpError;
+use super::skel::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
+use crate::host::kernel;
+
+/// The size of the ring buffer for events, in bytes: a power of two and a multiple of the page size.
+pub const EVENT_BYTES: u32 = 1 << 20;
+
+/// The data that the program is loaded with.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramInputs<'a> {
+    /// The read-only settings.
+    pub settings: ProgramSettings,
+    /// The state of the interface, which [`set_interface_state`] can change later.
+    pub interface: &'a InterfaceState,
+    /// The scope and the excluded ports, which [`set_filters`] can change later.
+    pub filters: &'a Filters,
+    /// The read-only table with the action of each port.
+    pub actions: &'a ActionByPort,
+}
+
+/// Opens and loads the program. `offload` is the index of the interface whose NIC is to run it, if one is.
+///
+/// # Errors
+///
+/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses it; [`XdpError::Maps`] if the filters cannot be set.
+pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSkel<'static>, XdpError> {
+    let mut skel = open().map_err(load_error)?;
+    set_up(&mut skel, inputs).map_err(load_error)?;
+    if let Some(ifindex) = offload {
+        skel.progs.tcp_bounce.set_ifindex(ifindex);
+        skel.maps.COUNTERS.set_map_ifindex(ifindex);
+        skel.maps.rodata.set_map_ifindex(ifindex);
+        skel.maps.rodata_then.set_map_ifindex(ifindex);
+        skel.maps.data.set_map_ifindex(ifindex);
+        skel.maps.bss.set_map_ifindex(ifindex);
+    }
+    let skel = load_opened(skel)?;
+    set_filters(&skel, inputs.filters).map_err(XdpError::Maps)?;
+    Ok(skel)
+}
+
+/// Opens the program with its built-in settings, without loading it.
+pub fn open() -> libbpf_rs::Result<OpenTcpBounceSkel<'static>> {
+    set_print(Some((PrintLevel::Warn, collect_message)));
+    MESSAGES.take();
+    // libbpf-rs stores a pointer here and requires it to outlive the skeleton.
+    let object = Box::leak(Box::new(MaybeUninit::uninit()));
+    TcpBounceSkelBuilder::default().open(object)
+}
+
+/// Sets everything that must be known before loading: all of `inputs` but the filters.
+pub fn set_up(skel: &mut OpenTcpBounceSkel, inputs: &ProgramInputs) -> libbpf_rs::Result<()> {
+    let settings = inputs.settings;
+    skel.maps.rodata.set_initial_value(ProgramConfig::new(settings).as_bytes())?;
+    skel.maps.rodata_then.set_initial_value(inputs.actions.as_bytes())?;
+    skel.maps.data.set_initial_value(inputs.interface.as_bytes())?;
+    if settings.frags {
+        skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
+    }
+    size_tables(skel, settings.telemetry)
+}
+
+/// Sizes the maps for telemetry. Disabled ones are not created.
+fn size_tables(skel: &mut OpenTcpBounceSkel, telemetry: TelemetrySettings) -> libbpf_rs::Result<()> {
+    let TelemetrySettings { ports, sources, events, stripes, .. } = telemetry;
+    let maps = &mut skel.maps;
+    maps.PORTS.set_autocreate(ports)?;
+    maps.PORTS.set_max_entries(stripes << u16::BITS)?;
+    maps.SOURCES.set_autocreate(sources)?;
+    maps.SOURCES.set_max_entries(stripes * Bucket::COUNT as u32)?;
+    maps.EVENTS.set_autocreate(events != 0)?;
+    maps.EVENTS.set_max_entries(EVENT_BYTES)?;
+    maps.EVENT_COUNTS.set_autocreate(events != 0)
+}
+
+/// Loads an opened program.
+///
+/// # Errors
+///
+/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses it.
+pub fn load_opened(skel: OpenTcpBounceSkel<'static>) -> Result<TcpBounceSkel<'static>, XdpError> {
+    skel.load().map_err(load_error)
+}
+
+/// Replaces the scope and the excluded ports of a loaded program.
+pub fn set_filters(program: &TcpBounceSkel, filters: &Filters) -> libbpf_rs::Result<()> {
+    program.maps.bss.update(&0u32.to_ne_bytes(), filters.as_bytes(), MapFlags::ANY)
+}
+
+/// Replaces the interface state of a loaded program.
+pub fn set_interface_state(program: &TcpBounceSkel, state: &InterfaceState) -> libbpf_rs::Result<()> {
+    program.maps.data.update(&0u32.to_ne_bytes(), state.as_bytes(), MapFlags::ANY)
+}
+
+thread_local! {
+    /// The messages of libbpf on this thread since the last [`open`]. They hold the verifier's log.
+    static MESSAGES: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+fn collect_message(_level: PrintLevel, message: String) {
+    MESSAGES.with_borrow_mut(|messages| messages.push_str(&message));
+}
+
+fn load_error(source: libbpf_rs::Error) -> XdpError {
+    let messages = MESSAGES.take();
+    // libbpf prints an empty log if the kernel refused the program before it verified anything.
+    let is_verified = messages.contains("BEGIN PROG LOAD LOG") && !messages.contains("processed 0 insns");
+    if is_verified && let Ok(log) = save_log(&messages) {
+        return XdpError::Verifier { log, source };
+    }
+    let messages = messages.lines().map(|line| line.trim_start_matches("libbpf: ").to_owned()).collect();
+    XdpError::Load { messages, has_btf: kernel::has_btf(), source }
+}
+
+fn save_log(log: &str) -> std::io::Result<PathBuf> {
+    let mut file = tempfile::Builder::new().prefix("tcp-bounce-verifier-").suffix(".log").tempfile()?;
+    file.write_all(log.as_bytes())?;
+    let (_, path) = file.keep().map_err(|error| error.error)?;
+    Ok(path)
+}
