@@ -4,6 +4,8 @@
 //! listens on, and reads the counters. The packet logic is the package `tcp-bounce-wire` (`src/wire`); `src/bpf` is its
 //! entry point in the kernel.
 
+#![warn(clippy::too_many_lines)]
+
 mod cli;
 mod command;
 mod config;

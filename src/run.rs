@@ -33,7 +33,7 @@ pub struct Run {
 }
 
 enum State {
-    Attached(ResponderSet),
+    Attached(Box<ResponderSet>),
     /// The counters at the end.
     Detached(Counters),
 }
@@ -62,7 +62,7 @@ impl Run {
         let mut collector = collector.start(&responders, tables, Some(Arc::new(EventQueue(sender))))?;
         collector.release();
 
-        let state = Arc::new(Mutex::new(State::Attached(responders)));
+        let state = Arc::new(Mutex::new(State::Attached(Box::new(responders))));
         let (stop, stopped) = mpsc::channel();
         let followed = Arc::clone(&state);
         let follow = move || follow(&followed, collector, &stopped, deadline);

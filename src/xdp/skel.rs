@@ -5,7 +5,7 @@
 use tcp_bounce_wire::{ActionByPort, Counters, Filters, InterfaceState, ProgramConfig};
 
 mod generated {
-    #![allow(clippy::all, clippy::undocumented_unsafe_blocks, reason = "generated")]
+    #![allow(clippy::all, clippy::too_many_lines, clippy::undocumented_unsafe_blocks, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/tcp_bounce.skel.rs"));
 }
 
