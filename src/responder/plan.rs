@@ -68,6 +68,11 @@ impl ProgramPlan {
         &self.scope
     }
 
+    /// The telemetry that the program is told to collect.
+    pub fn telemetry(&self) -> TelemetrySettings {
+        self.telemetry
+    }
+
     /// Returns the loader's inputs for `mode`.
     pub fn inputs(&self, mode: AttachMode) -> ProgramInputs<'_> {
         let settings = self.settings(mode);
@@ -136,12 +141,7 @@ impl ProgramPlan {
     }
 }
 
-/// Returns the program's settings for `observe` on this machine.
-///
-/// # Errors
-///
-/// [`XdpError::ClientTables`] if the number of CPUs cannot be read.
-pub fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
+fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
     let (stripes, shared) = client_tables::stripes().map_err(XdpError::ClientTables)?;
     let Observe { ports, sources, events } = observe;
     Ok(TelemetrySettings { ports, sources, events, stripes, shared })

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tcp_bounce_wire::Isn;
 
-use super::plan;
 use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope};
 use crate::config::Config;
 use crate::host::Interface;
@@ -92,8 +91,10 @@ impl ResponderSet {
     ///
     /// [`XdpError::ClientTables`] if the kernel denies it.
     pub fn client_tables(&self) -> Result<ClientTables, XdpError> {
+        // All plans have these settings in common. They cannot be read again once privileges are dropped.
+        let settings = self.responders.first().map(|responder| responder.plan.telemetry()).unwrap_or_default();
         let programs = self.responders.iter().map(Responder::program);
-        ClientTables::of(programs, plan::telemetry_settings(self.config.observe)?).map_err(XdpError::ClientTables)
+        ClientTables::of(programs, settings).map_err(XdpError::ClientTables)
     }
 
     /// Reads the counters of every interface.
