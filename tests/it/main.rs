@@ -70,3 +70,4 @@ mod stress {
     mod flood;
     mod malformed;
 }
+mod structure;
