@@ -1,76 +1,133 @@
-//! The licences of the libraries that the command and the XDP program are linked with, which want their texts to go along.
+//! Collects the licences of all third-party packages that the command and the XDP program are linked with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs, io};
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+use serde::Deserialize;
 
-/// How the names of files with licences begin.
-const NAMES: [&str; 5] = ["licen", "copying", "copyright", "notice", "unlicense"];
+/// Prefixes, in lower case, of the names of licence files.
+const LICENCE_FILES: [&str; 5] = ["licen", "copying", "copyright", "notice", "unlicense"];
 
-/// The packages that go into the command and into the XDP program, and the texts of their licences, each once.
+/// The output of `cargo metadata`, as far as it is needed.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    resolve: Resolve,
+    workspace_members: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    version: String,
+    license: Option<String>,
+    manifest_path: PathBuf,
+    /// The registry that the package comes from; none for a package of the workspace.
+    source: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+#[derive(Deserialize)]
+struct DependencyKind {
+    /// `None` for a normal dependency, else "build" or "dev".
+    kind: Option<String>,
+}
+
+/// Returns a list of the linked packages, followed by each licence text once.
 pub fn notices() -> Result<String, Box<dyn Error>> {
     let mut packages = BTreeMap::new();
     for manifest in ["Cargo.toml", "src/bpf/Cargo.toml"] {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(manifest);
-        let options = ["--locked", "--filter-platform", "x86_64-unknown-linux-gnu"].map(str::to_owned);
-        let metadata = MetadataCommand::new().manifest_path(manifest).other_options(options).exec()?;
-        for package in linked(&metadata).ok_or("no graph of packages")? {
-            packages.insert((package.name.to_string(), package.version.to_string()), package.clone());
+        for package in linked_packages(read_metadata(manifest)?) {
+            packages.insert((package.name.clone(), package.version.clone()), package);
         }
     }
     let mut text = String::from("tcp-bounce is linked with these packages of crates.io:\n\n");
-    let mut licences: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut users_by_licence: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for ((name, version), package) in &packages {
         let licence = package.license.as_deref().ok_or_else(|| format!("{name} has no licence"))?;
         writeln!(text, "{name} {version}: {licence}")?;
-        let folder = package.manifest_path.parent().ok_or("a manifest is in a folder")?;
-        for licence in texts(folder.as_std_path())? {
-            licences.entry(licence).or_default().push(format!("{name} {version}"));
+        let folder = package.manifest_path.parent().ok_or("a manifest has no folder")?;
+        for licence in licence_texts(folder)? {
+            users_by_licence.entry(licence).or_default().push(format!("{name} {version}"));
         }
     }
-    for (licence, packages) in licences {
-        write!(text, "\n{}\n{}\n\n{}\n", "-".repeat(72), packages.join(", "), licence.trim_end())?;
+    for (licence, users) in users_by_licence {
+        write!(text, "\n{}\n{}\n\n{}\n", "-".repeat(72), users.join(", "), licence.trim_end())?;
     }
     Ok(text)
 }
 
-/// The packages that those of the workspace need to run, and not only to be built or tested; without them.
-fn linked(metadata: &Metadata) -> Option<Vec<&Package>> {
-    let nodes: BTreeMap<&PackageId, _> = metadata.resolve.as_ref()?.nodes.iter().map(|node| (&node.id, node)).collect();
-    let documents = env!("CARGO_PKG_NAME");
-    let own = metadata.workspace_packages().into_iter().filter(|package| package.name != documents);
-    let mut waiting: Vec<&PackageId> = own.map(|package| &package.id).collect();
-    let mut found = BTreeSet::new();
-    while let Some(id) = waiting.pop() {
-        if found.insert(id) {
-            let normal = nodes[id]
-                .deps
-                .iter()
-                .filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal));
-            waiting.extend(normal.map(|dependency| &dependency.pkg));
-        }
+/// Runs `cargo metadata` for a manifest, named relative to the top of the repository.
+fn read_metadata(manifest: &str) -> Result<Metadata, Box<dyn Error>> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(manifest);
+    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"])
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata fails for {}", manifest.display()).into());
     }
-    // Those of the workspace come from no registry.
-    Some(found.into_iter().map(|id| &metadata[id]).filter(|package| package.source.is_some()).collect())
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The texts in a package's folder and in those in it, as where it has a library along.
-fn texts(folder: &Path) -> Result<BTreeSet<String>, Box<dyn Error>> {
+/// Returns the packages from registries that workspace members need at run time, not only to build or to test.
+fn linked_packages(metadata: Metadata) -> Vec<Package> {
+    let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let is_this_tool = |id: &str| metadata.packages.iter().any(|p| p.id == id && p.name == env!("CARGO_PKG_NAME"));
+    let mut pending: Vec<&str> = metadata.workspace_members.iter().map(String::as_str).collect();
+    pending.retain(|id| !is_this_tool(id));
+    let mut linked = BTreeSet::new();
+    while let Some(id) = pending.pop() {
+        if linked.insert(id) {
+            let dependencies = nodes[id].deps.iter();
+            let normal = dependencies.filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none()));
+            pending.extend(normal.map(|dependency| dependency.pkg.as_str()));
+        }
+    }
+    let packages = metadata.packages.into_iter();
+    packages.filter(|package| package.source.is_some() && linked.contains(package.id.as_str())).collect()
+}
+
+/// Returns the texts of all licence files in a folder and, for bundled libraries, in the folders directly below it.
+fn licence_texts(folder: &Path) -> Result<BTreeSet<String>, Box<dyn Error>> {
     let mut texts = BTreeSet::new();
-    let entries =
-        |folder: &Path| fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     for path in entries(folder)? {
-        let inner = if path.is_dir() { entries(&path)? } else { vec![path] };
-        for path in inner {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-            if path.is_file() && NAMES.iter().any(|beginning| name.starts_with(beginning)) {
-                texts.insert(fs::read_to_string(&path)?);
-            }
+        let candidates = if path.is_dir() { entries(&path)? } else { vec![path] };
+        for path in candidates.into_iter().filter(|path| is_licence_file(path)) {
+            texts.insert(fs::read_to_string(&path)?);
         }
     }
     Ok(texts)
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn is_licence_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    path.is_file() && LICENCE_FILES.iter().any(|prefix| name.starts_with(prefix))
 }
