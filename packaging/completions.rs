@@ -1,4 +1,4 @@
-//! The completions of the shells.
+//! Generates the shell completions.
 
 use std::error::Error;
 use std::fs;
@@ -8,16 +8,16 @@ use clap::Command;
 use clap_complete::{Shell, generate_to};
 use tcp_bounce::internals::action_names;
 
-/// Stands for the interfaces, which clap cannot name.
+/// Placeholder for the names of interfaces, which only the shell can look up.
 const INTERFACES: &str = "INTERFACES";
 
-/// The shells, what clap writes for the interfaces there, and what takes its place.
+/// For each shell, the text that clap generates for interfaces and its replacement, which looks them up.
 const SHELLS: [(Shell, &str, &str); 3] = [
-    // Links alone are interfaces, and a name with a dollar sign would be expanded.
+    // Only symbolic links are interfaces. Bash would expand a name with a dollar sign, so such names are left out.
     (Shell::Bash, INTERFACES, r"$(find /sys/class/net -type l -printf '%f\n' 2>/dev/null | grep -x '[[:alnum:]._-]*')"),
-    // With two colons, nothing but interfaces would be completed behind the first.
+    // With two colons, zsh would complete only interfaces, no options, after the first argument.
     (Shell::Zsh, "'*::interfaces:(INTERFACES)'", "'*:interface:_net_interfaces'"),
-    // clap writes nothing for what is no option.
+    // clap generates nothing for positional arguments.
     (
         Shell::Fish,
         "complete -c tcp-bounce -l mode",
@@ -25,18 +25,20 @@ const SHELLS: [(Shell, &str, &str); 3] = [
     ),
 ];
 
-/// Writes those of `command` into `folder`.
+/// Writes the completions of `command` for all shells to `folder`.
 pub fn write(command: Command, folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = command
         .mut_arg("interfaces", |arg| arg.value_parser([INTERFACES]).help(None))
-        // A colon in the name of a value would end it, in zsh.
+        // zsh takes a colon in the name of a value as its end.
         .mut_arg("then", |arg| arg.value_parser(action_names()).value_name("MODE"))
         .mut_arg("metrics", |arg| arg.value_name("ADDRESS"));
     for (shell, placeholder, interfaces) in SHELLS {
         let path = generate_to(shell, &mut command, "tcp-bounce", folder)?;
         let script = fs::read_to_string(&path)?;
         if script.matches(placeholder).count() != 1 {
-            return Err(format!("not what clap used to write: {}", path.display()).into());
+            return Err(
+                format!("clap generates something new, so the interfaces have no place: {}", path.display()).into()
+            );
         }
         fs::write(&path, script.replace(placeholder, interfaces))?;
     }

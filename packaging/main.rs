@@ -1,6 +1,7 @@
-//! Writes into a folder what a package has besides the command: the manual page and the completions of the shells, made from
-//! the definition of the command line, the object of the XDP program, the licences of all that both are linked with, and the
-//! changelog in the form that Debian wants.
+//! Generates the files of the package other than the command, in the folder that the argument names.
+//!
+//! These are the manual page and the shell completions, made from the definition of the command line; the object of the XDP
+//! program; the licences of third parties; and the changelog in Debian's format.
 
 mod completions;
 mod manual;
@@ -17,12 +18,12 @@ use tcp_bounce::internals::Args;
 use tcp_bounce::internals::skel::OBJECT;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = env::args_os().nth(1).ok_or("name a folder to write to")?;
+    let folder = env::args_os().nth(1).ok_or("usage: tcp-bounce-documents FOLDER")?;
     let folder = Path::new(&folder);
     fs::create_dir_all(folder)?;
-    // Of the last commit, so that the same source gives the same package.
+    // The time of the last commit, so that a commit always gives the same package.
     let seconds = env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set")?.parse()?;
-    let date = DateTime::from_timestamp(seconds, 0).ok_or("SOURCE_DATE_EPOCH is no time")?;
+    let date = DateTime::from_timestamp(seconds, 0).ok_or("SOURCE_DATE_EPOCH is out of range")?;
     let command = Args::command();
     manual::write(command.clone(), date, &mut File::create(folder.join("tcp-bounce.8"))?)?;
     completions::write(command.clone(), folder)?;
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The changelog of the package: what has changed is in the project's.
+/// Returns a changelog in Debian's format, which refers to the project's own.
 fn changelog(command: &Command, date: DateTime<Utc>) -> String {
     let version = command.get_version().unwrap_or_default();
     format!(
