@@ -1,7 +1,7 @@
 //! Generates the files of the package other than the command, in the folder that the argument names.
 //!
-//! These are the manual page and the shell completions, made from the definition of the command line; the object of the XDP
-//! program; the licences of third parties; and the changelog in Debian's format.
+//! These are the manual page and the shell completions, made from the definition of the command line; the object of the
+//! XDP program; the licences of third parties; and the changelog in Debian's format.
 
 mod completions;
 mod manual;
