@@ -34,9 +34,9 @@ deb: ## build the Debian package in target/debian
 test: ## run the tests (all of them as root or with SUDO=sudo)
 	@scripts/test
 
-test-long: ## run the tests with more packets, loads and SYNs, then fuzz for ten minutes (root)
+test-long: ## run all tests with long amounts, then fuzz for ten minutes (root)
 	@scripts/setup build test fuzz
-	@TCP_BOUNCE_TEST_PACKETS=10000000 TCP_BOUNCE_TEST_LOADS=1000 TCP_BOUNCE_TEST_FLOOD=100 scripts/test
+	@TCP_BOUNCE_TEST_LONG=1 scripts/test
 	@scripts/fuzz 600
 
 test-kernels: ## run tests on Debian's kernels in qemu, or on KERNELS=... (root)

@@ -84,7 +84,7 @@ fn nothing_stays_of_a_thousand_attachments() {
 
 fn attach_and_detach() {
     // An attachment takes milliseconds, mostly of waiting in the kernel; a load takes a good part of a second.
-    let (attachments, loads) = (amount("ATTACHMENTS", 300, 900), amount("LOADS", 30, 1000));
+    let (attachments, loads) = (amount("ATTACHMENTS", 300, 900), amount("LOADS", 100, 1000));
     let network = Network::new(Mode::Skb);
     let mut objects = Objects::default();
     network.host.enter(|| {
