@@ -140,7 +140,7 @@ impl Running {
 fn discard(server: Server, cable: Cable) -> Result<f64, Box<dyn Error>> {
     let (network, _program) = cable.connect(server);
     let running = match server {
-        Server::Bounce(_) => Running::Bounce { _process: network.bounce("--then discard") },
+        Server::Bounce(_) => Running::Bounce { _process: network.start_responder("--then discard") },
         Server::Std => {
             let listener = network.listen(DISCARD);
             Running::Std(vec![thread::spawn(move || {
@@ -184,7 +184,7 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     let each = CONNECTIONS / clients;
     let running = match server {
-        Server::Bounce(_) => Running::Bounce { _process: network.bounce("--then close") },
+        Server::Bounce(_) => Running::Bounce { _process: network.start_responder("--then close") },
         Server::Std | Server::Netcat => {
             let listener = network.listen(DISCARD);
             let accept = |listener: TcpListener| {

@@ -89,7 +89,7 @@ impl Server<'_> {
         match self {
             Self::Nobody => attach(programs::bench(&[]), "discard", Mode::Native),
             Self::SwapMacs(mode) => attach(programs::bench(&[]), "swap_macs", mode),
-            Self::Bounce(_) => Box::new(network.bounce("")),
+            Self::Bounce(_) => Box::new(network.start_responder("")),
             Self::Program(_, path, mode) => {
                 let program = peer::load(path).expect("it was loaded before");
                 let attachment = programs::attach_program(peer::program(&program), host, "host0", attach_mode(mode));

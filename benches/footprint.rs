@@ -70,19 +70,19 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
         }
         start.elapsed()
     });
-    let bouncer = TcpBounce(process);
-    bouncer.0.wait_for("every TCP port answers");
-    (time, Memory::of(&bouncer))
+    let responder = TcpBounce(process);
+    responder.0.wait_for("every TCP port answers");
+    (time, Memory::of(&responder))
 }
 
 /// What connections take up that stay open.
 fn connections(report: &mut Report) {
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);
-    let bouncer = network.bounce("");
-    let before = Memory::of(&bouncer);
+    let responder = network.start_responder("");
+    let before = Memory::of(&responder);
     open_connections(&network, 80, CONNECTIONS);
-    let after = Memory::of(&bouncer);
+    let after = Memory::of(&responder);
     let per_connection = |after: u64, before: u64| rounded((after as f64 - before as f64) / CONNECTIONS as f64);
     report.paragraph(&format!(
         "{} handshakes were completed, and the connections stayed open. For each, the process took {} bytes more, and its maps {}.",

@@ -81,7 +81,7 @@ fn connections(report: &mut Report) {
     let counts = [0u64, 1000, 10_000, 100_000, 1_000_000];
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);
-    let _bouncer = network.bounce("");
+    let _bouncer = network.start_responder("");
     let measured = Flood::new(&network, Kind::Syn, 443);
     let costs: Vec<_> = counts
         .iter()
@@ -109,11 +109,11 @@ fn interfaces(report: &mut Report) {
                 network.host.ip(&format!("link set {name} up"));
             }
             let start = Instant::now();
-            let bouncer = TcpBounce::start(&network.host, &network.arguments(&others.join(" ")));
+            let responder = TcpBounce::start(&network.host, &network.arguments(&others.join(" ")));
             let start = start.elapsed().as_secs_f64() * 1e3;
             let flood = Flood::new(&network, Kind::Syn, 80);
             let cost = median((0..TURNS).map(|_| flood.send(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS)));
-            let memory = Memory::of(&bouncer);
+            let memory = Memory::of(&responder);
             [cost, start, (memory.resident + memory.maps) as f64 / f64::from(1 << 20)]
         })
         .collect();
@@ -134,7 +134,7 @@ fn generators(report: &mut Report) {
         namespace.run("ethtool", &format!("-L {interface} rx {available} tx {available}"));
     }
     let sink = Sink::new(&network);
-    let _bouncer = network.bounce("");
+    let _bouncer = network.start_responder("");
     let rates: Vec<_> = counts
         .clone()
         .map(|count| {

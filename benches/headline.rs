@@ -28,10 +28,10 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     let mut rows = Vec::new();
     for mode in [Mode::Native, Mode::Skb] {
         let network = Network::new(mode);
-        let bouncer = network.bounce("");
-        let idle = cpu_time(&bouncer);
+        let responder = network.start_responder("");
+        let idle = cpu_time(&responder);
         let run = Run::new(&network);
-        let process = cpu_time(&bouncer) - idle;
+        let process = cpu_time(&responder) - idle;
         let name = format!("tcp-bounce, {}", mode.name());
         rows.push(row(&name, run.cells(Some(process))));
         let accepted = if mode == Mode::Native {

@@ -32,7 +32,7 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
             let other = network.add_cable();
             let _pass = (mode == Mode::Native).then(|| pass(&network.client, "client1"));
             let service = Service::new(&network, if is_same { HOST } else { other });
-            let _bouncer = network.bounce("host1");
+            let _bouncer = network.start_responder("host1");
             let flood = Flood::new(&network, Kind::Syn, 80);
             flood.send(1000);
             let (_, usual) = service.during(|| thread::sleep(USUAL));

@@ -122,7 +122,7 @@ struct Machines {
     /// The command whose output is shown.
     current: Option<Running>,
     /// The tcp-bounce that waits for Ctrl-C.
-    bouncer: Option<Running>,
+    responder: Option<Running>,
     /// What runs until the end, with `&`.
     background: Vec<Running>,
 }
@@ -136,7 +136,7 @@ impl Machines {
         let folder = tempfile::tempdir().unwrap();
         fs::copy(PRODUCT, folder.path().join("tcp_bounce.bpf.o")).unwrap();
         let namespaces = [("server", server), ("firewall", firewall), ("client", client)].into();
-        Self { namespaces, folder, current: None, bouncer: None, background: Vec::new() }
+        Self { namespaces, folder, current: None, responder: None, background: Vec::new() }
     }
 
     /// Replays a line of a transcript: a command behind the name of a machine, Ctrl-C, or what is said.
@@ -148,10 +148,10 @@ impl Machines {
             self.current = Some(Running::start(&self.namespaces[name], self.folder.path(), command));
         } else if line == "^C" {
             self.put_aside();
-            let mut bouncer = self.bouncer.take().expect("one waits");
-            bouncer.signal(Signal::SIGINT).unwrap();
-            bouncer.is_interrupted = true;
-            self.current = Some(bouncer);
+            let mut responder = self.responder.take().expect("one waits");
+            responder.signal(Signal::SIGINT).unwrap();
+            responder.is_interrupted = true;
+            self.current = Some(responder);
         } else {
             self.current.as_mut().expect("a command comes first").expect(line);
         }
@@ -162,7 +162,7 @@ impl Machines {
     fn put_aside(&mut self) {
         let Some(running) = self.current.take() else { return };
         if running.command.starts_with("tcp-bounce") && !running.is_interrupted {
-            self.bouncer = Some(running);
+            self.responder = Some(running);
         } else if running.command.ends_with('&') {
             self.background.push(running);
         } else {
@@ -181,7 +181,7 @@ fn replay(page: &str) {
     assert!(!lines.is_empty());
     lines.into_iter().for_each(|line| machines.replay(line));
     machines.put_aside();
-    assert!(machines.bouncer.is_none(), "it is not ended");
+    assert!(machines.responder.is_none(), "it is not ended");
 }
 
 #[test]

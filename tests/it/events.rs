@@ -26,9 +26,9 @@ in_each_mode! {
 }
 
 /// The lines of JSON that one printed that has ended well.
-fn lines(bouncer: TcpBounce) -> Vec<Value> {
-    bouncer.0.signal(Signal::SIGINT);
-    let stdout = bouncer.0.finish().success();
+fn lines(responder: TcpBounce) -> Vec<Value> {
+    responder.0.signal(Signal::SIGINT);
+    let stdout = responder.0.finish().success();
     stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
@@ -42,9 +42,9 @@ fn start(network: &Network, arguments: &str) -> TcpBounce {
 
 fn each_port_that_nmap_scans_is_an_event(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = start(&network, "--events --top");
+    let responder = start(&network, "--events --top");
     network.client.run("nmap", &format!("-n -Pn -sS -p 1-1000 {HOST}"));
-    let lines = lines(bouncer);
+    let lines = lines(responder);
     let syns: Vec<&Value> = lines.iter().filter(|line| line["event"] == "syn").collect();
     let ports: BTreeSet<u64> = syns.iter().map(|line| line["port"].as_u64().unwrap()).collect();
     assert_eq!(ports, (1..=1000).collect());
@@ -66,16 +66,16 @@ fn what_is_said_is_json_of_the_schema(mode: Mode) {
     let mut client_end = crate::fixtures::accept(&listener);
     crate::fixtures::exchange(&mut host_end, &mut client_end);
     let cutting = lines(start(&network, "--takeover"));
-    let bouncer = start(&network, "--events --top --then echo:7 --then close --from 192.0.2.0/24");
+    let responder = start(&network, "--events --top --then echo:7 --then close --from 192.0.2.0/24");
     for port in [7, 80] {
         let _closed = network.connect(port).unwrap();
     }
     network.wait_until_counted(Verdict::Closed, 1);
     network.host.ip("address add 192.0.2.77/24 dev host0");
-    bouncer.0.wait_for("\"destinations\"");
+    responder.0.wait_for("\"destinations\"");
     let _listener = network.listen(2222);
-    bouncer.0.wait_for("\"answering\"");
-    let told = lines(bouncer);
+    responder.0.wait_for("\"answering\"");
+    let told = lines(responder);
     network.host.ip("link set host0 down");
     let warning = lines(start(&network, ""));
     let error: Value = serde_json::from_str(&refusal(&network.host, "--json nosuch0")).unwrap();
@@ -135,10 +135,10 @@ fn the_report_has_the_ports_that_a_firewall_lets_through(mode: Mode) {
     for ending in ["json", "csv"] {
         let file = folder.path().join(format!("report.{ending}"));
         let arguments = format!("--mode {} --report {} host0", mode.name(), file.display());
-        let bouncer = TcpBounce::start(&host, &arguments);
+        let responder = TcpBounce::start(&host, &arguments);
         let nmap = client.run("nmap", &format!("-n -Pn -sS -p- -T5 --min-rate 20000 --max-retries 2 -oG - {HOST}"));
         assert!(!file.exists(), "it is written at the end");
-        bouncer.interrupt();
+        responder.interrupt();
         let text = fs::read_to_string(&file).unwrap();
         let ports: BTreeSet<u64> = match ending {
             "json" => {
@@ -259,10 +259,10 @@ fn all_that_went_wrong_is_told() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
-    let bouncer = TcpBounce::start(&network.host, &format!("--mode skb --report {} host0", file.display()));
+    let responder = TcpBounce::start(&network.host, &format!("--mode skb --report {} host0", file.display()));
     fs::create_dir(&file).unwrap();
     network.host.ip("link delete host0");
-    let said = bouncer.failure();
+    let said = responder.failure();
     assert!(said.contains("host0 was removed"), "{said}");
     let kept =
         said.split(".tcp-bounce-report-").nth(1).expect("where the report is").split(['\n', ' ', ':', '`']).next();

@@ -37,7 +37,7 @@ fn check(page: &str) {
 #[ignore = "needs root: makes network namespaces"]
 fn prometheus_reads_every_counter() {
     let network = Network::new(Mode::Skb);
-    let bouncer = network.bounce("--metrics 9464 --events --then close");
+    let responder = network.start_responder("--metrics 9464 --events --then close");
     for port in 1..=5 {
         network.connect(port).unwrap();
     }
@@ -80,14 +80,14 @@ fn prometheus_reads_every_counter() {
     assert!(get(&network, "/metrics?job=all").starts_with("HTTP/1.1 200"));
     // From elsewhere it is not to be had, and the port answers like any other.
     drop(network.connect(9464).unwrap());
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn who_asks_badly_stalls_nothing() {
     let network = Network::new(Mode::Skb);
-    let bouncer = network.bounce("--metrics [::1]:9464");
+    let responder = network.start_responder("--metrics [::1]:9464");
     let ask = |request: &[u8]| {
         let mut stream = network.host.enter(|| TcpStream::connect("[::1]:9464")).unwrap();
         // It may have been cut off already.
@@ -109,7 +109,7 @@ fn who_asks_badly_stalls_nothing() {
     let page = network.host.run("curl", "-s -S -m 30 http://[::1]:9464/metrics");
     assert!(page.contains("tcp_bounce_attached"), "{page}");
     network.connect(80).unwrap();
-    assert_eq!(bouncer.interrupt().count("SYNs answered"), 1);
+    assert_eq!(responder.interrupt().count("SYNs answered"), 1);
     drop(asking);
 }
 

@@ -79,8 +79,8 @@ fn assert_does_not_answer(network: &Network, address: &str) {
 fn by_default_only_its_own_addresses_are_answered_for(mode: Mode) {
     let network = Network::new(mode);
     lead_to_host(&network);
-    let bouncer = network.bounce("");
-    assert!(bouncer.0.stdout.text().contains(" for 192.0.2.1, 2001:db8::1"), "{}", bouncer.0.stdout.text());
+    let responder = network.start_responder("");
+    assert!(responder.0.stdout.text().contains(" for 192.0.2.1, 2001:db8::1"), "{}", responder.0.stdout.text());
     for address in [OWN, OWN_V6] {
         assert_answers(&network, address);
     }
@@ -88,7 +88,7 @@ fn by_default_only_its_own_addresses_are_answered_for(mode: Mode) {
         assert_does_not_answer(&network, address);
     }
     network.wait_until_counted(Verdict::OtherDestination, 4);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
 }
 
@@ -101,13 +101,13 @@ fn another_mac_address_is_never_answered_for(mode: Mode) {
             .ip(&format!("{route} neighbor replace {address} lladdr {} dev client0 nud permanent", text(FOREIGN)));
     }
     for arguments in ["", "--to any", "--takeover", "--takeover --to any"] {
-        let bouncer = network.bounce(arguments);
+        let responder = network.start_responder(arguments);
         for address in [OWN, OWN_V6] {
             let error = connect(&network, address, SILENCE).expect_err(address);
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{arguments} {address}");
         }
         network.wait_until_counted(Verdict::OtherHost, 2);
-        let summary = bouncer.interrupt();
+        let summary = responder.interrupt();
         for words in ["SYNs answered", "other TCP segments dropped"] {
             assert_eq!(summary.count(words), 0, "{arguments} {summary:?}");
         }
@@ -116,36 +116,36 @@ fn another_mac_address_is_never_answered_for(mode: Mode) {
 
 /// Waits until it has said that it answers for addresses that are right.
 #[track_caller]
-fn wait_for_destinations(bouncer: &TcpBounce, is_right: impl Fn(&str) -> bool) {
+fn wait_for_destinations(responder: &TcpBounce, is_right: impl Fn(&str) -> bool) {
     let list = |text: &str| text.lines().rev().find_map(|line| Some(line.split_once("from now on for ")?.1.to_owned()));
-    let found = bouncer.0.stdout.wait(|text, _| list(text).filter(|list| is_right(list)));
-    assert!(found.is_some(), "{}", bouncer.0.stdout.text());
+    let found = responder.0.stdout.wait(|text, _| list(text).filter(|list| is_right(list)));
+    assert!(found.is_some(), "{}", responder.0.stdout.text());
 }
 
 fn addresses_are_followed(mode: Mode) {
     let network = Network::new(mode);
     lead_to_host(&network);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     for (address, length) in NEIGHBOURS.into_iter().zip(["24", "64 nodad"]) {
         assert_does_not_answer(&network, address);
         network.host.ip(&format!("address add {address}/{length} dev host0"));
-        wait_for_destinations(&bouncer, |list| list.contains(address));
+        wait_for_destinations(&responder, |list| list.contains(address));
         assert_answers(&network, address);
         assert_answers(&network, OWN);
 
         network.host.ip(&format!("address del {address}/{} dev host0", length.split(' ').next().unwrap()));
-        wait_for_destinations(&bouncer, |list| !list.contains(address));
+        wait_for_destinations(&responder, |list| !list.contains(address));
         assert_does_not_answer(&network, address);
         assert_answers(&network, OWN);
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn the_mtu_is_followed(mode: Mode) {
     /// The timestamps in each segment, which the kernel takes off.
     const TIMESTAMPS: u32 = 12;
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     for (mtu, mss) in [(1500, 1460), (1300, 1260), (1400, 1360)] {
         network.host.ip(&format!("link set host0 mtu {mtu}"));
         // What the client's kernel has understood.
@@ -159,13 +159,13 @@ fn the_mtu_is_followed(mode: Mode) {
             assert_eq!(capture.packets(), [[mss.to_string()]], "{mtu} {address}");
         }
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn the_mac_address_is_followed(mode: Mode) {
     const NEW: Mac = [2, 0, 0, 0, 0, 0x55];
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     assert_answers(&network, OWN);
     let old = mac(&network.host, "host0");
     network.host.ip(&format!("link set host0 address {}", text(NEW)));
@@ -181,7 +181,7 @@ fn the_mac_address_is_followed(mode: Mode) {
     let answered = network.counters()[Verdict::Answered];
     inject(&network, NEW, SYN, 0);
     network.wait_until_counted(Verdict::Answered, answered + 1);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), answered + 1, "{summary:?}");
 }
 
@@ -202,20 +202,20 @@ fn inject(network: &Network, destination: Mac, flags: u8, acknowledgment_number:
 /// With it go the IPv6 addresses.
 fn it_goes_on_when_the_interface_has_been_down(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     for _ in 0..2 {
         assert_answers(&network, OWN);
         assert_answers(&network, OWN_V6);
         network.host.ip("link set host0 down");
-        wait_for_destinations(&bouncer, |list| list == OWN);
+        wait_for_destinations(&responder, |list| list == OWN);
 
         network.host.ip("link set host0 up");
         network.host.ip(&format!("address add {HOST_V6}/64 dev host0 nodad"));
-        wait_for_destinations(&bouncer, |list| list.contains(OWN_V6));
+        wait_for_destinations(&responder, |list| list.contains(OWN_V6));
     }
     assert_answers(&network, OWN);
     assert_answers(&network, OWN_V6);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("handshakes completed") >= 6, "{summary:?}");
 }
 
@@ -236,7 +236,7 @@ fn to_names_the_addresses_that_are_answered_for(mode: Mode) {
         ("--takeover", &all),
         ("--takeover --to 192.0.2.1", &all[..1]),
     ] {
-        let bouncer = network.bounce(arguments);
+        let responder = network.start_responder(arguments);
         for address in all {
             if answered.contains(&address) {
                 assert_answers(&network, address);
@@ -244,7 +244,7 @@ fn to_names_the_addresses_that_are_answered_for(mode: Mode) {
                 assert_does_not_answer(&network, address);
             }
         }
-        let summary = bouncer.interrupt();
+        let summary = responder.interrupt();
         assert_eq!(summary.count("SYNs answered"), answered.len() as u64, "{arguments} {summary:?}");
     }
 }
@@ -260,7 +260,7 @@ fn from_names_the_clients_that_are_answered(mode: Mode) {
         ("--from ::/0", false, true),
         ("--takeover --from 192.0.2.2", true, false),
     ] {
-        let bouncer = network.bounce(arguments);
+        let responder = network.start_responder(arguments);
         for (address, is_answered) in [(OWN, v4), (OWN_V6, v6)] {
             if is_answered {
                 assert_answers(&network, address);
@@ -268,7 +268,7 @@ fn from_names_the_clients_that_are_answered(mode: Mode) {
                 assert_does_not_answer(&network, address);
             }
         }
-        let summary = bouncer.interrupt();
+        let summary = responder.interrupt();
         assert_eq!(summary.count("SYNs answered"), u64::from(v4) + u64::from(v6), "{arguments} {summary:?}");
         // The client may still repeat the FINs of the connections before.
         let others = summary.count("passed: from an address that is not answered");
@@ -279,9 +279,9 @@ fn from_names_the_clients_that_are_answered(mode: Mode) {
 fn ports_names_the_ports_that_are_answered(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(8002);
-    let bouncer = network.bounce("--ports 80,8000-8003 --ports 65535 --except 8001");
+    let responder = network.start_responder("--ports 80,8000-8003 --ports 65535 --except 8001");
     let words = "of the TCP ports 80,8000-8003,65535 answer but 8002 (the host listens) and 8001 (--except)\n";
-    assert!(bouncer.0.stdout.text().contains(words), "{}", bouncer.0.stdout.text());
+    assert!(responder.0.stdout.text().contains(words), "{}", responder.0.stdout.text());
     for port in [80, 8000, 8003, 65535] {
         network.connect(port).unwrap();
     }
@@ -289,7 +289,7 @@ fn ports_names_the_ports_that_are_answered(mode: Mode) {
         network.assert_refused(port);
     }
     exchange(&mut network.connect(8002).unwrap(), &mut accept(&listener));
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 4, "{summary:?}");
 }
 
@@ -302,19 +302,20 @@ fn four_thousand_prefixes_are_possible(mode: Mode) {
     let network = Network::new(mode);
     lead_to_host(&network);
     // The one that matters comes last in the one, and lies in the middle of the other.
-    let bouncer = network.bounce(&format!("{} --from 192.0.2.2", apart("--from", 4095)));
+    let responder = network.start_responder(&format!("{} --from 192.0.2.2", apart("--from", 4095)));
     assert_answers(&network, OWN);
     assert_does_not_answer(&network, OWN_V6);
-    bouncer.interrupt();
+    responder.interrupt();
 
-    let bouncer = network.bounce(&format!("--to 2001:db8:1::5 {} --to 192.0.2.77 --to 9.0.0.0/8", apart("--to", 2000)));
+    let responder =
+        network.start_responder(&format!("--to 2001:db8:1::5 {} --to 192.0.2.77 --to 9.0.0.0/8", apart("--to", 2000)));
     for address in [NEIGHBOURS[0], ELSEWHERE[1]] {
         assert_answers(&network, address);
     }
     for address in [OWN, OWN_V6, NEIGHBOURS[1], ELSEWHERE[0]] {
         assert_does_not_answer(&network, address);
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 #[test]
@@ -330,9 +331,9 @@ fn more_prefixes_are_refused() {
     // What is one range counts as one.
     let halves =
         (0..5000).map(|number| format!("--from 192.0.{}.{}/32 ", number / 256, number % 256)).collect::<String>();
-    let bouncer = network.bounce(&halves);
+    let responder = network.start_responder(&halves);
     assert_answers(&network, OWN);
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 #[test]
@@ -374,7 +375,7 @@ fn malformed_prefixes_are_named_with_what_would_be_right() {
 
 fn keyed_sequence_numbers_differ_and_are_known_again(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("--isn keyed");
+    let responder = network.start_responder("--isn keyed");
     let capture = Capture::start(&network.client, "client0", SYN_ACKS, 3, &["tcp.seq_raw"]);
     for port in [80, 80, 81] {
         network.connect(port).unwrap();
@@ -386,7 +387,7 @@ fn keyed_sequence_numbers_differ_and_are_known_again(mode: Mode) {
     assert!(!numbers.contains(&ISN.to_string()), "{numbers:?}");
     assert_answers(&network, OWN_V6);
     network.wait_until_counted(Verdict::Completed, 4);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("handshakes completed"), 4, "{summary:?}");
 }
 
@@ -395,10 +396,10 @@ fn only_a_fixed_sequence_number_can_be_forged(mode: Mode) {
     let network = Network::new(mode);
     let host = mac(&network.host, "host0");
     for (arguments, verdict, completed) in [("", Verdict::Completed, 1), ("--isn keyed", Verdict::OtherTcp, 0)] {
-        let bouncer = network.bounce(arguments);
+        let responder = network.start_responder(arguments);
         inject(&network, host, ACK, ISN + 1);
         network.wait_until_counted(verdict, 1);
-        let summary = bouncer.interrupt();
+        let summary = responder.interrupt();
         assert_eq!(summary.count("handshakes completed"), completed, "{summary:?}");
     }
 }
@@ -413,11 +414,11 @@ fn the_same_key_makes_the_same_sequence_numbers(mode: Mode) {
     let network = Network::new(mode);
     let host = mac(&network.host, "host0");
     let number = |arguments: &str| {
-        let bouncer = network.bounce(&format!("--isn keyed {arguments}"));
+        let responder = network.start_responder(&format!("--isn keyed {arguments}"));
         let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &["tcp.seq_raw"]);
         inject(&network, host, SYN, 0);
         let number = capture.packets().concat();
-        bouncer.interrupt();
+        responder.interrupt();
         number
     };
     let with_key = |text: &str| {

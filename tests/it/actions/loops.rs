@@ -127,16 +127,16 @@ fn base(key: [u8; 16], then: Action, from: End, to: End) -> u32 {
 struct Side<'a> {
     namespace: &'a Namespace,
     interface: &'a str,
-    bouncer: TcpBounce,
+    responder: TcpBounce,
     program: u32,
     addresses: [IpAddr; 2],
 }
 
 impl<'a> Side<'a> {
     fn start(namespace: &'a Namespace, interface: &'a str, addresses: [IpAddr; 2], arguments: &str) -> Self {
-        let bouncer = TcpBounce::start(namespace, &format!("{arguments} {interface}"));
+        let responder = TcpBounce::start(namespace, &format!("{arguments} {interface}"));
         let program = programs::attached(namespace, interface).unwrap();
-        Self { namespace, interface, bouncer, program, addresses }
+        Self { namespace, interface, responder, program, addresses }
     }
 
     fn counters(&self) -> Counters {
@@ -195,7 +195,7 @@ fn when_silent(host: Side, client: Side) -> u64 {
     });
     assert!(total >= 2 * (FORGED + SYNS), "all that was forged has arrived, and all answers: {total}");
     for side in [host, client] {
-        let summary = side.bouncer.interrupt();
+        let summary = side.responder.interrupt();
         assert_eq!(summary.count("SYNs answered"), SYNS, "{summary:?}");
     }
     total

@@ -48,7 +48,7 @@ impl LossyNetwork {
         Self { host, client, _switch: switch, _pass: pass, mode }
     }
 
-    fn bounce(&self, then: &str) -> TcpBounce {
+    fn start_responder(&self, then: &str) -> TcpBounce {
         TcpBounce::start(&self.host, &format!("--mode {} --then {then} host0", self.mode.name()))
     }
 
@@ -65,7 +65,7 @@ impl LossyNetwork {
 /// A megabyte there and back, and the end of it.
 fn echo(mode: Mode, percent: u32) {
     let network = LossyNetwork::new(mode, percent);
-    let bouncer = network.bounce("echo");
+    let responder = network.start_responder("echo");
     let mut random = fastrand::Rng::with_seed(percent.into());
     let data: Vec<u8> = (0..1_000_000).map(|_| random.u8(..)).collect();
     thread::scope(|scope| {
@@ -87,7 +87,7 @@ fn echo(mode: Mode, percent: u32) {
             });
         }
     });
-    drop(bouncer);
+    drop(responder);
 }
 
 fn echo_loses_nothing_where_nothing_is_lost(mode: Mode) {
@@ -108,12 +108,12 @@ fn echo_loses_nothing_where_20_percent_are_lost(mode: Mode) {
 
 fn discard_takes_all_where_20_percent_are_lost(mode: Mode) {
     let network = LossyNetwork::new(mode, 20);
-    let bouncer = network.bounce("discard");
+    let responder = network.start_responder("discard");
     for address in HOSTS {
         let mut stream = network.connect(address);
         stream.write_all(&vec![1; 10_000_000]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
-    drop(bouncer);
+    drop(responder);
 }

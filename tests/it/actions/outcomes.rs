@@ -63,7 +63,7 @@ fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finish
 fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
     for then in ["close", "discard"] {
         let network = Network::new(mode);
-        let bouncer = network.bounce(&format!("--then {then}"));
+        let responder = network.start_responder(&format!("--then {then}"));
         for address in HOSTS {
             for input in [&b""[..], b"some words\n", &[b'.'; 100_000]] {
                 let finished = netcat(&network, address, 80, input);
@@ -72,7 +72,7 @@ fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
             }
         }
         assert_eq!(network.client.sockets("connected exclude time-wait"), "");
-        let summary = bouncer.interrupt();
+        let summary = responder.interrupt();
         assert!(summary.count("later segments of bounced connections answered") >= 6, "{summary:?}");
         let closed = summary.count("handshakes completed and closed");
         assert_eq!(closed, if then == "close" { 6 } else { 0 }, "{summary:?}");
@@ -81,7 +81,7 @@ fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
 
 fn curl_is_reset(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("--then reset");
+    let responder = network.start_responder("--then reset");
     for address in ["192.0.2.1", "[2001:db8::1]"] {
         let mut curl = network.client.command("curl");
         let finished =
@@ -98,12 +98,12 @@ fn curl_is_reset(mode: Mode) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }
     assert_eq!(network.client.sockets("all"), "");
-    assert_eq!(bouncer.interrupt().count("handshakes completed and reset"), 4);
+    assert_eq!(responder.interrupt().count("handshakes completed and reset"), 4);
 }
 
 fn a_closed_connection_ends_clean_on_both_sides(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("--then close");
+    let responder = network.start_responder("--then close");
     for address in HOSTS {
         let mut stream = connect(&network, address, 80);
         assert_eq!(read_to_end(&mut stream), b"");
@@ -116,7 +116,7 @@ fn a_closed_connection_ends_clean_on_both_sides(mode: Mode) {
         // The client was closed first, so it has nothing to wait for.
         until("for the end", || network.client.sockets("all").is_empty().then_some(()));
     }
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("handshakes completed and closed"), 2, "{summary:?}");
 }
 
@@ -133,7 +133,7 @@ print(int.from_bytes(info[100:104], sys.byteorder), int.from_bytes(info[120:128]
 
 fn discard_takes_100_megabytes(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("--then discard");
+    let responder = network.start_responder("--then discard");
     for address in HOSTS {
         let mut python = network.client.command("python3");
         let said = crate::fixtures::process::run(python.args(["-c", SENDER, &address.to_string()])).success();
@@ -146,12 +146,12 @@ fn discard_takes_100_megabytes(mode: Mode) {
         assert!(retransmitted < 1000, "{retransmitted} of about 70,000 segments were sent again");
     }
     assert_eq!(network.client.sockets("connected exclude time-wait"), "");
-    assert_eq!(bouncer.interrupt().count("handshakes completed"), 2);
+    assert_eq!(responder.interrupt().count("handshakes completed"), 2);
 }
 
 fn echo_sends_back_what_netcat_sends(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("--then echo");
+    let responder = network.start_responder("--then echo");
     for address in HOSTS {
         for length in [0, 1, 535, 536, 537, 100_000] {
             let input: Vec<u8> = (0..length).map(|byte| b' ' + (byte % 89) as u8).collect();
@@ -161,12 +161,12 @@ fn echo_sends_back_what_netcat_sends(mode: Mode) {
         }
     }
     assert_eq!(network.client.sockets("connected exclude time-wait"), "");
-    drop(bouncer);
+    drop(responder);
 }
 
 fn a_tarpit_takes_nothing_and_lets_nobody_go(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("--then tarpit");
+    let responder = network.start_responder("--then tarpit");
     let mut streams = HOSTS.map(|address| connect(&network, address, 22));
     for stream in &mut streams {
         stream.write_all(b"SSH-2.0-scanner\r\n").unwrap();
@@ -180,7 +180,7 @@ fn a_tarpit_takes_nothing_and_lets_nobody_go(mode: Mode) {
     drop(streams);
     // Their FINs must wait behind what the host does not take.
     assert_eq!(network.client.sockets("fin-wait-1").matches("timer:(persist").count(), 2);
-    drop(bouncer);
+    drop(responder);
 }
 
 /// A firewall or load balancer on the way forgets a connection soon when it has seen its end.
@@ -192,7 +192,7 @@ fn conntrack_sees_an_end(mode: Mode) {
         client.run("nft", "add chain inet track input { type filter hook input priority 0 ; }");
         // What conntrack takes for no part of a connection is lost.
         client.run("nft", "add rule inet track input ct state invalid drop");
-        let bouncer = network.bounce(&format!("--then {then}"));
+        let responder = network.start_responder(&format!("--then {then}"));
         for address in HOSTS {
             let target = SocketAddr::new(address, 80);
             let stream = client.enter(|| TcpStream::connect_timeout(&target, DEADLINE));
@@ -208,15 +208,16 @@ fn conntrack_sees_an_end(mode: Mode) {
             let has_ended = |line: &&str| ends.iter().any(|end| line.contains(&format!(" {end} ")));
             (lines.len() == 2 && lines.iter().all(has_ended)).then_some(())
         });
-        drop(bouncer);
+        drop(responder);
     }
 }
 
 fn each_port_has_its_mode(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network
-        .bounce("--then discard:9 --then echo:7 --then tarpit:22-23 --then reset:1 --then drop:100 --then close");
-    let said = bouncer.0.stdout.text();
+    let responder = network.start_responder(
+        "--then discard:9 --then echo:7 --then tarpit:22-23 --then reset:1 --then drop:100 --then close",
+    );
+    let said = responder.0.stdout.text();
     let plan = "discard on 9, echo on 7, tarpit on 22-23, reset on 1, drop on 100, close on the others";
     assert!(said.contains(&format!("; then {plan}")), "{said}");
     assert!(said.contains("sequence numbers are keyed, for echo and tarpit"), "{said}");
@@ -240,7 +241,7 @@ fn each_port_has_its_mode(mode: Mode) {
         }
         assert_eq!(network.client.sockets("established").matches("timer:(persist").count(), 2, "those to 22 and 23");
     }
-    drop(bouncer);
+    drop(responder);
 }
 
 /// A connection whose every segment acknowledges what those of a bounced one would.
@@ -255,14 +256,14 @@ fn a_connection_of_the_hosts_own_is_not_taken(mode: Mode) {
     host_end.set_read_timeout(Some(DEADLINE)).unwrap();
     for then in ["drop", "reset", "close", "discard"] {
         let isn = acknowledged.wrapping_sub(1);
-        let bouncer = network.bounce(&format!("--isn {isn} --then {then}"));
+        let responder = network.start_responder(&format!("--isn {isn} --then {then}"));
         for _ in 0..3 {
             client_end.write_all(b"for the host").unwrap();
             let mut received = [0; 12];
             host_end.read_exact(&mut received).unwrap();
             assert_eq!(&received, b"for the host");
         }
-        let summary = bouncer.interrupt();
+        let summary = responder.interrupt();
         assert!(summary.count("passed: other TCP segments") >= 3, "{then} {summary:?}");
         assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{then} {summary:?}");
         assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{then} {summary:?}");
@@ -308,11 +309,11 @@ fn a_connection_of_the_hosts_own_is_not_echoed(mode: Mode) {
 
     let mut file = NamedTempFile::new().unwrap();
     write!(file, "{key:032x}").unwrap();
-    let bouncer = network.bounce(&format!("--then echo --isn keyed --key-file {}", file.path().display()));
+    let responder = network.start_responder(&format!("--then echo --isn keyed --key-file {}", file.path().display()));
     for _ in 0..3 {
         exchange(&mut host_end, &mut client_end);
     }
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("passed: other TCP segments") >= 3, "{summary:?}");
     assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{summary:?}");
     assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{summary:?}");

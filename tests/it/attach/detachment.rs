@@ -28,10 +28,10 @@ in_each_mode! {
 fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
     let network = Network::new(mode);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        let bouncer = network.bounce("");
+        let responder = network.start_responder("");
         network.connect(80).unwrap();
-        bouncer.0.signal(signal);
-        let summary = Summary::of(&bouncer.0.finish());
+        responder.0.signal(signal);
+        let summary = Summary::of(&responder.0.finish());
         assert_eq!(summary.count("SYNs answered"), 1, "{signal}: {summary:?}");
         network.assert_nothing_is_attached();
     }
@@ -84,10 +84,10 @@ fn a_hang_up_that_was_ignored_at_the_start_stays_so(mode: Mode) {
 
 fn kill_leaves_nothing_attached(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     network.connect(80).unwrap();
-    bouncer.0.signal(Signal::SIGKILL);
-    let finished = bouncer.0.finish();
+    responder.0.signal(Signal::SIGKILL);
+    let finished = responder.0.finish();
     assert_eq!(finished.status.signal(), Some(Signal::SIGKILL as i32), "{finished:?}");
     until("for the kernel to detach the program", || attached(&network.host, "host0").is_none().then_some(()));
     network.assert_nothing_is_attached();
@@ -95,10 +95,10 @@ fn kill_leaves_nothing_attached(mode: Mode) {
 
 fn an_interface_that_is_removed_ends_the_run(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     network.connect(80).unwrap();
     network.host.ip("link delete host0");
-    let finished = bouncer.0.finish();
+    let finished = responder.0.finish();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stderr.contains("host0 was removed"), "{finished:?}");
     // What it has counted is not lost.
@@ -107,27 +107,27 @@ fn an_interface_that_is_removed_ends_the_run(mode: Mode) {
 
 fn an_interface_that_leaves_the_namespace_ends_the_run(mode: Mode) {
     let (network, elsewhere) = (Network::new(mode), Namespace::new());
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     network.host.ip(&format!("link set host0 netns {}", elsewhere.path()));
-    let reason = bouncer.failure();
+    let reason = responder.failure();
     assert!(reason.contains("host0"), "{reason}");
     assert_eq!(attached(&elsewhere, "host0"), None);
 }
 
 fn a_detachment_by_force_ends_the_run(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let program = attached(&network.host, "host0").unwrap();
     let link = LinkInfoIter::default().find(|link| link.prog_id == program).unwrap();
     network.host.run("bpftool", &format!("link detach id {}", link.id));
-    let reason = bouncer.failure();
+    let reason = responder.failure();
     assert!(reason.contains("detached the program from host0"), "{reason}");
     network.assert_nothing_is_attached();
 }
 
 fn a_renamed_interface_goes_on_answering(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     // Not every kernel renames one that is up.
     for change in ["down", "name renamed0", "up"] {
         let name = if change == "up" { "renamed0" } else { "host0" };
@@ -136,18 +136,18 @@ fn a_renamed_interface_goes_on_answering(mode: Mode) {
     // When it has seen both of these, it has also seen that the interface is still there.
     for port in [2222, 2223] {
         let listener = network.listen(port);
-        bouncer.0.wait_for(&format!("answers but {port} (the host listens)\n"));
+        responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
         drop(listener);
     }
     network.connect(80).unwrap();
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn one_of_two_interfaces_may_be_down_for_a_while(mode: Mode) {
     let network = Network::new(mode);
     let second = network.add_cable();
     let _pass = (mode == Mode::Native).then(|| pass(&network.client, "client1"));
-    let bouncer = network.bounce("host1");
+    let responder = network.start_responder("host1");
     let programs = ["host0", "host1"].map(|interface| attached(&network.host, interface));
     assert!(programs.iter().all(Option::is_some), "{programs:?}");
     for (down, port) in [("host0", 2222), ("host1", 2223)] {
@@ -155,12 +155,12 @@ fn one_of_two_interfaces_may_be_down_for_a_while(mode: Mode) {
         network.host.ip(&format!("link set {down} down"));
         // When it has seen this, it has also seen that the interface is down.
         let listener = network.host.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
-        bouncer.0.wait_for(&format!("answers but {port} (the host listens)\n"));
+        responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
         drop(listener);
         network.client.enter(|| connect(up, 80)).unwrap();
         network.host.ip(&format!("link set {down} up"));
         network.client.enter(|| connect(other, 80)).unwrap();
         assert_eq!(["host0", "host1"].map(|interface| attached(&network.host, interface)), programs);
     }
-    assert!(bouncer.interrupt().count("SYNs answered") >= 4);
+    assert!(responder.interrupt().count("SYNs answered") >= 4);
 }

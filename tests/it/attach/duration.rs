@@ -12,9 +12,9 @@ in_each_mode! {
 fn it_detaches_when_its_time_is_over(mode: Mode) {
     let network = Network::new(mode);
     let started = Instant::now();
-    let bouncer = network.bounce("--for 4s");
+    let responder = network.start_responder("--for 4s");
     network.connect(80).unwrap();
-    let summary = Summary::of(&bouncer.0.finish());
+    let summary = Summary::of(&responder.0.finish());
     assert!(started.elapsed() >= Duration::from_secs(4));
     assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
     network.assert_nothing_is_attached();
@@ -25,6 +25,6 @@ fn it_detaches_when_its_time_is_over(mode: Mode) {
 fn the_user_may_end_it_before() {
     let network = Network::new(Mode::Skb);
     for duration in ["1h", "1000000years"] {
-        network.bounce(&format!("--for {duration}")).interrupt();
+        network.start_responder(&format!("--for {duration}")).interrupt();
     }
 }

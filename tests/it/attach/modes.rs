@@ -17,7 +17,7 @@ in_each_mode! {
 
 fn it_attaches_in_the_mode_that_was_asked_for(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let (said, shown) = match mode {
         Mode::Native => (
             "host0 (native mode: on veth, native replies are lost unless the peer has an XDP program too) for ",
@@ -25,21 +25,21 @@ fn it_attaches_in_the_mode_that_was_asked_for(mode: Mode) {
         ),
         Mode::Skb => ("host0 (skb mode) for ", " xdpgeneric "),
     };
-    let text = bouncer.0.stdout.text();
+    let text = responder.0.stdout.text();
     assert!(text.starts_with(&format!("{said}{HOST}")) && text.contains(": every TCP port answers\n"), "{text}");
     assert!(network.host.ip("link show dev host0").contains(shown));
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn several_interfaces_answer_in_one_run(mode: Mode) {
     let network = Network::new(mode);
     let addresses = [HOST, network.add_cable()];
     let _pass = (mode == Mode::Native).then(|| pass(&network.client, "client1"));
-    let bouncer = network.bounce("host1");
+    let responder = network.start_responder("host1");
     for address in addresses {
         network.client.enter(|| connect(address, 80)).unwrap();
     }
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
     network.assert_nothing_is_attached();
     assert_eq!(attached(&network.host, "host1"), None);
@@ -67,13 +67,13 @@ fn jumbo_frames_are_answered(mode: Mode) {
     let network = Network::new(mode);
     network.host.ip("link set host0 mtu 9000");
     network.client.ip("link set client0 mtu 9000");
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let mut connection = network.connect(80).unwrap();
     network.wait_until_counted(Verdict::Completed, 1);
     // One segment that is in several parts.
     connection.write_all(&[0xee; 8900]).unwrap();
     network.wait_until_counted(Verdict::Later, 1);
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 #[test]
@@ -89,10 +89,10 @@ fn offload_is_refused_where_the_nic_has_none() {
 #[ignore = "needs root: makes network namespaces"]
 fn auto_chooses_skb_on_veth_and_says_why() {
     let network = Network::new(Mode::Skb);
-    let bouncer = TcpBounce::start(&network.host, "host0");
-    assert!(bouncer.0.stdout.text().starts_with("host0 (skb mode: on veth,"), "{}", bouncer.0.stdout.text());
+    let responder = TcpBounce::start(&network.host, "host0");
+    assert!(responder.0.stdout.text().starts_with("host0 (skb mode: on veth,"), "{}", responder.0.stdout.text());
     network.connect(80).unwrap();
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 #[test]
@@ -100,10 +100,10 @@ fn auto_chooses_skb_on_veth_and_says_why() {
 fn auto_chooses_native_where_the_driver_has_it() {
     let host = Namespace::new();
     host.ip("tuntap add tap0 mode tap");
-    let bouncer = TcpBounce::start(&host, "tap0");
+    let responder = TcpBounce::start(&host, "tap0");
     let expected = "tap0 (native mode) for no address, as it has none: every TCP port answers";
-    assert_eq!(bouncer.0.stdout.text().lines().next(), Some(expected));
-    bouncer.interrupt();
+    assert_eq!(responder.0.stdout.text().lines().next(), Some(expected));
+    responder.interrupt();
 }
 
 #[test]
@@ -124,11 +124,11 @@ fn auto_falls_back_to_skb_and_says_why() {
         network.host.ip(&format!("address add {HOST}/24 dev {interface}"));
         network.host.ip(&format!("link set {interface} up"));
 
-        let bouncer = TcpBounce::start(&network.host, interface);
-        let text = bouncer.0.stdout.text();
+        let responder = TcpBounce::start(&network.host, interface);
+        let text = responder.0.stdout.text();
         assert!(text.starts_with(&format!("{interface} (skb mode: the driver refuses native mode: ")), "{text}");
         network.connect(80).unwrap();
-        assert_eq!(bouncer.interrupt().count("SYNs answered"), 1);
+        assert_eq!(responder.interrupt().count("SYNs answered"), 1);
     }
 }
 
@@ -141,9 +141,9 @@ fn an_interface_may_be_named_only_once() {
         let reason = refusal(&network.host, arguments);
         assert_says(&reason, &["host0 is named twice"], "altname");
     }
-    let bouncer = TcpBounce::start(&network.host, "a-very-long-name-of-host0");
+    let responder = TcpBounce::start(&network.host, "a-very-long-name-of-host0");
     network.connect(80).unwrap();
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 #[test]
@@ -154,9 +154,9 @@ fn an_interface_is_found_among_many() {
     let reason = refusal(&network.host, "nosuch0");
     assert_says(&reason, &["there is no interface \"nosuch0\""], "bridge99");
     assert!(reason.contains("host0, "), "{reason}");
-    let bouncer = TcpBounce::start(&network.host, "host0");
+    let responder = TcpBounce::start(&network.host, "host0");
     network.connect(80).unwrap();
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 /// A tunnel's packets have no Ethernet header.

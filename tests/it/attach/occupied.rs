@@ -37,12 +37,12 @@ fn a_program_of_somebody_else_is_named_and_stays() {
 #[ignore = "needs root: makes network namespaces"]
 fn a_second_tcp_bounce_is_refused() {
     let network = Network::new(Mode::Skb);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let first = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
     assert_says(&reason, &["already attached to host0", "\"tcp_bounce\"", &format!("id {first},")], "tcp-bounce");
     network.connect(80).unwrap();
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 #[test]

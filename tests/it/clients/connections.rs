@@ -14,14 +14,14 @@ in_each_mode! {
 
 fn the_standard_library_connects(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let ports = [1, 22, 80, 443, 5000, 8080, 32767, 32768, 60999, 65535];
     let connections = ports.map(|port| network.connect(port).unwrap());
     for (port, connection) in ports.into_iter().zip(&connections) {
         assert_eq!(connection.peer_addr().unwrap(), (HOST, port).into());
     }
     network.wait_until_counted(Verdict::Completed, 10);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 10, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 10, "{summary:?}");
 }
@@ -29,34 +29,34 @@ fn the_standard_library_connects(mode: Mode) {
 /// The loop of the article that the project comes from. The limit of time is not the article's.
 fn netcat_connects(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let the_loop = format!("for i in {{5000..5010}}; do nc.openbsd -w 30 -vz {HOST} ${{i}}; done");
     let finished = run(network.client.command("bash").args(["-c", &the_loop]));
     for port in 5000..=5010 {
         assert!(finished.stderr.contains(&format!("{HOST} {port} port [tcp/*] succeeded!")), "{finished:?}");
     }
     network.wait_until_counted(Verdict::Completed, 11);
-    assert_eq!(bouncer.interrupt().count("handshakes completed"), 11);
+    assert_eq!(responder.interrupt().count("handshakes completed"), 11);
 }
 
 /// Port 0 is not one of them: `connect` takes it for no port at all.
 fn nmap_connects_to_every_port_that_can_be_connected_to(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let report = network.client.run("nmap", &format!("-sT -n -Pn -T4 --max-retries 10 -p1-65535 -oG - {HOST}"));
     assert_eq!(report.matches("/open/tcp/").count(), 65_535, "{}", head(&report));
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("SYNs answered") >= 65_535, "{summary:?}");
 }
 
 /// A scan by SYNs alone, made without the kernel's TCP.
 fn nmap_finds_all_65536_ports_open(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let report = network.client.run("nmap", &format!("-sS -n -Pn -T4 --max-retries 10 -p0-65535 -oG - {HOST}"));
     assert_eq!(report.matches("/open/tcp/").count(), 65_536, "{}", head(&report));
     assert!(report.contains(" 0/open/tcp/"), "{}", head(&report));
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("SYNs answered") >= 65_536, "{summary:?}");
 }
 
@@ -64,12 +64,12 @@ fn a_connection_takes_data_without_an_answer(mode: Mode) {
     use std::io::Write as _;
 
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let mut connection = network.connect(80).unwrap();
     connection.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     network.wait_until_counted(Verdict::Later, 1);
     assert!(crate::fixtures::is_silent(&mut connection));
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("later segments of bounced connections dropped") >= 1, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 1, "{summary:?}");
 }

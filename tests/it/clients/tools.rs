@@ -34,17 +34,17 @@ fn nmap_finds_all_65536_ports_open_over_ipv6(mode: Mode) {
 #[track_caller]
 fn assert_nmap_finds_open(ports: usize, scan: &str, mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let report = network.client.run("nmap", &format!("-6 {scan} -n -Pn -T4 --max-retries 10 -oG - {HOST_V6}"));
     assert_eq!(report.matches("/open/tcp/").count(), ports, "{}", head(&report));
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("SYNs answered") >= ports as u64, "{summary:?}");
 }
 
 /// It reads a hundred packets a second here, and would miss what comes faster: also the kernel's answers.
 fn masscan_finds_every_port_that_it_asks(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let mac = mac(&network.host, "host0");
     for (host, client, router) in [
         (IpAddr::from(HOST), IpAddr::from(CLIENT), "--router-mac"),
@@ -58,7 +58,7 @@ fn masscan_finds_every_port_that_it_asks(mode: Mode) {
         found.dedup();
         assert_eq!(found, Vec::from_iter(1..=100), "{}", head(&report));
     }
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("SYNs answered") >= 200, "{summary:?}");
 }
 
@@ -72,7 +72,7 @@ fn masscan_port(line: &str, host: IpAddr) -> Option<u16> {
 /// It asks one port of many hosts, and ends with the first answer here.
 fn zmap_finds_the_host_on_each_port(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let wire = format!("-i client0 -S {CLIENT} -G {}", mac(&network.host, "host0"));
     // Its own list forbids the addresses of documents.
     let limits = "-b /dev/null -r 100 -N 1 -c 30 -q --disable-syslog";
@@ -90,7 +90,7 @@ fn zmap_finds_the_host_on_each_port(mode: Mode) {
         assert_eq!(found.trim(), HOST.to_string(), "port {port}");
     }
     // It may have sent a SYN before that.
-    let answered = bouncer.interrupt().count("SYNs answered");
+    let answered = responder.interrupt().count("SYNs answered");
     assert!((6..=6 + crashes).contains(&answered), "{answered} with {crashes} crashes");
 }
 
@@ -98,12 +98,12 @@ fn zmap_finds_the_host_on_each_port(mode: Mode) {
 fn hping3_has_a_syn_ack_for_each_syn(mode: Mode) {
     const SYNS: usize = 10;
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let arguments = format!("-S -c {SYNS} --fast -n -I client0 -p ++5000 {HOST}");
     let finished = run(network.client.command("hping3").args(arguments.split(' ')));
     assert!(finished.stderr.contains(&format!("{SYNS} packets transmitted, {SYNS} packets received")), "{finished:?}");
     assert_eq!(finished.stdout.matches(" flags=SA ").count(), SYNS, "{finished:?}");
-    assert_eq!(bouncer.interrupt().count("SYNs answered"), SYNS as u64);
+    assert_eq!(responder.interrupt().count("SYNs answered"), SYNS as u64);
 }
 
 /// It waits for the answer to its request until its time is over.
@@ -125,22 +125,22 @@ fn curl_connects(mode: Mode) {
     };
     let (connections, refused) = curl();
     assert_eq!((connections, refused.status.code()), (0, COULD_NOT_CONNECT), "{refused:?}");
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let (connections, finished) = curl();
     assert_eq!((connections, finished.status.code()), (6, TIME_IS_OVER), "{finished:?}");
-    assert_eq!(bouncer.interrupt().count("handshakes completed"), 6);
+    assert_eq!(responder.interrupt().count("handshakes completed"), 6);
 }
 
 fn netcat_connects_over_ipv6(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let the_loop = format!("for i in {{5000..5010}}; do nc.openbsd -6 -w 30 -vz {HOST_V6} ${{i}}; done");
     let finished = run(network.client.command("bash").args(["-c", &the_loop]));
     for port in 5000..=5010 {
         assert!(finished.stderr.contains(&format!("{HOST_V6} {port} port [tcp/*] succeeded!")), "{finished:?}");
     }
     network.wait_until_counted(Verdict::Completed, 11);
-    assert_eq!(bouncer.interrupt().count("handshakes completed"), 11);
+    assert_eq!(responder.interrupt().count("handshakes completed"), 11);
 }
 
 /// What scapy makes, and the flags and VLANs of the answer. The host's kernel refuses all that is passed to it.
@@ -179,7 +179,7 @@ const PROBES: [(&str, &str); 24] = [
 fn scapy_has_a_syn_ack_for_all_that_is_a_syn(mode: Mode) {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients/probe.py");
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     // Debian's: it is the one that has scapy.
     let mut python = network.client.command("/usr/bin/python3");
     python.args([SCRIPT, &mac(&network.host, "host0")]);
@@ -187,7 +187,7 @@ fn scapy_has_a_syn_ack_for_all_that_is_a_syn(mode: Mode) {
     let answers = run(python.args(PROBES.map(|(probe, _)| probe))).success();
     let answers: Vec<_> = iter::zip(PROBES.map(|(probe, _)| probe), answers.lines()).collect();
     assert_eq!(answers, PROBES);
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 /// p0f knows systems by their SYN-ACKs.
@@ -209,9 +209,9 @@ fn p0f_takes_it_for_the_kernel(mode: Mode) {
         p0f.wait_for("Entered main event loop");
         let _listener = host.enter(|| TcpListener::bind((address, LISTENING))).unwrap();
         let kernel = fingerprint(&p0f, connect(address, LISTENING));
-        let bouncer = network.bounce(&format!("--wscale {}", window_scale(&kernel)));
+        let responder = network.start_responder(&format!("--wscale {}", window_scale(&kernel)));
         assert_eq!(fingerprint(&p0f, connect(address, BOUNCED)), kernel, "{address}");
-        bouncer.interrupt();
+        responder.interrupt();
     }
 }
 

@@ -27,7 +27,7 @@ in_each_mode! {
 
 /// Whether the answer comes from tcp-bounce: it comes from something, and where the host has no socket.
 #[track_caller]
-fn assert_bounces(network: &Network, port: u16) {
+fn assert_answers(network: &Network, port: u16) {
     let mut connection = network.connect(port).unwrap();
     assert!(is_silent(&mut connection));
 }
@@ -45,14 +45,14 @@ fn a_listener_keeps_serving_while_every_other_port_bounces(mode: Mode) {
     let mut open = network.connect(2222).unwrap();
     let mut open_at_host = accept(&listener);
 
-    let bouncer = network.bounce("");
-    assert!(bouncer.0.stdout.text().contains("every TCP port answers but 2222 (the host listens)\n"));
+    let responder = network.start_responder("");
+    assert!(responder.0.stdout.text().contains("every TCP port answers but 2222 (the host listens)\n"));
     for port in [2221, 2223, 22, 65535] {
-        assert_bounces(&network, port);
+        assert_answers(&network, port);
         assert_serves(&network, &listener);
         exchange(&mut open, &mut open_at_host);
     }
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 4, "{summary:?}");
     assert!(summary.count("passed: to a spared port") >= 16, "{summary:?}");
     exchange(&mut open, &mut open_at_host);
@@ -64,7 +64,7 @@ fn connections_of_the_host_keep_flowing(mode: Mode) {
     let mut old = network.connect_back(80).unwrap();
     let mut old_at_client = accept(&listener);
 
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let mut new = network.connect_back(80).unwrap();
     let mut new_at_client = accept(&listener);
     for port in 1..=10 {
@@ -72,7 +72,7 @@ fn connections_of_the_host_keep_flowing(mode: Mode) {
         network.connect(port).unwrap();
         exchange(&mut new, &mut new_at_client);
     }
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 10, "{summary:?}");
     assert!(summary.count("passed: other TCP segments") >= 20, "{summary:?}");
 }
@@ -81,7 +81,7 @@ fn connections_of_the_host_keep_flowing(mode: Mode) {
 fn a_large_transfer_arrives_as_it_was_sent(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let at_client = network.connect(2222).unwrap();
     let at_host = accept(&listener);
     let data: Vec<u8> = (0..4_000_000_u32).map(|number| (number / 7) as u8).collect();
@@ -95,7 +95,7 @@ fn a_large_transfer_arrives_as_it_was_sent(mode: Mode) {
         });
         assert!(received == data);
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn a_listener_on_all_addresses_is_spared(mode: Mode) {
@@ -103,78 +103,78 @@ fn a_listener_on_all_addresses_is_spared(mode: Mode) {
     let bind = |address| network.host.enter(move || TcpListener::bind(address)).unwrap();
     // The second serves IPv4 too.
     let listeners = ["0.0.0.0:2222", "[::]:2223"].map(bind);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     for listener in &listeners {
         assert_serves(&network, listener);
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn a_later_listener_is_spared_as_long_as_it_listens(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
-    assert_bounces(&network, 2222);
+    let responder = network.start_responder("");
+    assert_answers(&network, 2222);
 
     let listener = network.listen(2222);
-    bouncer.0.wait_for("from now on every TCP port answers but 2222 (the host listens)\n");
+    responder.0.wait_for("from now on every TCP port answers but 2222 (the host listens)\n");
     assert_serves(&network, &listener);
-    assert_bounces(&network, 2223);
+    assert_answers(&network, 2223);
 
     drop(listener);
-    bouncer.0.wait_for("from now on every TCP port answers\n");
-    assert_bounces(&network, 2222);
-    bouncer.interrupt();
+    responder.0.wait_for("from now on every TCP port answers\n");
+    assert_answers(&network, 2222);
+    responder.interrupt();
 }
 
 /// More than the kernel tells in one message.
 fn a_thousand_listeners_are_spared(mode: Mode) {
     let network = Network::new(mode);
     let listeners: Vec<_> = (20_000..21_000).map(|port| network.listen(port)).collect();
-    let bouncer = network.bounce("");
-    assert!(bouncer.0.stdout.text().contains("but 20000-20999 (the host listens)"));
+    let responder = network.start_responder("");
+    assert!(responder.0.stdout.text().contains("but 20000-20999 (the host listens)"));
     assert_serves(&network, &listeners[0]);
     assert_serves(&network, &listeners[999]);
-    assert_bounces(&network, 21_000);
-    bouncer.interrupt();
+    assert_answers(&network, 21_000);
+    responder.interrupt();
 }
 
 /// No packet from a network reaches it.
 fn a_listener_on_loopback_alone_is_not_spared(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.host.enter(|| TcpListener::bind("127.0.0.1:2222")).unwrap();
-    let bouncer = network.bounce("");
-    assert_bounces(&network, 2222);
+    let responder = network.start_responder("");
+    assert_answers(&network, 2222);
     assert!(is_idle(&listener));
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn an_excepted_port_is_left_to_the_host(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(443);
-    let bouncer = network.bounce("--except 22,440-450,65535");
+    let responder = network.start_responder("--except 22,440-450,65535");
     assert!(
-        bouncer.0.stdout.text().contains("but 443 (the host listens) and 22,440-450,65535 (--except)\n"),
+        responder.0.stdout.text().contains("but 443 (the host listens) and 22,440-450,65535 (--except)\n"),
         "{}",
-        bouncer.0.stdout.text()
+        responder.0.stdout.text()
     );
     for port in [22, 440, 442, 444, 450, 65535] {
         network.assert_refused(port);
     }
     assert_serves(&network, &listener);
     for port in [21, 23, 439, 451, 65534] {
-        assert_bounces(&network, port);
+        assert_answers(&network, port);
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn takeover_answers_a_port_that_has_a_listener(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
-    let bouncer = network.bounce("--takeover");
-    assert!(bouncer.0.stdout.text().contains("every TCP port answers; all other TCP is dropped"));
-    assert_bounces(&network, 2222);
+    let responder = network.start_responder("--takeover");
+    assert!(responder.0.stdout.text().contains("every TCP port answers; all other TCP is dropped"));
+    assert_answers(&network, 2222);
     assert!(is_idle(&listener));
-    bouncer.interrupt();
+    responder.interrupt();
     assert_serves(&network, &listener);
 }
 
@@ -185,14 +185,14 @@ fn takeover_cuts_the_connections_of_the_host(mode: Mode) {
     let mut open_at_client = accept(&listener);
     exchange(&mut open, &mut open_at_client);
 
-    let bouncer = network.bounce("--takeover");
+    let responder = network.start_responder("--takeover");
     open_at_client.write_all(b"lost").unwrap();
     assert!(is_silent(&mut open));
     let address = SocketAddr::from((CLIENT, 80));
     let error = network.host.enter(|| TcpStream::connect_timeout(&address, SILENCE)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     network.wait_until_counted(Verdict::TakenOver, 2);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("other TCP segments dropped") >= 2, "{summary:?}");
     assert_eq!(summary.count("SYNs answered"), 0, "{summary:?}");
 }
@@ -200,11 +200,11 @@ fn takeover_cuts_the_connections_of_the_host(mode: Mode) {
 fn an_excepted_port_is_left_to_the_host_even_under_takeover(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
-    let bouncer = network.bounce("--takeover --except 22,2222");
+    let responder = network.start_responder("--takeover --except 22,2222");
     assert_serves(&network, &listener);
     network.assert_refused(22);
-    assert_bounces(&network, 23);
-    bouncer.interrupt();
+    assert_answers(&network, 23);
+    responder.interrupt();
 }
 
 fn udp_icmp_and_arp_work_as_before(mode: Mode) {
@@ -214,7 +214,7 @@ fn udp_icmp_and_arp_work_as_before(mode: Mode) {
     for socket in [&server, &client] {
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
     }
-    let bouncer = network.bounce("--takeover");
+    let responder = network.start_responder("--takeover");
 
     let mut buffer = [0; 100];
     client.send_to(b"there", (HOST, 53)).unwrap();
@@ -233,7 +233,7 @@ fn udp_icmp_and_arp_work_as_before(mode: Mode) {
         here.run("ping", &format!("-n -c 3 -i 0.01 -W 30 {there}"));
         assert!(here.ip(&format!("neighbor show to {there}")).contains("lladdr"));
     }
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 0, "{summary:?}");
     assert!(summary.count("passed: not IP") >= 2, "{summary:?}");
     assert!(summary.count("passed: not TCP") >= 8, "{summary:?}");
@@ -244,11 +244,11 @@ fn over_ipv6_it_is_the_same(mode: Mode) {
     let listener = network.host.enter(|| TcpListener::bind((HOST_V6, 2222))).unwrap();
     let connect = |port| network.client.enter(|| TcpStream::connect_timeout(&(HOST_V6, port).into(), DEADLINE));
 
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     exchange(&mut connect(2222).unwrap(), &mut accept(&listener));
-    let mut bounced = connect(2223).unwrap();
-    assert!(is_silent(&mut bounced));
-    let summary = bouncer.interrupt();
+    let mut answered = connect(2223).unwrap();
+    assert!(is_silent(&mut answered));
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 1, "{summary:?}");
     assert_eq!(connect(2223).unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -260,7 +260,7 @@ fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
     let pieces = amount("MEGABYTES", 400, 4200);
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
-    let bouncer = network.bounce("--then echo");
+    let responder = network.start_responder("--then echo");
     let mut host_end = network.connect_back(5000).unwrap();
     let mut client_end = accept(&listener);
     let piece: Vec<u8> = (0..1 << 20).map(|index: u32| (index % 251) as u8).collect();
@@ -277,7 +277,7 @@ fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
     };
     carry(&mut client_end, &mut host_end);
     carry(&mut host_end, &mut client_end);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert!(summary.count("passed: other TCP segments") > pieces as u64 * 2, "{summary:?}");
     assert_eq!(summary.count("later segments of bounced connections answered"), 0, "{summary:?}");
     assert_eq!(summary.count("later segments of bounced connections dropped"), 0, "{summary:?}");

@@ -54,13 +54,13 @@ fn open(from: &Namespace, to: Ipv4Addr, port: u16, listener: &TcpListener) -> (T
 #[track_caller]
 fn assert_flows(network: &Network, old: &mut [(TcpStream, TcpStream)], open: impl Fn() -> (TcpStream, TcpStream)) {
     for port in 1..=5 {
-        let mut bounced = network.connect(port).unwrap();
+        let mut answered = network.connect(port).unwrap();
         let mut new = open();
         for (one, other) in old.iter_mut().chain([&mut new]) {
             exchange(one, other);
         }
         if port == 1 {
-            assert!(is_silent(&mut bounced));
+            assert!(is_silent(&mut answered));
         }
     }
 }
@@ -75,12 +75,12 @@ fn routed_connections_keep_flowing(mode: Mode) {
     let open_outwards = || open(&far, CLIENT, 80, &outer);
     let mut old = [open_inwards(), open_outwards()];
 
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     assert_flows(&network, &mut old, open_inwards);
     assert_flows(&network, &mut old, open_outwards);
     // Nobody listens there, and it is the other kernel that says so.
     assert!(network.client.enter(|| connect(FAR, 81)).is_err());
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 10, "{summary:?}");
     assert!(summary.count("passed: to an address that is not answered for") >= 30, "{summary:?}");
 }
@@ -97,9 +97,9 @@ fn masqueraded_connections_keep_flowing(mode: Mode) {
     };
     let mut old = [open()];
 
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     assert_flows(&network, &mut old, open);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 5, "{summary:?}");
     assert!(summary.count("passed: other TCP segments") >= 10, "{summary:?}");
 }
@@ -112,9 +112,9 @@ fn connections_to_a_port_that_leads_elsewhere_keep_flowing(mode: Mode) {
     let open = || open(&network.client, HOST, 8080, &listener);
     let mut old = [open()];
 
-    let bouncer = network.bounce("--except 8080");
+    let responder = network.start_responder("--except 8080");
     assert_flows(&network, &mut old, open);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 5, "{summary:?}");
     assert!(summary.count("passed: to a spared port") >= 20, "{summary:?}");
 }
@@ -127,12 +127,12 @@ fn a_port_that_leads_elsewhere_is_to_be_excepted(mode: Mode) {
     let listener = listen(&far, FAR, 80);
     let (mut old, mut old_at_far) = open(&network.client, HOST, 8080, &listener);
 
-    let bouncer = network.bounce("");
-    let mut bounced = network.connect(8080).unwrap();
-    assert!(is_silent(&mut bounced));
+    let responder = network.start_responder("");
+    let mut answered = network.connect(8080).unwrap();
+    assert!(is_silent(&mut answered));
     assert!(is_idle(&listener));
     exchange(&mut old, &mut old_at_far);
-    bouncer.interrupt();
+    responder.interrupt();
     let (mut new, mut new_at_far) = open(&network.client, HOST, 8080, &listener);
     exchange(&mut new, &mut new_at_far);
 }
@@ -144,11 +144,11 @@ fn under_takeover_nothing_is_routed_but_to_excepted_ports(mode: Mode) {
     network.client.ip(&format!("route add 198.51.100.0/24 via {HOST}"));
     let [left, taken] = [22, 80].map(|port| listen(&far, FAR, port));
 
-    let bouncer = network.bounce("--takeover --except 22");
-    let mut bounced = network.client.enter(|| connect(FAR, 80)).unwrap();
-    assert!(is_silent(&mut bounced));
+    let responder = network.start_responder("--takeover --except 22");
+    let mut answered = network.client.enter(|| connect(FAR, 80)).unwrap();
+    assert!(is_silent(&mut answered));
     assert!(is_idle(&taken));
     let (mut connection, mut at_far) = open(&network.client, FAR, 22, &left);
     exchange(&mut connection, &mut at_far);
-    bouncer.interrupt();
+    responder.interrupt();
 }

@@ -10,9 +10,9 @@ use crate::fixtures::process::Process;
 /// What it says before it attaches, line by line.
 #[track_caller]
 fn said_before(network: &Network, arguments: &str) -> Vec<String> {
-    let bouncer = TcpBounce::start(&network.host, &format!("--mode skb {arguments}"));
-    let text = bouncer.0.stdout.text();
-    bouncer.interrupt();
+    let responder = TcpBounce::start(&network.host, &format!("--mode skb {arguments}"));
+    let text = responder.0.stdout.text();
+    responder.interrupt();
     let lines = text.lines().take_while(|line| !line.contains("every TCP port answers"));
     lines.map(str::to_owned).collect()
 }
@@ -144,8 +144,8 @@ fn what_the_filters_leave_to_the_host_is_not_listed() {
         ("--to any", 2),
         ("--to 192.0.2.1 --from 192.0.2.0/24 --ports 2222", 2),
     ] {
-        let bouncer = Process::start(&mut TcpBounce::command(&network.host, &format!("--takeover {filters} host0")));
-        let text = bouncer.wait_for("host0 (skb mode");
+        let responder = Process::start(&mut TcpBounce::command(&network.host, &format!("--takeover {filters} host0")));
+        let text = responder.wait_for("host0 (skb mode");
         let said = text.lines().take_while(|line| !line.starts_with("host0 ")).count();
         assert_eq!(said, lines, "{filters} {text}");
     }

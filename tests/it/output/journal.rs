@@ -43,7 +43,7 @@ impl Journal {
     }
 
     /// tcp-bounce, its output connected to the journal as systemd does it.
-    fn bounce(&self, network: &Network, arguments: &str) -> Process {
+    fn start_responder(&self, network: &Network, arguments: &str) -> Process {
         let mut command = self.enter(network.host.command("nsenter"));
         command.args(["systemd-cat", "sh", "-c", RUN, BINARY]).args(arguments.split_whitespace());
         Process::start(&mut command)
@@ -72,7 +72,7 @@ fn field<'a>(entry: &'a Value, name: &str) -> &'a str {
 #[ignore = "needs root: makes network namespaces"]
 fn what_is_said_is_an_entry_with_fields() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
-    let process = journal.bounce(&network, "--mode skb --events host0");
+    let process = journal.start_responder(&network, "--mode skb --events host0");
     until("for the program to be attached", || attached(&network.host, "host0"));
     let client = network.connect(80).unwrap();
     network.wait_until_counted(Verdict::Completed, 1);
@@ -120,7 +120,7 @@ fn warnings_and_errors_have_their_priority() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
     network.host.ip("link set host0 down");
     let entries = |arguments: &str| {
-        let process = journal.bounce(&network, arguments);
+        let process = journal.start_responder(&network, arguments);
         let pid = process.child.id();
         let finished = process.finish();
         (journal.entries(pid), finished.status.code())
@@ -149,7 +149,7 @@ fn warnings_and_errors_have_their_priority() {
 #[ignore = "needs root: makes network namespaces"]
 fn lines_stay_lines_where_they_are_wanted() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
-    let process = journal.bounce(&network, "--json --for 1ms host0");
+    let process = journal.start_responder(&network, "--json --for 1ms host0");
     let pid = process.child.id();
     assert!(process.finish().status.success());
     let lines = journal.entries(pid).into_iter().map(|entry| {

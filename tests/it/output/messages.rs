@@ -16,13 +16,13 @@ use tcp_bounce_wire::Verdict;
 fn the_summary_counts_what_happened() {
     let network = Network::new(Mode::Skb);
     let listener = network.listen(2222);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     for port in [80, 443, 2222] {
         network.connect(port).unwrap();
     }
     drop(crate::fixtures::accept(&listener));
     network.wait_until_counted(Verdict::Completed, 2);
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 2, "{summary:?}");
     assert!(summary.count("passed: to a spared port") >= 2, "{summary:?}");
@@ -34,7 +34,7 @@ fn the_summary_counts_what_happened() {
 #[ignore = "needs root: makes network namespaces"]
 fn quiet_says_nothing() {
     let network = Network::new(Mode::Skb);
-    let bouncer = Process::start(&mut TcpBounce::command(&network.host, "--quiet host0"));
+    let responder = Process::start(&mut TcpBounce::command(&network.host, "--quiet host0"));
     until("for the program to be attached", || attached(&network.host, "host0"));
     // It would say that it has begun to spare this port.
     let listener = network.listen(2222);
@@ -43,8 +43,8 @@ fn quiet_says_nothing() {
         listener.set_nonblocking(true).unwrap();
         listener.accept().ok()
     });
-    bouncer.signal(Signal::SIGINT);
-    let finished = bouncer.finish();
+    responder.signal(Signal::SIGINT);
+    let finished = responder.finish();
     assert!(finished.status.success(), "{finished:?}");
     assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("", ""));
 }
@@ -63,7 +63,7 @@ fn it_goes_on_when_nobody_reads_any_more() {
     let network = Network::new(Mode::Skb);
     let (reader, writer) = io::pipe().unwrap();
     let mut command = TcpBounce::command(&network.host, "host0");
-    let bouncer = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
+    let responder = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
     drop(command);
     let mut line = String::new();
     BufReader::new(reader).read_line(&mut line).unwrap();
@@ -77,8 +77,8 @@ fn it_goes_on_when_nobody_reads_any_more() {
         listener.accept().ok()
     });
     network.connect(80).unwrap();
-    bouncer.signal(Signal::SIGINT);
-    let finished = bouncer.finish();
+    responder.signal(Signal::SIGINT);
+    let finished = responder.finish();
     assert!(finished.status.success(), "{finished:?}");
     assert_eq!(finished.stderr, "");
 }

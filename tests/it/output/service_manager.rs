@@ -42,14 +42,14 @@ impl Manager {
 fn a_service_manager_hears_when_it_is_attached_and_when_it_ends() {
     let network = Network::new(Mode::Skb);
     let manager = Manager::new();
-    let bouncer = manager.start(&network, "host0");
+    let responder = manager.start(&network, "host0");
     assert_eq!(manager.hear(), "READY=1\nSTATUS=Answering on host0 (skb mode)\n");
     assert!(attached(&network.host, "host0").is_some());
     network.connect(80).unwrap();
-    bouncer.signal(Signal::SIGTERM);
+    responder.signal(Signal::SIGTERM);
     assert_eq!(manager.hear(), "STOPPING=1\n");
     network.assert_nothing_is_attached();
-    bouncer.finish().success();
+    responder.finish().success();
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn a_service_manager_that_does_not_listen_keeps_nobody_from_ending_it() {
     sender.connect(manager.folder.path().join("notify")).unwrap();
     sender.set_nonblocking(true).unwrap();
     while sender.send(b"STATUS=busy").is_ok() {}
-    let bouncer = manager.start(&network, "host0");
-    bouncer.wait_for("every TCP port answers");
+    let responder = manager.start(&network, "host0");
+    responder.wait_for("every TCP port answers");
     network.connect(80).unwrap();
-    assert_eq!(TcpBounce(bouncer).interrupt().count("SYNs answered"), 1);
+    assert_eq!(TcpBounce(responder).interrupt().count("SYNs answered"), 1);
     network.assert_nothing_is_attached();
 }
 
@@ -86,8 +86,8 @@ fn a_service_manager_that_does_not_listen_keeps_nobody_from_ending_it() {
 fn a_service_manager_that_is_not_there_is_not_missed() {
     let network = Network::new(Mode::Skb);
     let mut command = TcpBounce::command(&network.host, "host0");
-    let bouncer = Process::start(command.env("NOTIFY_SOCKET", "/nowhere/notify"));
-    bouncer.wait_for("every TCP port answers");
+    let responder = Process::start(command.env("NOTIFY_SOCKET", "/nowhere/notify"));
+    responder.wait_for("every TCP port answers");
     network.connect(80).unwrap();
-    assert_eq!(TcpBounce(bouncer).interrupt().count("SYNs answered"), 1);
+    assert_eq!(TcpBounce(responder).interrupt().count("SYNs answered"), 1);
 }

@@ -94,7 +94,7 @@ const ARP_REQUEST: &str = "
 struct Case {
     what: &'static str,
     settings: Choice,
-    spared: &'static [u16],
+    excluded: &'static [u16],
     packet: Vec<u8>,
     verdict: Verdict,
     action: u32,
@@ -104,7 +104,7 @@ struct Case {
 
 impl Case {
     fn new(what: &'static str, packet: Vec<u8>, verdict: Verdict, action: u32, result: Vec<u8>) -> Self {
-        Self { what, settings: DEFAULT, spared: &[], packet, verdict, action, result: Some(result) }
+        Self { what, settings: DEFAULT, excluded: &[], packet, verdict, action, result: Some(result) }
     }
 
     /// An answer whose bytes depend on the time.
@@ -128,14 +128,14 @@ impl Case {
         Self { settings, ..self }
     }
 
-    fn sparing(self, spared: &'static [u16]) -> Self {
-        Self { spared, ..self }
+    fn excluding(self, excluded: &'static [u16]) -> Self {
+        Self { excluded, ..self }
     }
 
     fn check(&self, kernel: &mut Kernel) {
         // Shown only if the case fails.
         println!("case: {}, takeover {}", self.what, self.settings.takeover);
-        kernel.spare(self.spared.iter().copied());
+        kernel.exclude(self.excluded.iter().copied());
         let outcome = kernel.run(&self.packet);
         let frame = self.result.clone().unwrap_or(outcome.frame.clone());
         let expected = Outcome { action: self.action, counted: vec![(self.verdict, 1)], frame };
@@ -344,12 +344,12 @@ fn pass(verdict: Verdict, packet: Vec<u8>) -> Outcome {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn every_port_is_answered_unless_it_is_spared() {
-    let is_spared = |port: u16| port % 7 == 3 || port % 64 == 63;
+    let is_excluded = |port: u16| port % 7 == 3 || port % 64 == 63;
     let mut kernel = Kernel::load(DEFAULT);
-    kernel.spare((0..=u16::MAX).filter(|&port| is_spared(port)));
+    kernel.exclude((0..=u16::MAX).filter(|&port| is_excluded(port)));
     for destination_port in 0..=u16::MAX {
         let syn = Request { destination_port, ..syn() };
-        let expected = if is_spared(destination_port) {
+        let expected = if is_excluded(destination_port) {
             pass(Verdict::Excluded, syn.frame())
         } else {
             answer(syn_ack(&syn, DEFAULT, REPLY_LENGTH))
@@ -364,11 +364,11 @@ fn the_ports_to_spare_may_change_at_any_time() {
     let mut kernel = Kernel::load(DEFAULT);
     let packet = syn().frame();
     for _ in 0..2 {
-        kernel.spare([]);
+        kernel.exclude([]);
         assert_eq!(kernel.run(&packet), answer(reply(58)));
-        kernel.spare([443]);
+        kernel.exclude([443]);
         assert_eq!(kernel.run(&packet), pass(Verdict::Excluded, packet.clone()));
-        kernel.spare([442, 444]);
+        kernel.exclude([442, 444]);
         assert_eq!(kernel.run(&packet), answer(reply(58)));
     }
 }
@@ -376,7 +376,7 @@ fn the_ports_to_spare_may_change_at_any_time() {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn all_tcp_to_a_spared_port_is_passed() {
-    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Excluded).sparing(&[22, 443]);
+    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Excluded).excluding(&[22, 443]);
     check_without_and_with_takeover([
         case("a SYN", syn()),
         case("a SYN to the other port", Request { destination_port: 22, ..syn() }),
@@ -386,11 +386,11 @@ fn all_tcp_to_a_spared_port_is_passed() {
         case("a SYN-ACK", Request { flags: SYN | ACK, ..ack() }),
         case("an RST", Request { flags: RST, ..syn() }),
     ]);
-    let from_spared = |request| Request { source_port: 22, ..request };
-    let reply = syn_ack(&from_spared(syn()), DEFAULT, 58);
+    let from_excluded = |request| Request { source_port: 22, ..request };
+    let reply = syn_ack(&from_excluded(syn()), DEFAULT, 58);
     check_without_and_with_takeover([
-        Case::answered("a SYN from a spared port", from_spared(syn()).frame(), reply).sparing(&[22]),
-        Case::dropped("an ACK from a spared port", from_spared(ack()).frame(), Verdict::Completed).sparing(&[22]),
+        Case::answered("a SYN from a spared port", from_excluded(syn()).frame(), reply).excluding(&[22]),
+        Case::dropped("an ACK from a spared port", from_excluded(ack()).frame(), Verdict::Completed).excluding(&[22]),
     ]);
 }
 

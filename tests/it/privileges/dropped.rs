@@ -20,8 +20,8 @@ use tcp_bounce::internals::{kernel, privileges};
 const NOBODY: u32 = 65534;
 
 /// All threads of it, with the lines of their `/proc/PID/status` that say what they may do.
-fn threads(bouncer: &TcpBounce) -> Vec<(String, Vec<String>)> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", bouncer.0.child.id())).unwrap();
+fn threads(responder: &TcpBounce) -> Vec<(String, Vec<String>)> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", responder.0.child.id())).unwrap();
     let lines = |status: String| {
         let lines =
             status.lines().filter(|line| ["Uid", "Gid", "Cap", "NoNewPrivs"].iter().any(|name| line.starts_with(name)));
@@ -47,14 +47,14 @@ fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
 fn every_thread_of_it_is_nobody_without_any_capability() {
     let network = Network::new(Mode::Skb);
     // Whatever starts threads. A port below 1024 takes a capability.
-    let bouncer = network.bounce("--metrics 946 --events --top");
-    let threads = threads(&bouncer);
+    let responder = network.start_responder("--metrics 946 --events --top");
+    let threads = threads(&responder);
     for name in ["tcp-bounce", "ctrl-c", "metrics", "events"] {
         assert!(threads.iter().any(|(thread, _)| thread == name), "{name}: {threads:?}");
     }
     assert!(threads.iter().all(|(_, status)| *status == nothing_but(NOBODY, 0)), "{threads:?}");
     network.connect(80).unwrap();
-    assert_eq!(bouncer.interrupt().count("SYNs answered"), 1);
+    assert_eq!(responder.interrupt().count("SYNs answered"), 1);
 }
 
 /// Runs it with a report in a folder of this user, and returns what its threads may do.
@@ -63,10 +63,10 @@ fn with_report(owner: u32) -> Vec<(String, Vec<String>)> {
     let folder = tempfile::tempdir().unwrap();
     chown(folder.path(), Some(owner), Some(owner)).unwrap();
     let report = folder.path().join("report.json");
-    let bouncer = network.bounce(&format!("--report {}", report.display()));
-    let threads = threads(&bouncer);
+    let responder = network.start_responder(&format!("--report {}", report.display()));
+    let threads = threads(&responder);
     network.connect(80).unwrap();
-    bouncer.interrupt();
+    responder.interrupt();
     assert!(fs::read_to_string(report).unwrap().contains("\"port\": 80"));
     threads
 }

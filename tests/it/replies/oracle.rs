@@ -228,16 +228,16 @@ impl Wire {
             })
         });
         let scale = scale.filter(|&scale| scale != WINDOW_SCALE).map(|scale| format!("--wscale {scale}"));
-        let bounced = self.ask_bounced(syns, &scale.unwrap_or_default());
-        self.comparisons(syns, kernel, bounced)
+        let responder = self.ask_responder(syns, &scale.unwrap_or_default());
+        self.comparisons(syns, kernel, responder)
     }
 
-    fn comparisons(&self, syns: &[Syn], kernel: Vec<Option<Frame>>, bounced: Vec<Option<Frame>>) -> Vec<Comparison> {
-        let compare = |(syn, (kernel, bounced)): (&Syn, _)| {
+    fn comparisons(&self, syns: &[Syn], kernel: Vec<Option<Frame>>, responder: Vec<Option<Frame>>) -> Vec<Comparison> {
+        let compare = |(syn, (kernel, responder)): (&Syn, _)| {
             let (syn, setting) = (syn.name.clone(), self.setting());
-            Comparison { syn, setting, kernel, bounced }
+            Comparison { syn, setting, kernel, responder }
         };
-        iter::zip(syns, iter::zip(kernel, bounced)).map(compare).collect()
+        iter::zip(syns, iter::zip(kernel, responder)).map(compare).collect()
     }
 
     #[track_caller]
@@ -251,10 +251,10 @@ impl Wire {
     }
 
     #[track_caller]
-    fn ask_bounced(&self, syns: &[Syn], arguments: &str) -> Vec<Option<Frame>> {
-        let bouncer = self.network.bounce(arguments);
+    fn ask_responder(&self, syns: &[Syn], arguments: &str) -> Vec<Option<Frame>> {
+        let responder = self.network.start_responder(arguments);
         let answers = self.ask(syns);
-        bouncer.interrupt();
+        responder.interrupt();
         answers
     }
 
@@ -355,38 +355,40 @@ struct Comparison {
     syn: String,
     setting: String,
     kernel: Option<Frame>,
-    bounced: Option<Frame>,
+    responder: Option<Frame>,
 }
 
 impl Comparison {
     /// The fields in which the answers differ, if there are any.
     fn summary(&self) -> String {
-        let (kernel, bounced) = match (&self.kernel, &self.bounced) {
-            (Some(kernel), Some(bounced)) => (kernel, bounced),
+        let (kernel, responder) = match (&self.kernel, &self.responder) {
+            (Some(kernel), Some(responder)) => (kernel, responder),
             (None, None) => return IDENTICAL.to_owned(),
             (Some(_), None) => return "not answered".to_owned(),
             (None, Some(_)) => return "answered".to_owned(),
         };
-        let fields = iter::zip(fields(kernel), fields(bounced));
+        let fields = iter::zip(fields(kernel), fields(responder));
         let mut names: Vec<_> =
-            fields.filter(|(kernel, bounced)| kernel != bounced).map(|((name, _), _)| name).collect();
+            fields.filter(|(kernel, responder)| kernel != responder).map(|((name, _), _)| name).collect();
         names.dedup();
         if names.is_empty() { IDENTICAL.to_owned() } else { names.join(", ") }
     }
 
     /// The offsets of the bytes in which the answers differ.
     fn offsets(&self) -> Vec<usize> {
-        let [kernel, bounced] = [&self.kernel, &self.bounced].map(|frame| frame.as_deref().map_or(vec![], comparable));
-        (0..kernel.len().max(bounced.len())).filter(|&at| kernel.get(at) != bounced.get(at)).collect()
+        let [kernel, responder] =
+            [&self.kernel, &self.responder].map(|frame| frame.as_deref().map_or(vec![], comparable));
+        (0..kernel.len().max(responder.len())).filter(|&at| kernel.get(at) != responder.get(at)).collect()
     }
 }
 
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { syn, setting, kernel, bounced } = self;
-        let [kernel, bounced] = [kernel, bounced].map(|frame| frame.as_ref().map_or("nothing".to_owned(), |f| hex(f)));
+        let Self { syn, setting, kernel, responder } = self;
+        let [kernel, responder] =
+            [kernel, responder].map(|frame| frame.as_ref().map_or("nothing".to_owned(), |f| hex(f)));
         writeln!(f, "{syn}; {setting}: {}", self.summary())?;
-        writeln!(f, "  kernel:  {kernel}\n  bounced: {bounced}\n  offsets: {:?}", self.offsets())
+        writeln!(f, "  kernel:  {kernel}\n  responder: {responder}\n  offsets: {:?}", self.offsets())
     }
 }
 

@@ -27,7 +27,7 @@ fn set_offload(network: &Network, state: &str) {
 fn tshark_finds_every_checksum_right(mode: Mode) {
     const GOOD: &str = "1";
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     for state in ["on", "off"] {
         set_offload(&network, state);
         let fields = ["ip.src", "ip.checksum.status", "tcp.srcport", "tcp.checksum.status"];
@@ -38,12 +38,12 @@ fn tshark_finds_every_checksum_right(mode: Mode) {
         let expected = PORTS.map(|port| [&HOST.to_string(), GOOD, &port.to_string(), GOOD].map(str::to_owned));
         assert_eq!(capture.packets(), expected, "offload {state}");
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn the_kernel_finds_every_checksum_right(mode: Mode) {
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     for state in ["on", "off"] {
         set_offload(&network, state);
         for port in PORTS {
@@ -51,7 +51,7 @@ fn the_kernel_finds_every_checksum_right(mode: Mode) {
         }
         assert_eq!(checksum_errors(&network.client), 0, "offload {state}");
     }
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 /// How many packets the kernel has taken for damaged.
@@ -85,10 +85,10 @@ fn a_router_may_complete_checksums(mode: Mode) {
     if mode == Mode::Skb {
         far.run("ethtool", "--offload far0 tx off");
     }
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     far.enter(|| connect(HOST, 80)).unwrap();
     assert_eq!(checksum_errors(&far), 0);
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 /// The kernel marks a SYN whose checksum is incomplete, and in skb mode the reply keeps that mark. Whoever completes
@@ -98,7 +98,7 @@ fn a_router_may_complete_checksums(mode: Mode) {
 fn known_limit_in_skb_mode_a_complete_checksum_may_be_taken_for_incomplete() {
     let network = Network::new(Mode::Skb);
     let far = behind_router(&network);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     // The client's one SYN must not wait for ARP.
     far.run("ping", "-n -c 1 -W 30 198.51.100.1");
     network.client.run("ping", &format!("-n -c 1 -W 30 {HOST}"));
@@ -106,7 +106,7 @@ fn known_limit_in_skb_mode_a_complete_checksum_may_be_taken_for_incomplete() {
     let connection = far.enter(|| TcpStream::connect_timeout(&(HOST, 80).into(), SILENCE));
     assert_eq!(capture.packets(), [["1", "0"]]);
     connection.unwrap_err();
-    bouncer.interrupt();
+    responder.interrupt();
 }
 
 fn the_settings_show_on_the_wire(mode: Mode) {
@@ -122,12 +122,12 @@ fn the_settings_show_on_the_wire(mode: Mode) {
             ["4294967295", "255", "65535", "65535", "14"],
         ),
     ] {
-        let bouncer = network.bounce(arguments);
+        let responder = network.start_responder(arguments);
         let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &FIELDS);
         network.connect(80).unwrap();
         assert_eq!(capture.packets(), [expected], "{arguments}");
         // The program knows its own ISN again.
         network.wait_until_counted(Verdict::Completed, 1);
-        bouncer.interrupt();
+        responder.interrupt();
     }
 }

@@ -15,7 +15,7 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
     const THREADS: u16 = 10_000;
     let _machine = MachineLock::exclusive();
     let network = Network::new(mode);
-    let bouncer = network.bounce("");
+    let responder = network.start_responder("");
     let connections = connect_at_once(&network, THREADS).connections;
     let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
     assert_eq!(accepted, usize::from(THREADS), "{:?}", connections.iter().find(|connection| connection.is_err()));
@@ -24,7 +24,7 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
         let completed = network.counters()[Verdict::Completed];
         (completed + network.lost() > u64::from(THREADS)).then_some(())
     });
-    let summary = bouncer.interrupt();
+    let summary = responder.interrupt();
     let (answered, completed) = (summary.count("SYNs answered"), summary.count("handshakes completed"));
     assert!(answered > u64::from(THREADS), "{summary:?}");
     // Where a SYN was sent again, each SYN-ACK may have been acknowledged, but once.

@@ -46,8 +46,8 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     let network = Network::new(mode);
     // The kernel's timers have thousands of them probe at once, and a veth end has room for 256 packets: they queue.
     network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
-    let bouncer = network.bounce("--then tarpit");
-    let before = Memory::of(&bouncer);
+    let responder = network.start_responder("--then tarpit");
+    let before = Memory::of(&responder);
     let start = Instant::now();
     let clients: Vec<Process> = (0..PROCESSES)
         .map(|_| {
@@ -66,16 +66,16 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     let held = network.client.sockets("established");
     assert_eq!(held.matches("timer:(persist").count(), count);
     assert_eq!(held.matches("bytes_acked:1 ").count(), count, "nothing but the SYN is taken");
-    before.assert_no_more(&bouncer);
+    before.assert_no_more(&responder);
     let program = programs::information(programs::attached(&network.host, "host0").unwrap());
     println!(
         "{count} clients for {:?}: the program ran {} times, {:?} in all; the process used {:?}",
         start.elapsed(),
         program.run_cnt,
         Duration::from_nanos(program.run_time_ns),
-        cpu_time(&bouncer)
+        cpu_time(&responder)
     );
-    drop(bouncer);
+    drop(responder);
     drop(clients);
 }
 
@@ -85,11 +85,11 @@ fn a_million_connections_end_well(mode: Mode) {
     let _machine = MachineLock::exclusive();
     let network = Network::new(mode);
     // The client closes first with one, and the server with the other.
-    let bouncer = network.bounce("--then discard:9 --then close");
+    let responder = network.start_responder("--then discard:9 --then close");
     // A client that closes first keeps the port for a minute: as many as there can be, and not as long.
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     network.client.sysctl("ipv4/tcp_tw_reuse", "1");
-    let before = Memory::of(&bouncer);
+    let before = Memory::of(&responder);
     let start = Instant::now();
     let run = |thread: usize| {
         for index in 0..count / THREADS {
@@ -111,6 +111,6 @@ fn a_million_connections_end_well(mode: Mode) {
     crate::fixtures::until("for the last to end", || {
         network.client.sockets("all exclude time-wait").is_empty().then_some(())
     });
-    before.assert_no_more(&bouncer);
-    assert!(bouncer.interrupt().count("SYNs answered") >= count as u64);
+    before.assert_no_more(&responder);
+    assert!(responder.interrupt().count("SYNs answered") >= count as u64);
 }

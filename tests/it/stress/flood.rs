@@ -27,11 +27,11 @@ fn each_syn_of_a_flood_is_answered_or_accounted_for(mode: Mode) {
     let sink = Sink::new(&network);
     network.receive_redirected();
     let service = Service::new(&network, HOST);
-    let bouncer = network.bounce("--top");
+    let responder = network.start_responder("--top");
     let flood = Flood::new(&network, Kind::Syn, 80);
     // What the first packets cost is memory that is taken once.
     let (_, usual) = service.during(|| flood.send(FIRST));
-    let memory = Memory::of(&bouncer);
+    let memory = Memory::of(&responder);
     let (times, flooded) = service.during(|| (0..millions).map(|_| flood.send(MILLION)).collect::<Vec<_>>());
 
     let sent = u64::from(FIRST) + millions as u64 * u64::from(MILLION);
@@ -54,7 +54,7 @@ fn each_syn_of_a_flood_is_answered_or_accounted_for(mode: Mode) {
     assert!(answered <= sent && answered > sent / 2, "{answered} of {sent}");
     assert!(received.syn_acks <= answered && received.syn_acks > answered / 2, "{received:?}");
     assert_eq!((received.resets, received.others), (0, 0));
-    memory.assert_no_more(&bouncer);
-    let summary = bouncer.interrupt();
+    memory.assert_no_more(&responder);
+    let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), answered, "{summary:?}");
 }

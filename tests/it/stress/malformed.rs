@@ -153,7 +153,7 @@ fn each_is_counted_and_none_does_harm(mode: Mode) {
     network.client.sysctl("ipv6/conf/client0/disable_ipv6", "1");
     network.client.sysctl("ipv4/conf/client0/arp_ignore", "8");
     let listener = network.listen(LISTENING);
-    let bouncer = network.bounce("--events --top --then discard");
+    let responder = network.start_responder("--events --top --then discard");
 
     let program = attached(&network.host, "host0").unwrap();
     let total = |counters: Counters| Verdict::ALL.iter().map(|&verdict| counters[verdict]).sum::<u64>();
@@ -196,7 +196,7 @@ fn each_is_counted_and_none_does_harm(mode: Mode) {
     network.connect(80).unwrap();
     let mut client_end = network.connect(LISTENING).unwrap();
     exchange(&mut client_end, &mut accept(&listener));
-    assert_eq!(bouncer.interrupt().count("SYNs answered"), counted[Verdict::Answered] + 1);
+    assert_eq!(responder.interrupt().count("SYNs answered"), counted[Verdict::Answered] + 1);
     network.assert_nothing_is_attached();
     assert_eq!(log.complaints(), Vec::<String>::new());
 }
