@@ -13,7 +13,7 @@ use crate::fixtures::command::{BINARY, TcpBounce};
 use crate::fixtures::flood::{Sink, open_connections};
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::Process;
-use crate::fixtures::programs::PRODUCT;
+use crate::fixtures::programs::PROGRAM_OBJECT;
 use crate::fixtures::resources::Memory;
 use crate::report::{Report, median, rounded, row};
 
@@ -45,7 +45,7 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
         }
     }
     report.table(&["", "first answer, ms", "longest, ms", "resident, MiB", "maps, MiB"], rows);
-    let [binary, object] = [BINARY, PRODUCT].map(|path| fs::metadata(path).map(|file| file.len()));
+    let [binary, object] = [BINARY, PROGRAM_OBJECT].map(|path| fs::metadata(path).map(|file| file.len()));
     report.paragraph(&format!(
         "The binary has {} MiB, with the BPF object of {} KiB in it.",
         rounded(mebibytes(binary?)),

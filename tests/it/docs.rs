@@ -9,7 +9,7 @@ use crate::fixtures::command::BINARY;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::switched_as;
 use crate::fixtures::process::Process;
-use crate::fixtures::programs::PRODUCT;
+use crate::fixtures::programs::PROGRAM_OBJECT;
 use crate::fixtures::until;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -134,7 +134,7 @@ impl Machines {
         server.sysctl("ipv6/conf/eth1/disable_ipv6", "1");
         client.sysctl("ipv6/conf/eth0/disable_ipv6", "1");
         let folder = tempfile::tempdir().unwrap();
-        fs::copy(PRODUCT, folder.path().join("tcp_bounce.bpf.o")).unwrap();
+        fs::copy(PROGRAM_OBJECT, folder.path().join("tcp_bounce.bpf.o")).unwrap();
         let namespaces = [("server", server), ("firewall", firewall), ("client", client)].into();
         Self { namespaces, folder, current: None, responder: None, background: Vec::new() }
     }

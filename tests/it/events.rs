@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::fixtures::command::{TcpBounce, assert_says, refusal};
+use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::programs::pass;
@@ -283,7 +283,7 @@ fn a_report_that_cannot_be_written_keeps_it_from_starting() {
         (path("link.csv"), "no regular file"),
     ] {
         let said = refusal(&network.host, &format!("--report {name} host0"));
-        assert_says(&said, &[&name, reason], if reason.contains("regular") { "another file" } else { "folder" });
+        assert_error(&said, &[&name, reason], if reason.contains("regular") { "another file" } else { "folder" });
         assert!(!said.contains(".tcp-bounce-report-"), "{said}");
         let check = run(&mut TcpBounce::command(&network.host, &format!("--check --report {name} host0")));
         assert_eq!(check.status.code(), Some(1));

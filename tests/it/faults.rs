@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_says};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error};
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::programs::attached;
@@ -238,7 +238,7 @@ fn a_disk_that_takes_no_report_keeps_it_from_starting() {
         let finished = disk("--mode skb --report report.json host0");
         assert_eq!(finished.status.code(), Some(1), "{options}: {finished:?}");
         assert_eq!(finished.stdout, "");
-        assert_says(&finished.stderr, &["cannot write the report report.json", reason], "has room");
+        assert_error(&finished.stderr, &["cannot write the report report.json", reason], "has room");
         assert_eq!(attached(&network.host, "host0"), None);
         let check = disk("--check --report report.json host0");
         assert_eq!(check.status.code(), Some(1), "{options}: {check:?}");
@@ -267,7 +267,7 @@ fn a_disk_that_fills_up_costs_the_report_and_nothing_else() {
     process.signal(Signal::SIGINT);
     let finished = process.finish();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    assert_says(&finished.stderr, &["cannot write the report report.json", "No space left on device"], "has room");
+    assert_error(&finished.stderr, &["cannot write the report report.json", "No space left on device"], "has room");
     assert!(finished.stdout.contains(" 100 SYNs answered\n"), "{finished:?}");
     network.assert_nothing_is_attached();
     // What was there is not lost for it, and nothing half written is left.

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::fixtures::command::{TcpBounce, assert_says, refusal};
+use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use tcp_bounce_wire::Verdict;
@@ -118,7 +118,7 @@ fn who_asks_badly_stalls_nothing() {
 fn an_address_that_cannot_be_had_keeps_it_from_starting() {
     let network = Network::new(Mode::Skb);
     let reason = refusal(&network.host, "--metrics 203.0.113.1:9464 host0");
-    assert_says(&reason, &["203.0.113.1:9464", "Cannot assign requested address"], "address of this host");
+    assert_error(&reason, &["203.0.113.1:9464", "Cannot assign requested address"], "address of this host");
     network.assert_nothing_is_attached();
     let finished = run(&mut TcpBounce::command(&network.host, "--metrics nonsense host0"));
     assert_eq!(finished.status.code(), Some(2));

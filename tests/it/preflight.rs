@@ -2,11 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_says, refusal};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::{Finished, Process, run};
-use crate::fixtures::programs::{BENCH, attached, ip_link_set, pass};
+use crate::fixtures::programs::{BENCH_OBJECT, attached, ip_link_set, pass};
 use crate::fixtures::schema::validate;
 use crate::fixtures::until;
 use crate::fixtures::{accept, exchange};
@@ -154,7 +154,7 @@ fn interfaces_that_it_cannot_run_on_are_refused_with_the_reason() {
 fn a_program_of_somebody_else_is_a_problem_and_the_command_takes_it_off() {
     let network = Network::new(Mode::Skb);
     for (attach, mode) in [("xdpdrv", "native"), ("xdpgeneric", "skb")] {
-        ip_link_set(&network.host, &format!("host0 {attach} object {BENCH} program pass"));
+        ip_link_set(&network.host, &format!("host0 {attach} object {BENCH_OBJECT} program pass"));
         let theirs = attached(&network.host, "host0").unwrap();
         let report = check(&network.host, "host0");
         let host0 = &report["interfaces"][0];
@@ -184,7 +184,7 @@ fn a_dispatcher_is_known_and_the_hint_adds_the_object_beside() {
         assert!(hint.contains(&format!("`xdp-loader load -m {mode} host0 tcp_bounce.bpf.o`")), "{hint}");
         assert!(hint.contains("spares no listener"), "{hint}");
         let reason = refusal(&network.host, "host0");
-        assert_says(&reason, &["already attached to host0", "\"xdp_dispatcher\""], hint);
+        assert_error(&reason, &["already attached to host0", "\"xdp_dispatcher\""], hint);
         network.host.ip(&format!("link set dev host0 {attach} off"));
     }
 }
@@ -195,11 +195,11 @@ fn a_program_on_an_interface_above_is_a_problem() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link add macvlan0 link host0 type macvlan");
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
-    ip_link_set(&network.host, &format!("macvlan0 xdpgeneric object {BENCH} program pass"));
+    ip_link_set(&network.host, &format!("macvlan0 xdpgeneric object {BENCH_OBJECT} program pass"));
     let report = check(&network.host, "host0");
     let command = only(&report["interfaces"][0]["findings"], "problem", "occupied_above");
     let reason = refusal(&network.host, "host0");
-    assert_says(&reason, &["no XDP program on host0 below macvlan0", "\"pass\""], command);
+    assert_error(&reason, &["no XDP program on host0 below macvlan0", "\"pass\""], command);
     network.host.ip(command.strip_prefix("ip ").unwrap());
     assert_eq!(check(&network.host, "host0")["starts"], true);
 }

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::fixtures::capture::Capture;
-use crate::fixtures::command::{BINARY, TcpBounce, assert_says, refusal};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
 use crate::fixtures::process::run;
-use crate::fixtures::segment::{ACK, End, Injector, Mac, SYN, Segment, mac, text};
+use crate::fixtures::segment::{ACK, Endpoint, Injector, Mac, SYN, Segment, mac, text};
 use crate::fixtures::{DEADLINE, SILENCE, accept, exchange, until};
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 use tcp_bounce_wire::Verdict;
@@ -187,8 +187,8 @@ fn the_mac_address_is_followed(mode: Mode) {
 
 /// Sends a segment from the client to the host.
 fn inject(network: &Network, destination: Mac, flags: u8, acknowledgment_number: u32) {
-    let from = End { mac: mac(&network.client, "client0"), address: CLIENT.into(), port: 7777 };
-    let to = End { mac: destination, address: HOST.into(), port: 80 };
+    let from = Endpoint { mac: mac(&network.client, "client0"), address: CLIENT.into(), port: 7777 };
+    let to = Endpoint { mac: destination, address: HOST.into(), port: 80 };
     Injector::new(&network.client, "client0").send(&Segment {
         from,
         to,
@@ -325,7 +325,7 @@ fn more_prefixes_are_refused() {
     for option in ["--from", "--to"] {
         let reason = refusal(&network.host, &network.arguments(&apart(option, 4097)));
         let words = [option, "4097 prefixes", "are too many: 4096 are possible"];
-        assert_says(&reason, &words, "join some of them");
+        assert_error(&reason, &words, "join some of them");
     }
     network.assert_nothing_is_attached();
     // What is one range counts as one.
@@ -439,7 +439,7 @@ fn a_key_file_without_an_end_is_refused() {
     let host = Namespace::new();
     host.ip("link add bridge0 type bridge");
     let reason = refusal(&host, "--isn keyed --key-file /dev/zero bridge0");
-    assert_says(&reason, &["/dev/zero is no key"], "openssl rand -hex 16");
+    assert_error(&reason, &["/dev/zero is no key"], "openssl rand -hex 16");
 }
 
 #[test]
@@ -458,7 +458,7 @@ fn bad_keys_are_refused() {
         let file = key_file(&text);
         let path = file.path().display().to_string();
         let reason = refusal(&format!("--isn keyed --key-file {path}"));
-        assert_says(&reason, &[&path, "is no key: it must have 32 hexadecimal digits"], HINT);
+        assert_error(&reason, &[&path, "is no key: it must have 32 hexadecimal digits"], HINT);
     }
 
     let file = key_file("");
@@ -466,11 +466,11 @@ fn bad_keys_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for path in [file.path(), folder.path(), &folder.path().join("none")] {
         let path = path.display().to_string();
-        assert_says(&refusal(&format!("--isn keyed --key-file {path}")), &["cannot read the key in", &path], HINT);
+        assert_error(&refusal(&format!("--isn keyed --key-file {path}")), &["cannot read the key in", &path], HINT);
     }
 
     let file = key_file(RIGHT);
     let reason = refusal(&format!("--key-file {}", file.path().display()));
-    assert_says(&reason, &["--key-file is only for --isn keyed"], "add --isn keyed");
+    assert_error(&reason, &["--key-file is only for --isn keyed"], "add --isn keyed");
     network.assert_nothing_is_attached();
 }

@@ -7,7 +7,7 @@ use std::thread;
 use crate::fixtures::command::TcpBounce;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network, switched};
-use crate::fixtures::segment::{ACK, End, FIN, Injector, SYN, Segment, mac};
+use crate::fixtures::segment::{ACK, Endpoint, FIN, Injector, SYN, Segment, mac};
 use crate::fixtures::{SILENCE, programs, until};
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::{self, Ipv4};
@@ -107,7 +107,7 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
 }
 
 /// What a host whose port has the mode `then` counts from in a connection: its ISN, or its offset.
-fn base(key: [u8; 16], then: Action, from: End, to: End) -> u32 {
+fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
     let key = u128::from_le_bytes(key);
     let key = [key as u64, (key >> 64) as u64];
     let ([a, b], [c, d]) = (from.port.to_be_bytes(), to.port.to_be_bytes());
@@ -143,8 +143,8 @@ impl<'a> Side<'a> {
         programs::counters(self.program)
     }
 
-    fn end(&self, family: usize, port: u16) -> End {
-        End { mac: mac(self.namespace, self.interface), address: self.addresses[family], port }
+    fn end(&self, family: usize, port: u16) -> Endpoint {
+        Endpoint { mac: mac(self.namespace, self.interface), address: self.addresses[family], port }
     }
 
     /// Sends every combination of flags to the other side, in the name of this.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::thread;
 
 use crate::fixtures::capture::Capture;
-use crate::fixtures::command::{assert_says, refusal};
+use crate::fixtures::command::{assert_error, refusal};
 use crate::fixtures::network::{CLIENT, HOST, HOSTS, Mode, Network};
 use crate::fixtures::process::{Finished, Process};
 use crate::fixtures::segment::ACK;
@@ -275,7 +275,7 @@ fn what_needs_a_key_takes_no_fixed_number(mode: Mode) {
     let network = Network::new(mode);
     for then in ["echo:7", "tarpit"] {
         let reason = refusal(&network.host, &network.arguments(&format!("--isn 5 --then {then}")));
-        assert_says(&reason, &["--isn keyed", then.split(':').next().unwrap()], "leave --isn out");
+        assert_error(&reason, &["--isn keyed", then.split(':').next().unwrap()], "leave --isn out");
     }
     network.assert_nothing_is_attached();
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::fixtures::command::{BINARY, Summary, TcpBounce};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
-use crate::fixtures::process::{Process, again, run};
+use crate::fixtures::process::{Process, rerun, run};
 use crate::fixtures::programs::{attached, pass};
 use crate::fixtures::until;
 use libbpf_rs::query::LinkInfoIter;
@@ -41,7 +41,7 @@ fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn a_test_run_that_ignores_a_hang_up_changes_nothing() {
-    let test = again(skb::interrupt_terminate_and_hang_up_leave_nothing_attached);
+    let test = rerun(skb::interrupt_terminate_and_hang_up_leave_nothing_attached);
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(test.get_program()).args(test.get_args());
     let said = run(&mut shell).success();

@@ -8,7 +8,7 @@ use crate::fixtures::amount;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::packet::{Choice, Kernel, Setup};
 use crate::fixtures::process::in_own_process;
-use crate::fixtures::programs::information;
+use crate::fixtures::programs::program_info;
 use crate::fixtures::until;
 use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
 use tcp_bounce::internals::Interface;
@@ -56,7 +56,7 @@ impl Objects {
     /// Takes note of an attached program, its maps and its link.
     fn add(&mut self, program: u32) {
         self.programs.insert(program);
-        self.maps.extend(information(program).map_ids);
+        self.maps.extend(program_info(program).map_ids);
         let links = LinkInfoIter::default().filter(|link| link.prog_id == program);
         self.links.extend(links.map(|link| link.id));
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::fixtures::command::{TcpBounce, assert_says, refusal};
+use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::programs::{attached, pass};
@@ -53,7 +53,7 @@ fn native_mode_is_refused_where_the_driver_has_none() {
     network.host.ip("link add bridge0 type bridge");
     for interface in ["macvlan0", "bridge0"] {
         let reason = refusal(&network.host, &format!("--mode native {interface}"));
-        assert_says(&reason, &[interface, "refuses native"], "--mode skb");
+        assert_error(&reason, &[interface, "refuses native"], "--mode skb");
         assert_eq!(attached(&network.host, interface), None);
     }
 }
@@ -81,7 +81,7 @@ fn jumbo_frames_are_answered(mode: Mode) {
 fn offload_is_refused_where_the_nic_has_none() {
     let network = Network::new(Mode::Skb);
     let reason = refusal(&network.host, "--mode hw host0");
-    assert_says(&reason, &["host0", "refuses hw"], "--mode auto");
+    assert_error(&reason, &["host0", "refuses hw"], "--mode auto");
     network.assert_nothing_is_attached();
 }
 
@@ -139,7 +139,7 @@ fn an_interface_may_be_named_only_once() {
     network.host.ip("link property add dev host0 altname a-very-long-name-of-host0");
     for arguments in ["host0 host0", "host0 a-very-long-name-of-host0"] {
         let reason = refusal(&network.host, arguments);
-        assert_says(&reason, &["host0 is named twice"], "altname");
+        assert_error(&reason, &["host0 is named twice"], "altname");
     }
     let responder = TcpBounce::start(&network.host, "a-very-long-name-of-host0");
     network.connect(80).unwrap();
@@ -152,7 +152,7 @@ fn an_interface_is_found_among_many() {
     let network = Network::new(Mode::Skb);
     (0..100).for_each(|number| drop(network.host.ip(&format!("link add bridge{number} type bridge"))));
     let reason = refusal(&network.host, "nosuch0");
-    assert_says(&reason, &["there is no interface \"nosuch0\""], "bridge99");
+    assert_error(&reason, &["there is no interface \"nosuch0\""], "bridge99");
     assert!(reason.contains("host0, "), "{reason}");
     let responder = TcpBounce::start(&network.host, "host0");
     network.connect(80).unwrap();
@@ -165,5 +165,5 @@ fn an_interface_is_found_among_many() {
 fn an_interface_that_is_not_ethernet_is_refused() {
     let host = Namespace::new();
     host.ip("tuntap add tun0 mode tun");
-    assert_says(&refusal(&host, "tun0"), &["tun0 is no Ethernet interface"], "only interfaces with Ethernet headers");
+    assert_error(&refusal(&host, "tun0"), &["tun0 is no Ethernet interface"], "only interfaces with Ethernet headers");
 }

@@ -1,9 +1,9 @@
 //! A program that is attached already is never replaced, and of several interfaces all are taken or none.
 
-use crate::fixtures::command::{TcpBounce, assert_says, refusal};
+use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
-use crate::fixtures::programs::{BENCH, attached, ip_link_set, pass};
+use crate::fixtures::programs::{BENCH_OBJECT, attached, ip_link_set, pass};
 use crate::fixtures::until;
 
 #[test]
@@ -12,12 +12,12 @@ fn a_program_of_somebody_else_is_named_and_stays() {
     let network = Network::new(Mode::Skb);
     let _pass = pass(&network.client, "client0");
     for attach in ["xdpdrv", "xdpgeneric"] {
-        ip_link_set(&network.host, &format!("host0 {attach} object {BENCH} program pass"));
+        ip_link_set(&network.host, &format!("host0 {attach} object {BENCH_OBJECT} program pass"));
         let theirs = attached(&network.host, "host0").unwrap();
         for mode in ["auto", "native", "skb"] {
             let reason = refusal(&network.host, &format!("--mode {mode} host0"));
             let hint = format!("`ip link set dev host0 {attach} off` takes it off");
-            assert_says(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], &hint);
+            assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], &hint);
             assert_eq!(attached(&network.host, "host0"), Some(theirs));
         }
         // The advice is good.
@@ -29,7 +29,7 @@ fn a_program_of_somebody_else_is_named_and_stays() {
     let theirs = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
     let hint = "goes when the process ends that attached it";
-    assert_says(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], hint);
+    assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], hint);
     assert_eq!(attached(&network.host, "host0"), Some(theirs));
 }
 
@@ -40,7 +40,7 @@ fn a_second_tcp_bounce_is_refused() {
     let responder = network.start_responder("");
     let first = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
-    assert_says(&reason, &["already attached to host0", "\"tcp_bounce\"", &format!("id {first},")], "tcp-bounce");
+    assert_error(&reason, &["already attached to host0", "\"tcp_bounce\"", &format!("id {first},")], "tcp-bounce");
     network.connect(80).unwrap();
     responder.interrupt();
 }
@@ -55,7 +55,7 @@ fn of_two_at_the_same_time_one_is_refused() {
     let [first, second] = both;
     let (refused, running) = if refused == 0 { (first, second) } else { (second, first) };
     let reason = TcpBounce(refused).failure();
-    assert_says(&reason, &["already attached to host0", "\"tcp_bounce\""], "never replaced");
+    assert_error(&reason, &["already attached to host0", "\"tcp_bounce\""], "never replaced");
     running.wait_for("every TCP port answers");
     TcpBounce(running).interrupt();
 }
@@ -67,14 +67,14 @@ fn it_attaches_to_all_interfaces_or_to_none() {
     network.add_cable();
     let occupant = pass(&network.host, "host1");
     let reason = refusal(&network.host, "host0 host1");
-    assert_says(&reason, &["already attached to host1"], "goes when the process ends");
+    assert_error(&reason, &["already attached to host1"], "goes when the process ends");
     network.assert_nothing_is_attached();
 
     // Here the first is attached already when the second is refused.
     drop(occupant);
     network.host.ip("link add macvlan0 link host1 type macvlan");
     let reason = refusal(&network.host, "--mode native host0 host1 macvlan0");
-    assert_says(&reason, &["macvlan0 refuses native"], "--mode skb");
+    assert_error(&reason, &["macvlan0 refuses native"], "--mode skb");
     network.assert_nothing_is_attached();
     assert_eq!(attached(&network.host, "host1"), None);
 }

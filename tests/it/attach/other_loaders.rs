@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
-use crate::fixtures::programs::{PRODUCT, ip_link_set};
+use crate::fixtures::programs::{PROGRAM_OBJECT, ip_link_set};
 
 #[track_caller]
 fn assert_every_port_answers(network: &Network) {
@@ -20,7 +20,7 @@ fn assert_every_port_answers(network: &Network) {
 fn ip_link_loads_it() {
     for (mode, keyword) in [(Mode::Native, "xdpdrv"), (Mode::Skb, "xdpgeneric")] {
         let network = Network::new(mode);
-        ip_link_set(&network.host, &format!("host0 {keyword} object {PRODUCT} section xdp"));
+        ip_link_set(&network.host, &format!("host0 {keyword} object {PROGRAM_OBJECT} section xdp"));
         assert_every_port_answers(&network);
         ip_link_set(&network.host, &format!("host0 {keyword} off"));
         network.assert_nothing_is_attached();
@@ -35,7 +35,7 @@ fn xdp_loader_loads_it() {
     for (mode, keyword) in [(Mode::Native, "native"), (Mode::Skb, "skb")] {
         let network = Network::new(mode);
         let script = format!(
-            "set -e; mount -t bpf bpf /sys/fs/bpf; xdp-loader load -m {keyword} host0 {PRODUCT}; echo loaded; \
+            "set -e; mount -t bpf bpf /sys/fs/bpf; xdp-loader load -m {keyword} host0 {PROGRAM_OBJECT}; echo loaded; \
              read -r _ || true; xdp-loader unload host0 --all"
         );
         let mut unshare = network.host.command("unshare");

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, mpsc};
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_says, refusal};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{HOST, Mode, Network};
-use crate::fixtures::process::{Process, again, run};
+use crate::fixtures::process::{Process, rerun, run};
 use crate::fixtures::programs::attached;
 use crate::fixtures::{DEADLINE, until};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -222,7 +222,7 @@ fn in_the_background_it_does_not_start() {
 #[ignore = "needs root: makes network namespaces"]
 fn without_a_terminal_it_does_not_start() {
     let network = Network::new(Mode::Skb);
-    assert_says(&refusal(&network.host, "--watch host0"), &["--watch needs a terminal"], "--events");
+    assert_error(&refusal(&network.host, "--watch host0"), &["--watch needs a terminal"], "--events");
     network.assert_nothing_is_attached();
 }
 
@@ -241,7 +241,7 @@ fn the_terminal_is_given_back_after_a_panic() {
     }
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
-    let itself = again(the_terminal_is_given_back_after_a_panic);
+    let itself = rerun(the_terminal_is_given_back_after_a_panic);
     let words = iter::once(itself.get_program()).chain(itself.get_args()).map(|word| word.to_str().unwrap());
     let command = words.collect::<Vec<_>>().join(" ");
     terminal.keys(&[&format!("{IN_TERMINAL}=1 {command}; echo it returned $?"), "Enter"]);

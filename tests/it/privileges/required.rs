@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_says};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
@@ -72,7 +72,7 @@ fn what_an_option_lacks_is_named() {
     ] {
         let finished = start_as_nobody(&network, ",+bpf,+net_admin,+perfmon", arguments).finish();
         assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-        assert_says(&finished.stderr, &[what], hint);
+        assert_error(&finished.stderr, &[what], hint);
         assert_eq!(attached(&network.host, "host0"), None);
     }
 }

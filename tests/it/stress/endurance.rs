@@ -67,7 +67,7 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     assert_eq!(held.matches("timer:(persist").count(), count);
     assert_eq!(held.matches("bytes_acked:1 ").count(), count, "nothing but the SYN is taken");
     before.assert_no_more(&responder);
-    let program = programs::information(programs::attached(&network.host, "host0").unwrap());
+    let program = programs::program_info(programs::attached(&network.host, "host0").unwrap());
     println!(
         "{count} clients for {:?}: the program ran {} times, {:?} in all; the process used {:?}",
         start.elapsed(),
