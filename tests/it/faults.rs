@@ -31,27 +31,32 @@ fn is_loaded(program: u32) -> bool {
 #[ignore = "needs root: makes network namespaces"]
 fn a_kill_at_any_moment_leaves_nothing() {
     let network = Network::new(Mode::Skb);
+    let start = || Process::start(&mut TcpBounce::command(&network.host, "--mode skb --top --for 200ms host0"));
+    let begin = Instant::now();
+    start().finish().success();
+    let whole_run = begin.elapsed();
     let mut random = fastrand::Rng::with_seed(6);
-    let mut attached_before = 0;
+    let mut moment = || Duration::from_micros(random.u64(..whole_run.as_micros() as u64));
     let kills = amount("KILLS", 40, 200);
+    let mut started = 0;
     for round in 0..kills {
-        let process = Process::start(&mut TcpBounce::command(&network.host, "--mode skb --top --for 200ms host0"));
-        // Of the start, the run and the end.
-        thread::sleep(Duration::from_micros(random.u64(..500_000)));
+        let process = start();
+        if round % 2 == 1 {
+            // Half of the kills come after the start, however long that takes.
+            process.stdout.wait(|text, ended| (ended || text.contains("every TCP port answers")).then_some(()));
+        }
+        thread::sleep(moment());
         let program = attached(&network.host, "host0");
-        attached_before += usize::from(program.is_some());
         process.signal(Signal::SIGKILL);
-        process.finish();
+        started += usize::from(process.finish().stdout.contains("every TCP port answers"));
         until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
         if let Some(program) = program {
             until("for the program to be unloaded", || (!is_loaded(program)).then_some(()));
         }
         assert!(network.connect(80).is_err(), "round {round}");
     }
-    assert!(
-        (kills / 10..kills * 9 / 10).contains(&attached_before),
-        "{attached_before} of {kills} were attached when they were killed"
-    );
+    println!("{started} of {kills} had started when they were killed, a run takes {whole_run:?}");
+    assert!(started >= kills / 2, "{started} of {kills}");
 }
 
 /// It answers in the kernel, so it goes on when the process does not.

@@ -174,7 +174,9 @@ fn rank(module: &Module) -> usize {
     let layer = module.first().map(String::as_str).unwrap_or("lib");
     match layer {
         "lib" | "main" => LAYERS.len(),
-        layer => LAYERS.iter().position(|names| names.contains(&layer)).unwrap_or_else(|| panic!("{layer} is no layer")),
+        layer => {
+            LAYERS.iter().position(|names| names.contains(&layer)).unwrap_or_else(|| panic!("{layer} is no layer"))
+        }
     }
 }
 
@@ -200,7 +202,9 @@ fn no_modules_import_each_other_in_a_circle() {
     // Modules are removed from the bottom up. A circle never gets to its turn.
     while let Some(module) = imports.iter().find(|(_, others)| others.is_empty()).map(|(module, _)| module.clone()) {
         imports.remove(&module);
-        imports.values_mut().for_each(|others| drop(others.remove(&module)));
+        for others in imports.values_mut() {
+            others.remove(&module);
+        }
     }
     let left = imports.iter().map(|(module, others)| {
         let others: Vec<String> = others.iter().map(|other| other.join("::")).collect();
