@@ -1,5 +1,5 @@
-//! What is to work on every kernel. `make test-kernels` boots some, each in a virtual machine, and runs this there besides other
-//! tests; elsewhere it is not run.
+//! Tests for every supported kernel. They run only in the virtual machines of `make test-kernels`, with some modules
+//! of `tests/it`.
 
 #[path = "it/fixtures/mod.rs"]
 #[allow(dead_code, unused_macros, reason = "the tests in `it` use the rest")]
@@ -33,17 +33,17 @@ use tcp_bounce_wire::{Action, TelemetrySettings};
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-/// What the verifier went over when it was last recorded: a line for each kernel and program.
+/// The recorded numbers of verified instructions: a line for each kernel and program.
 const RECORDED: &str = include_str!("kernel/verified.txt");
 
-/// What libbpf says while a program is loaded.
-static SAID: Mutex<String> = Mutex::new(String::new());
+/// The messages of libbpf while a program is loaded.
+static MESSAGES: Mutex<String> = Mutex::new(String::new());
 
-fn hear(_: PrintLevel, message: String) {
-    SAID.lock().unwrap().push_str(&message);
+fn collect(_: PrintLevel, message: String) {
+    MESSAGES.lock().unwrap().push_str(&message);
 }
 
-/// The programs that are compared from kernel to kernel.
+/// The programs that are compared across kernels.
 fn programs() -> [(&'static str, Setup); 6] {
     let choice = |choice| Setup::new(choice);
     let all = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
@@ -62,7 +62,7 @@ fn programs() -> [(&'static str, Setup); 6] {
     ]
 }
 
-/// How many instructions the verifier goes over for this program. Linux before 5.16 tells in the log alone.
+/// Returns how many instructions the verifier goes over. Linux before 5.16 reports the number only in its log.
 fn verified(setup: &Setup) -> u64 {
     let mut skel = loader::open().unwrap();
     let inputs = ProgramInputs {
@@ -74,16 +74,16 @@ fn verified(setup: &Setup) -> u64 {
     loader::set_up(&mut skel, &inputs).unwrap();
     // BPF_LOG_STATS
     skel.progs.tcp_bounce.set_log_level(4);
-    set_print(Some((PrintLevel::Debug, hear)));
-    SAID.lock().unwrap().clear();
-    loader::load_opened(skel).unwrap_or_else(|error| panic!("{error}: {}", SAID.lock().unwrap()));
-    let said = SAID.lock().unwrap();
-    let count = said.split("\nprocessed ").nth(1).and_then(|rest| rest.split(' ').next());
-    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no statistics: {said}"))
+    set_print(Some((PrintLevel::Debug, collect)));
+    MESSAGES.lock().unwrap().clear();
+    loader::load_opened(skel).unwrap_or_else(|error| panic!("{error}: {}", MESSAGES.lock().unwrap()));
+    let output = MESSAGES.lock().unwrap();
+    let count = output.split("\nprocessed ").nth(1).and_then(|rest| rest.split(' ').next());
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no statistics: {output}"))
 }
 
 #[test]
-fn the_verifier_does_not_go_over_much_more_than_it_did() {
+fn verified_instructions_grow_by_less_than_half() {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let series = release.split('.').take(2).collect::<Vec<_>>().join(".");
     let mut wrong = Vec::new();
@@ -99,7 +99,7 @@ fn the_verifier_does_not_go_over_much_more_than_it_did() {
     assert_eq!(wrong, Vec::<String>::new(), "see tests/kernel/verified.txt");
 }
 
-/// Two NICs of the virtual machine's on one cable, one of them in a namespace of its own.
+/// Two NICs of the virtual machine on one cable. One of them is in its own namespace.
 struct Cable {
     here: String,
     client: Namespace,
@@ -141,7 +141,7 @@ fn start(arguments: &str) -> Process {
 }
 
 #[test]
-fn a_real_client_connects_in_each_mode() {
+fn client_connects_in_each_mode() {
     let cable = Cable::new();
     for (mode, shown) in [("native", " xdp "), ("skb", " xdpgeneric "), ("auto", " xdp ")] {
         let check = run(Command::new(BINARY).args(["--check", "--mode", mode, &cable.here]));
@@ -154,16 +154,16 @@ fn a_real_client_connects_in_each_mode() {
             process.wait_for(&format!("{HERE}:{port} completed"));
         }
         process.signal(Signal::SIGINT);
-        let said = process.finish().success();
-        assert!(said.contains("3 SYNs answered"), "{said}");
+        let output = process.finish().success();
+        assert!(output.contains("3 SYNs answered"), "{output}");
         let link = run(Command::new("ip").args(["link", "show", "dev", &cable.here])).success();
         assert!(!link.contains("xdp"), "{link}");
     }
-    the_clock_may_be_set_back(&cable);
+    run_survives_a_clock_set_back(&cable);
 }
 
-/// As by NTP, or by somebody who has noticed the wrong year. Only a virtual machine's clock can be had for that.
-fn the_clock_may_be_set_back(cable: &Cable) {
+/// The clock jumps back, as NTP or an administrator may set it. Only a virtual machine allows that.
+fn run_survives_a_clock_set_back(cable: &Cable) {
     let report = std::env::temp_dir().join("report.json");
     let process = start(&format!("--mode skb --events --top --report {} {}", report.display(), cable.here));
     cable.connect(80).unwrap();
@@ -178,23 +178,23 @@ fn the_clock_may_be_set_back(cable: &Cable) {
     cable.connect(81).unwrap();
     process.wait_for(&format!("{HERE}:81 completed"));
     process.signal(Signal::SIGINT);
-    let said = process.finish().success();
-    assert!(said.contains("3 SYNs answered"), "{said}");
+    let output = process.finish().success();
+    assert!(output.contains("3 SYNs answered"), "{output}");
     let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!((&report["ports"][0]["syns"], &report["ports"][1]["syns"]), (&2.into(), &1.into()), "{report}");
 }
 
-/// Before Linux 5.11 maps count as locked memory, whose limit only CAP_SYS_RESOURCE raises.
+/// Before Linux 5.11 maps count as locked memory. Only CAP_SYS_RESOURCE raises that limit.
 #[test]
-fn too_little_locked_memory_matters_on_old_kernels_only_and_is_told() {
+fn too_little_locked_memory_is_reported_on_old_kernels() {
     let namespace = Namespace::new();
     namespace.ip("link add host0 type veth peer name client0");
     let mut command = TcpBounce::command(&namespace, "--mode skb --for 1ms host0");
     let lower = || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, 65536, 65536)?);
-    // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+    // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
     unsafe { command.pre_exec(lower) };
     let finished = thread::spawn(move || {
-        // Of this thread, and of what it starts.
+        // This affects the calling thread and the processes that it starts.
         caps::drop(None, CapSet::Bounding, Capability::CAP_SYS_RESOURCE).unwrap();
         run(&mut command)
     });

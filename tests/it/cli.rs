@@ -1,4 +1,4 @@
-//! The command line: what is taken, and what is said about the rest. No root needed.
+//! The command line: accepted arguments, and the errors for others. These tests need no root.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -9,50 +9,50 @@ fn tcp_bounce(arguments: &[&str]) -> Output {
     Command::new(BINARY).args(arguments).env("LC_ALL", "C").output().unwrap()
 }
 
-/// Runs tcp-bounce with arguments that it must not take, and returns what it says about them.
+/// Runs tcp-bounce with arguments that it must refuse, and returns its error.
 #[track_caller]
-fn complaint(arguments: &[&str], code: i32) -> String {
+fn refused(arguments: &[&str], code: i32) -> String {
     let output = tcp_bounce(arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?} {output:?}");
     assert_eq!(output.stdout, b"", "{arguments:?}");
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(!complaint.contains("panicked"), "{complaint}");
-    complaint
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!error.contains("panicked"), "{error}");
+    error
 }
 
-/// The options that take a number, with the least and the greatest that they take.
+/// The options that take a number, with the smallest and the largest accepted number.
 const NUMBERS: [(&str, u32, u32); 5] =
     [("--isn", 0, u32::MAX), ("--ttl", 1, 255), ("--window", 0, 65_535), ("--wscale", 0, 14), ("--mss", 1, 65_535)];
 
 #[track_caller]
-fn assert_is_no_number(value: &str) {
+fn assert_number_refused(value: &str) {
     for (option, first, last) in NUMBERS {
         for arguments in [&[option, value, "nosuch0"] as &[_], &[&format!("{option}={value}"), "nosuch0"]] {
-            let complaint = complaint(arguments, 2);
+            let error = refused(arguments, 2);
             let range = format!("not a number from {first} to {last}");
-            assert!(complaint.contains(option) && complaint.contains(&range), "{arguments:?} {complaint}");
+            assert!(error.contains(option) && error.contains(&range), "{arguments:?} {error}");
         }
     }
 }
 
 #[test]
-fn malformed_numbers_are_refused_with_the_range() {
+fn malformed_number_error_shows_the_range() {
     for value in ["", " ", "x", "0x", "0xg", "x10", "1.5", "1e2", "1 ", " 1", "1_000", "1,000", "0b1", "١"] {
-        assert_is_no_number(value);
+        assert_number_refused(value);
     }
 }
 
 #[test]
-fn signed_numbers_are_refused_with_the_range() {
+fn signed_number_error_shows_the_range() {
     for value in ["+1", "0x+1", "0x-1", "-1", "-0"] {
-        assert_is_no_number(value);
+        assert_number_refused(value);
     }
 }
 
 #[test]
-fn numbers_out_of_range_are_refused_with_the_range() {
+fn number_out_of_range_error_shows_the_range() {
     for value in ["4294967296", "0x100000000", "18446744073709551616", "0x10000000000000000", "99999999999999999999"] {
-        assert_is_no_number(value);
+        assert_number_refused(value);
     }
     for (arguments, range) in [
         (["--ttl", "0"], "1 to 255"),
@@ -64,13 +64,13 @@ fn numbers_out_of_range_are_refused_with_the_range() {
         (["--mss", "0"], "1 to 65535"),
         (["--mss", "65536"], "1 to 65535"),
     ] {
-        let complaint = complaint(&[arguments[0], arguments[1], "nosuch0"], 2);
-        assert!(complaint.contains(&format!("not a number from {range},")), "{arguments:?} {complaint}");
+        let error = refused(&[arguments[0], arguments[1], "nosuch0"], 2);
+        assert!(error.contains(&format!("not a number from {range},")), "{arguments:?} {error}");
     }
 }
 
 #[test]
-fn malformed_lists_are_named_with_what_would_be_right() {
+fn malformed_list_error_shows_an_example() {
     for (list, item) in [
         ("", ""),
         (" ", ""),
@@ -93,15 +93,15 @@ fn malformed_lists_are_named_with_what_would_be_right() {
         ("22;80", "22;80"),
         ("٢٢", "٢٢"),
     ] {
-        let complaint = complaint(&[&format!("--except={list}"), "nosuch0"], 2);
+        let error = refused(&[&format!("--except={list}"), "nosuch0"], 2);
         let words = format!("\"{item}\" is not a port from 0 to 65535; a list looks like 22,8000-8999");
-        assert!(complaint.contains(&words), "{list:?} {complaint}");
+        assert!(error.contains(&words), "{list:?} {error}");
     }
-    assert!(complaint(&["--except", "80,9-5", "nosuch0"], 2).contains("the range 9-5 runs backwards"));
+    assert!(refused(&["--except", "80,9-5", "nosuch0"], 2).contains("the range 9-5 runs backwards"));
 }
 
 #[test]
-fn other_malformed_arguments_are_named() {
+fn malformed_argument_error_names_the_argument() {
     for (arguments, words) in [
         (&[] as &[_], "required arguments were not provided:\n  <IFACE>"),
         (&["--quiet"], "<IFACE>"),
@@ -123,32 +123,29 @@ fn other_malformed_arguments_are_named() {
         (&["--metrics", "localhost:9464", "nosuch0"], "not an address and a port"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
     ] {
-        let complaint = complaint(arguments, 2);
-        assert!(complaint.contains(words), "{arguments:?} {complaint}");
+        let error = refused(arguments, 2);
+        assert!(error.contains(words), "{arguments:?} {error}");
     }
 }
 
 #[test]
-fn a_time_has_a_unit_and_is_above_zero() {
+fn duration_needs_a_unit_and_exceeds_zero() {
     for time in ["0", "0s", "0h0m", "", " ", "60", "s", "-60s", "1x", "60s!", "999999999999999999999s"] {
-        let complaint = complaint(&[&format!("--for={time}"), "nosuch0"], 2);
-        assert!(
-            complaint.contains("not a time above zero with its unit, like 60s, 10m or 1h30m"),
-            "{time:?} {complaint}"
-        );
+        let error = refused(&[&format!("--for={time}"), "nosuch0"], 2);
+        assert!(error.contains("not a time above zero with its unit, like 60s, 10m or 1h30m"), "{time:?} {error}");
     }
 }
 
 #[test]
-fn spaces_around_the_items_of_a_list_do_not_matter() {
+fn lists_may_contain_spaces() {
     for list in ["22, 80", " 22 ,80 ", "\t22"] {
-        assert!(complaint(&["--except", list, "nosuch0"], 1).contains("no interface"));
+        assert!(refused(&["--except", list, "nosuch0"], 1).contains("no interface"));
     }
 }
 
-/// That they are good shows in that the interface is looked for.
+/// Accepted arguments lead to the error about the interface.
 #[test]
-fn good_arguments_are_taken() {
+fn valid_arguments_are_accepted() {
     for arguments in [
         "--isn 0",
         "--isn 4294967295",
@@ -187,16 +184,16 @@ fn good_arguments_are_taken() {
         "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --except 5",
     ] {
         let arguments: Vec<_> = arguments.split(' ').chain(["nosuch0"]).collect();
-        let complaint = complaint(&arguments, 1);
-        assert!(complaint.starts_with("tcp-bounce: there is no interface \"nosuch0\"\n"), "{arguments:?} {complaint}");
+        let error = refused(&arguments, 1);
+        assert!(error.starts_with("tcp-bounce: there is no interface \"nosuch0\"\n"), "{arguments:?} {error}");
     }
 }
 
 #[test]
-fn an_unknown_interface_is_answered_with_those_there_are() {
+fn unknown_interface_error_lists_the_interfaces() {
     for name in ["nosuch0", "", "no such", "a-name-that-is-longer-than-any-interface-can-have", "../lo", "lo0"] {
-        let complaint = complaint(&[name], 1);
-        let (line, hint) = complaint.split_once('\n').unwrap();
+        let error = refused(&[name], 1);
+        let (line, hint) = error.split_once('\n').unwrap();
         assert_eq!(line, format!("tcp-bounce: there is no interface \"{name}\""));
         assert!(hint.starts_with("  hint: there are "), "{hint}");
         assert!(hint.split([' ', ',', '\n']).any(|name| name == "lo"), "{hint}");
@@ -204,21 +201,21 @@ fn an_unknown_interface_is_answered_with_those_there_are() {
 }
 
 #[test]
-fn the_loopback_interface_is_refused_with_the_reason() {
-    let complaint = complaint(&["lo"], 1);
-    assert!(complaint.starts_with("tcp-bounce: lo is the loopback interface: "), "{complaint}");
-    assert!(complaint.contains("  hint: "), "{complaint}");
+fn loopback_interface_error_gives_the_reason() {
+    let error = refused(&["lo"], 1);
+    assert!(error.starts_with("tcp-bounce: lo is the loopback interface: "), "{error}");
+    assert!(error.contains("  hint: "), "{error}");
 }
 
 #[test]
-fn to_except_every_port_is_refused() {
-    let complaint_about_two = complaint(&["--except", "0-30000", "--except", "30001-65535", "nosuch0"], 1);
+fn excluding_every_port_is_refused() {
+    let complaint_about_two = refused(&["--except", "0-30000", "--except", "30001-65535", "nosuch0"], 1);
     assert!(complaint_about_two.contains("--except names every port"), "{complaint_about_two}");
-    let ports_too = complaint(&["--ports", "80,443", "--except", "1-500", "nosuch0"], 1);
+    let ports_too = refused(&["--ports", "80,443", "--except", "1-500", "nosuch0"], 1);
     assert!(ports_too.contains("--except names every port"), "{ports_too}");
     for list in ["0-65535", "0-30000,30001-65535", "65535,0-65534"] {
-        let complaint = complaint(&["--except", list, "nosuch0"], 1);
-        assert!(complaint.contains("--except names every port that there is to answer on"), "{complaint}");
+        let error = refused(&["--except", list, "nosuch0"], 1);
+        assert!(error.contains("--except names every port that there is to answer on"), "{error}");
     }
 }
 
@@ -260,13 +257,13 @@ fn help_names_every_option() {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
+fn short_version_shows_the_package_version() {
     let output = tcp_bounce(&["-V"]);
     assert_eq!(output.stdout, concat!("tcp-bounce ", env!("CARGO_PKG_VERSION"), "\n").as_bytes(), "{output:?}");
 }
 
 #[test]
-fn the_long_version_names_commit_and_object() {
+fn long_version_shows_commit_and_object() {
     let output = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -287,12 +284,12 @@ fn the_long_version_names_commit_and_object() {
 }
 
 #[test]
-fn what_becomes_of_connections_is_one_of_six_for_each_port() {
+fn post_handshake_action_is_one_of_six_per_port() {
     for value in ["", "nothing", "Drop", "echo:", "echo:x", "echo:9-7", "echo:65536", ":7", "echo 7", "echo:7:8"] {
-        let complaint = complaint(&["--then", value, "nosuch0"], 2);
-        assert!(complaint.contains("--then"), "{value:?} {complaint}");
+        let error = refused(&["--then", value, "nosuch0"], 2);
+        assert!(error.contains("--then"), "{value:?} {error}");
     }
-    let unknown = complaint(&["--then", "close:80", "--then", "hang", "nosuch0"], 2);
+    let unknown = refused(&["--then", "close:80", "--then", "hang", "nosuch0"], 2);
     let words =
         "\"hang\" is none of drop, reset, close, discard, echo, tarpit; with ports it looks like echo:7,8000-8999";
     assert!(unknown.contains(words), "{unknown}");
@@ -300,7 +297,7 @@ fn what_becomes_of_connections_is_one_of_six_for_each_port() {
         (["--then", "echo:7-9", "--then", "discard:9"], "--then gives port 9 two modes: echo and discard"),
         (["--then", "close", "--then", "reset"], "--then gives all other ports two modes: close and reset"),
     ] {
-        let complaint = complaint(&[&arguments[..], &["nosuch0"]].concat(), 1);
-        assert!(complaint.contains(words) && complaint.contains("  hint: "), "{complaint}");
+        let error = refused(&[&arguments[..], &["nosuch0"]].concat(), 1);
+        assert!(error.contains(words) && error.contains("  hint: "), "{error}");
     }
 }

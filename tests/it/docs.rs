@@ -1,4 +1,4 @@
-//! What `docs/uses` shows is what happens: each transcript is replayed.
+//! The transcripts in `docs/uses`, replayed and compared line by line.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use regex::Regex;
 use tempfile::TempDir;
 
-/// What is another each time, and what is compared instead.
+/// Patterns of text that differs in each run, and their replacements.
 const VARIES: [(&str, &str); 11] = [
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"(\d+\.\d+\.\d+\.\d+):\d+ >", "$1:PORT >"),
@@ -27,7 +27,7 @@ const VARIES: [(&str, &str); 11] = [
     (r"in [\d.]+ seconds", "in TIME"),
     (r"\bid \d+", "id ID"),
     (r"\btag [0-9a-f]{16}", "tag TAG"),
-    // Which registers there are used is the compiler's choice.
+    // The compiler chooses the registers.
     (r"\br[2-9]\b", "REGISTER"),
     (r"link/ether \S+ brd \S+ link-netnsid \d", "link/ether MAC"),
 ];
@@ -38,16 +38,16 @@ fn comparable(line: &str) -> String {
     })
 }
 
-/// A command that has been called.
+/// A running command of a transcript.
 struct Running {
     command: String,
     process: Process,
-    /// How many lines of it have been seen.
+    /// The number of output lines that were compared or skipped.
     seen: usize,
-    /// Whether others may follow that are not shown.
+    /// Lines that the transcript leaves out may come next.
     skips: bool,
-    /// Whether Ctrl-C was pressed.
-    is_interrupted: bool,
+    /// Ctrl-C was pressed.
+    was_interrupted: bool,
 }
 
 impl Running {
@@ -66,7 +66,7 @@ impl Running {
             process: Process::start(&mut shell),
             seen: 0,
             skips: false,
-            is_interrupted: false,
+            was_interrupted: false,
         }
     }
 
@@ -74,7 +74,7 @@ impl Running {
         killpg(Pid::from_raw(self.process.child.id() as i32), signal)
     }
 
-    /// Waits for this line, which must be the next one, if none is skipped.
+    /// Waits for `line`. It must be the next line, unless the transcript leaves lines out.
     #[track_caller]
     fn expect(&mut self, line: &str) {
         if line == "[...]" {
@@ -84,7 +84,7 @@ impl Running {
         let wanted = comparable(line);
         let (seen, skips) = (self.seen, self.skips);
         let found = self.process.stdout.wait(|text, ended| {
-            // The last may not be whole yet.
+            // The last line may be incomplete.
             let whole = if ended { text.len() } else { text.rfind('\n').map_or(0, |end| end + 1) };
             let mut lines = text[..whole].lines().skip(seen);
             let index = if skips { lines.position(|line| comparable(line) == wanted) } else { lines.next().map(|_| 0) };
@@ -97,19 +97,19 @@ impl Running {
         (self.seen, self.skips) = (seen + index + 1, false);
     }
 
-    /// Waits for the end, after which no more may have been said.
+    /// Waits for the end. All output must have been compared, unless the transcript leaves lines out.
     #[track_caller]
     fn finish(mut self) {
         until(&format!("for the end of {}", self.command), || self.process.child.try_wait().unwrap());
         let rest = self.process.stdout.wait(|text, ended| ended.then(|| text.to_owned())).unwrap();
         let rest: Vec<_> = rest.lines().skip(self.seen).collect();
-        assert!(self.skips || rest.is_empty(), "{}: not shown: {rest:#?}", self.command);
+        assert!(self.skips || rest.is_empty(), "{}: output that the page does not show: {rest:#?}", self.command);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.signal(Signal::SIGKILL);
     }
 }
@@ -117,20 +117,20 @@ impl Drop for Running {
 /// Two hosts, and a firewall between them that is a switch.
 struct Machines {
     namespaces: BTreeMap<&'static str, Namespace>,
-    /// Where commands run.
+    /// The working directory of the commands.
     folder: TempDir,
-    /// The command whose output is shown.
+    /// The command whose output the transcript shows.
     current: Option<Running>,
     /// The tcp-bounce that waits for Ctrl-C.
     responder: Option<Running>,
-    /// What runs until the end, with `&`.
+    /// Commands with `&`, which run until the end.
     background: Vec<Running>,
 }
 
 impl Machines {
     fn new() -> Self {
         let [firewall, server, client] = switched_as([("eth1", "inside"), ("eth0", "outside")]);
-        // Addresses over IPv6 would be other ones each time.
+        // Its IPv6 addresses would differ in each run.
         server.sysctl("ipv6/conf/eth1/disable_ipv6", "1");
         client.sysctl("ipv6/conf/eth0/disable_ipv6", "1");
         let folder = tempfile::tempdir().unwrap();
@@ -139,29 +139,29 @@ impl Machines {
         Self { namespaces, folder, current: None, responder: None, background: Vec::new() }
     }
 
-    /// Replays a line of a transcript: a command behind the name of a machine, Ctrl-C, or what is said.
+    /// Replays a line of a transcript: a command after the name of its machine, Ctrl-C, or a line of output.
     #[track_caller]
     fn replay(&mut self, line: &str) {
         let command = line.split_once("# ").filter(|(name, _)| self.namespaces.contains_key(name));
         if let Some((name, command)) = command {
-            self.put_aside();
+            self.set_aside();
             self.current = Some(Running::start(&self.namespaces[name], self.folder.path(), command));
         } else if line == "^C" {
-            self.put_aside();
+            self.set_aside();
             let mut responder = self.responder.take().expect("one waits");
             responder.signal(Signal::SIGINT).unwrap();
-            responder.is_interrupted = true;
+            responder.was_interrupted = true;
             self.current = Some(responder);
         } else {
             self.current.as_mut().expect("a command comes first").expect(line);
         }
     }
 
-    /// Waits for the end of the command whose output was shown, if it ends by itself.
+    /// Sets the current command aside, and waits for its end if it ends on its own.
     #[track_caller]
-    fn put_aside(&mut self) {
+    fn set_aside(&mut self) {
         let Some(running) = self.current.take() else { return };
-        if running.command.starts_with("tcp-bounce") && !running.is_interrupted {
+        if running.command.starts_with("tcp-bounce") && !running.was_interrupted {
             self.responder = Some(running);
         } else if running.command.ends_with('&') {
             self.background.push(running);
@@ -171,7 +171,7 @@ impl Machines {
     }
 }
 
-/// Replays the page with this name.
+/// Replays all transcripts of a page.
 #[track_caller]
 fn replay(page: &str) {
     let text = fs::read_to_string(format!("docs/uses/{page}.md")).unwrap();
@@ -180,30 +180,30 @@ fn replay(page: &str) {
     let lines: Vec<&str> = transcripts.flat_map(str::lines).collect();
     assert!(!lines.is_empty());
     lines.into_iter().for_each(|line| machines.replay(line));
-    machines.put_aside();
-    assert!(machines.responder.is_none(), "it is not ended");
+    machines.set_aside();
+    assert!(machines.responder.is_none(), "the page ends tcp-bounce with Ctrl-C");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn checking_a_firewall() {
+fn firewall_page_matches() {
     replay("firewall");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn deceiving_scanners() {
+fn deception_page_matches() {
     replay("deception");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_sink_for_load_generators() {
+fn sink_page_matches() {
     replay("sink");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn learning_xdp() {
+fn learning_page_matches() {
     replay("learning");
 }

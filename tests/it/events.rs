@@ -1,4 +1,4 @@
-//! What tcp-bounce tells of its clients: events, JSON, and the report.
+//! Client events, their JSON, and the port report.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,22 +17,22 @@ use serde_json::{Value, json};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
-    each_port_that_nmap_scans_is_an_event,
-    what_is_said_is_json_of_the_schema,
-    events_that_are_lost_are_told_also_by_a_quiet_one,
-    the_report_has_the_ports_that_a_firewall_lets_through,
-    a_reader_that_leaves_changes_nothing,
-    a_reader_that_does_not_read_loses_events_and_nothing_else,
+    each_scanned_port_is_an_event,
+    json_output_matches_the_schema,
+    quiet_run_reports_lost_events,
+    report_lists_the_ports_that_a_firewall_passes,
+    closed_output_changes_nothing,
+    idle_reader_loses_only_events,
 }
 
-/// The lines of JSON that one printed that has ended well.
+/// Interrupts tcp-bounce, and returns the JSON lines that it printed.
 fn lines(responder: TcpBounce) -> Vec<Value> {
     responder.0.signal(Signal::SIGINT);
     let stdout = responder.0.finish().success();
     stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// Starts it with JSON, and waits until it answers.
+/// Starts tcp-bounce with `--json`, and waits until it answers.
 fn start(network: &Network, arguments: &str) -> TcpBounce {
     let mut command = TcpBounce::command(&network.host, &network.arguments(&format!("--json {arguments}")));
     let process = Process::start(&mut command);
@@ -40,7 +40,7 @@ fn start(network: &Network, arguments: &str) -> TcpBounce {
     TcpBounce(process)
 }
 
-fn each_port_that_nmap_scans_is_an_event(mode: Mode) {
+fn each_scanned_port_is_an_event(mode: Mode) {
     let network = Network::new(mode);
     let responder = start(&network, "--events --top");
     network.client.run("nmap", &format!("-n -Pn -sS -p 1-1000 {HOST}"));
@@ -59,13 +59,13 @@ fn each_port_that_nmap_scans_is_an_event(mode: Mode) {
     assert_eq!(summary["sources"]["most"][0]["syns"], syns.len());
 }
 
-fn what_is_said_is_json_of_the_schema(mode: Mode) {
+fn json_output_matches_the_schema(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
     let mut host_end = network.connect_back(5000).unwrap();
     let mut client_end = crate::fixtures::accept(&listener);
     crate::fixtures::exchange(&mut host_end, &mut client_end);
-    let cutting = lines(start(&network, "--takeover"));
+    let takeover = lines(start(&network, "--takeover"));
     let responder = start(&network, "--events --top --then echo:7 --then close --from 192.0.2.0/24");
     for port in [7, 80] {
         let _closed = network.connect(port).unwrap();
@@ -75,12 +75,12 @@ fn what_is_said_is_json_of_the_schema(mode: Mode) {
     responder.0.wait_for("\"destinations\"");
     let _listener = network.listen(2222);
     responder.0.wait_for("\"answering\"");
-    let told = lines(responder);
+    let delivered = lines(responder);
     network.host.ip("link set host0 down");
     let warning = lines(start(&network, ""));
     let error: Value = serde_json::from_str(&refusal(&network.host, "--json nosuch0")).unwrap();
     assert!(error["message"].as_str().unwrap().contains("nosuch0") && error["hint"].is_string(), "{error}");
-    let lines = [cutting, told, warning, vec![error]].concat();
+    let lines = [takeover, delivered, warning, vec![error]].concat();
     assert_eq!(validate(&lines), Ok(()));
     let types: BTreeSet<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
     let all = ["answering", "cut", "destinations", "error", "event", "started", "summary", "warning"];
@@ -91,8 +91,8 @@ fn what_is_said_is_json_of_the_schema(mode: Mode) {
     assert!(validate(&[unknown]).unwrap_err().contains("Additional properties"));
 }
 
-/// Then there is no summary to tell of them.
-fn events_that_are_lost_are_told_also_by_a_quiet_one(mode: Mode) {
+/// With `--quiet` there is no summary that reports the lost events.
+fn quiet_run_reports_lost_events(mode: Mode) {
     let network = Network::new(mode);
     let full = File::options().write(true).open("/dev/full").unwrap();
     for json in [true, false] {
@@ -112,17 +112,18 @@ fn events_that_are_lost_are_told_also_by_a_quiet_one(mode: Mode) {
         let (lost, error) = finished.stderr.trim_end().split_once('\n').unwrap();
         assert!(error.contains("cannot write to standard output: No space left on device"), "{error}");
         if json {
-            let said: Vec<Value> = [lost, error].into_iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-            assert_eq!(said[0], json!({"version": 1, "type": "lost", "events": 2}));
-            assert_eq!(validate(&said), Ok(()));
+            let output: Vec<Value> =
+                [lost, error].into_iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(output[0], json!({"version": 1, "type": "lost", "events": 2}));
+            assert_eq!(validate(&output), Ok(()));
         } else {
             assert_eq!(lost, "tcp-bounce: 2 events were lost");
         }
     }
 }
 
-/// A firewall lets some ports through: on the far side the report says which.
-fn the_report_has_the_ports_that_a_firewall_lets_through(mode: Mode) {
+/// A firewall passes some ports. The report on its far side lists them.
+fn report_lists_the_ports_that_a_firewall_passes(mode: Mode) {
     let holes: BTreeSet<u64> = (0..20).map(|hole| 21 + hole * hole * 163).collect();
     let set = holes.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let [firewall, host, client] = switched();
@@ -137,7 +138,7 @@ fn the_report_has_the_ports_that_a_firewall_lets_through(mode: Mode) {
         let arguments = format!("--mode {} --report {} host0", mode.name(), file.display());
         let responder = TcpBounce::start(&host, &arguments);
         let nmap = client.run("nmap", &format!("-n -Pn -sS -p- -T5 --min-rate 20000 --max-retries 2 -oG - {HOST}"));
-        assert!(!file.exists(), "it is written at the end");
+        assert!(!file.exists(), "the report is written at the end");
         responder.interrupt();
         let text = fs::read_to_string(&file).unwrap();
         let ports: BTreeSet<u64> = match ending {
@@ -158,12 +159,12 @@ fn the_report_has_the_ports_that_a_firewall_lets_through(mode: Mode) {
             }
         };
         assert_eq!(ports, holes);
-        // nmap sees them, too.
+        // nmap finds the same ports.
         assert_eq!(nmap.matches("/open/tcp").count(), holes.len(), "{nmap}");
     }
 }
 
-fn a_reader_that_leaves_changes_nothing(mode: Mode) {
+fn closed_output_changes_nothing(mode: Mode) {
     let network = Network::new(mode);
     let mut command = TcpBounce::command(&network.host, &network.arguments("--events"));
     let (reader, writer) = io::pipe().unwrap();
@@ -180,7 +181,7 @@ fn a_reader_that_leaves_changes_nothing(mode: Mode) {
     assert!(process.finish().status.success());
 }
 
-fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
+fn idle_reader_loses_only_events(mode: Mode) {
     let network = Network::new(mode);
     let mut command = TcpBounce::command(&network.host, &network.arguments("--json --events"));
     let (reader, writer) = io::pipe().unwrap();
@@ -190,24 +191,24 @@ fn a_reader_that_does_not_read_loses_events_and_nothing_else(mode: Mode) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("\"started\""), "{line}");
-    // More than there is room for: in the pipe, on the way to it, and in the kernel.
+    // More than fits into the pipe, the buffers and the ring buffer.
     let ports = 40_000;
     network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
     assert!(network.counters()[Verdict::Answered] >= ports);
     process.signal(Signal::SIGINT);
     let lines: Vec<Value> = reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     process.finish().success();
-    let told = lines.iter().filter(|line| line["type"] == "event").count() as u64;
+    let delivered = lines.iter().filter(|line| line["type"] == "event").count() as u64;
     let events = &lines.last().unwrap()["events"];
-    let [seen, said, lost] = ["seen", "told", "lost"].map(|name| events[name].as_u64().unwrap());
+    let [seen, reported, lost] = ["seen", "told", "lost"].map(|name| events[name].as_u64().unwrap());
     assert!(lost > 0, "{events}");
-    assert_eq!((said, told + lost), (told, seen), "{events}");
+    assert_eq!((reported, delivered + lost), (delivered, seen), "{events}");
 }
 
-/// It may take long to print all of them: then some are left out, but the last words are not, and no line is torn.
+/// With a slow reader the last events may be dropped, but the summary is printed and no line is cut.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_slow_reader_gets_whole_lines_and_the_summary() {
+fn slow_reader_gets_whole_lines_and_the_summary() {
     let network = Network::new(Mode::Skb);
     let mut command = TcpBounce::command(&network.host, "--mode skb --json --events host0");
     let (reader, writer) = io::pipe().unwrap();
@@ -220,19 +221,19 @@ fn a_slow_reader_gets_whole_lines_and_the_summary() {
     let ports = 20_000;
     network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
     process.signal(Signal::SIGINT);
-    // Slow is what the test is about.
+    // The test needs a slow reader.
     let slowly = reader.lines().inspect(|_| thread::sleep(Duration::from_millis(1)));
     let lines: Vec<Value> = slowly.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     process.finish().success();
-    let told = lines.iter().filter(|line| line["type"] == "event").count();
+    let delivered = lines.iter().filter(|line| line["type"] == "event").count();
     let summary = lines.last().unwrap();
-    assert_eq!((&summary["type"], &summary["events"]["told"]), (&"summary".into(), &told.into()));
+    assert_eq!((&summary["type"], &summary["events"]["told"]), (&"summary".into(), &delivered.into()));
     assert_ne!(summary["events"]["lost"], 0, "it was slow enough: {summary}");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_report_is_complete_also_if_nobody_reads_the_events() {
+fn report_is_complete_when_events_cannot_be_written() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
@@ -252,26 +253,30 @@ fn a_report_is_complete_also_if_nobody_reads_the_events() {
     assert_eq!(report["ports"][0]["sources"], json!([CLIENT.to_string()]));
 }
 
-/// The report could not have its name, and the interface is gone: both must be known.
+/// The report cannot be renamed, and the interface is gone: both are reported.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn all_that_went_wrong_is_told() {
+fn every_error_is_reported() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     let responder = TcpBounce::start(&network.host, &format!("--mode skb --report {} host0", file.display()));
     fs::create_dir(&file).unwrap();
     network.host.ip("link delete host0");
-    let said = responder.failure();
-    assert!(said.contains("host0 was removed"), "{said}");
-    let kept =
-        said.split(".tcp-bounce-report-").nth(1).expect("where the report is").split(['\n', ' ', ':', '`']).next();
-    assert!(folder.path().join(format!(".tcp-bounce-report-{}", kept.unwrap())).is_file(), "{said}");
+    let output = responder.failure();
+    assert!(output.contains("host0 was removed"), "{output}");
+    let kept = output
+        .split(".tcp-bounce-report-")
+        .nth(1)
+        .expect("the error names the unfinished report")
+        .split(['\n', ' ', ':', '`'])
+        .next();
+    assert!(folder.path().join(format!(".tcp-bounce-report-{}", kept.unwrap())).is_file(), "{output}");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_report_that_cannot_be_written_keeps_it_from_starting() {
+fn unwritable_report_prevents_the_start() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -282,9 +287,9 @@ fn a_report_that_cannot_be_written_keeps_it_from_starting() {
         (path("folder.json"), "no regular file"),
         (path("link.csv"), "no regular file"),
     ] {
-        let said = refusal(&network.host, &format!("--report {name} host0"));
-        assert_error(&said, &[&name, reason], if reason.contains("regular") { "another file" } else { "folder" });
-        assert!(!said.contains(".tcp-bounce-report-"), "{said}");
+        let output = refusal(&network.host, &format!("--report {name} host0"));
+        assert_error(&output, &[&name, reason], if reason.contains("regular") { "another file" } else { "folder" });
+        assert!(!output.contains(".tcp-bounce-report-"), "{output}");
         let check = run(&mut TcpBounce::command(&network.host, &format!("--check --report {name} host0")));
         assert_eq!(check.status.code(), Some(1));
         assert!(check.stdout.contains(&format!("problem: cannot write the report {name}: ")), "{check:?}");

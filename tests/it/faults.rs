@@ -1,5 +1,5 @@
-//! What must hold whatever goes wrong around tcp-bounce: nothing is left attached, what is wrong is said, and packets are
-//! answered as long as it is there.
+//! Faults of the environment: nothing stays attached, the cause is reported, and packets are answered as long as the
+//! program is attached.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -22,14 +22,14 @@ use nix::unistd;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
-/// Whether this program is in the kernel yet. It may take a moment after its last user has gone.
+/// Returns whether a program is still in the kernel. The kernel unloads it a moment after its last user is gone.
 fn is_loaded(program: u32) -> bool {
     ProgInfoIter::default().any(|info| info.id == program)
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_kill_at_any_moment_leaves_nothing() {
+fn sigkill_at_any_moment_leaves_nothing_attached() {
     let network = Network::new(Mode::Skb);
     let start = || Process::start(&mut TcpBounce::command(&network.host, "--mode skb --top --for 200ms host0"));
     let begin = Instant::now();
@@ -59,10 +59,10 @@ fn a_kill_at_any_moment_leaves_nothing() {
     assert!(started >= kills / 2, "{started} of {kills}");
 }
 
-/// It answers in the kernel, so it goes on when the process does not.
+/// The program runs in the kernel, so it answers while the process is stopped.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_stopped_process_answers_on() {
+fn stopped_process_keeps_answering() {
     let load = Duration::from_secs(amount("STOPPED_SECONDS", 2, 10) as u64);
     let network = Network::new(Mode::Skb);
     let arguments = "--mode skb --json --events --then close host0";
@@ -81,18 +81,18 @@ fn a_stopped_process_answers_on() {
     assert!(network.counters()[Verdict::Answered] >= connections);
     process.signal(Signal::SIGCONT);
     process.signal(Signal::SIGINT);
-    let said = process.finish().success();
-    let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-    let [seen, told, lost] = ["seen", "told", "lost"].map(|name| summary["events"][name].as_u64().unwrap());
-    // Nobody has read them, and there was not room for all.
-    assert!(seen > connections && told > 0 && told + lost == seen, "{summary}");
+    let output = process.finish().success();
+    let summary: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    let [seen, delivered, lost] = ["seen", "told", "lost"].map(|name| summary["events"][name].as_u64().unwrap());
+    // The stopped process read no events, and the ring buffer was too small for all of them.
+    assert!(seen > connections && delivered > 0 && delivered + lost == seen, "{summary}");
 }
 
-/// Runs it with a limit, to its end, which must leave nothing attached.
+/// Runs tcp-bounce with a resource limit, and checks that it leaves nothing attached.
 fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
     let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
     let lower = move || Ok(setrlimit(resource, limit, limit)?);
-    // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+    // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
     unsafe { command.pre_exec(lower) };
     let finished = run(&mut command);
     assert_eq!(attached(&network.host, "host0"), None);
@@ -101,26 +101,27 @@ fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn without_descriptors_it_does_not_start_and_says_why() {
+fn too_few_descriptors_are_reported() {
     let network = Network::new(Mode::Skb);
-    // From too few to read anything to too few for the last map.
+    // From too few to read anything, to one too few for the last map.
     for limit in 4..16 {
         let finished = limited(&network, Resource::RLIMIT_NOFILE, limit);
         assert!(!finished.status.success(), "{finished:?}");
-        let said = finished.stderr;
-        let says_why = said.contains("Too many open files") || said.contains("hint: the limit of open files is low");
-        assert!(said.starts_with("tcp-bounce: ") && says_why, "{limit}: {said}");
+        let output = finished.stderr;
+        let says_why =
+            output.contains("Too many open files") || output.contains("hint: the limit of open files is low");
+        assert!(output.starts_with("tcp-bounce: ") && says_why, "{limit}: {output}");
     }
 }
 
-/// With hardly any address space the process does not get so far as to say something. Where it does, it says what it lacks,
-/// and does not say before that it answers.
+/// With hardly any address space the process dies before it can print anything. If it can, it reports the shortage,
+/// and never before that that it answers.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn without_address_space_it_does_not_start_and_says_why() {
+fn too_little_address_space_is_reported() {
     let network = Network::new(Mode::Skb);
     let mut refusals = 0;
-    // Until there is enough.
+    // The loop ends when there is enough.
     let starts = (8..256).any(|megabytes| {
         let finished = limited(&network, Resource::RLIMIT_AS, megabytes << 20);
         if !finished.status.success() {
@@ -136,23 +137,23 @@ fn without_address_space_it_does_not_start_and_says_why() {
 }
 
 #[track_caller]
-fn assert_lacks_memory(said: &str) {
-    // The standard library may have been first to say something, of a thread that got no stack.
-    let mut lines = said.lines().skip_while(|line| !line.starts_with("tcp-bounce: "));
+fn assert_lacks_memory(output: &str) {
+    // The standard library may first report a thread that got no stack.
+    let mut lines = output.lines().skip_while(|line| !line.starts_with("tcp-bounce: "));
     let line = lines.next().unwrap_or_default();
-    // The last is how a thread is refused.
+    // The last is the error of a thread that cannot be started.
     let reasons = ["there is not enough memory", "Cannot allocate memory", "Resource temporarily unavailable"];
-    assert!(reasons.iter().any(|reason| line.contains(reason)), "{said}");
+    assert!(reasons.iter().any(|reason| line.contains(reason)), "{output}");
     let hint = lines.next().unwrap_or_default();
-    assert!(hint.starts_with("  hint: raise the limit of memory") && hint.contains("MemoryMax="), "{said}");
+    assert!(hint.starts_with("  hint: raise the limit of memory") && hint.contains("MemoryMax="), "{output}");
 }
 
-/// A cgroup with little memory, which is removed together with this value.
+/// A cgroup with limited memory. It is removed when this value is dropped.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// One below that of this process; or in version 2, where none has both processes and such children, below the nearest
-    /// that may have them.
+    /// Creates a cgroup below the one of this process. In version 2, cgroups that have processes have no such
+    /// children, so it is below the nearest ancestor that may have them.
     fn with_memory(bytes: u64) -> Self {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap();
         let own: Vec<Vec<&str>> = own.lines().map(|line| line.splitn(3, ':').collect()).collect();
@@ -173,26 +174,26 @@ impl Cgroup {
         cgroup
     }
 
-    /// Has `command` run in it.
+    /// Makes `command` run in the cgroup.
     fn enter(&self, command: &mut Command) {
         let processes = OpenOptions::new().write(true).open(self.0.join("cgroup.procs")).unwrap();
         let enter = move || unistd::write(&processes, b"0").map(drop).map_err(Into::into);
-        // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+        // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
         unsafe { command.pre_exec(enter) };
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // It can be removed as soon as its last process has ended.
+        // The cgroup can be removed as soon as its last process has ended.
         let _ = fs::remove_dir(&self.0);
     }
 }
 
-/// Since Linux 5.11 maps count as memory of the cgroup, like that of a service or of a container.
+/// Since Linux 5.11, maps count towards the memory of the cgroup of a service or container.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn without_memory_for_its_maps_it_does_not_start_and_says_why() {
+fn too_little_memory_for_maps_is_reported() {
     const MIB: u64 = 1 << 20;
     let network = Network::new(Mode::Skb);
     let run_within = |limit| {
@@ -203,20 +204,21 @@ fn without_memory_for_its_maps_it_does_not_start_and_says_why() {
         assert_eq!(attached(&network.host, "host0"), None);
         finished
     };
-    // Enough for the process, but not for all its maps: the events take 1 MiB, and on one CPU the tables 1.5.
+    // Enough for the process, but not for its maps: the events take 1 MiB, and the tables 1.5 MiB on one CPU.
     for limit in [2 * MIB, 3 * MIB] {
         let refusal = (0..20).map(|_| run_within(limit)).find(|finished| {
-            // If a thread needs a page while a map takes the last, the kernel kills the process.
+            // If a thread needs a page while a map takes the last one, the kernel kills the process.
             assert!([Some(1), None].contains(&finished.status.code()), "{finished:?}");
             assert_eq!(finished.stdout, "");
             finished.status.code().is_some()
         });
-        assert_lacks_memory(&refusal.expect("it is not killed each time").stderr);
+        assert_lacks_memory(&refusal.expect("one run is not killed").stderr);
     }
     run_within(128 * MIB).success();
 }
 
-/// Has tcp-bounce run with a small disk at `folder`, which is mounted with these options. A shell prepares it.
+/// Returns a command that runs tcp-bounce with a small file system mounted on `folder`, after the shell script
+/// `prepare`.
 fn with_disk(network: &Network, folder: &Path, options: &str, prepare: &str, arguments: &str) -> Command {
     let script = format!(
         "mount -t tmpfs -o {options} tmpfs {folder} && cd {folder} && {{ {prepare}; }} && exec {BINARY} {arguments}",
@@ -229,10 +231,10 @@ fn with_disk(network: &Network, folder: &Path, options: &str, prepare: &str, arg
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_disk_that_takes_no_report_keeps_it_from_starting() {
+fn full_or_read_only_disk_prevents_the_start() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
-    // Also where there is room for the name of the file yet.
+    // The directory may still have room for the name of the file.
     let fill = "! cat /dev/zero 2>/dev/null >full";
     for (options, prepare, reason) in [
         ("size=64k,ro", "true", "Read-only file system"),
@@ -253,14 +255,14 @@ fn a_disk_that_takes_no_report_keeps_it_from_starting() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_disk_that_fills_up_costs_the_report_and_nothing_else() {
+fn disk_that_fills_up_loses_only_the_report() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
     let arguments = "--mode skb --report report.json host0";
     let process =
         Process::start(&mut with_disk(&network, folder.path(), "size=64k", "echo old >report.json", arguments));
     process.wait_for("every TCP port answers");
-    // It stays as long as the file is open.
+    // The mount stays as long as this file is open.
     let mounted = File::open(format!("/proc/{}/root{}", process.child.id(), folder.path().display())).unwrap();
     let disk = PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd()));
     let error = fs::write(disk.join("full"), [0; 65_536 + 1]).unwrap_err();
@@ -275,7 +277,7 @@ fn a_disk_that_fills_up_costs_the_report_and_nothing_else() {
     assert_error(&finished.stderr, &["cannot write the report report.json", "No space left on device"], "has room");
     assert!(finished.stdout.contains(" 100 SYNs answered\n"), "{finished:?}");
     network.assert_nothing_is_attached();
-    // What was there is not lost for it, and nothing half written is left.
+    // The old report is intact, and there is no partial one.
     assert_eq!(fs::read_to_string(disk.join("report.json")).unwrap(), "old\n");
     assert_eq!(fs::read_dir(&disk).unwrap().count(), 2);
 }

@@ -1,4 +1,4 @@
-//! What a monitoring system reads.
+//! The metrics page, as Prometheus and other clients request it.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -10,19 +10,19 @@ use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use tcp_bounce_wire::Verdict;
 
-/// What a path has, read from the host itself.
+/// Requests a path from the host itself, and returns the response with its head.
 fn get(network: &Network, path: &str) -> String {
     network.host.run("curl", &format!("-s -S -i -m 10 http://127.0.0.1:9464{path}"))
 }
 
-/// The values of a metric with these labels.
+/// Returns the value of a metric with its labels.
 #[track_caller]
 fn value(page: &str, metric: &str) -> u64 {
     let line = page.lines().find_map(|line| line.strip_prefix(metric)).unwrap_or_else(|| panic!("{metric}: {page}"));
     line.trim().parse().unwrap()
 }
 
-/// Has promtool check a page: its own parser, and the conventions for names.
+/// Checks a page with promtool: syntax, and conventions for names.
 fn check(page: &str) {
     let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/promtool");
     let mut promtool = Command::new(if Path::new(fetched).exists() { fetched } else { "promtool" });
@@ -35,14 +35,14 @@ fn check(page: &str) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn prometheus_reads_every_counter() {
+fn promtool_accepts_the_page_with_every_counter() {
     let network = Network::new(Mode::Skb);
     let responder = network.start_responder("--metrics 9464 --events --then close");
     for port in 1..=5 {
         network.connect(port).unwrap();
     }
     network.wait_until_counted(Verdict::Closed, 5);
-    let page = crate::fixtures::until("for what was counted to be told", || {
+    let page = crate::fixtures::until("for the metrics to follow", || {
         let page = get(&network, "/metrics");
         page.contains("verdict=\"closed\"} 5").then_some(page)
     });
@@ -68,36 +68,38 @@ fn prometheus_reads_every_counter() {
 
     let dashboard = include_str!("../../packaging/grafana-dashboard.json");
     let _: serde_json::Value = serde_json::from_str(dashboard).unwrap();
-    let asked_for = dashboard.split("tcp_bounce_").skip(1).map(|rest| {
+    let shown = dashboard.split("tcp_bounce_").skip(1).map(|rest| {
         let end = rest.find(|byte: char| !byte.is_ascii_lowercase() && byte != '_').unwrap();
         format!("# TYPE tcp_bounce_{} ", &rest[..end])
     });
-    asked_for
-        .for_each(|metric| assert!(body.contains(&metric), "{metric} is on the dashboard, and not served: {body}"));
+    shown.for_each(|metric| {
+        assert!(body.contains(&metric), "the dashboard shows {metric}, which is not served: {body}")
+    });
 
     assert!(get(&network, "/").starts_with("HTTP/1.1 404"));
-    // Prometheus asks so where a job has parameters.
+    // Prometheus does so for jobs with parameters.
     assert!(get(&network, "/metrics?job=all").starts_with("HTTP/1.1 200"));
-    // From elsewhere it is not to be had, and the port answers like any other.
+    // The server listens on loopback only. From elsewhere the port answers like any other.
     drop(network.connect(9464).unwrap());
     responder.interrupt();
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn who_asks_badly_stalls_nothing() {
+fn malformed_requests_stall_nothing() {
     let network = Network::new(Mode::Skb);
     let responder = network.start_responder("--metrics [::1]:9464");
     let ask = |request: &[u8]| {
         let mut stream = network.host.enter(|| TcpStream::connect("[::1]:9464")).unwrap();
-        // It may have been cut off already.
+        // The server may have closed the connection already.
         let _ = stream.write_all(request);
         stream
     };
     let mut asking = Vec::new();
     for _ in 0..5 {
         asking.extend([
-            // Nothing; half a request; a body that does not come, or that nobody has room for; too much, and more at once.
+            // No request, half a request, a missing body, an impossible length, too long a head, and too many requests
+            // at once.
             ask(b""),
             ask(b"GET /metr"),
             ask(b"POST /metrics HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"),
@@ -115,7 +117,7 @@ fn who_asks_badly_stalls_nothing() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn an_address_that_cannot_be_had_keeps_it_from_starting() {
+fn unavailable_address_prevents_the_start() {
     let network = Network::new(Mode::Skb);
     let reason = refusal(&network.host, "--metrics 203.0.113.1:9464 host0");
     assert_error(&reason, &["203.0.113.1:9464", "Cannot assign requested address"], "address of this host");

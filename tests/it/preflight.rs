@@ -1,4 +1,4 @@
-//! `--check`: what it says of an interface, that a real start agrees, and that nothing is changed by it.
+//! `--check`: its findings, their agreement with a real start, and that a check changes nothing.
 
 use std::process::{Command, Stdio};
 
@@ -13,7 +13,7 @@ use crate::fixtures::{accept, exchange};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// What a check says, and whether it says that tcp-bounce would start.
+/// Runs a check. Returns its JSON, and whether it predicts a successful start.
 #[track_caller]
 fn check_with(command: &mut Command) -> (Value, bool) {
     let finished = run(command);
@@ -26,7 +26,7 @@ fn check_with(command: &mut Command) -> (Value, bool) {
     (report, code == Some(0))
 }
 
-/// What a real start comes to: the first line that it says, or why it does not start.
+/// Starts tcp-bounce. Returns the line that reports the start, or the failed process.
 #[track_caller]
 fn start_with(command: &mut Command) -> Result<String, Finished> {
     let process = Process::start(command);
@@ -40,13 +40,13 @@ fn start_with(command: &mut Command) -> Result<String, Finished> {
     }
 }
 
-/// Checks with these arguments, starts with them too, makes sure that both agree, and returns what the check says.
+/// Runs a check and a start with the same arguments, verifies that they agree, and returns the check's JSON.
 #[track_caller]
 fn check(namespace: &Namespace, arguments: &str) -> Value {
     check_under(namespace, "env", arguments)
 }
 
-/// The same under another command, like `setpriv`.
+/// Like [`check`], under another command such as `setpriv`.
 #[track_caller]
 fn check_under(namespace: &Namespace, wrapper: &str, arguments: &str) -> Value {
     let command = |option: &str| {
@@ -75,7 +75,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Checks that there is one finding, returns its command, or its hint if it has none.
+/// Checks that there is exactly one finding. Returns its command, or its hint if it has no command.
 #[track_caller]
 fn only<'a>(findings: &'a Value, severity: &str, code: &str) -> &'a str {
     let [finding] = findings.as_array().unwrap().as_slice() else { panic!("{findings:#}") };
@@ -85,7 +85,7 @@ fn only<'a>(findings: &'a Value, severity: &str, code: &str) -> &'a str {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_veth_is_described() {
+fn describes_a_veth() {
     let network = Network::new(Mode::Skb);
     let _listeners = [network.listen(2222), network.listen(2223)];
     let report = check(&network.host, "--except 22 host0");
@@ -119,7 +119,7 @@ fn a_veth_is_described() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_features_are_those_that_ethtool_shows() {
+fn reports_the_features_that_ethtool_shows() {
     let network = Network::new(Mode::Skb);
     let features = || network.host.run("ethtool", "-k host0");
     for (state, shown) in [("on", "rx-vlan-offload: on\n"), ("off", "rx-vlan-offload: off\n")] {
@@ -135,7 +135,7 @@ fn the_features_are_those_that_ethtool_shows() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn interfaces_that_it_cannot_run_on_are_refused_with_the_reason() {
+fn reports_unfit_interfaces() {
     let network = Network::new(Mode::Skb);
     network.host.ip("tuntap add tun0 mode tun");
     for interface in ["lo", "tun0"] {
@@ -143,7 +143,7 @@ fn interfaces_that_it_cannot_run_on_are_refused_with_the_reason() {
         only(&report["interfaces"][0]["findings"], "problem", "unfit");
         assert_eq!(report["interfaces"][0]["mode"], json!(null));
     }
-    // The other interface has no part in it.
+    // The finding affects only its own interface.
     let report = check(&network.host, "host0 lo");
     assert_eq!(report["interfaces"][0]["findings"], json!([]));
     only(&report["interfaces"][1]["findings"], "problem", "unfit");
@@ -151,7 +151,7 @@ fn interfaces_that_it_cannot_run_on_are_refused_with_the_reason() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_program_of_somebody_else_is_a_problem_and_the_command_takes_it_off() {
+fn reports_a_foreign_program_and_a_command_that_removes_it() {
     let network = Network::new(Mode::Skb);
     for (attach, mode) in [("xdpdrv", "native"), ("xdpgeneric", "skb")] {
         ip_link_set(&network.host, &format!("host0 {attach} object {BENCH_OBJECT} program pass"));
@@ -171,10 +171,10 @@ fn a_program_of_somebody_else_is_a_problem_and_the_command_takes_it_off() {
     assert!(hint.contains("goes when the process ends"), "{hint}");
 }
 
-/// Not every kernel lets xdp-loader attach it, so `ip` does.
+/// `ip` attaches the dispatcher, since xdp-loader cannot do so on every kernel.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_dispatcher_is_known_and_the_hint_adds_the_object_beside() {
+fn reports_a_dispatcher_and_a_command_that_joins_it() {
     let network = Network::new(Mode::Skb);
     let object = network.host.run("find", "/usr/lib -name xdp-dispatcher.o");
     for (attach, mode) in [("xdpdrv", "native"), ("xdpgeneric", "skb")] {
@@ -191,7 +191,7 @@ fn a_dispatcher_is_known_and_the_hint_adds_the_object_beside() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_program_on_an_interface_above_is_a_problem() {
+fn reports_a_program_on_an_upper_interface() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link add macvlan0 link host0 type macvlan");
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
@@ -206,13 +206,13 @@ fn a_program_on_an_interface_above_is_a_problem() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn an_interface_that_is_down_or_has_no_address_is_a_warning() {
+fn warns_of_an_interface_that_is_down_or_has_no_address() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link set host0 down");
     let report = check(&network.host, "host0");
     let command = only(&report["interfaces"][0]["findings"], "warning", "down");
     network.host.ip(command.strip_prefix("ip ").unwrap());
-    // The kernel tells of the carrier a moment later, and `check` compares what is told before and after.
+    // The kernel reports the carrier a moment later, and `check` compares the interface before and after.
     until("for the carrier", || network.host.ip("link show dev host0").contains("state UP").then_some(()));
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
 
@@ -223,7 +223,7 @@ fn an_interface_that_is_down_or_has_no_address_is_a_warning() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_port_of_a_bridge_is_a_warning() {
+fn warns_of_a_bridge_port() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link add bridge0 type bridge");
     network.host.ip("link set host0 master bridge0");
@@ -235,7 +235,7 @@ fn a_port_of_a_bridge_is_a_warning() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_mode_is_the_one_that_a_start_takes() {
+fn predicts_the_attach_mode() {
     let network = Network::new(Mode::Skb);
     network.host.ip("tuntap add tap0 mode tap");
     network.host.ip("link add macvlan0 link host0 type macvlan");
@@ -252,7 +252,7 @@ fn the_mode_is_the_one_that_a_start_takes() {
         let report = check(&network.host, arguments);
         assert_eq!((&report["starts"], &report["interfaces"][0]["mode"]), (&json!(true), &json!(mode)), "{arguments}");
     }
-    // With fragments the length of a packet does not matter.
+    // A program that accepts fragments has no limit of the MTU.
     network.host.ip("link set host0 mtu 9000");
     network.client.ip("link set client0 mtu 9000");
     only(&check(&network.host, "--mode native host0")["interfaces"][0]["findings"], "warning", "native_on_veth");
@@ -270,7 +270,7 @@ fn the_mode_is_the_one_that_a_start_takes() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn missing_capabilities_are_a_problem_and_the_rest_is_told_all_the_same() {
+fn reports_missing_capabilities_and_the_other_facts() {
     let network = Network::new(Mode::Skb);
     for (capabilities, missing) in [
         ("", json!(["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"])),
@@ -288,10 +288,11 @@ fn missing_capabilities_are_a_problem_and_the_rest_is_told_all_the_same() {
     assert_eq!(check_under(&network.host, wrapper, "host0")["starts"], true);
 }
 
-/// As in a rootless container: the capabilities are there, but the kernel does not take the program.
+/// The process has all capabilities, but in a user namespace, as in a rootless container: the kernel refuses the
+/// program.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_program_that_does_not_load_is_a_problem() {
+fn reports_a_program_that_does_not_load() {
     let namespace = Namespace::new();
     let script = format!(
         "ip link add host0 type veth peer name client0 && ip link set host0 up && exec {BINARY} --check --json host0"
@@ -306,7 +307,7 @@ fn a_program_that_does_not_load_is_a_problem() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_connections_that_takeover_would_cut_are_listed_and_live_on() {
+fn lists_the_connections_that_takeover_would_affect() {
     let network = Network::new(Mode::Skb);
     let listener = network.listen(2222);
     let mut client = network.connect(2222).unwrap();
@@ -323,10 +324,10 @@ fn the_connections_that_takeover_would_cut_are_listed_and_live_on() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn people_read_the_same() {
+fn text_output_shows_the_findings() {
     let network = Network::new(Mode::Skb);
-    let say = |arguments: &str| run(&mut TcpBounce::command(&network.host, arguments));
-    let said = say("--check host0").success();
+    let run_with = |arguments: &str| run(&mut TcpBounce::command(&network.host, arguments));
+    let output = run_with("--check host0").success();
     for words in [
         "host0: skb mode (on veth, ",
         "\n  driver      veth\n",
@@ -335,28 +336,28 @@ fn people_read_the_same() {
         "\nevery TCP port answers\n",
         "\ntcp-bounce would start\n",
     ] {
-        assert!(said.contains(words), "{words:?} {said}");
+        assert!(output.contains(words), "{words:?} {output}");
     }
     network.host.ip("link set host0 down");
-    let said = say("--check host0").success();
-    assert!(said.contains("\n  warning: it is down\n    command: ip link set dev host0 up\n"), "{said}");
+    let output = run_with("--check host0").success();
+    assert!(output.contains("\n  warning: it is down\n    command: ip link set dev host0 up\n"), "{output}");
 
-    let finished = say("--check lo");
+    let finished = run_with("--check lo");
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stdout.contains("\n  problem: lo is the loopback interface: "), "{finished:?}");
     assert!(finished.stdout.ends_with("tcp-bounce would not start\n"), "{finished:?}");
     assert!(!finished.stdout.contains("every TCP port answers"), "{finished:?}");
 }
 
-/// Only problems are errors, and who asks for JSON gets it.
+/// Only problems are printed, unless JSON is asked for.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn quiet_leaves_the_problems() {
+fn quiet_prints_only_problems() {
     let network = Network::new(Mode::Skb);
-    let say = |arguments: &str| run(&mut TcpBounce::command(&network.host, arguments));
+    let run_with = |arguments: &str| run(&mut TcpBounce::command(&network.host, arguments));
     network.host.ip("link set host0 down");
-    assert_eq!(say("--check --quiet host0").success(), "", "a warning is no problem");
-    let finished = say("--check --quiet lo host0");
+    assert_eq!(run_with("--check --quiet host0").success(), "", "a warning is no problem");
+    let finished = run_with("--check --quiet lo host0");
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stdout.starts_with("problem: lo is the loopback interface: "), "{finished:?}");
     assert!(!finished.stdout.contains("host0"), "{finished:?}");
@@ -367,7 +368,7 @@ fn quiet_leaves_the_problems() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_is_no_check_at_all_is_an_error_as_ever() {
+fn invalid_arguments_are_errors() {
     let network = Network::new(Mode::Skb);
     for (arguments, words) in [
         ("nosuch0", "there is no interface \"nosuch0\""),
@@ -383,10 +384,10 @@ fn what_is_no_check_at_all_is_an_error_as_ever() {
     }
 }
 
-/// As in `tcp-bounce --check host0 | head -0`.
+/// `tcp-bounce --check host0 | head -0`
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn nobody_has_to_read_the_report() {
+fn closed_output_is_no_error() {
     let network = Network::new(Mode::Skb);
     for (option, interface, code) in [("--check", "host0", 0), ("--check --json", "host0", 0), ("--check", "lo", 1)] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -397,10 +398,10 @@ fn nobody_has_to_read_the_report() {
     }
 }
 
-/// As on a disk that is full.
+/// The output goes to a full disk.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_report_that_cannot_be_written_is_an_error() {
+fn full_output_is_an_error() {
     let network = Network::new(Mode::Skb);
     for option in ["--check", "--check --json"] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();

@@ -1,4 +1,4 @@
-//! For whom tcp-bounce answers, and whom: addresses, clients and ports, and how it follows what changes.
+//! The scope of a run: addresses, clients, ports and sequence numbers, and changes of the interface.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
@@ -18,42 +18,42 @@ use tcp_bounce_wire::Verdict;
 use tempfile::NamedTempFile;
 
 in_each_mode! {
-    by_default_only_its_own_addresses_are_answered_for,
-    another_mac_address_is_never_answered_for,
-    addresses_are_followed,
-    the_mtu_is_followed,
-    the_mac_address_is_followed,
-    it_goes_on_when_the_interface_has_been_down,
-    to_names_the_addresses_that_are_answered_for,
-    from_names_the_clients_that_are_answered,
-    ports_names_the_ports_that_are_answered,
-    four_thousand_prefixes_are_possible,
-    keyed_sequence_numbers_differ_and_are_known_again,
-    only_a_fixed_sequence_number_can_be_forged,
-    the_same_key_makes_the_same_sequence_numbers,
+    answers_only_for_own_addresses_by_default,
+    ignores_foreign_mac_addresses,
+    follows_address_changes,
+    follows_mtu_changes,
+    follows_mac_address_changes,
+    answers_again_after_the_interface_was_down,
+    to_option_limits_the_addresses,
+    from_option_limits_the_clients,
+    ports_option_limits_the_ports,
+    accepts_4096_prefixes,
+    keyed_isn_differs_per_connection_and_completes,
+    only_a_fixed_isn_can_be_forged,
+    equal_keys_give_equal_isn,
 }
 
 const OWN: &str = "192.0.2.1";
 const OWN_V6: &str = "2001:db8::1";
-/// Addresses of the network that the cable is, which nobody has.
+/// Addresses on the network of the cable that no host has.
 const NEIGHBOURS: [&str; 2] = ["192.0.2.77", "2001:db8::77"];
 /// Addresses that are routed to the host, which does not have them.
-const ELSEWHERE: [&str; 2] = ["203.0.113.5", "2001:db8:1::5"];
-/// A MAC address that nobody has.
-const FOREIGN: Mac = [2, 0, 0, 0, 0, 0x99];
+const ROUTED: [&str; 2] = ["203.0.113.5", "2001:db8:1::5"];
+/// A MAC address that no host has.
+const FOREIGN_MAC: Mac = [2, 0, 0, 0, 0, 0x99];
 
-/// The default.
+/// The default ISN.
 const ISN: u32 = 0x7463_7062;
 const SYN_ACKS: &str = "tcp[tcpflags] = tcp-syn|tcp-ack";
 
-/// Has packets to all these addresses arrive at the host.
-fn lead_to_host(network: &Network) {
+/// Makes packets to these addresses arrive at the host.
+fn route_to_host(network: &Network) {
     let mac = text(mac(&network.host, "host0"));
     for address in NEIGHBOURS {
         network.client.ip(&format!("neighbor replace {address} lladdr {mac} dev client0 nud permanent"));
     }
-    network.client.ip(&format!("route add {} via {HOST}", ELSEWHERE[0]));
-    network.client.ip(&format!("-6 route add {} via {HOST_V6}", ELSEWHERE[1]));
+    network.client.ip(&format!("route add {} via {HOST}", ROUTED[0]));
+    network.client.ip(&format!("-6 route add {} via {HOST_V6}", ROUTED[1]));
 }
 
 fn connect(network: &Network, address: &str, timeout: Duration) -> io::Result<TcpStream> {
@@ -61,13 +61,14 @@ fn connect(network: &Network, address: &str, timeout: Duration) -> io::Result<Tc
     network.client.enter(|| TcpStream::connect_timeout(&address, timeout))
 }
 
-/// Checks that tcp-bounce answers for an address: nobody listens there.
+/// Checks that tcp-bounce answers for an address. The host has no listener there.
 #[track_caller]
 fn assert_answers(network: &Network, address: &str) {
     connect(network, address, DEADLINE).unwrap_or_else(|error| panic!("{address}: {error}"));
 }
 
-/// Checks that it does not: the host refuses if the address is its own, and is silent if it is not.
+/// Checks that tcp-bounce does not answer for an address. The host refuses connections to its own addresses, and
+/// ignores others.
 #[track_caller]
 fn assert_does_not_answer(network: &Network, address: &str) {
     let is_own = [OWN, OWN_V6].contains(&address);
@@ -76,15 +77,15 @@ fn assert_does_not_answer(network: &Network, address: &str) {
     assert!(kind == ErrorKind::ConnectionRefused && is_own || kind == timeout && !is_own, "{address}: {error}");
 }
 
-fn by_default_only_its_own_addresses_are_answered_for(mode: Mode) {
+fn answers_only_for_own_addresses_by_default(mode: Mode) {
     let network = Network::new(mode);
-    lead_to_host(&network);
+    route_to_host(&network);
     let responder = network.start_responder("");
     assert!(responder.0.stdout.text().contains(" for 192.0.2.1, 2001:db8::1"), "{}", responder.0.stdout.text());
     for address in [OWN, OWN_V6] {
         assert_answers(&network, address);
     }
-    for address in [NEIGHBOURS, ELSEWHERE].concat() {
+    for address in [NEIGHBOURS, ROUTED].concat() {
         assert_does_not_answer(&network, address);
     }
     network.wait_until_counted(Verdict::OtherDestination, 4);
@@ -92,13 +93,13 @@ fn by_default_only_its_own_addresses_are_answered_for(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
 }
 
-/// A switch that does not know where a MAC address is sends to all.
-fn another_mac_address_is_never_answered_for(mode: Mode) {
+/// A switch sends frames for an unknown MAC address to all ports.
+fn ignores_foreign_mac_addresses(mode: Mode) {
     let network = Network::new(mode);
     for (address, route) in [(OWN, ""), (OWN_V6, "-6")] {
         network
             .client
-            .ip(&format!("{route} neighbor replace {address} lladdr {} dev client0 nud permanent", text(FOREIGN)));
+            .ip(&format!("{route} neighbor replace {address} lladdr {} dev client0 nud permanent", text(FOREIGN_MAC)));
     }
     for arguments in ["", "--to any", "--takeover", "--takeover --to any"] {
         let responder = network.start_responder(arguments);
@@ -114,7 +115,7 @@ fn another_mac_address_is_never_answered_for(mode: Mode) {
     }
 }
 
-/// Waits until it has said that it answers for addresses that are right.
+/// Waits until tcp-bounce has printed a list of addresses that `is_right` accepts.
 #[track_caller]
 fn wait_for_destinations(responder: &TcpBounce, is_right: impl Fn(&str) -> bool) {
     let list = |text: &str| text.lines().rev().find_map(|line| Some(line.split_once("from now on for ")?.1.to_owned()));
@@ -122,9 +123,9 @@ fn wait_for_destinations(responder: &TcpBounce, is_right: impl Fn(&str) -> bool)
     assert!(found.is_some(), "{}", responder.0.stdout.text());
 }
 
-fn addresses_are_followed(mode: Mode) {
+fn follows_address_changes(mode: Mode) {
     let network = Network::new(mode);
-    lead_to_host(&network);
+    route_to_host(&network);
     let responder = network.start_responder("");
     for (address, length) in NEIGHBOURS.into_iter().zip(["24", "64 nodad"]) {
         assert_does_not_answer(&network, address);
@@ -141,14 +142,14 @@ fn addresses_are_followed(mode: Mode) {
     responder.interrupt();
 }
 
-fn the_mtu_is_followed(mode: Mode) {
-    /// The timestamps in each segment, which the kernel takes off.
+fn follows_mtu_changes(mode: Mode) {
+    /// The length of the timestamps option, which the kernel subtracts.
     const TIMESTAMPS: u32 = 12;
     let network = Network::new(mode);
     let responder = network.start_responder("");
     for (mtu, mss) in [(1500, 1460), (1300, 1260), (1400, 1360)] {
         network.host.ip(&format!("link set host0 mtu {mtu}"));
-        // What the client's kernel has understood.
+        // The MSS as the client's kernel understood it.
         until("for another MSS", || {
             let connection = network.connect(80).unwrap();
             (getsockopt(&connection, TcpMaxSeg) == Ok(mss - TIMESTAMPS)).then_some(())
@@ -162,7 +163,7 @@ fn the_mtu_is_followed(mode: Mode) {
     responder.interrupt();
 }
 
-fn the_mac_address_is_followed(mode: Mode) {
+fn follows_mac_address_changes(mode: Mode) {
     const NEW: Mac = [2, 0, 0, 0, 0, 0x55];
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -170,7 +171,7 @@ fn the_mac_address_is_followed(mode: Mode) {
     let old = mac(&network.host, "host0");
     network.host.ip(&format!("link set host0 address {}", text(NEW)));
     network.client.ip("neighbor flush dev client0");
-    // Until it has seen that, the host refuses.
+    // The host refuses connections until tcp-bounce has seen the new address.
     until("for an answer", || connect(&network, OWN, DEADLINE).ok());
     assert!(network.client.ip(&format!("neighbor show to {HOST}")).contains(&text(NEW)));
     assert_answers(&network, OWN_V6);
@@ -199,8 +200,8 @@ fn inject(network: &Network, destination: Mac, flags: u8, acknowledgment_number:
     });
 }
 
-/// With it go the IPv6 addresses.
-fn it_goes_on_when_the_interface_has_been_down(mode: Mode) {
+/// An interface that goes down loses its IPv6 addresses.
+fn answers_again_after_the_interface_was_down(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     for _ in 0..2 {
@@ -219,18 +220,18 @@ fn it_goes_on_when_the_interface_has_been_down(mode: Mode) {
     assert!(summary.count("handshakes completed") >= 6, "{summary:?}");
 }
 
-fn to_names_the_addresses_that_are_answered_for(mode: Mode) {
+fn to_option_limits_the_addresses(mode: Mode) {
     let network = Network::new(mode);
-    lead_to_host(&network);
-    let all = [OWN, OWN_V6, NEIGHBOURS[0], NEIGHBOURS[1], ELSEWHERE[0], ELSEWHERE[1]];
+    route_to_host(&network);
+    let all = [OWN, OWN_V6, NEIGHBOURS[0], NEIGHBOURS[1], ROUTED[0], ROUTED[1]];
     for (arguments, answered) in [
         ("--to 192.0.2.1", &all[..1]),
         ("--to 2001:db8::1", &all[1..2]),
         ("--to 192.0.2.0/26 --to 2001:db8::/64", &[OWN, OWN_V6, NEIGHBOURS[1]]),
         ("--to 192.0.2.77/24", &[OWN, NEIGHBOURS[0]]),
-        ("--to 203.0.113.0/24", &[ELSEWHERE[0]]),
-        ("--to 0.0.0.0/0", &[OWN, NEIGHBOURS[0], ELSEWHERE[0]]),
-        ("--to ::/0", &[OWN_V6, NEIGHBOURS[1], ELSEWHERE[1]]),
+        ("--to 203.0.113.0/24", &[ROUTED[0]]),
+        ("--to 0.0.0.0/0", &[OWN, NEIGHBOURS[0], ROUTED[0]]),
+        ("--to ::/0", &[OWN_V6, NEIGHBOURS[1], ROUTED[1]]),
         ("--to any", &all),
         ("--to 203.0.113.0/24 --to any", &all),
         ("--takeover", &all),
@@ -249,7 +250,7 @@ fn to_names_the_addresses_that_are_answered_for(mode: Mode) {
     }
 }
 
-fn from_names_the_clients_that_are_answered(mode: Mode) {
+fn from_option_limits_the_clients(mode: Mode) {
     let network = Network::new(mode);
     for (arguments, v4, v6) in [
         ("--from 192.0.2.2", true, false),
@@ -270,13 +271,13 @@ fn from_names_the_clients_that_are_answered(mode: Mode) {
         }
         let summary = responder.interrupt();
         assert_eq!(summary.count("SYNs answered"), u64::from(v4) + u64::from(v6), "{arguments} {summary:?}");
-        // The client may still repeat the FINs of the connections before.
+        // The client may still repeat FINs of earlier connections.
         let others = summary.count("passed: from an address that is not answered");
         assert!(others >= u64::from(!v4) + u64::from(!v6), "{arguments} {summary:?}");
     }
 }
 
-fn ports_names_the_ports_that_are_answered(mode: Mode) {
+fn ports_option_limits_the_ports(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(8002);
     let responder = network.start_responder("--ports 80,8000-8003 --ports 65535 --except 8001");
@@ -293,26 +294,28 @@ fn ports_names_the_ports_that_are_answered(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), 4, "{summary:?}");
 }
 
-/// Prefixes of which no two can be joined.
-fn apart(option: &str, count: u32) -> String {
+/// Returns options with prefixes that cannot be merged.
+fn separate_prefixes(option: &str, count: u32) -> String {
     (0..count).map(|number| format!("{option} {}/31 ", Ipv4Addr::from(0x0a00_0000 + 4 * number))).collect()
 }
 
-fn four_thousand_prefixes_are_possible(mode: Mode) {
+fn accepts_4096_prefixes(mode: Mode) {
     let network = Network::new(mode);
-    lead_to_host(&network);
-    // The one that matters comes last in the one, and lies in the middle of the other.
-    let responder = network.start_responder(&format!("{} --from 192.0.2.2", apart("--from", 4095)));
+    route_to_host(&network);
+    // The decisive prefix is the last one here, and one in the middle below.
+    let responder = network.start_responder(&format!("{} --from 192.0.2.2", separate_prefixes("--from", 4095)));
     assert_answers(&network, OWN);
     assert_does_not_answer(&network, OWN_V6);
     responder.interrupt();
 
-    let responder =
-        network.start_responder(&format!("--to 2001:db8:1::5 {} --to 192.0.2.77 --to 9.0.0.0/8", apart("--to", 2000)));
-    for address in [NEIGHBOURS[0], ELSEWHERE[1]] {
+    let responder = network.start_responder(&format!(
+        "--to 2001:db8:1::5 {} --to 192.0.2.77 --to 9.0.0.0/8",
+        separate_prefixes("--to", 2000)
+    ));
+    for address in [NEIGHBOURS[0], ROUTED[1]] {
         assert_answers(&network, address);
     }
-    for address in [OWN, OWN_V6, NEIGHBOURS[1], ELSEWHERE[0]] {
+    for address in [OWN, OWN_V6, NEIGHBOURS[1], ROUTED[0]] {
         assert_does_not_answer(&network, address);
     }
     responder.interrupt();
@@ -320,15 +323,15 @@ fn four_thousand_prefixes_are_possible(mode: Mode) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn more_prefixes_are_refused() {
+fn refuses_more_than_4096_prefixes() {
     let network = Network::new(Mode::Skb);
     for option in ["--from", "--to"] {
-        let reason = refusal(&network.host, &network.arguments(&apart(option, 4097)));
+        let reason = refusal(&network.host, &network.arguments(&separate_prefixes(option, 4097)));
         let words = [option, "4097 prefixes", "are too many: 4096 are possible"];
         assert_error(&reason, &words, "join some of them");
     }
     network.assert_nothing_is_attached();
-    // What is one range counts as one.
+    // Adjacent prefixes count as one range.
     let halves =
         (0..5000).map(|number| format!("--from 192.0.{}.{}/32 ", number / 256, number % 256)).collect::<String>();
     let responder = network.start_responder(&halves);
@@ -337,7 +340,7 @@ fn more_prefixes_are_refused() {
 }
 
 #[test]
-fn malformed_prefixes_are_named_with_what_would_be_right() {
+fn malformed_prefix_error_shows_an_example() {
     for option in ["--to", "--from"] {
         for prefix in [
             "",
@@ -373,7 +376,7 @@ fn malformed_prefixes_are_named_with_what_would_be_right() {
     assert_eq!(finished.status.code(), Some(2), "{finished:?}");
 }
 
-fn keyed_sequence_numbers_differ_and_are_known_again(mode: Mode) {
+fn keyed_isn_differs_per_connection_and_completes(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--isn keyed");
     let capture = Capture::start(&network.client, "client0", SYN_ACKS, 3, &["tcp.seq_raw"]);
@@ -391,8 +394,8 @@ fn keyed_sequence_numbers_differ_and_are_known_again(mode: Mode) {
     assert_eq!(summary.count("handshakes completed"), 4, "{summary:?}");
 }
 
-/// Nobody has sent a SYN before.
-fn only_a_fixed_sequence_number_can_be_forged(mode: Mode) {
+/// No SYN was sent before.
+fn only_a_fixed_isn_can_be_forged(mode: Mode) {
     let network = Network::new(mode);
     let host = mac(&network.host, "host0");
     for (arguments, verdict, completed) in [("", Verdict::Completed, 1), ("--isn keyed", Verdict::OtherTcp, 0)] {
@@ -410,7 +413,7 @@ fn key_file(text: &str) -> NamedTempFile {
     file
 }
 
-fn the_same_key_makes_the_same_sequence_numbers(mode: Mode) {
+fn equal_keys_give_equal_isn(mode: Mode) {
     let network = Network::new(mode);
     let host = mac(&network.host, "host0");
     let number = |arguments: &str| {
@@ -435,7 +438,7 @@ fn the_same_key_makes_the_same_sequence_numbers(mode: Mode) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_key_file_without_an_end_is_refused() {
+fn refuses_an_endless_key_file() {
     let host = Namespace::new();
     host.ip("link add bridge0 type bridge");
     let reason = refusal(&host, "--isn keyed --key-file /dev/zero bridge0");
@@ -444,7 +447,7 @@ fn a_key_file_without_an_end_is_refused() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn bad_keys_are_refused() {
+fn refuses_malformed_keys() {
     const RIGHT: &str = "000102030405060708090a0b0c0d0e0f";
     const HINT: &str = "openssl rand -hex 16";
     let network = Network::new(Mode::Skb);

@@ -1,4 +1,4 @@
-//! Two hosts that both run tcp-bounce do not keep each other busy, whatever is forged in their names.
+//! Two hosts that both run tcp-bounce: forged segments never make them answer each other endlessly.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -16,46 +16,46 @@ use tcp_bounce_wire::post_handshake::isn_offset;
 use tcp_bounce_wire::{Action, Counters, Verdict, XdpAction};
 
 in_each_mode! {
-    by_default_traffic_dies_out,
-    under_takeover_traffic_dies_out,
-    with_keyed_sequence_numbers_traffic_dies_out,
-    in_every_pair_of_modes_traffic_dies_out,
+    forged_segments_cause_no_loop_by_default,
+    forged_segments_cause_no_loop_under_takeover,
+    forged_segments_cause_no_loop_with_keyed_isn,
+    forged_segments_cause_no_loop_between_any_two_actions,
 }
 
-/// What follows the number that every SYN-ACK has by default, and a number that means nothing.
+/// The acknowledgment number that follows the default ISN, and an arbitrary one.
 const ACKNOWLEDGMENTS: [u32; 2] = [0x7463_7063, 0];
 
-/// How many forged segments arrive at each host: all combinations of flags, by IPv4 and by IPv6.
+/// The number of forged segments to each host: all combinations of flags, over IPv4 and IPv6.
 const FORGED: u64 = 256 * 2 * ACKNOWLEDGMENTS.len() as u64;
-/// How many of these are SYNs: with PSH, URG, ECE and CWR or without, but with neither FIN, RST nor ACK.
+/// The number of SYNs among them. PSH, URG, ECE and CWR do not matter; FIN, RST and ACK must be clear.
 const SYNS: u64 = 16 * 2 * ACKNOWLEDGMENTS.len() as u64;
-/// Half of the segments are resets, which nobody answers. To each of the others there is one reply, and if that is a
-/// SYN-ACK, the kernel that gets it may send a reset.
-const MOST: u64 = 2 * (FORGED / 2 + 2 * FORGED / 2 + SYNS);
+/// The upper bound of segments. Half of the forged segments are resets, which get no answer. Each of the others gets
+/// one reply. If the reply is a SYN-ACK, the kernel that receives it may send a reset.
+const MAX_SEGMENTS: u64 = 2 * (FORGED / 2 + 2 * FORGED / 2 + SYNS);
 
-fn by_default_traffic_dies_out(mode: Mode) {
+fn forged_segments_cause_no_loop_by_default(mode: Mode) {
     let seen = all_flags_in_both_directions(mode, "");
-    assert!(seen <= MOST, "{seen}");
+    assert!(seen <= MAX_SEGMENTS, "{seen}");
 }
 
-fn under_takeover_traffic_dies_out(mode: Mode) {
+fn forged_segments_cause_no_loop_under_takeover(mode: Mode) {
     let seen = all_flags_in_both_directions(mode, "--takeover");
-    // No kernel gets any.
+    // Under takeover no segment reaches a kernel.
     assert_eq!(seen, 2 * (FORGED + SYNS));
 }
 
-fn with_keyed_sequence_numbers_traffic_dies_out(mode: Mode) {
+fn forged_segments_cause_no_loop_with_keyed_isn(mode: Mode) {
     let seen = all_flags_in_both_directions(mode, "--isn keyed");
-    assert!(seen <= MOST, "{seen}");
+    assert!(seen <= MAX_SEGMENTS, "{seen}");
 }
 
-/// The mode of each of the ports 1 to 6.
-const MODES: [Action; 6] =
+/// The actions of the ports 1 to 6.
+const ACTIONS: [Action; 6] =
     [Action::Ignore, Action::Reset, Action::Close, Action::Discard, Action::Echo, Action::Tarpit];
 
-/// Whoever forges here knows the key that both hosts have, so that all is taken for what follows a handshake, and so are
-/// the answers, where that can be. `src/wire/tests/busy.rs` has far more of it, without a network.
-fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
+/// The forged segments use the key of both hosts, so each is taken for a segment after a handshake, and so is its
+/// answer where possible. `src/wire/tests/busy.rs` tests more combinations without a network.
+fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     let key = [0x5a; 16];
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "{}", "5a".repeat(16)).unwrap();
@@ -71,7 +71,7 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
     for (from, to) in [(&client, &host), (&host, &client)] {
         let injector = Injector::new(from.namespace, from.interface);
         for (pair, family) in (0..36).flat_map(|pair| [(pair, 0), (pair, 1)]) {
-            let (own, other) = (MODES[pair / 6], MODES[pair % 6]);
+            let (own, other) = (ACTIONS[pair / 6], ACTIONS[pair % 6]);
             let (from_end, to_end) = (from.end(family, pair as u16 % 6 + 1), to.end(family, pair as u16 / 6 + 1));
             let (base, back) = (base(key, own, from_end, to_end), base(key, other, to_end, from_end));
             let before = to.counters().total(XdpAction::Tx);
@@ -97,8 +97,8 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
     let seen = || segments(&host.counters()) + segments(&client.counters());
     let total = until("for silence", || {
         let before = seen();
-        // No chain of answers has more than four, and the kernel may send a reset for each.
-        assert!(before <= forged * 10, "they keep each other busy: {before} of {forged}");
+        // A chain of answers has at most four segments, and the kernel may send a reset for each.
+        assert!(before <= forged * 10, "the hosts keep answering each other: {before} of {forged}");
         thread::sleep(SILENCE);
         (seen() == before).then_some(before)
     });
@@ -106,7 +106,7 @@ fn in_every_pair_of_modes_traffic_dies_out(mode: Mode) {
     assert!(total > forged && answered > forged / 4, "{total} segments, {answered} answers to {forged}");
 }
 
-/// What a host whose port has the mode `then` counts from in a connection: its ISN, or its offset.
+/// Returns the number that a port with this action counts from in a connection: its ISN, or its offset.
 fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
     let key = u128::from_le_bytes(key);
     let key = [key as u64, (key >> 64) as u64];
@@ -118,12 +118,12 @@ fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
         (IpAddr::V6(from), IpAddr::V6(to)) => {
             Ipv6::hash(key, ipv6::Address(from.octets()), ipv6::Address(to.octets()), [a, b, c, d])
         }
-        _ => panic!("addresses of two kinds"),
+        _ => panic!("addresses of two families"),
     } as u32;
     if then.follows_client() { isn_offset(hash) } else { hash }
 }
 
-/// A host that runs tcp-bounce, and what is forged in its name.
+/// A host that runs tcp-bounce, and the source of segments forged in its name.
 struct Side<'a> {
     namespace: &'a Namespace,
     interface: &'a str,
@@ -147,7 +147,7 @@ impl<'a> Side<'a> {
         Endpoint { mac: mac(self.namespace, self.interface), address: self.addresses[family], port }
     }
 
-    /// Sends every combination of flags to the other side, in the name of this.
+    /// Sends every combination of flags to the other side, in the name of this side.
     fn forge(&self, other: &Self, injector: &Injector) {
         let mut syns = other.counters()[Verdict::Answered];
         for family in [0, 1] {
@@ -156,7 +156,7 @@ impl<'a> Side<'a> {
                 for flags in 0..=u8::MAX {
                     let sequence_number = 1_000_000;
                     injector.send(&Segment { from, to, flags, sequence_number, acknowledgment_number, payload: b"" });
-                    // A queue that is full would lose some of them.
+                    // Waits for the answer, since a full queue would lose segments.
                     if flags & 0x17 == SYN {
                         syns += 1;
                         until(&format!("for an answer to {flags:#x}"), || {
@@ -169,10 +169,10 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Sends every combination of flags from each side to the other, and returns how many TCP segments have arrived in all
-/// when no more do.
+/// Sends every combination of flags in both directions. Returns how many TCP segments arrived in all, once no more
+/// arrive.
 fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
-    // Its end of the cable must be free for tcp-bounce.
+    // This mode leaves the client's end of the cable without a program, so tcp-bounce can attach there.
     let network = Network::new(Mode::Skb);
     let arguments = format!("--mode {} {arguments}", mode.name());
     let host = Side::start(&network.host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
@@ -182,18 +182,17 @@ fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
     when_silent(host, client)
 }
 
-/// Checks that each side answers the SYNs and nothing else, and returns how many TCP segments have arrived in all when
-/// no more do.
+/// Checks that each side answered only the SYNs. Returns how many TCP segments arrived in all, once no more arrive.
 #[track_caller]
 fn when_silent(host: Side, client: Side) -> u64 {
     let seen = || segments(&host.counters()) + segments(&client.counters());
     let total = until("for silence", || {
         let before = seen();
-        assert!(before <= 2 * 3 * FORGED, "they keep each other busy: {before}");
+        assert!(before <= 2 * 3 * FORGED, "the hosts keep answering each other: {before}");
         thread::sleep(SILENCE);
         (seen() == before).then_some(before)
     });
-    assert!(total >= 2 * (FORGED + SYNS), "all that was forged has arrived, and all answers: {total}");
+    assert!(total >= 2 * (FORGED + SYNS), "some forged segments or answers are missing: {total}");
     for side in [host, client] {
         let summary = side.responder.interrupt();
         assert_eq!(summary.count("SYNs answered"), SYNS, "{summary:?}");
@@ -201,27 +200,27 @@ fn when_silent(host: Side, client: Side) -> u64 {
     total
 }
 
-/// The TCP segments among the frames.
+/// Returns how many of the counted frames were TCP segments.
 fn segments(counters: &Counters) -> u64 {
     let all: u64 =
         [XdpAction::Pass, XdpAction::Drop, XdpAction::Tx].into_iter().map(|action| counters.total(action)).sum();
     all - counters[Verdict::NotIp] - counters[Verdict::NotTcp]
 }
 
-/// Somebody in the middle, a switch, sends to each in the name of the other.
+/// A switch between the hosts sends segments to each in the name of the other.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_a_third_sends_dies_out() {
+fn segments_forged_by_a_switch_cause_no_loop() {
     let [switch, host, client] = switched();
     for arguments in ["", "--takeover", "--isn keyed"] {
         let arguments = format!("--mode skb {arguments}");
         let host = Side::start(&host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
         let client = Side::start(&client, "client0", [CLIENT.into(), CLIENT_V6.into()], &arguments);
-        // So that the switch knows where each of them is, and sends no reply to all.
+        // The switch learns where each host is. Otherwise it would flood the replies to all ports.
         host.namespace.run("ping", &format!("-n -c 1 -W 30 {CLIENT}"));
         client.forge(&host, &Injector::new(&switch, "port0"));
         host.forge(&client, &Injector::new(&switch, "port1"));
         let seen = when_silent(host, client);
-        assert!(seen <= MOST, "{arguments}: {seen}");
+        assert!(seen <= MAX_SEGMENTS, "{arguments}: {seen}");
     }
 }

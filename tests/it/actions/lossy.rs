@@ -11,14 +11,14 @@ use crate::fixtures::{DEADLINE, programs};
 use tcp_bounce::internals::XdpLink;
 
 in_each_mode! {
-    echo_loses_nothing_where_nothing_is_lost,
-    echo_loses_nothing_where_1_percent_is_lost,
-    echo_loses_nothing_where_5_percent_are_lost,
-    echo_loses_nothing_where_20_percent_are_lost,
-    discard_takes_all_where_20_percent_are_lost,
+    echo_returns_all_data_without_loss,
+    echo_returns_all_data_with_1_percent_loss,
+    echo_returns_all_data_with_5_percent_loss,
+    echo_returns_all_data_with_20_percent_loss,
+    discard_accepts_all_data_with_20_percent_loss,
 }
 
-/// A host and a client, and between them a switch that loses some of the TCP segments in each direction.
+/// A host and a client, connected by a switch that loses a share of the TCP segments in each direction.
 struct LossyNetwork {
     host: Namespace,
     client: Namespace,
@@ -37,13 +37,13 @@ impl LossyNetwork {
             "nft",
             &format!("add rule bridge loss forward meta l4proto tcp numgen random mod 100 < {percent} drop"),
         );
-        // It waits 200 ms by default before it sends something again, and twice as long each time, however near the other
-        // is. The test is about what comes, and not when.
+        // By default the client waits 200 ms before its first retransmission, and twice as long each time. The test
+        // needs every byte to arrive, not the delay.
         client.ip(&format!("route add {HOST}/32 dev client0 rto_min 5ms"));
         client.ip(&format!("-6 route add {HOST_V6}/128 dev client0 rto_min 5ms"));
-        // BBR, where it is the machine's choice, takes a few such losses for the speed of the cable, and keeps to that.
+        // BBR, the default on some machines, mistakes such losses for the speed of the cable.
         client.sysctl("ipv4/tcp_congestion_control", "reno");
-        // Of a thousand clients one would else see seven SYNs, or the answers to them, lost in a row.
+        // With the default of 6 retries, one client in a thousand would give up before its handshake completes.
         client.sysctl("ipv4/tcp_syn_retries", "10");
         Self { host, client, _switch: switch, _pass: pass, mode }
     }
@@ -55,14 +55,14 @@ impl LossyNetwork {
     fn connect(&self, address: IpAddr) -> TcpStream {
         let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, 7), 10 * DEADLINE);
         let stream = self.client.enter(connect).unwrap();
-        // A dozen losses in a row come, and the client then waits for twice as long each time.
+        // A dozen losses in a row do happen, and the client's wait doubles each time.
         stream.set_read_timeout(Some(10 * DEADLINE)).unwrap();
         stream.set_write_timeout(Some(10 * DEADLINE)).unwrap();
         stream
     }
 }
 
-/// A megabyte there and back, and the end of it.
+/// Sends data to the host, checks the echo, and closes the connection.
 fn echo(mode: Mode, percent: u32) {
     let network = LossyNetwork::new(mode, percent);
     let responder = network.start_responder("echo");
@@ -83,30 +83,30 @@ fn echo(mode: Mode, percent: u32) {
                     stream.read_to_end(&mut received).unwrap();
                     received
                 });
-                assert!(received == *data, "{} bytes came back, and not those that were sent", received.len());
+                assert!(received == *data, "the {} bytes received differ from those sent", received.len());
             });
         }
     });
     drop(responder);
 }
 
-fn echo_loses_nothing_where_nothing_is_lost(mode: Mode) {
+fn echo_returns_all_data_without_loss(mode: Mode) {
     echo(mode, 0);
 }
 
-fn echo_loses_nothing_where_1_percent_is_lost(mode: Mode) {
+fn echo_returns_all_data_with_1_percent_loss(mode: Mode) {
     echo(mode, 1);
 }
 
-fn echo_loses_nothing_where_5_percent_are_lost(mode: Mode) {
+fn echo_returns_all_data_with_5_percent_loss(mode: Mode) {
     echo(mode, 5);
 }
 
-fn echo_loses_nothing_where_20_percent_are_lost(mode: Mode) {
+fn echo_returns_all_data_with_20_percent_loss(mode: Mode) {
     echo(mode, 20);
 }
 
-fn discard_takes_all_where_20_percent_are_lost(mode: Mode) {
+fn discard_accepts_all_data_with_20_percent_loss(mode: Mode) {
     let network = LossyNetwork::new(mode, 20);
     let responder = network.start_responder("discard");
     for address in HOSTS {

@@ -1,4 +1,4 @@
-//! What clients meet after the handshake, mode by mode: the kernel's TCP is the judge.
+//! Each post-handshake action, as the client's kernel and common tools see it.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -18,17 +18,17 @@ use tcp_bounce_wire::{Action, ActionSet, Verdict};
 use tempfile::NamedTempFile;
 
 in_each_mode! {
-    netcat_ends_at_once_under_close_and_discard,
-    curl_is_reset,
-    a_closed_connection_ends_clean_on_both_sides,
-    discard_takes_100_megabytes,
-    echo_sends_back_what_netcat_sends,
-    a_tarpit_takes_nothing_and_lets_nobody_go,
-    conntrack_sees_an_end,
-    each_port_has_its_mode,
-    a_connection_of_the_hosts_own_is_not_taken,
-    a_connection_of_the_hosts_own_is_not_echoed,
-    what_needs_a_key_takes_no_fixed_number,
+    close_and_discard_end_netcat,
+    reset_fails_curl,
+    close_ends_the_connection_on_both_sides,
+    discard_accepts_100_megabytes,
+    echo_returns_data_to_netcat,
+    tarpit_accepts_no_data_and_holds_clients,
+    conntrack_sees_the_end_of_connections,
+    each_port_has_its_own_action,
+    responder_leaves_matching_host_connection_alone,
+    echo_leaves_matching_host_connection_alone,
+    echo_and_tarpit_refuse_a_fixed_isn,
 }
 
 fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
@@ -39,7 +39,7 @@ fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
     stream
 }
 
-/// All that comes until the end.
+/// Reads until the end of the connection.
 #[track_caller]
 fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut received = Vec::new();
@@ -47,7 +47,7 @@ fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     received
 }
 
-/// Runs `nc`, which sends `input` and then its FIN.
+/// Runs `nc`, which sends `input` and then a FIN.
 #[track_caller]
 fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finished {
     let mut command = network.client.command("nc.openbsd");
@@ -59,8 +59,8 @@ fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finish
     process.finish()
 }
 
-/// Without an answer to its FIN it would not end.
-fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
+/// `nc` ends only when its FIN is answered.
+fn close_and_discard_end_netcat(mode: Mode) {
     for then in ["close", "discard"] {
         let network = Network::new(mode);
         let responder = network.start_responder(&format!("--then {then}"));
@@ -79,7 +79,7 @@ fn netcat_ends_at_once_under_close_and_discard(mode: Mode) {
     }
 }
 
-fn curl_is_reset(mode: Mode) {
+fn reset_fails_curl(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--then reset");
     for address in ["192.0.2.1", "[2001:db8::1]"] {
@@ -90,7 +90,7 @@ fn curl_is_reset(mode: Mode) {
         assert!(finished.stderr.to_lowercase().contains("connection reset by peer"), "{finished:?}");
     }
     for address in HOSTS {
-        // The reset may come before `connect` has returned.
+        // The reset may arrive before `connect` returns.
         let address = SocketAddr::new(address, 80);
         let error = network.client.enter(|| {
             TcpStream::connect_timeout(&address, DEADLINE).and_then(|mut stream| stream.read(&mut [0])).unwrap_err()
@@ -101,19 +101,19 @@ fn curl_is_reset(mode: Mode) {
     assert_eq!(responder.interrupt().count("handshakes completed and reset"), 4);
 }
 
-fn a_closed_connection_ends_clean_on_both_sides(mode: Mode) {
+fn close_ends_the_connection_on_both_sides(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--then close");
     for address in HOSTS {
         let mut stream = connect(&network, address, 80);
         assert_eq!(read_to_end(&mut stream), b"");
-        // What it still sends is taken.
+        // The server has closed its direction only.
         stream.write_all(&[7; 300_000]).unwrap();
         until("for an acknowledgment of all", || {
             network.client.sockets("close-wait").contains("bytes_acked:300001").then_some(())
         });
         drop(stream);
-        // The client was closed first, so it has nothing to wait for.
+        // The client closed second, so it has no TIME-WAIT.
         until("for the end", || network.client.sockets("all").is_empty().then_some(()));
     }
     let summary = responder.interrupt();
@@ -131,17 +131,17 @@ info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
 print(int.from_bytes(info[100:104], sys.byteorder), int.from_bytes(info[120:128], sys.byteorder))
 ";
 
-fn discard_takes_100_megabytes(mode: Mode) {
+fn discard_accepts_100_megabytes(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--then discard");
     for address in HOSTS {
         let mut python = network.client.command("python3");
-        let said = crate::fixtures::process::run(python.args(["-c", SENDER, &address.to_string()])).success();
-        println!("{address}: {said}");
-        let (retransmitted, acknowledged) = said.trim().split_once(' ').unwrap();
-        // With its SYN, or its FIN, or both.
+        let output = crate::fixtures::process::run(python.args(["-c", SENDER, &address.to_string()])).success();
+        println!("{address}: {output}");
+        let (retransmitted, acknowledged) = output.trim().split_once(' ').unwrap();
+        // `bytes_acked` also counts the SYN, the FIN, or both.
         let beyond = acknowledged.parse::<u64>().unwrap() - 100_000_000;
-        assert!((1..=2).contains(&beyond), "{said}");
+        assert!((1..=2).contains(&beyond), "{output}");
         let retransmitted: u32 = retransmitted.parse().unwrap();
         assert!(retransmitted < 1000, "{retransmitted} of about 70,000 segments were sent again");
     }
@@ -149,7 +149,7 @@ fn discard_takes_100_megabytes(mode: Mode) {
     assert_eq!(responder.interrupt().count("handshakes completed"), 2);
 }
 
-fn echo_sends_back_what_netcat_sends(mode: Mode) {
+fn echo_returns_data_to_netcat(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--then echo");
     for address in HOSTS {
@@ -164,40 +164,40 @@ fn echo_sends_back_what_netcat_sends(mode: Mode) {
     drop(responder);
 }
 
-fn a_tarpit_takes_nothing_and_lets_nobody_go(mode: Mode) {
+fn tarpit_accepts_no_data_and_holds_clients(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--then tarpit");
     let mut streams = HOSTS.map(|address| connect(&network, address, 22));
     for stream in &mut streams {
         stream.write_all(b"SSH-2.0-scanner\r\n").unwrap();
     }
-    // Four probes of each, answered.
+    // Four probes of each connection, all answered.
     network.wait_until_counted(Verdict::Replied, 8);
     let held = network.client.sockets("established");
     assert_eq!(held.matches("timer:(persist").count(), 2, "{held}");
-    assert_eq!(held.matches("bytes_acked:1 ").count(), 2, "nothing but the SYN is taken: {held}");
+    assert_eq!(held.matches("bytes_acked:1 ").count(), 2, "only the SYN is acknowledged: {held}");
     assert!(streams.iter_mut().all(is_silent));
     drop(streams);
-    // Their FINs must wait behind what the host does not take.
+    // The FINs wait behind data that the host does not accept.
     assert_eq!(network.client.sockets("fin-wait-1").matches("timer:(persist").count(), 2);
     drop(responder);
 }
 
-/// A firewall or load balancer on the way forgets a connection soon when it has seen its end.
-fn conntrack_sees_an_end(mode: Mode) {
+/// A firewall or load balancer soon forgets a connection whose end it has seen.
+fn conntrack_sees_the_end_of_connections(mode: Mode) {
     for (then, ends) in [("close", ["TIME_WAIT", "CLOSE"]), ("reset", ["CLOSE"; 2]), ("discard", ["TIME_WAIT"; 2])] {
         let network = Network::new(mode);
         let client = &network.client;
         client.run("nft", "add table inet track");
         client.run("nft", "add chain inet track input { type filter hook input priority 0 ; }");
-        // What conntrack takes for no part of a connection is lost.
+        // Packets that conntrack assigns to no connection are lost.
         client.run("nft", "add rule inet track input ct state invalid drop");
         let responder = network.start_responder(&format!("--then {then}"));
         for address in HOSTS {
             let target = SocketAddr::new(address, 80);
             let stream = client.enter(|| TcpStream::connect_timeout(&target, DEADLINE));
             if let Ok(mut stream) = stream {
-                // Where it is reset, this fails, or does not.
+                // The write may fail if the reset arrives first.
                 let _ = stream.write_all(b"some words").and_then(|()| stream.shutdown(Shutdown::Write));
                 let _ = stream.read(&mut [0]);
             }
@@ -212,15 +212,15 @@ fn conntrack_sees_an_end(mode: Mode) {
     }
 }
 
-fn each_port_has_its_mode(mode: Mode) {
+fn each_port_has_its_own_action(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder(
         "--then discard:9 --then echo:7 --then tarpit:22-23 --then reset:1 --then drop:100 --then close",
     );
-    let said = responder.0.stdout.text();
+    let output = responder.0.stdout.text();
     let plan = "discard on 9, echo on 7, tarpit on 22-23, reset on 1, drop on 100, close on the others";
-    assert!(said.contains(&format!("; then {plan}")), "{said}");
-    assert!(said.contains("sequence numbers are keyed, for echo and tarpit"), "{said}");
+    assert!(output.contains(&format!("; then {plan}")), "{output}");
+    assert!(output.contains("sequence numbers are keyed, for echo and tarpit"), "{output}");
     for address in HOSTS {
         let mut echo = connect(&network, address, 7);
         echo.write_all(b"there and back").unwrap();
@@ -244,8 +244,8 @@ fn each_port_has_its_mode(mode: Mode) {
     drop(responder);
 }
 
-/// A connection whose every segment acknowledges what those of a bounced one would.
-fn a_connection_of_the_hosts_own_is_not_taken(mode: Mode) {
+/// Each segment of this connection acknowledges the number that a client of the responder would acknowledge.
+fn responder_leaves_matching_host_connection_alone(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
     let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw"]);
@@ -271,7 +271,7 @@ fn a_connection_of_the_hosts_own_is_not_taken(mode: Mode) {
     exchange(&mut host_end, &mut client_end);
 }
 
-fn what_needs_a_key_takes_no_fixed_number(mode: Mode) {
+fn echo_and_tarpit_refuse_a_fixed_isn(mode: Mode) {
     let network = Network::new(mode);
     for then in ["echo:7", "tarpit"] {
         let reason = refusal(&network.host, &network.arguments(&format!("--isn 5 --then {then}")));
@@ -280,11 +280,11 @@ fn what_needs_a_key_takes_no_fixed_number(mode: Mode) {
     network.assert_nothing_is_attached();
 }
 
-/// The same for echo, whose key is chosen here so that segments of the connection say what those of a bounced one would.
-fn a_connection_of_the_hosts_own_is_not_echoed(mode: Mode) {
+/// The key is chosen so that the numbers of a connection of the host match those of an echo connection.
+fn echo_leaves_matching_host_connection_alone(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
-    // In one of four, the distance of the numbers is one that an offset can be.
+    // One connection in four has numbers whose distance is a possible offset.
     let (mut host_end, mut client_end, distance) = until("for a connection with fitting numbers", || {
         let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw", "tcp.ack_raw"]);
         let host_end = network.connect_back(5000).unwrap();

@@ -1,4 +1,4 @@
-//! However tcp-bounce ends, nothing is left attached; and it ends when it is detached.
+//! The end of a run: nothing stays attached, and a run ends when its program is detached.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,18 +14,18 @@ use libbpf_rs::query::LinkInfoIter;
 use nix::sys::signal::Signal;
 
 in_each_mode! {
-    interrupt_terminate_and_hang_up_leave_nothing_attached,
-    an_interrupt_during_the_start_is_heeded,
-    a_hang_up_that_was_ignored_at_the_start_stays_so,
-    kill_leaves_nothing_attached,
-    an_interface_that_is_removed_ends_the_run,
-    an_interface_that_leaves_the_namespace_ends_the_run,
-    a_detachment_by_force_ends_the_run,
-    a_renamed_interface_goes_on_answering,
-    one_of_two_interfaces_may_be_down_for_a_while,
+    sigint_sigterm_and_sighup_detach,
+    sigint_during_the_start_prevents_it,
+    ignored_sighup_stays_ignored,
+    sigkill_detaches,
+    removing_the_interface_ends_the_run,
+    moving_the_interface_to_another_namespace_ends_the_run,
+    forced_detachment_ends_the_run,
+    renamed_interface_keeps_answering,
+    other_interface_answers_while_one_is_down,
 }
 
-fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
+fn sigint_sigterm_and_sighup_detach(mode: Mode) {
     let network = Network::new(mode);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let responder = network.start_responder("");
@@ -37,23 +37,23 @@ fn interrupt_terminate_and_hang_up_leave_nothing_attached(mode: Mode) {
     }
 }
 
-/// The fixtures start the tool with the default reaction to signals, also where the test run ignores some, as under `nohup`.
+/// The fixtures start the tool with default signal dispositions, even if the test run ignores some, as under `nohup`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_test_run_that_ignores_a_hang_up_changes_nothing() {
-    let test = rerun(skb::interrupt_terminate_and_hang_up_leave_nothing_attached);
+fn sighup_detaches_in_a_test_run_that_ignores_it() {
+    let test = rerun(skb::sigint_sigterm_and_sighup_detach);
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(test.get_program()).args(test.get_args());
-    let said = run(&mut shell).success();
-    assert!(said.contains("test result: ok. 1 passed"), "{said}");
+    let output = run(&mut shell).success();
+    assert!(output.contains("test result: ok. 1 passed"), "{output}");
 }
 
-/// The list of what `--takeover` cuts may be a reason to think better of it.
-fn an_interrupt_during_the_start_is_heeded(mode: Mode) {
+/// A user who reads the list of connections that `--takeover` affects may change their mind.
+fn sigint_during_the_start_prevents_it(mode: Mode) {
     let network = Network::new(mode);
     let _listener = network.listen(2222);
     let _connection = network.connect(2222).unwrap();
-    let is_heeded = || {
+    let prevents_start = || {
         let mut command = TcpBounce::command(&network.host, &network.arguments("--takeover"));
         let process = Process::start(&mut command);
         process.wait_for("--takeover cuts these connections of the host:");
@@ -63,12 +63,12 @@ fn an_interrupt_during_the_start_is_heeded(mode: Mode) {
         network.assert_nothing_is_attached();
         !finished.stdout.contains("every TCP port answers")
     };
-    // It may be faster than we, now and then.
-    assert!((0..10).any(|_| is_heeded()));
+    // Now and then the start is faster than the signal.
+    assert!((0..10).any(|_| prevents_start()));
 }
 
-/// As under `nohup`.
-fn a_hang_up_that_was_ignored_at_the_start_stays_so(mode: Mode) {
+/// The user started tcp-bounce under `nohup`.
+fn ignored_sighup_stays_ignored(mode: Mode) {
     let network = Network::new(mode);
     let arguments = network.arguments("");
     let mut command = network.host.command("sh");
@@ -82,7 +82,7 @@ fn a_hang_up_that_was_ignored_at_the_start_stays_so(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
 }
 
-fn kill_leaves_nothing_attached(mode: Mode) {
+fn sigkill_detaches(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     network.connect(80).unwrap();
@@ -93,7 +93,7 @@ fn kill_leaves_nothing_attached(mode: Mode) {
     network.assert_nothing_is_attached();
 }
 
-fn an_interface_that_is_removed_ends_the_run(mode: Mode) {
+fn removing_the_interface_ends_the_run(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     network.connect(80).unwrap();
@@ -101,11 +101,11 @@ fn an_interface_that_is_removed_ends_the_run(mode: Mode) {
     let finished = responder.0.finish();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stderr.contains("host0 was removed"), "{finished:?}");
-    // What it has counted is not lost.
+    // The counters survive the loss of the interface.
     assert!(finished.stdout.contains(" 1 SYNs answered\n"), "{finished:?}");
 }
 
-fn an_interface_that_leaves_the_namespace_ends_the_run(mode: Mode) {
+fn moving_the_interface_to_another_namespace_ends_the_run(mode: Mode) {
     let (network, elsewhere) = (Network::new(mode), Namespace::new());
     let responder = network.start_responder("");
     network.host.ip(&format!("link set host0 netns {}", elsewhere.path()));
@@ -114,7 +114,7 @@ fn an_interface_that_leaves_the_namespace_ends_the_run(mode: Mode) {
     assert_eq!(attached(&elsewhere, "host0"), None);
 }
 
-fn a_detachment_by_force_ends_the_run(mode: Mode) {
+fn forced_detachment_ends_the_run(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     let program = attached(&network.host, "host0").unwrap();
@@ -125,15 +125,15 @@ fn a_detachment_by_force_ends_the_run(mode: Mode) {
     network.assert_nothing_is_attached();
 }
 
-fn a_renamed_interface_goes_on_answering(mode: Mode) {
+fn renamed_interface_keeps_answering(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
-    // Not every kernel renames one that is up.
+    // Some kernels do not rename an interface that is up.
     for change in ["down", "name renamed0", "up"] {
         let name = if change == "up" { "renamed0" } else { "host0" };
         network.host.ip(&format!("link set {name} {change}"));
     }
-    // When it has seen both of these, it has also seen that the interface is still there.
+    // The responder checks its interfaces each time that it checks the listeners.
     for port in [2222, 2223] {
         let listener = network.listen(port);
         responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
@@ -143,7 +143,7 @@ fn a_renamed_interface_goes_on_answering(mode: Mode) {
     responder.interrupt();
 }
 
-fn one_of_two_interfaces_may_be_down_for_a_while(mode: Mode) {
+fn other_interface_answers_while_one_is_down(mode: Mode) {
     let network = Network::new(mode);
     let second = network.add_cable();
     let _pass = (mode == Mode::Native).then(|| pass(&network.client, "client1"));
@@ -153,7 +153,7 @@ fn one_of_two_interfaces_may_be_down_for_a_while(mode: Mode) {
     for (down, port) in [("host0", 2222), ("host1", 2223)] {
         let (up, other) = if down == "host0" { (second, HOST) } else { (HOST, second) };
         network.host.ip(&format!("link set {down} down"));
-        // When it has seen this, it has also seen that the interface is down.
+        // The responder checks its interfaces each time that it checks the listeners.
         let listener = network.host.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
         responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
         drop(listener);

@@ -1,4 +1,4 @@
-//! `--for`: it ends by itself.
+//! `--for`: a run with a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use crate::fixtures::command::Summary;
 use crate::fixtures::network::{Mode, Network};
 
 in_each_mode! {
-    it_detaches_when_its_time_is_over,
+    run_ends_when_its_time_is_up,
 }
 
-fn it_detaches_when_its_time_is_over(mode: Mode) {
+fn run_ends_when_its_time_is_up(mode: Mode) {
     let network = Network::new(mode);
     let started = Instant::now();
     let responder = network.start_responder("--for 4s");
@@ -22,7 +22,7 @@ fn it_detaches_when_its_time_is_over(mode: Mode) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_user_may_end_it_before() {
+fn sigint_ends_a_run_before_its_time_is_up() {
     let network = Network::new(Mode::Skb);
     for duration in ["1h", "1000000years"] {
         network.start_responder(&format!("--for {duration}")).interrupt();

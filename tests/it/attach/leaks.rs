@@ -1,4 +1,4 @@
-//! Whatever is attached and detached again and again: nothing of it stays, in the process or in the kernel.
+//! Repeated attaching and loading: no descriptor, memory or kernel object is leaked.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,36 +15,36 @@ use tcp_bounce::internals::Interface;
 use tcp_bounce::internals::{AttachMode, XdpLink, attached};
 use tcp_bounce_wire::TelemetrySettings;
 
-/// How many descriptors the process has.
+/// Returns the number of open descriptors of this process.
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// How many pages of memory the process has to itself.
+/// Returns the number of private pages of this process.
 fn pages() -> usize {
-    // Unlike `status`, this is exact.
+    // Unlike `status`, this file is exact.
     let memory = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let kilobytes = memory.lines().find_map(|line| line.strip_prefix("Anonymous:")?.strip_suffix("kB")).unwrap();
     kilobytes.trim().parse::<usize>().unwrap() / 4
 }
 
-/// Does something `times` times. Then the process has no more descriptors than before, and the second half of it has taken
-/// less than a page each time.
+/// Runs `once` the given number of times. Afterwards the process has as many descriptors as before, and the second
+/// half of the runs has taken less than a page each.
 #[track_caller]
-fn repeat(what: &str, times: usize, mut once: impl FnMut(usize)) {
+fn repeat(name: &str, times: usize, mut once: impl FnMut(usize)) {
     let before = descriptors();
     let mut half = || {
         (0..times / 2).for_each(&mut once);
         pages()
     };
-    // In the first half the allocator gets what it will keep.
+    // The first half lets the allocator reach its steady size.
     let (first, second) = (half(), half());
-    println!("{times} {what}: {first} pages after half of them, {second} after all");
-    assert_eq!(descriptors(), before, "{what}");
-    assert!(second < first + times * 3 / 8, "{what}: {first} pages after half of them, {second} after all");
+    println!("{times} {name}: {first} pages after half of them, {second} after all");
+    assert_eq!(descriptors(), before, "{name}");
+    assert!(second < first + times * 3 / 8, "{name}: {first} pages after half of them, {second} after all");
 }
 
-/// What the kernel has had for us: their ids, which it gives to nothing else for a long time.
+/// The ids of all kernel objects of a test. The kernel reuses no id for a long time.
 #[derive(Default)]
 struct Objects {
     programs: BTreeSet<u32>,
@@ -53,7 +53,7 @@ struct Objects {
 }
 
 impl Objects {
-    /// Takes note of an attached program, its maps and its link.
+    /// Records an attached program, its maps and its link.
     fn add(&mut self, program: u32) {
         self.programs.insert(program);
         self.maps.extend(program_info(program).map_ids);
@@ -61,29 +61,29 @@ impl Objects {
         self.links.extend(links.map(|link| link.id));
     }
 
-    /// Whether any of them is still there.
-    fn are_there(&self) -> bool {
+    /// Returns whether any of the objects still exists.
+    fn exist(&self) -> bool {
         ProgInfoIter::default().any(|program| self.programs.contains(&program.id))
             || MapInfoIter::default().any(|map| self.maps.contains(&map.id))
             || LinkInfoIter::default().any(|link| self.links.contains(&link.id))
     }
 }
 
-/// The program with all its maps.
+/// Loads the program with all its maps.
 fn load() -> Kernel {
     let telemetry = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
     Kernel::load_setup(&Setup { telemetry, ..Setup::new(Choice::DEFAULT) })
 }
 
-/// In a process of its own, since other tests open files meanwhile.
+/// Runs in its own process, since other tests in this one open files meanwhile.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn nothing_stays_of_a_thousand_attachments() {
-    in_own_process(nothing_stays_of_a_thousand_attachments, attach_and_detach);
+fn attaching_and_loading_leaks_nothing() {
+    in_own_process(attaching_and_loading_leaks_nothing, attach_and_detach);
 }
 
 fn attach_and_detach() {
-    // An attachment takes milliseconds, mostly of waiting in the kernel; a load takes a good part of a second.
+    // An attachment takes milliseconds, mostly of waiting in the kernel. A load takes a good part of a second.
     let (attachments, loads) = (amount("ATTACHMENTS", 300, 900), amount("LOADS", 100, 1000));
     let network = Network::new(Mode::Skb);
     let mut objects = Objects::default();
@@ -107,5 +107,5 @@ fn attach_and_detach() {
     let Objects { programs, maps, links } = &objects;
     println!("{} programs, {} maps, {} links", programs.len(), maps.len(), links.len());
     assert!(programs.len() > loads && maps.len() > loads && links.len() >= attachments + loads);
-    until("for the kernel to be rid of them", || (!objects.are_there()).then_some(()));
+    until("for the kernel to free them", || (!objects.exist()).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! To which interfaces tcp-bounce attaches, and in which mode.
+//! Attach modes and interfaces.
 
 use std::io::Write as _;
 
@@ -10,15 +10,15 @@ use tcp_bounce::internals::kernel::has_frags;
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
-    it_attaches_in_the_mode_that_was_asked_for,
-    several_interfaces_answer_in_one_run,
-    jumbo_frames_are_answered,
+    attaches_in_the_chosen_mode,
+    answers_on_several_interfaces,
+    answers_jumbo_frames,
 }
 
-fn it_attaches_in_the_mode_that_was_asked_for(mode: Mode) {
+fn attaches_in_the_chosen_mode(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
-    let (said, shown) = match mode {
+    let (line, shown) = match mode {
         Mode::Native => (
             "host0 (native mode: on veth, native replies are lost unless the peer has an XDP program too) for ",
             " xdp ",
@@ -26,12 +26,12 @@ fn it_attaches_in_the_mode_that_was_asked_for(mode: Mode) {
         Mode::Skb => ("host0 (skb mode) for ", " xdpgeneric "),
     };
     let text = responder.0.stdout.text();
-    assert!(text.starts_with(&format!("{said}{HOST}")) && text.contains(": every TCP port answers\n"), "{text}");
+    assert!(text.starts_with(&format!("{line}{HOST}")) && text.contains(": every TCP port answers\n"), "{text}");
     assert!(network.host.ip("link show dev host0").contains(shown));
     responder.interrupt();
 }
 
-fn several_interfaces_answer_in_one_run(mode: Mode) {
+fn answers_on_several_interfaces(mode: Mode) {
     let network = Network::new(mode);
     let addresses = [HOST, network.add_cable()];
     let _pass = (mode == Mode::Native).then(|| pass(&network.client, "client1"));
@@ -47,7 +47,7 @@ fn several_interfaces_answer_in_one_run(mode: Mode) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn native_mode_is_refused_where_the_driver_has_none() {
+fn refuses_native_mode_without_driver_support() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link add macvlan0 link host0 type macvlan");
     network.host.ip("link add bridge0 type bridge");
@@ -58,10 +58,10 @@ fn native_mode_is_refused_where_the_driver_has_none() {
     }
 }
 
-/// A frame of 9000 bytes does not fit in one page, so the program must be one that takes frames in several parts.
-fn jumbo_frames_are_answered(mode: Mode) {
+/// A frame of 9000 bytes does not fit in one page, so the program must accept frames in fragments.
+fn answers_jumbo_frames(mode: Mode) {
     if mode == Mode::Native && !has_frags() {
-        // Such a kernel takes no program for them.
+        // Kernels without fragments refuse the program at this MTU.
         return;
     }
     let network = Network::new(mode);
@@ -70,7 +70,7 @@ fn jumbo_frames_are_answered(mode: Mode) {
     let responder = network.start_responder("");
     let mut connection = network.connect(80).unwrap();
     network.wait_until_counted(Verdict::Completed, 1);
-    // One segment that is in several parts.
+    // One segment in several fragments.
     connection.write_all(&[0xee; 8900]).unwrap();
     network.wait_until_counted(Verdict::Later, 1);
     responder.interrupt();
@@ -78,7 +78,7 @@ fn jumbo_frames_are_answered(mode: Mode) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn offload_is_refused_where_the_nic_has_none() {
+fn refuses_offload_without_nic_support() {
     let network = Network::new(Mode::Skb);
     let reason = refusal(&network.host, "--mode hw host0");
     assert_error(&reason, &["host0", "refuses hw"], "--mode auto");
@@ -87,7 +87,7 @@ fn offload_is_refused_where_the_nic_has_none() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn auto_chooses_skb_on_veth_and_says_why() {
+fn auto_chooses_skb_on_veth_with_a_reason() {
     let network = Network::new(Mode::Skb);
     let responder = TcpBounce::start(&network.host, "host0");
     assert!(responder.0.stdout.text().starts_with("host0 (skb mode: on veth,"), "{}", responder.0.stdout.text());
@@ -97,7 +97,7 @@ fn auto_chooses_skb_on_veth_and_says_why() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn auto_chooses_native_where_the_driver_has_it() {
+fn auto_chooses_native_with_driver_support() {
     let host = Namespace::new();
     host.ip("tuntap add tap0 mode tap");
     let responder = TcpBounce::start(&host, "tap0");
@@ -108,14 +108,14 @@ fn auto_chooses_native_where_the_driver_has_it() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn auto_falls_back_to_skb_and_says_why() {
+fn auto_falls_back_to_skb_with_a_reason() {
     for (interface, add) in [
         ("macvlan0", "link add macvlan0 link host0 type macvlan mode bridge"),
         ("bridge0", "link add bridge0 type bridge"),
     ] {
         let network = Network::new(Mode::Skb);
         network.host.ip(&format!("address delete {HOST}/24 dev host0"));
-        // The address is not that of host0 any more, so it must not answer ARP for it.
+        // The address has left `host0`, so `host0` must not answer ARP requests for it.
         network.host.sysctl("ipv4/conf/host0/arp_ignore", "1");
         network.host.ip(add);
         if interface == "bridge0" {
@@ -134,7 +134,7 @@ fn auto_falls_back_to_skb_and_says_why() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn an_interface_may_be_named_only_once() {
+fn refuses_an_interface_named_twice() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link property add dev host0 altname a-very-long-name-of-host0");
     for arguments in ["host0 host0", "host0 a-very-long-name-of-host0"] {
@@ -148,7 +148,7 @@ fn an_interface_may_be_named_only_once() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn an_interface_is_found_among_many() {
+fn finds_an_interface_among_many() {
     let network = Network::new(Mode::Skb);
     (0..100).for_each(|number| drop(network.host.ip(&format!("link add bridge{number} type bridge"))));
     let reason = refusal(&network.host, "nosuch0");
@@ -162,7 +162,7 @@ fn an_interface_is_found_among_many() {
 /// A tunnel's packets have no Ethernet header.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn an_interface_that_is_not_ethernet_is_refused() {
+fn refuses_an_interface_without_ethernet() {
     let host = Namespace::new();
     host.ip("tuntap add tun0 mode tun");
     assert_error(&refusal(&host, "tun0"), &["tun0 is no Ethernet interface"], "only interfaces with Ethernet headers");

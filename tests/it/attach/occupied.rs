@@ -1,4 +1,4 @@
-//! A program that is attached already is never replaced, and of several interfaces all are taken or none.
+//! Interfaces that already have an XDP program: it is never replaced, and a start takes all of its interfaces or none.
 
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
@@ -8,7 +8,7 @@ use crate::fixtures::until;
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_program_of_somebody_else_is_named_and_stays() {
+fn names_a_foreign_program_and_keeps_it() {
     let network = Network::new(Mode::Skb);
     let _pass = pass(&network.client, "client0");
     for attach in ["xdpdrv", "xdpgeneric"] {
@@ -20,11 +20,11 @@ fn a_program_of_somebody_else_is_named_and_stays() {
             assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], &hint);
             assert_eq!(attached(&network.host, "host0"), Some(theirs));
         }
-        // The advice is good.
+        // The hint's command works.
         network.host.ip(&format!("link set dev host0 {attach} off"));
         assert_eq!(attached(&network.host, "host0"), None);
     }
-    // The same by a link, which `ip` cannot take off.
+    // A program attached by a link, which `ip` cannot remove.
     let _theirs = pass(&network.host, "host0");
     let theirs = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
@@ -35,7 +35,7 @@ fn a_program_of_somebody_else_is_named_and_stays() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_second_tcp_bounce_is_refused() {
+fn refuses_a_second_tcp_bounce() {
     let network = Network::new(Mode::Skb);
     let responder = network.start_responder("");
     let first = attached(&network.host, "host0").unwrap();
@@ -47,7 +47,7 @@ fn a_second_tcp_bounce_is_refused() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn of_two_at_the_same_time_one_is_refused() {
+fn refuses_one_of_two_simultaneous_starts() {
     let network = Network::new(Mode::Skb);
     let start = || Process::start(&mut TcpBounce::command(&network.host, "--mode skb host0"));
     let both = [start(), start()];
@@ -62,7 +62,7 @@ fn of_two_at_the_same_time_one_is_refused() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn it_attaches_to_all_interfaces_or_to_none() {
+fn attaches_to_all_interfaces_or_none() {
     let network = Network::new(Mode::Native);
     network.add_cable();
     let occupant = pass(&network.host, "host1");
@@ -70,7 +70,7 @@ fn it_attaches_to_all_interfaces_or_to_none() {
     assert_error(&reason, &["already attached to host1"], "goes when the process ends");
     network.assert_nothing_is_attached();
 
-    // Here the first is attached already when the second is refused.
+    // Here the first two interfaces are attached before the third is refused.
     drop(occupant);
     network.host.ip("link add macvlan0 link host1 type macvlan");
     let reason = refusal(&network.host, "--mode native host0 host1 macvlan0");

@@ -1,4 +1,4 @@
-//! The object on its own, in the hands of other loaders: every port answers.
+//! The object file alone, loaded by other tools.
 
 use std::process::Stdio;
 
@@ -17,7 +17,7 @@ fn assert_every_port_answers(network: &Network) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn ip_link_loads_it() {
+fn ip_link_loads_the_object() {
     for (mode, keyword) in [(Mode::Native, "xdpdrv"), (Mode::Skb, "xdpgeneric")] {
         let network = Network::new(mode);
         ip_link_set(&network.host, &format!("host0 {keyword} object {PROGRAM_OBJECT} section xdp"));
@@ -27,11 +27,10 @@ fn ip_link_loads_it() {
     }
 }
 
-/// It keeps records in the file system of BPF, so it gets one for itself, in a mount namespace that ends with the
-/// shell.
+/// xdp-loader keeps records in the BPF file system. It gets its own, in a mount namespace that ends with the shell.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn xdp_loader_loads_it() {
+fn xdp_loader_loads_the_object() {
     for (mode, keyword) in [(Mode::Native, "native"), (Mode::Skb, "skb")] {
         let network = Network::new(mode);
         let script = format!(

@@ -1,18 +1,18 @@
-//! Every TCP port answers, whoever asks.
+//! Every TCP port accepts connections.
 
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::run;
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
-    the_standard_library_connects,
+    standard_library_connects,
     netcat_connects,
-    nmap_connects_to_every_port_that_can_be_connected_to,
+    nmap_connects_to_every_port,
     nmap_finds_all_65536_ports_open,
-    a_connection_takes_data_without_an_answer,
+    connection_accepts_data_silently,
 }
 
-fn the_standard_library_connects(mode: Mode) {
+fn standard_library_connects(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     let ports = [1, 22, 80, 443, 5000, 8080, 32767, 32768, 60999, 65535];
@@ -26,12 +26,12 @@ fn the_standard_library_connects(mode: Mode) {
     assert_eq!(summary.count("handshakes completed"), 10, "{summary:?}");
 }
 
-/// The loop of the article that the project comes from. The limit of time is not the article's.
+/// The loop of the article that this project started from, with a time limit.
 fn netcat_connects(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
-    let the_loop = format!("for i in {{5000..5010}}; do nc.openbsd -w 30 -vz {HOST} ${{i}}; done");
-    let finished = run(network.client.command("bash").args(["-c", &the_loop]));
+    let command = format!("for i in {{5000..5010}}; do nc.openbsd -w 30 -vz {HOST} ${{i}}; done");
+    let finished = run(network.client.command("bash").args(["-c", &command]));
     for port in 5000..=5010 {
         assert!(finished.stderr.contains(&format!("{HOST} {port} port [tcp/*] succeeded!")), "{finished:?}");
     }
@@ -39,8 +39,8 @@ fn netcat_connects(mode: Mode) {
     assert_eq!(responder.interrupt().count("handshakes completed"), 11);
 }
 
-/// Port 0 is not one of them: `connect` takes it for no port at all.
-fn nmap_connects_to_every_port_that_can_be_connected_to(mode: Mode) {
+/// Port 0 is missing, since `connect` refuses it.
+fn nmap_connects_to_every_port(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     let report = network.client.run("nmap", &format!("-sT -n -Pn -T4 --max-retries 10 -p1-65535 -oG - {HOST}"));
@@ -49,7 +49,7 @@ fn nmap_connects_to_every_port_that_can_be_connected_to(mode: Mode) {
     assert!(summary.count("SYNs answered") >= 65_535, "{summary:?}");
 }
 
-/// A scan by SYNs alone, made without the kernel's TCP.
+/// A scan with raw SYNs, without the client's TCP.
 fn nmap_finds_all_65536_ports_open(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -60,7 +60,7 @@ fn nmap_finds_all_65536_ports_open(mode: Mode) {
     assert!(summary.count("SYNs answered") >= 65_536, "{summary:?}");
 }
 
-fn a_connection_takes_data_without_an_answer(mode: Mode) {
+fn connection_accepts_data_silently(mode: Mode) {
     use std::io::Write as _;
 
     let network = Network::new(mode);

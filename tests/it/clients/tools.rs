@@ -1,4 +1,4 @@
-//! tcp-bounce as the tools of its users meet it: scanners, clients, and those who ask with what no client sends.
+//! Scanners, clients and packet generators that users run.
 
 use std::iter;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -12,21 +12,21 @@ use tcp_bounce_wire::Verdict;
 in_each_mode! {
     nmap_connects_to_every_port_over_ipv6,
     nmap_finds_all_65536_ports_open_over_ipv6,
-    masscan_finds_every_port_that_it_asks,
+    masscan_finds_every_port,
     zmap_finds_the_host_on_each_port,
-    hping3_has_a_syn_ack_for_each_syn,
+    hping3_gets_a_syn_ack_for_each_syn,
     curl_connects,
     netcat_connects_over_ipv6,
-    scapy_has_a_syn_ack_for_all_that_is_a_syn,
-    p0f_takes_it_for_the_kernel,
+    scapy_gets_a_syn_ack_for_every_kind_of_syn,
+    p0f_identifies_the_kernel,
 }
 
-/// Port 0 is not one of them: `connect` takes it for no port at all.
+/// Port 0 is missing, since `connect` refuses it.
 fn nmap_connects_to_every_port_over_ipv6(mode: Mode) {
     assert_nmap_finds_open(65_535, "-sT -p1-65535", mode);
 }
 
-/// A scan by SYNs alone, made without the kernel's TCP.
+/// A scan with raw SYNs, without the client's TCP.
 fn nmap_finds_all_65536_ports_open_over_ipv6(mode: Mode) {
     assert_nmap_finds_open(65_536, "-sS -p0-65535", mode);
 }
@@ -41,8 +41,8 @@ fn assert_nmap_finds_open(ports: usize, scan: &str, mode: Mode) {
     assert!(summary.count("SYNs answered") >= ports as u64, "{summary:?}");
 }
 
-/// It reads a hundred packets a second here, and would miss what comes faster: also the kernel's answers.
-fn masscan_finds_every_port_that_it_asks(mode: Mode) {
+/// Here masscan reads a hundred packets a second. It misses faster answers, the kernel's too.
+fn masscan_finds_every_port(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     let mac = mac(&network.host, "host0");
@@ -54,7 +54,7 @@ fn masscan_finds_every_port_that_it_asks(mode: Mode) {
         let report = network.client.run("masscan", &format!("{host} -p1-100 {from} --rate 100 --wait 5 -oL -"));
         let mut found: Vec<u16> = report.lines().filter_map(|line| masscan_port(line, host)).collect();
         found.sort_unstable();
-        // It tells of an answer that was repeated twice.
+        // masscan lists a repeated answer twice.
         found.dedup();
         assert_eq!(found, Vec::from_iter(1..=100), "{}", head(&report));
     }
@@ -62,26 +62,26 @@ fn masscan_finds_every_port_that_it_asks(mode: Mode) {
     assert!(summary.count("SYNs answered") >= 200, "{summary:?}");
 }
 
-/// The port in a line like `open tcp 80 192.0.2.1 1790000000`.
+/// Returns the port in a line like `open tcp 80 192.0.2.1 1790000000`.
 fn masscan_port(line: &str, host: IpAddr) -> Option<u16> {
     let (port, rest) = line.strip_prefix("open tcp ")?.split_once(' ')?;
     let address = rest.split(' ').next()?;
     (address.parse() == Ok(host)).then(|| port.parse().unwrap())
 }
 
-/// It asks one port of many hosts, and ends with the first answer here.
+/// zmap scans one port of many hosts. Here it ends with the first answer.
 fn zmap_finds_the_host_on_each_port(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     let wire = format!("-i client0 -S {CLIENT} -G {}", mac(&network.host, "host0"));
-    // Its own list forbids the addresses of documents.
+    // zmap's own list excludes documentation addresses.
     let limits = "-b /dev/null -r 100 -N 1 -c 30 -q --disable-syslog";
     let mut crashes = 0;
     for port in [1, 22, 80, 443, 8080, 65535] {
         let scan = format!("-p {port} {wire} {limits} -o - {HOST}/32");
         let found = loop {
             let finished = run(network.client.command("zmap").args(scan.split(' ')));
-            // Now and then it fails an assertion of its own: it chooses its targets by chance.
+            // zmap chooses its targets at random, and now and then fails an assertion of its own.
             if !finished.stderr.contains("Assertion `index < con->root->count' failed") || crashes == 3 {
                 break finished.success();
             }
@@ -89,13 +89,13 @@ fn zmap_finds_the_host_on_each_port(mode: Mode) {
         };
         assert_eq!(found.trim(), HOST.to_string(), "port {port}");
     }
-    // It may have sent a SYN before that.
+    // A crashed zmap may have sent its SYN.
     let answered = responder.interrupt().count("SYNs answered");
     assert!((6..=6 + crashes).contains(&answered), "{answered} with {crashes} crashes");
 }
 
-/// With `--faster` it sees no answers here, and the kernel's neither.
-fn hping3_has_a_syn_ack_for_each_syn(mode: Mode) {
+/// With `--faster`, hping3 sees no answers here, not even the kernel's.
+fn hping3_gets_a_syn_ack_for_each_syn(mode: Mode) {
     const SYNS: usize = 10;
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -106,7 +106,7 @@ fn hping3_has_a_syn_ack_for_each_syn(mode: Mode) {
     assert_eq!(responder.interrupt().count("SYNs answered"), SYNS as u64);
 }
 
-/// It waits for the answer to its request until its time is over.
+/// curl waits for the answer to its request until its time is up.
 fn curl_connects(mode: Mode) {
     const COULD_NOT_CONNECT: Option<i32> = Some(7);
     const TIME_IS_OVER: Option<i32> = Some(28);
@@ -134,8 +134,8 @@ fn curl_connects(mode: Mode) {
 fn netcat_connects_over_ipv6(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
-    let the_loop = format!("for i in {{5000..5010}}; do nc.openbsd -6 -w 30 -vz {HOST_V6} ${{i}}; done");
-    let finished = run(network.client.command("bash").args(["-c", &the_loop]));
+    let command = format!("for i in {{5000..5010}}; do nc.openbsd -6 -w 30 -vz {HOST_V6} ${{i}}; done");
+    let finished = run(network.client.command("bash").args(["-c", &command]));
     for port in 5000..=5010 {
         assert!(finished.stderr.contains(&format!("{HOST_V6} {port} port [tcp/*] succeeded!")), "{finished:?}");
     }
@@ -143,7 +143,8 @@ fn netcat_connects_over_ipv6(mode: Mode) {
     assert_eq!(responder.interrupt().count("handshakes completed"), 11);
 }
 
-/// What scapy makes, and the flags and VLANs of the answer. The host's kernel refuses all that is passed to it.
+/// Requests in scapy's notation, and the flags and VLANs of their answers. The host's kernel resets connections that
+/// are passed to it.
 const PROBES: [(&str, &str); 24] = [
     ("ether / ip / tcp(flags='S')", "SA"),
     ("ether / ip / tcp(flags='S') / b'data'", "SA"),
@@ -153,7 +154,7 @@ const PROBES: [(&str, &str); 24] = [
     ("ether / ip / tcp(flags='S', options=[(34, b'8 bytes!')]) / b'data'", "SA"),
     ("ether / ip / tcp(flags='S', options=[('NOP', None)] * 40)", "SA"),
     ("ether / IP(src=CLIENT, dst=HOST, options=[IPOption_RR()]) / tcp(flags='S')", "SA"),
-    // A NIC may yet have to complete it.
+    // The NIC may still have to complete the checksum.
     ("ether / ip / tcp(flags='S', chksum=0xbad)", "SA"),
     ("ether / ip6 / tcp(flags='S')", "SA"),
     ("ether / ip6 / tcp(flags='S', options=[(34, b'')]) / b'data'", "SA"),
@@ -176,11 +177,11 @@ const PROBES: [(&str, &str); 24] = [
     ("[ether / part for part in fragment(ip / tcp(flags='S') / bytes(40), fragsize=24)]", "RA"),
 ];
 
-fn scapy_has_a_syn_ack_for_all_that_is_a_syn(mode: Mode) {
+fn scapy_gets_a_syn_ack_for_every_kind_of_syn(mode: Mode) {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients/probe.py");
     let network = Network::new(mode);
     let responder = network.start_responder("");
-    // Debian's: it is the one that has scapy.
+    // Debian's Python has scapy.
     let mut python = network.client.command("/usr/bin/python3");
     python.args([SCRIPT, &mac(&network.host, "host0")]);
     python.args([IpAddr::from(HOST), CLIENT.into(), HOST_V6.into(), CLIENT_V6.into()].map(|ip| ip.to_string()));
@@ -190,13 +191,13 @@ fn scapy_has_a_syn_ack_for_all_that_is_a_syn(mode: Mode) {
     responder.interrupt();
 }
 
-/// p0f knows systems by their SYN-ACKs.
-fn p0f_takes_it_for_the_kernel(mode: Mode) {
+/// p0f identifies systems by their SYN-ACKs.
+fn p0f_identifies_the_kernel(mode: Mode) {
     const LISTENING: u16 = 22;
-    const BOUNCED: u16 = 80;
+    const ANSWERED: u16 = 80;
     let network = Network::new(mode);
     let host = &network.host;
-    // As in tests/oracle.rs: what the kernel's answer depends on besides the SYN.
+    // As in `replies::oracle`: the kernel's answer depends on these settings too.
     host.sysctl("ipv4/tcp_ecn", "0");
     host.sysctl("ipv6/auto_flowlabels", "0");
     host.sysctl("ipv4/tcp_rmem", "4096 131072 6291456");
@@ -210,15 +211,15 @@ fn p0f_takes_it_for_the_kernel(mode: Mode) {
         let _listener = host.enter(|| TcpListener::bind((address, LISTENING))).unwrap();
         let kernel = fingerprint(&p0f, connect(address, LISTENING));
         let responder = network.start_responder(&format!("--wscale {}", window_scale(&kernel)));
-        assert_eq!(fingerprint(&p0f, connect(address, BOUNCED)), kernel, "{address}");
+        assert_eq!(fingerprint(&p0f, connect(address, ANSWERED)), kernel, "{address}");
         responder.interrupt();
     }
 }
 
-/// What p0f says of the answer to the SYN from `client`: the name of the system, and its signature.
+/// Returns the system and the signature that p0f derives from the answer to `client`.
 #[track_caller]
 fn fingerprint(p0f: &Process, client: SocketAddr) -> [String; 2] {
-    // It writes IPv6 addresses in full.
+    // p0f writes IPv6 addresses in full.
     let record = format!("/{} -> ", client.port());
     let found = p0f.stdout.wait(|text, _| {
         let records = text.split(&record).skip(1).filter_map(|record| record.split_once("\n`----"));
@@ -227,15 +228,15 @@ fn fingerprint(p0f: &Process, client: SocketAddr) -> [String; 2] {
             |name| record.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once("= ")?.1.to_owned()));
         Some([field("| os ")?, field("| raw_sig ")?])
     });
-    found.unwrap_or_else(|| panic!("p0f does not see it: {}", p0f.stdout.text()))
+    found.unwrap_or_else(|| panic!("p0f saw no answer: {}", p0f.stdout.text()))
 }
 
-/// The window scale in a signature like `4:64+0:0:1460:mss*45,7:mss,sok,ts,nop,ws:df:0`.
+/// Returns the window scale in a signature like `4:64+0:0:1460:mss*45,7:mss,sok,ts,nop,ws:df:0`.
 fn window_scale([_, signature]: &[String; 2]) -> &str {
     signature.split(':').nth(4).unwrap().split_once(',').unwrap().1
 }
 
-/// The MAC address of an interface.
+/// Returns the MAC address of an interface.
 fn mac(namespace: &Namespace, interface: &str) -> String {
     namespace.ip(&format!("-brief link show dev {interface}")).split_whitespace().nth(2).unwrap().to_owned()
 }

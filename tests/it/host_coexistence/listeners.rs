@@ -1,4 +1,4 @@
-//! What is the host's stays with the host: its listeners, its connections, and all that is not TCP.
+//! The host's own listeners, connections and other protocols, which tcp-bounce leaves alone.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,37 +9,37 @@ use crate::fixtures::{DEADLINE, SILENCE, accept, amount, exchange, is_idle, is_s
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
-    a_listener_keeps_serving_while_every_other_port_bounces,
-    connections_of_the_host_keep_flowing,
-    a_large_transfer_arrives_as_it_was_sent,
-    a_listener_on_all_addresses_is_spared,
-    a_later_listener_is_spared_as_long_as_it_listens,
-    a_thousand_listeners_are_spared,
-    a_listener_on_loopback_alone_is_not_spared,
-    an_excepted_port_is_left_to_the_host,
-    takeover_answers_a_port_that_has_a_listener,
-    takeover_cuts_the_connections_of_the_host,
-    an_excepted_port_is_left_to_the_host_even_under_takeover,
-    udp_icmp_and_arp_work_as_before,
-    over_ipv6_it_is_the_same,
-    a_connection_of_the_hosts_own_carries_more_than_4_gigabytes,
+    listener_keeps_serving_while_other_ports_answer,
+    host_connections_keep_flowing,
+    large_transfer_arrives_unchanged,
+    excludes_listeners_on_all_addresses,
+    excludes_a_later_listener_while_it_listens,
+    excludes_a_thousand_listeners,
+    answers_on_the_port_of_a_loopback_listener,
+    except_option_excludes_ports,
+    takeover_answers_on_the_port_of_a_listener,
+    takeover_drops_host_connections,
+    except_option_excludes_ports_under_takeover,
+    udp_icmp_and_arp_keep_working,
+    excludes_listeners_over_ipv6,
+    long_host_transfer_is_left_alone,
 }
 
-/// Whether the answer comes from tcp-bounce: it comes from something, and where the host has no socket.
+/// Checks that the responder answers on a port: a connection opens, and nothing arrives on it.
 #[track_caller]
 fn assert_answers(network: &Network, port: u16) {
     let mut connection = network.connect(port).unwrap();
     assert!(is_silent(&mut connection));
 }
 
-/// Whether a connection to `listener`, which is on this port, is served by it.
+/// Checks that a connection reaches `listener`.
 #[track_caller]
 fn assert_serves(network: &Network, listener: &TcpListener) {
     let mut connection = network.connect(listener.local_addr().unwrap().port()).unwrap();
     exchange(&mut connection, &mut accept(listener));
 }
 
-fn a_listener_keeps_serving_while_every_other_port_bounces(mode: Mode) {
+fn listener_keeps_serving_while_other_ports_answer(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
     let mut open = network.connect(2222).unwrap();
@@ -58,7 +58,7 @@ fn a_listener_keeps_serving_while_every_other_port_bounces(mode: Mode) {
     exchange(&mut open, &mut open_at_host);
 }
 
-fn connections_of_the_host_keep_flowing(mode: Mode) {
+fn host_connections_keep_flowing(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(80);
     let mut old = network.connect_back(80).unwrap();
@@ -77,8 +77,8 @@ fn connections_of_the_host_keep_flowing(mode: Mode) {
     assert!(summary.count("passed: other TCP segments") >= 20, "{summary:?}");
 }
 
-/// The kernel sends it in segments that are longer than a frame.
-fn a_large_transfer_arrives_as_it_was_sent(mode: Mode) {
+/// The kernel sends the data in segments that are longer than a frame.
+fn large_transfer_arrives_unchanged(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
     let responder = network.start_responder("");
@@ -98,10 +98,10 @@ fn a_large_transfer_arrives_as_it_was_sent(mode: Mode) {
     responder.interrupt();
 }
 
-fn a_listener_on_all_addresses_is_spared(mode: Mode) {
+fn excludes_listeners_on_all_addresses(mode: Mode) {
     let network = Network::new(mode);
     let bind = |address| network.host.enter(move || TcpListener::bind(address)).unwrap();
-    // The second serves IPv4 too.
+    // This listener accepts IPv4 connections too.
     let listeners = ["0.0.0.0:2222", "[::]:2223"].map(bind);
     let responder = network.start_responder("");
     for listener in &listeners {
@@ -110,7 +110,7 @@ fn a_listener_on_all_addresses_is_spared(mode: Mode) {
     responder.interrupt();
 }
 
-fn a_later_listener_is_spared_as_long_as_it_listens(mode: Mode) {
+fn excludes_a_later_listener_while_it_listens(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     assert_answers(&network, 2222);
@@ -126,8 +126,8 @@ fn a_later_listener_is_spared_as_long_as_it_listens(mode: Mode) {
     responder.interrupt();
 }
 
-/// More than the kernel tells in one message.
-fn a_thousand_listeners_are_spared(mode: Mode) {
+/// More than fit in one netlink message.
+fn excludes_a_thousand_listeners(mode: Mode) {
     let network = Network::new(mode);
     let listeners: Vec<_> = (20_000..21_000).map(|port| network.listen(port)).collect();
     let responder = network.start_responder("");
@@ -138,8 +138,8 @@ fn a_thousand_listeners_are_spared(mode: Mode) {
     responder.interrupt();
 }
 
-/// No packet from a network reaches it.
-fn a_listener_on_loopback_alone_is_not_spared(mode: Mode) {
+/// Packets from a network do not reach such a listener.
+fn answers_on_the_port_of_a_loopback_listener(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.host.enter(|| TcpListener::bind("127.0.0.1:2222")).unwrap();
     let responder = network.start_responder("");
@@ -148,7 +148,7 @@ fn a_listener_on_loopback_alone_is_not_spared(mode: Mode) {
     responder.interrupt();
 }
 
-fn an_excepted_port_is_left_to_the_host(mode: Mode) {
+fn except_option_excludes_ports(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(443);
     let responder = network.start_responder("--except 22,440-450,65535");
@@ -167,7 +167,7 @@ fn an_excepted_port_is_left_to_the_host(mode: Mode) {
     responder.interrupt();
 }
 
-fn takeover_answers_a_port_that_has_a_listener(mode: Mode) {
+fn takeover_answers_on_the_port_of_a_listener(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
     let responder = network.start_responder("--takeover");
@@ -178,7 +178,7 @@ fn takeover_answers_a_port_that_has_a_listener(mode: Mode) {
     assert_serves(&network, &listener);
 }
 
-fn takeover_cuts_the_connections_of_the_host(mode: Mode) {
+fn takeover_drops_host_connections(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(80);
     let mut open = network.connect_back(80).unwrap();
@@ -197,7 +197,7 @@ fn takeover_cuts_the_connections_of_the_host(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), 0, "{summary:?}");
 }
 
-fn an_excepted_port_is_left_to_the_host_even_under_takeover(mode: Mode) {
+fn except_option_excludes_ports_under_takeover(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
     let responder = network.start_responder("--takeover --except 22,2222");
@@ -207,7 +207,7 @@ fn an_excepted_port_is_left_to_the_host_even_under_takeover(mode: Mode) {
     responder.interrupt();
 }
 
-fn udp_icmp_and_arp_work_as_before(mode: Mode) {
+fn udp_icmp_and_arp_keep_working(mode: Mode) {
     let network = Network::new(mode);
     let server = network.host.enter(|| UdpSocket::bind((HOST, 53))).unwrap();
     let client = network.client.enter(|| UdpSocket::bind((CLIENT, 0))).unwrap();
@@ -223,7 +223,7 @@ fn udp_icmp_and_arp_work_as_before(mode: Mode) {
     server.send_to(b"and back", from).unwrap();
     assert_eq!(client.recv(&mut buffer).unwrap(), 8);
 
-    // The host says by ICMP that nothing is there.
+    // The host answers with an ICMP error.
     client.connect((HOST, 54)).unwrap();
     client.send(b"nobody").unwrap();
     assert_eq!(client.recv(&mut buffer).unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -239,7 +239,7 @@ fn udp_icmp_and_arp_work_as_before(mode: Mode) {
     assert!(summary.count("passed: not TCP") >= 8, "{summary:?}");
 }
 
-fn over_ipv6_it_is_the_same(mode: Mode) {
+fn excludes_listeners_over_ipv6(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.host.enter(|| TcpListener::bind((HOST_V6, 2222))).unwrap();
     let connect = |port| network.client.enter(|| TcpStream::connect_timeout(&(HOST_V6, port).into(), DEADLINE));
@@ -254,9 +254,9 @@ fn over_ipv6_it_is_the_same(mode: Mode) {
     assert_eq!(connect(2223).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
-/// So that the numbers of all its bytes go by what tells a bounced connection's segments. In native mode, where segments are
-/// small, one of them most likely hits it.
-fn a_connection_of_the_hosts_own_carries_more_than_4_gigabytes(mode: Mode) {
+/// A transfer of more than 4 GiB passes every sequence number, and so the ones that mark a client of the responder. In
+/// native mode, where segments are small, one segment most likely hits such a number.
+fn long_host_transfer_is_left_alone(mode: Mode) {
     let pieces = amount("MEGABYTES", 400, 4200);
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);

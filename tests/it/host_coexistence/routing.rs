@@ -1,4 +1,4 @@
-//! On a host that forwards, what only passes through is left alone: routed connections and those under NAT.
+//! Traffic that a host forwards, routed or with NAT, which tcp-bounce leaves alone.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
@@ -9,17 +9,17 @@ use crate::fixtures::{accept, exchange, is_idle, is_silent};
 in_each_mode! {
     routed_connections_keep_flowing,
     masqueraded_connections_keep_flowing,
-    connections_to_a_port_that_leads_elsewhere_keep_flowing,
-    a_port_that_leads_elsewhere_is_to_be_excepted,
-    under_takeover_nothing_is_routed_but_to_excepted_ports,
+    connections_to_an_excluded_dnat_port_keep_flowing,
+    dnat_port_needs_an_exclusion,
+    takeover_routes_only_excluded_ports,
 }
 
-/// The address of the host on the inner side.
+/// The host's address on the inner network.
 const INNER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-/// The address of who is behind the host.
+/// The address of the machine behind the host.
 const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 
-/// A namespace behind the host, which forwards.
+/// Returns a namespace behind the host, which forwards.
 fn behind_host(network: &Network) -> Namespace {
     let (host, far) = (&network.host, Namespace::new());
     host.ip(&format!("link add inner0 type veth peer name far0 netns {}", far.path()));
@@ -32,7 +32,7 @@ fn behind_host(network: &Network) -> Namespace {
     far
 }
 
-/// Adds a rule of NAT to the host.
+/// Adds a NAT rule to the host.
 fn nat(network: &Network, hook: &str, rule: &str) {
     network.host.run("nft", "add table ip nat");
     network.host.run("nft", &format!("add chain ip nat {hook} {{ type nat hook {hook} priority 0 ; }}"));
@@ -50,7 +50,8 @@ fn open(from: &Namespace, to: Ipv4Addr, port: u16, listener: &TcpListener) -> (T
     (connection, accept(listener))
 }
 
-/// Connects a few times and exchanges data over it and over the `old` connections, while other ports bounce.
+/// Opens connections with `open`, and exchanges data over each and over the `old` connections, while other ports
+/// answer.
 #[track_caller]
 fn assert_flows(network: &Network, old: &mut [(TcpStream, TcpStream)], open: impl Fn() -> (TcpStream, TcpStream)) {
     for port in 1..=5 {
@@ -78,7 +79,7 @@ fn routed_connections_keep_flowing(mode: Mode) {
     let responder = network.start_responder("");
     assert_flows(&network, &mut old, open_inwards);
     assert_flows(&network, &mut old, open_outwards);
-    // Nobody listens there, and it is the other kernel that says so.
+    // The kernel of the far machine refuses this connection.
     assert!(network.client.enter(|| connect(FAR, 81)).is_err());
     let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 10, "{summary:?}");
@@ -104,7 +105,7 @@ fn masqueraded_connections_keep_flowing(mode: Mode) {
     assert!(summary.count("passed: other TCP segments") >= 10, "{summary:?}");
 }
 
-fn connections_to_a_port_that_leads_elsewhere_keep_flowing(mode: Mode) {
+fn connections_to_an_excluded_dnat_port_keep_flowing(mode: Mode) {
     let network = Network::new(mode);
     let far = behind_host(&network);
     nat(&network, "prerouting", &format!("iifname host0 tcp dport 8080 dnat to {FAR}:80"));
@@ -119,8 +120,8 @@ fn connections_to_a_port_that_leads_elsewhere_keep_flowing(mode: Mode) {
     assert!(summary.count("passed: to a spared port") >= 20, "{summary:?}");
 }
 
-/// No socket listens on it. What is already connected is not cut.
-fn a_port_that_leads_elsewhere_is_to_be_excepted(mode: Mode) {
+/// No socket listens on the port. The existing connection survives.
+fn dnat_port_needs_an_exclusion(mode: Mode) {
     let network = Network::new(mode);
     let far = behind_host(&network);
     nat(&network, "prerouting", &format!("iifname host0 tcp dport 8080 dnat to {FAR}:80"));
@@ -137,8 +138,8 @@ fn a_port_that_leads_elsewhere_is_to_be_excepted(mode: Mode) {
     exchange(&mut new, &mut new_at_far);
 }
 
-/// It answers for any address then.
-fn under_takeover_nothing_is_routed_but_to_excepted_ports(mode: Mode) {
+/// Takeover answers for any address.
+fn takeover_routes_only_excluded_ports(mode: Mode) {
     let network = Network::new(mode);
     let far = behind_host(&network);
     network.client.ip(&format!("route add 198.51.100.0/24 via {HOST}"));

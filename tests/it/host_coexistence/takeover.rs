@@ -1,4 +1,4 @@
-//! `--takeover` lists the connections that it will cut.
+//! The list of established connections that `--takeover` affects.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 
@@ -7,9 +7,9 @@ use crate::fixtures::command::TcpBounce;
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network, connect};
 use crate::fixtures::process::Process;
 
-/// What it says before it attaches, line by line.
+/// Starts tcp-bounce, and returns the lines that it prints before it attaches.
 #[track_caller]
-fn said_before(network: &Network, arguments: &str) -> Vec<String> {
+fn lines_before_start(network: &Network, arguments: &str) -> Vec<String> {
     let responder = TcpBounce::start(&network.host, &format!("--mode skb {arguments}"));
     let text = responder.0.stdout.text();
     responder.interrupt();
@@ -17,7 +17,7 @@ fn said_before(network: &Network, arguments: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Both ends of a new connection.
+/// Opens a connection, and returns both ends.
 fn open(network: &Network, listener: &TcpListener, address: Ipv4Addr) -> (TcpStream, TcpStream) {
     let port = listener.local_addr().unwrap().port();
     let client = network.client.enter(|| connect(address, port)).unwrap();
@@ -28,32 +28,32 @@ const HEADER: &str = "--takeover cuts these connections of the host:";
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn connections_in_both_directions_are_listed() {
+fn lists_connections_in_both_directions() {
     let network = Network::new(Mode::Skb);
     let (listener, at_client) = (network.listen(2222), network.listen_at_client(3333));
     let inward = open(&network, &listener, HOST);
     let outward = network.connect_back(3333).unwrap();
     let _accepted = accept(&at_client);
-    // A socket for IPv6 that takes IPv4 too.
+    // An IPv6 socket that accepts IPv4 connections too.
     let dual = network.host.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 2223))).unwrap();
     let mapped = open(&network, &dual, HOST);
 
     let peer = |connection: &(TcpStream, TcpStream)| connection.0.local_addr().unwrap();
-    let lines = said_before(&network, "--takeover host0");
+    let lines = lines_before_start(&network, "--takeover host0");
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(lines[0], HEADER);
     assert_eq!(lines[1], format!("  {HOST}:2222 with {}", peer(&inward)));
     assert_eq!(lines[2], format!("  {HOST}:2223 with {}", peer(&mapped)));
     assert_eq!(lines[3], format!("  {} with {CLIENT}:3333", outward.local_addr().unwrap()));
 
-    let lines = said_before(&network, "--takeover --except 2222-2223 host0");
+    let lines = lines_before_start(&network, "--takeover --except 2222-2223 host0");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].ends_with(&format!(" with {CLIENT}:3333")), "{lines:?}");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn connections_that_live_on_are_not_listed() {
+fn omits_unaffected_connections() {
     let network = Network::new(Mode::Skb);
     let elsewhere = network.add_cable();
     let (here, there) = (network.listen(2222), network.host.enter(|| TcpListener::bind((elsewhere, 2222))).unwrap());
@@ -64,32 +64,32 @@ fn connections_that_live_on_are_not_listed() {
     let _over_loopback = network.host.enter(|| connect(Ipv4Addr::LOCALHOST, 2223)).unwrap();
     drop(local);
 
-    assert_eq!(said_before(&network, "host0"), [""; 0]);
-    assert_eq!(said_before(&network, "--takeover --except 2222 host0 host1"), [""; 0]);
-    let lines = said_before(&network, "--takeover host1");
+    assert_eq!(lines_before_start(&network, "host0"), [""; 0]);
+    assert_eq!(lines_before_start(&network, "--takeover --except 2222 host0 host1"), [""; 0]);
+    let lines = lines_before_start(&network, "--takeover host1");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].starts_with(&format!("  {elsewhere}:2222 with ")), "{lines:?}");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn of_many_the_first_are_listed_and_the_rest_counted() {
+fn lists_20_connections_and_counts_the_rest() {
     let network = Network::new(Mode::Skb);
     let listener = network.listen(2222);
     let mut connections: Vec<_> = (0..20).map(|_| open(&network, &listener, HOST)).collect();
-    let lines = said_before(&network, "--takeover host0");
+    let lines = lines_before_start(&network, "--takeover host0");
     assert_eq!(lines.len(), 21, "{lines:?}");
     assert!(lines[20].starts_with("  192.0.2.1:2222 with "), "{lines:?}");
     connections.extend((0..3).map(|_| open(&network, &listener, HOST)));
-    let lines = said_before(&network, "--takeover host0");
+    let lines = lines_before_start(&network, "--takeover host0");
     assert_eq!(lines.len(), 22, "{lines:?}");
     assert_eq!(lines[21], "  and 3 more");
 }
 
-/// A port of a bridge carries the packets to the addresses of the bridge.
+/// A bridge port carries the packets to the addresses of its bridge.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn connections_to_the_bridge_are_listed_for_its_port() {
+fn lists_connections_to_the_bridge_for_its_port() {
     let network = Network::new(Mode::Skb);
     network.host.ip(&format!("address delete {HOST}/24 dev host0"));
     network.host.ip("link add bridge0 type bridge");
@@ -99,28 +99,28 @@ fn connections_to_the_bridge_are_listed_for_its_port() {
     let listener = network.listen(2222);
     let _connection = open(&network, &listener, HOST);
     for interface in ["host0", "bridge0"] {
-        let lines = said_before(&network, &format!("--takeover {interface}"));
+        let lines = lines_before_start(&network, &format!("--takeover {interface}"));
         assert_eq!(lines.len(), 2, "{lines:?}");
     }
 }
 
-/// What is for an address of the loopback interface comes by the others, as it does to routers.
+/// Packets to an address of the loopback interface arrive on other interfaces, as on routers.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn connections_to_an_address_of_the_loopback_interface_are_listed() {
+fn lists_connections_to_a_loopback_interface_address() {
     const LOOPBACK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
     let network = Network::new(Mode::Skb);
     network.host.ip(&format!("address add {LOOPBACK}/32 dev lo"));
     network.client.ip(&format!("route add {LOOPBACK}/32 via {HOST}"));
     let listener = network.host.enter(|| TcpListener::bind((LOOPBACK, 2222))).unwrap();
     let connection = open(&network, &listener, LOOPBACK);
-    let lines = said_before(&network, "--takeover host0");
+    let lines = lines_before_start(&network, "--takeover host0");
     assert_eq!(lines, [HEADER.to_owned(), format!("  {LOOPBACK}:2222 with {}", connection.0.local_addr().unwrap())]);
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn quiet_lists_none() {
+fn quiet_prints_no_list() {
     let network = Network::new(Mode::Skb);
     let listener = network.listen(2222);
     let _connection = open(&network, &listener, HOST);
@@ -130,7 +130,7 @@ fn quiet_lists_none() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_the_filters_leave_to_the_host_is_not_listed() {
+fn omits_connections_outside_the_scope() {
     let network = Network::new(Mode::Skb);
     let listener = network.listen(2222);
     let _connection = open(&network, &listener, HOST);
@@ -146,19 +146,19 @@ fn what_the_filters_leave_to_the_host_is_not_listed() {
     ] {
         let responder = Process::start(&mut TcpBounce::command(&network.host, &format!("--takeover {filters} host0")));
         let text = responder.wait_for("host0 (skb mode");
-        let said = text.lines().take_while(|line| !line.starts_with("host0 ")).count();
-        assert_eq!(said, lines, "{filters} {text}");
+        let output = text.lines().take_while(|line| !line.starts_with("host0 ")).count();
+        assert_eq!(output, lines, "{filters} {text}");
     }
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn connections_over_ipv6_are_listed() {
+fn lists_connections_over_ipv6() {
     let network = Network::new(Mode::Skb);
     let listener = network.host.enter(|| TcpListener::bind((HOST_V6, 2222))).unwrap();
     let client = network.client.enter(|| TcpStream::connect((HOST_V6, 2222))).unwrap();
     let _host = accept(&listener);
-    let lines = said_before(&network, "--takeover host0");
+    let lines = lines_before_start(&network, "--takeover host0");
     let connection = format!("  [2001:db8::1]:2222 with {}", client.local_addr().unwrap());
     assert_eq!(lines, [HEADER, &connection]);
 }

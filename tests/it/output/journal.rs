@@ -1,4 +1,4 @@
-//! What tcp-bounce says to the journal of systemd: to a journald of the test's own, and as `journalctl` reads it.
+//! Output to the systemd journal: to a journald of the test, read by `journalctl`.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,17 +12,18 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
-/// It touches nothing of the machine: it has a `/run` of its own, and neither reads the kernel's log nor turns its audit on or off.
+/// This journald leaves the machine alone: it has its own `/run`, does not read the kernel's log, and does not change
+/// the audit state.
 const START: &str = "
 mount -t tmpfs tmpfs /run &&
 mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal &&
 printf '[Journal]\\nStorage=volatile\\nAudit=\\nReadKMsg=no\\nForwardToWall=no\\n' >/run/systemd/journald.conf.d/test.conf &&
 exec /lib/systemd/systemd-journald";
 
-/// As systemd starts a service, which `systemd-cat` does but for the variable.
+/// Starts a command as systemd starts a service. `systemd-cat` does so except for this variable.
 const RUN: &str = r#"export JOURNAL_STREAM="$(stat --dereference --format=%d:%i "/proc/$$/fd/1")" && exec "$0" "$@""#;
 
-/// A journal, in a mount namespace of its own.
+/// A journald in its own mount namespace.
 struct Journal(Process);
 
 impl Journal {
@@ -31,18 +32,18 @@ impl Journal {
         let process = Process::start(command.args(["--mount", "--propagation", "private", "sh", "-c", START]));
         let run = format!("/proc/{}/root/run/systemd", process.child.id());
         let is_there = |path: &str| Path::new(&run).join(path).exists();
-        // Without the former it is the machine's that is seen.
+        // Until the mount is there, the path leads to the machine's `/run`.
         until("for journald", || (is_there("journald.conf.d/test.conf") && is_there("journal/socket")).then_some(()));
         Self(process)
     }
 
-    /// What makes a command see this journal instead of the machine's.
+    /// Makes a command run in the mount namespace of this journal.
     fn enter(&self, mut command: Command) -> Command {
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.0.child.id()));
         command
     }
 
-    /// tcp-bounce, its output connected to the journal as systemd does it.
+    /// Starts tcp-bounce with its output connected to the journal, as systemd does.
     fn start_responder(&self, network: &Network, arguments: &str) -> Process {
         let mut command = self.enter(network.host.command("nsenter"));
         command.args(["systemd-cat", "sh", "-c", RUN, BINARY]).args(arguments.split_whitespace());
@@ -55,7 +56,7 @@ impl Journal {
         run(command.arg("journalctl").args(arguments.split_whitespace())).success()
     }
 
-    /// The entries that this process made, in their order.
+    /// Returns the entries of a process in order.
     fn entries(&self, process: u32) -> Vec<Value> {
         self.ctl("--sync");
         let lines = self.ctl(&format!("--directory=/run/log/journal --output=json _PID={process}"));
@@ -63,14 +64,14 @@ impl Journal {
     }
 }
 
-/// The text in a field.
+/// Returns the text of a field.
 fn field<'a>(entry: &'a Value, name: &str) -> &'a str {
     entry[name].as_str().unwrap_or_else(|| panic!("{name}: {entry}"))
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_is_said_is_an_entry_with_fields() {
+fn messages_become_entries_with_fields() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
     let process = journal.start_responder(&network, "--mode skb --events host0");
     until("for the program to be attached", || attached(&network.host, "host0"));
@@ -116,7 +117,7 @@ fn what_is_said_is_an_entry_with_fields() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn warnings_and_errors_have_their_priority() {
+fn warnings_and_errors_have_a_priority() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
     network.host.ip("link set host0 down");
     let entries = |arguments: &str| {
@@ -144,10 +145,10 @@ fn warnings_and_errors_have_their_priority() {
     assert!(field(check, "MESSAGE").starts_with("problem: lo is the loopback"), "{check}");
 }
 
-/// JSON is for who asks for it, and what goes elsewhere is not the journal's.
+/// `--json` asks for lines, and so does an output that is not the journal.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn lines_stay_lines_where_they_are_wanted() {
+fn json_and_other_outputs_get_lines() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
     let process = journal.start_responder(&network, "--json --for 1ms host0");
     let pid = process.child.id();
@@ -159,14 +160,14 @@ fn lines_stay_lines_where_they_are_wanted() {
     assert_eq!(lines.map(|line| field(&line, "type").to_owned()).collect::<Vec<_>>(), ["started", "summary"]);
 
     let mut command = TcpBounce::command(&network.host, "--for 1ms host0");
-    let said = run(command.env("JOURNAL_STREAM", "1:1")).success();
-    assert!(said.starts_with("host0 (skb mode"), "{said}");
+    let output = run(command.env("JOURNAL_STREAM", "1:1")).success();
+    assert!(output.starts_with("host0 (skb mode"), "{output}");
 }
 
-/// As in a service that sees a part of the file system only.
+/// A service may see only a part of the file system.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn without_the_socket_of_the_journal_it_gets_lines() {
+fn journal_without_a_socket_gets_lines() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
     let mut command = journal.enter(network.host.command("nsenter"));
     let hidden = format!("mount -t tmpfs tmpfs /run && {RUN}");

@@ -1,4 +1,4 @@
-//! What tcp-bounce says while it runs and when it ends.
+//! Messages during a run and at its end.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use tcp_bounce_wire::Verdict;
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_summary_counts_what_happened() {
+fn summary_shows_the_counters() {
     let network = Network::new(Mode::Skb);
     let listener = network.listen(2222);
     let responder = network.start_responder("");
@@ -26,17 +26,17 @@ fn the_summary_counts_what_happened() {
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 2, "{summary:?}");
     assert!(summary.count("passed: to a spared port") >= 2, "{summary:?}");
-    // What did not happen is not mentioned.
+    // Counters that are 0 are left out.
     assert!(!summary.0.contains("fragment"), "{summary:?}");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn quiet_says_nothing() {
+fn quiet_prints_nothing() {
     let network = Network::new(Mode::Skb);
     let responder = Process::start(&mut TcpBounce::command(&network.host, "--quiet host0"));
     until("for the program to be attached", || attached(&network.host, "host0"));
-    // It would say that it has begun to spare this port.
+    // Without `--quiet`, tcp-bounce would report that it excludes this port.
     let listener = network.listen(2222);
     until("for the listener to be served", || {
         let _connection = network.connect(2222).unwrap();
@@ -51,15 +51,15 @@ fn quiet_says_nothing() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn quiet_still_says_why_it_does_not_start() {
+fn quiet_still_prints_errors() {
     let network = Network::new(Mode::Skb);
     assert!(refusal(&network.host, "--quiet nosuch0").contains("there is no interface \"nosuch0\""));
 }
 
-/// As in `tcp-bounce host0 | head -1`.
+/// `tcp-bounce host0 | head -1`
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn it_goes_on_when_nobody_reads_any_more() {
+fn closed_output_does_not_end_the_run() {
     let network = Network::new(Mode::Skb);
     let (reader, writer) = io::pipe().unwrap();
     let mut command = TcpBounce::command(&network.host, "host0");
@@ -69,7 +69,7 @@ fn it_goes_on_when_nobody_reads_any_more() {
     BufReader::new(reader).read_line(&mut line).unwrap();
     assert!(line.ends_with("every TCP port answers\n"), "{line}");
 
-    // The next thing it says, nobody reads: that it spares a port.
+    // The next message, about the excluded port, has no reader.
     let listener = network.listen(2222);
     until("for the listener to be served", || {
         let _connection = network.connect(2222).unwrap();
@@ -83,7 +83,7 @@ fn it_goes_on_when_nobody_reads_any_more() {
     assert_eq!(finished.stderr, "");
 }
 
-/// tcp-bounce on a terminal of 120 columns, made by `script`.
+/// Starts tcp-bounce on a terminal with 120 columns, which `script` provides.
 fn on_a_terminal(network: &Network) -> Process {
     let on_terminal = format!("stty columns 120 && exec '{BINARY}' --mode skb host0");
     let mut script = network.host.command("script");
@@ -93,7 +93,7 @@ fn on_a_terminal(network: &Network) -> Process {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_terminal_shows_a_status_line_until_ctrl_c() {
+fn terminal_shows_a_status_line_until_ctrl_c() {
     let network = Network::new(Mode::Skb);
     let mut terminal = on_a_terminal(&network);
     terminal.wait_for("every TCP port answers");
@@ -113,7 +113,7 @@ fn a_terminal_shows_a_status_line_until_ctrl_c() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_loss_of_the_terminal_ends_it() {
+fn loss_of_the_terminal_ends_the_run() {
     let network = Network::new(Mode::Skb);
     let terminal = on_a_terminal(&network);
     terminal.wait_for("every TCP port answers");
@@ -121,10 +121,10 @@ fn the_loss_of_the_terminal_ends_it() {
     until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
 }
 
-/// What is answered, and what is not, in the words of the start and of a check.
+/// The start and a check describe the scope in the same words.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_start_and_a_check_say_what_is_answered() {
+fn start_and_check_describe_the_scope() {
     let network = Network::new(Mode::Skb);
     for (arguments, addresses, ports) in [
         ("", "192.0.2.1", "every TCP port answers"),
@@ -151,29 +151,29 @@ fn the_start_and_a_check_say_what_is_answered() {
             "every TCP port answers but 22 (--except), to clients in 10.0.0.0/8",
         ),
     ] {
-        let said = |option: &str| {
+        let output = |option: &str| {
             run(&mut TcpBounce::command(&network.host, &format!("{option} {arguments} host0"))).success()
         };
-        let started = said("--for 1ms");
+        let started = output("--for 1ms");
         let line = started.lines().next().unwrap();
         assert!(line.starts_with("host0 (skb mode: ") && line.contains(&format!(") for {addresses}")), "{line}");
         assert!(line.ends_with(&format!(": {ports}")), "{line}");
-        let check = said("--check");
+        let check = output("--check");
         assert!(check.contains(&format!("\n  answers for {addresses}")), "{check}");
         assert!(check.contains(&format!("\n{ports}\n")), "{check}");
     }
 }
 
-/// What a check warns of, a start does too.
+/// A start prints the warnings of a check.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_start_warns_where_nobody_will_be_answered() {
+fn start_warns_when_no_client_can_be_answered() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link set host0 down");
     network.host.ip("address flush dev host0");
-    let said = run(&mut TcpBounce::command(&network.host, "--for 1ms host0")).success();
-    assert!(said.contains("\nhost0: warning: it is down\n  command: ip link set dev host0 up\n"), "{said}");
-    assert!(said.contains("\nhost0: warning: it has no IP address"), "{said}");
-    let said = run(&mut TcpBounce::command(&network.host, "--for 1ms --to any host0")).success();
-    assert!(said.contains("it is down") && !said.contains("no IP address"), "{said}");
+    let output = run(&mut TcpBounce::command(&network.host, "--for 1ms host0")).success();
+    assert!(output.contains("\nhost0: warning: it is down\n  command: ip link set dev host0 up\n"), "{output}");
+    assert!(output.contains("\nhost0: warning: it has no IP address"), "{output}");
+    let output = run(&mut TcpBounce::command(&network.host, "--for 1ms --to any host0")).success();
+    assert!(output.contains("it is down") && !output.contains("no IP address"), "{output}");
 }

@@ -1,4 +1,4 @@
-//! What tcp-bounce tells a service manager, as `sd_notify(3)` has it.
+//! Notifications to a service manager, by the protocol of `sd_notify(3)`.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +11,7 @@ use crate::fixtures::programs::attached;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-/// A service manager's socket.
+/// The socket of a service manager.
 struct Manager {
     socket: UnixDatagram,
     folder: TempDir,
@@ -39,7 +39,7 @@ impl Manager {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_service_manager_hears_when_it_is_attached_and_when_it_ends() {
+fn start_and_end_are_notified() {
     let network = Network::new(Mode::Skb);
     let manager = Manager::new();
     let responder = manager.start(&network, "host0");
@@ -54,12 +54,12 @@ fn a_service_manager_hears_when_it_is_attached_and_when_it_ends() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_does_not_start_everywhere_is_not_ready() {
+fn partial_start_sends_no_ready() {
     let network = Network::new(Mode::Skb);
     network.add_cable();
     let _other = TcpBounce::start(&network.host, "host1");
     let manager = Manager::new();
-    // The first of them is attached for a moment.
+    // The first interface is attached for a moment.
     assert!(!manager.start(&network, "host0 host1").finish().status.success());
     manager.socket.set_nonblocking(true).unwrap();
     assert_eq!(manager.socket.recv(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -67,7 +67,7 @@ fn what_does_not_start_everywhere_is_not_ready() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_service_manager_that_does_not_listen_keeps_nobody_from_ending_it() {
+fn full_socket_does_not_block_the_end() {
     let network = Network::new(Mode::Skb);
     let manager = Manager::new();
     let sender = UnixDatagram::unbound().unwrap();
@@ -83,7 +83,7 @@ fn a_service_manager_that_does_not_listen_keeps_nobody_from_ending_it() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_service_manager_that_is_not_there_is_not_missed() {
+fn missing_socket_is_ignored() {
     let network = Network::new(Mode::Skb);
     let mut command = TcpBounce::command(&network.host, "host0");
     let responder = Process::start(command.env("NOTIFY_SOCKET", "/nowhere/notify"));

@@ -1,4 +1,4 @@
-//! `--watch` on a real terminal: tmux's.
+//! `--watch` on a real terminal, that of tmux.
 
 use std::env;
 use std::fs::{self, File};
@@ -22,11 +22,11 @@ use tcp_bounce::internals::Tui;
 use tcp_bounce::internals::client_tables::ClientTables;
 use tcp_bounce_wire::TelemetrySettings;
 
-/// A terminal in the host's namespace, in which a shell runs. It has a server of tmux's for itself.
+/// A terminal in the host's namespace that runs a shell. It has its own tmux server.
 struct Terminal<'a> {
     network: &'a Network,
     socket: String,
-    /// The server, which ends with it.
+    /// The server, which ends with this value.
     _server: Process,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Terminal<'a> {
         let folder = tempfile::tempdir().unwrap().keep();
         let socket = folder.join("tmux").display().to_string();
         let mut command = network.host.command("tmux");
-        // In the foreground, so that it is killed with the test.
+        // A server in the foreground is killed with the test.
         command.args(["-D", "-S", &socket, "-f", "/dev/null"]);
         let server = Process::start(&mut command);
         let terminal = Self { network, socket, _server: server };
@@ -57,7 +57,7 @@ impl<'a> Terminal<'a> {
         run(&mut self.tmux(&[&["send-keys"], keys].concat())).success();
     }
 
-    /// What is on the screen, with colours.
+    /// Returns the screen with its colours.
     fn screen(&self) -> String {
         run(&mut self.tmux(&["capture-pane", "-p", "-e"])).success()
     }
@@ -70,22 +70,22 @@ impl<'a> Terminal<'a> {
         })
     }
 
-    /// Starts it, and waits until it shows something.
+    /// Starts tcp-bounce, and waits until the screen contains `words`.
     fn start(&self, words: &str) {
         let arguments = "--mode skb --watch --then close host0; echo it returned $?";
         self.keys(&[&format!("{BINARY} {arguments}"), "Enter"]);
         self.wait_for(words);
     }
 
-    /// The process that runs in it, which is not the shell.
+    /// Returns the id of the process that runs in the shell.
     fn process(&self) -> String {
         let shell = run(&mut self.tmux(&["display", "-p", "#{pane_pid}"])).success();
         self.network.host.run("pgrep", &format!("--parent {}", shell.trim())).trim().to_owned()
     }
 
-    /// Checks that it has ended well, and that the terminal is as it was.
+    /// Checks that tcp-bounce succeeded and restored the terminal.
     #[track_caller]
-    fn assert_given_back(&self) {
+    fn assert_restored(&self) {
         let screen = self.wait_for("it returned 0");
         assert!(screen.contains("SYNs answered"), "the summary is there: {screen}");
         self.assert_usable();
@@ -96,20 +96,20 @@ impl<'a> Terminal<'a> {
     fn assert_usable(&self) {
         let state = run(&mut self.tmux(&["display", "-p", "#{alternate_on} #{cursor_flag}"])).success();
         assert_eq!(state.trim(), "0 1", "the other screen is off, and the cursor to be seen");
-        // It shows again what is typed.
+        // The terminal echoes again.
         self.keys(&["echo $((6 * 7))", "Enter"]);
         let screen = self.wait_for("42");
         assert!(screen.contains("echo $((6 * 7))"), "{screen}");
     }
 }
 
-/// The foreground colour of the hottest ports, and of those that nobody has asked for.
+/// The foreground colours of the busiest ports, and of ports without clients.
 const HOT: &str = "38;5;231";
 const COLD: &str = "38;5;235";
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_scan_is_seen_at_every_size() {
+fn tui_shows_a_scan_at_every_size() {
     let network = Network::new(Mode::Skb);
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let terminal = Terminal::new(&network, width, height);
@@ -117,19 +117,19 @@ fn a_scan_is_seen_at_every_size() {
         let screen = terminal.screen();
         assert!(screen.contains(COLD) && !screen.contains(HOT), "{screen}");
         network.client.run("nmap", &format!("-n -Pn -sT -r -p 1-3000 {HOST}"));
-        // Each SYN, the client with as many, the newest event, and what is hot.
+        // The counters, the newest event and the top clients.
         let screen = terminal.wait_for("SYNs answered: 3,000");
         assert!(screen.contains(COLD), "no higher port was asked for: {screen}");
         terminal.wait_for(" port 3000  from 192.0.2.2:");
         terminal.wait_for("    3000 192.0.2.2");
         terminal.keys(&["q"]);
-        terminal.assert_given_back();
+        terminal.assert_restored();
     }
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_terminal_is_given_back_however_it_ends() {
+fn terminal_is_restored_after_every_kind_of_end() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
     for end in ["Ctrl-C", "SIGTERM", "small"] {
@@ -149,17 +149,17 @@ fn the_terminal_is_given_back_however_it_ends() {
                 run(&mut terminal.tmux(&["resize-window", "-x", "80", "-y", "24"])).success();
             }
         }
-        terminal.assert_given_back();
+        terminal.assert_restored();
         terminal.keys(&["clear", "Enter"]);
     }
 }
 
-/// As over a connection that hangs for a while.
+/// The connection to the terminal hangs for a while.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_terminal_that_takes_nothing_is_given_back_all_the_same() {
+fn blocked_terminal_is_restored() {
     let network = Network::new(Mode::Skb);
-    // Nobody reads what comes out at the other end.
+    // The other end is not read.
     let OpenptyResult { master, slave } = openpty(None, None).unwrap();
     let name = ttyname(&slave).unwrap().display().to_string();
     let before = tcgetattr(&slave).unwrap().local_flags;
@@ -169,7 +169,7 @@ fn a_terminal_that_takes_nothing_is_given_back_all_the_same() {
     drop(command);
     let mut rows = (50..60).cycle();
     until("for it to wait for the terminal", || {
-        // Then all is drawn anew.
+        // A new size makes the TUI draw everything again.
         network.host.run("stty", &format!("--file={name} cols 160 rows {}", rows.next().unwrap()));
         process.signal(Signal::SIGWINCH);
         let tasks = fs::read_dir(format!("/proc/{}/task", process.child.id())).unwrap();
@@ -181,20 +181,20 @@ fn a_terminal_that_takes_nothing_is_given_back_all_the_same() {
     assert!(finished.status.success(), "{finished:?}");
     assert_eq!(tcgetattr(&slave).unwrap().local_flags, before);
     fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let mut said = Vec::new();
-    // Where there is nothing any more, there is an error.
-    let _ = File::from(master).read_to_end(&mut said);
-    let said = String::from_utf8_lossy(&said);
-    let after = |sequence: &str| said.rsplit_once(sequence).unwrap_or_else(|| panic!("{sequence:?}: {said:?}")).1;
-    // The other screen is left, and the cursor to be seen again, before the last words.
-    assert!(after("\x1b[?1049l").contains("detached after"), "{said:?}");
-    assert!(!after("\x1b[?25h").contains("\x1b[?25l"), "{said:?}");
+    let mut output = Vec::new();
+    // Reading ends with an error when the output is used up.
+    let _ = File::from(master).read_to_end(&mut output);
+    let output = String::from_utf8_lossy(&output);
+    let after = |sequence: &str| output.rsplit_once(sequence).unwrap_or_else(|| panic!("{sequence:?}: {output:?}")).1;
+    // The alternate screen is left, and the cursor is visible, before the summary.
+    assert!(after("\x1b[?1049l").contains("detached after"), "{output:?}");
+    assert!(!after("\x1b[?25h").contains("\x1b[?25l"), "{output:?}");
 }
 
-/// As when its window is closed, or the connection to it is lost.
+/// Its window is closed, or the connection to it is lost.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn when_the_terminal_goes_it_ends() {
+fn loss_of_the_terminal_ends_the_run() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
     terminal.start("ports 0 to 65535");
@@ -205,10 +205,10 @@ fn when_the_terminal_goes_it_ends() {
     until("for the process to end", || (!Path::new(&path).exists()).then_some(()));
 }
 
-/// There the terminal would stop it, and the NIC would go on bouncing.
+/// In the background the terminal would stop the process, while the program went on answering.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn in_the_background_it_does_not_start() {
+fn background_start_is_refused() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 120, 24);
     terminal.keys(&["set -m", "Enter"]);
@@ -220,16 +220,16 @@ fn in_the_background_it_does_not_start() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn without_a_terminal_it_does_not_start() {
+fn start_without_a_terminal_is_refused() {
     let network = Network::new(Mode::Skb);
     assert_error(&refusal(&network.host, "--watch host0"), &["--watch needs a terminal"], "--events");
     network.assert_nothing_is_attached();
 }
 
-/// The test runs itself in the terminal, where it panics while it has the whole of it.
+/// The test runs itself in the terminal, where it panics while the TUI is on.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_terminal_is_given_back_after_a_panic() {
+fn terminal_is_restored_after_a_panic() {
     const IN_TERMINAL: &str = "TCP_BOUNCE_TEST_IN_TERMINAL";
     if env::var_os(IN_TERMINAL).is_some() {
         let (interrupt, interrupted) = mpsc::channel();
@@ -237,17 +237,17 @@ fn the_terminal_is_given_back_after_a_panic() {
             Tui::start(Arc::new(ClientTables::of(iter::empty(), TelemetrySettings::default()).unwrap()), interrupt)
                 .unwrap();
         let _ = interrupted.recv_timeout(DEADLINE);
-        panic!("as it must not");
+        panic!("deliberate panic");
     }
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
-    let itself = rerun(the_terminal_is_given_back_after_a_panic);
+    let itself = rerun(terminal_is_restored_after_a_panic);
     let words = iter::once(itself.get_program()).chain(itself.get_args()).map(|word| word.to_str().unwrap());
     let command = words.collect::<Vec<_>>().join(" ");
     terminal.keys(&[&format!("{IN_TERMINAL}=1 {command}; echo it returned $?"), "Enter"]);
     terminal.wait_for("ports 0 to 65535");
     terminal.keys(&["q"]);
     let screen = terminal.wait_for("it returned 101");
-    assert!(screen.contains("as it must not"), "it says why: {screen}");
+    assert!(screen.contains("deliberate panic"), "it says why: {screen}");
     terminal.assert_usable();
 }

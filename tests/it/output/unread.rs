@@ -1,5 +1,5 @@
-//! Nobody reads what tcp-bounce says, as on a terminal after Ctrl-S, or one whose connection `--takeover` has cut: that
-//! changes nothing of what it does.
+//! Output that nobody reads, such as a terminal after Ctrl-S or one whose connection `--takeover` drops: the run is
+//! not affected.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
-/// A pipe that takes nothing, as long as the reader is there.
+/// Returns a pipe that is full as long as the reader exists.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -23,7 +23,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Starts it with an output that takes nothing, and waits until it is attached.
+/// Starts tcp-bounce with a full output pipe, and waits until it is attached.
 fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
     let (reader, writer) = full_pipe();
     let mut command = TcpBounce::command(&network.host, &format!("--mode skb {arguments} host0"));
@@ -32,7 +32,7 @@ fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
     (process, reader)
 }
 
-fn assert_ends_well(network: &Network, process: Process) {
+fn assert_success(network: &Network, process: Process) {
     until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
     let finished = process.finish();
     assert!(finished.status.success(), "{finished:?}");
@@ -40,26 +40,26 @@ fn assert_ends_well(network: &Network, process: Process) {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_signal_detaches() {
+fn signals_detach() {
     let network = Network::new(Mode::Skb);
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let (process, _reader) = start_unread(&network, "");
         process.signal(signal);
-        assert_ends_well(&network, process);
+        assert_success(&network, process);
     }
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn it_detaches_when_its_time_is_over() {
+fn run_ends_when_its_time_is_up() {
     let network = Network::new(Mode::Skb);
     let (process, _reader) = start_unread(&network, "--for 1s");
-    assert_ends_well(&network, process);
+    assert_success(&network, process);
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_listener_that_comes_later_is_spared() {
+fn excludes_a_later_listener() {
     let network = Network::new(Mode::Skb);
     let (process, _reader) = start_unread(&network, "");
     let _listener = network.listen(2222);
@@ -68,12 +68,12 @@ fn a_listener_that_comes_later_is_spared() {
         (network.counters()[Verdict::Excluded] > 0).then_some(())
     });
     process.signal(Signal::SIGINT);
-    assert_ends_well(&network, process);
+    assert_success(&network, process);
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn it_ends_also_if_nobody_takes_what_is_wrong() {
+fn fatal_error_ends_the_run() {
     let network = Network::new(Mode::Skb);
     let ((_reader, stdout), (_error_reader, stderr)) = (full_pipe(), full_pipe());
     let mut command = TcpBounce::command(&network.host, "--mode skb host0");
@@ -85,7 +85,7 @@ fn it_ends_also_if_nobody_takes_what_is_wrong() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn a_second_signal_does_not_wait_for_the_last_words() {
+fn second_signal_skips_the_summary() {
     let network = Network::new(Mode::Skb);
     let (mut process, _reader) = start_unread(&network, "");
     let status = until("for the end", || {
@@ -96,14 +96,14 @@ fn a_second_signal_does_not_wait_for_the_last_words() {
     assert_eq!(attached(&network.host, "host0"), None);
 }
 
-/// As where a program that does not wait has the terminal, too.
+/// Another program may have made the terminal non-blocking.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_there_is_no_room_for_at_once_is_written_later() {
+fn nonblocking_output_is_completed_later() {
     let network = Network::new(Mode::Skb);
     let (mut reader, writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    // The least there is: a page.
+    // The smallest capacity is a page.
     let room = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap() as usize;
     let mut command = TcpBounce::command(&network.host, "--mode skb --events --json host0");
     let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
@@ -119,7 +119,7 @@ fn what_there_is_no_room_for_at_once_is_written_later() {
     reader.read_to_string(&mut text).unwrap();
     assert!(text.len() > room);
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = lines.iter().filter(|line| line["event"] == "completed").count();
-    assert_eq!((told, &lines.last().unwrap()["type"]), (200, &"summary".into()));
+    let completed = lines.iter().filter(|line| line["event"] == "completed").count();
+    assert_eq!((completed, &lines.last().unwrap()["type"]), (200, &"summary".into()));
     assert!(process.finish().status.success());
 }

@@ -1,6 +1,6 @@
-//! The kernel and the host agree: the loaded program does to every packet what [`bounce`] does to it here.
+//! The kernel and the host agree: the loaded program does to every packet what [`respond`] does to it here.
 //!
-//! The packets are made from a fixed seed, so every run makes the same ones.
+//! The packets come from a fixed seed, so every run makes the same ones.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,8 @@ use tcp_bounce_wire::{Counters, Frame, Verdict, XdpAction};
 
 const SEED: u64 = 0x5eed_0f5e_a50e_d175;
 
-/// One in how many shapes of the settings is tried with so few packets. It divides nothing that they are counted by.
+/// With few packets, one in this many kinds of settings is tested. It shares no factor with the numbers of choices, so
+/// each choice occurs.
 const STRIDE: usize = 37;
 
 impl Choices for Rng {
@@ -47,7 +48,7 @@ fn kernel_and_host_agree_on_every_packet() {
     coverage.check(packets);
 }
 
-/// The program in the kernel, and what it is to be compared with.
+/// The program in the kernel, and the packet logic in this process.
 struct Sides {
     kernel: Kernel,
     host: Setup,
@@ -58,11 +59,14 @@ impl Sides {
         Self { kernel: Kernel::load_setup(&host), host }
     }
 
-    /// What both sides say of `packet`: the verdict, and how long the frame is then. If they do not agree: the packet,
-    /// and what each side says.
+    /// Runs a packet on both sides, and returns the verdict and the length of the frame afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The packet and both results, if they differ.
     fn compare(&mut self, packet: &[u8]) -> Result<(Verdict, usize), String> {
         let kernel = self.kernel.run(packet);
-        // Only the kernel knows its clock.
+        // The kernel alone knows its clock.
         self.host.settings.now = packet::timestamp(&kernel.frame).unwrap_or_default();
         let (verdict, host) = self.host(packet);
         if kernel == host {
@@ -73,7 +77,7 @@ impl Sides {
         }
     }
 
-    /// What the packet logic does here, in a buffer with the room of a test run and junk behind the packet.
+    /// Runs the packet logic here, in a buffer as large as that of a test run, with arbitrary bytes behind the packet.
     fn host(&self, packet: &[u8]) -> (Verdict, Outcome) {
         let mut bytes = [0xa5; LONGEST];
         bytes[..packet.len()].copy_from_slice(packet);
@@ -84,11 +88,11 @@ impl Sides {
     }
 }
 
-/// What the packets were good for.
+/// The verdicts and replies that the packets led to.
 #[derive(Default)]
 struct Coverage {
     verdicts: Counters,
-    /// Replies that are longer than their request, as long, and shorter.
+    /// The numbers of replies longer than, as long as, and shorter than their requests.
     replies: [usize; 3],
 }
 
@@ -105,7 +109,7 @@ impl Coverage {
         }
     }
 
-    /// Checks that all that can happen did happen, and often.
+    /// Checks that every verdict and every kind of reply occurred often.
     fn check(&self, packets: usize) {
         for verdict in Verdict::ALL {
             println!("{:>9} {}", self.verdicts[verdict], verdict.description());
@@ -115,7 +119,7 @@ impl Coverage {
 
         for verdict in Verdict::ALL {
             let count = self.verdicts[verdict];
-            // There is always room in a test run.
+            // A test run always has room.
             let enough = if verdict == Verdict::NoRoom { count == 0 } else { count >= packets as u64 / 5000 };
             assert!(enough, "{verdict:?}: {count} of {packets} packets");
         }

@@ -1,9 +1,8 @@
-//! What the loaded program does to a packet, case by case: its action, the counter that goes up, and every byte of the
-//! frame afterwards.
+//! The loaded program, case by case: the action, the counter that goes up, and every byte of the frame afterwards.
 //!
-//! The cases run in the kernel (`BPF_PROG_TEST_RUN`), without a network. What is expected is written out or made by
-//! etherparse, never by the code under test. The frames in hex have correct checksums; those of [`Request`] have wrong
-//! ones, as where the sender leaves them to the hardware: the program must not care.
+//! The cases run in the kernel (`BPF_PROG_TEST_RUN`), without a network. Expected bytes are written out or built by
+//! etherparse, never by the code under test. Frames in hex have correct checksums. Those of [`Request`] have wrong
+//! ones, as if the sender left them to its hardware; the program must ignore that.
 
 use std::fs;
 
@@ -23,14 +22,14 @@ use tcp_bounce::internals::loader;
 use tcp_bounce_wire::{Action, ProgramConfig, Verdict};
 use zerocopy::IntoBytes as _;
 
-/// The object that the loader has inside.
+/// The object that the loader embeds.
 const OBJECT: &str = concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o");
 
 const DEFAULT: Choice = Choice::DEFAULT;
 const TAKEOVER: Choice = Choice { takeover: true, ..DEFAULT };
 
-/// What the client 192.0.2.10:40262, whose sequence number is 0x3b9aca07, gets from 198.51.100.7:443 under the default
-/// settings. One line each, as in all frames here: Ethernet, IPv4, TCP, TCP options.
+/// The answer of 198.51.100.7:443 to the client 192.0.2.10:40262 with sequence number 0x3b9aca07, under the default
+/// settings. Like all frames here it has a line each for Ethernet, IPv4, TCP and the TCP options.
 const REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 0800
     4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
@@ -64,7 +63,7 @@ const MACOS_SYN: &str = "
     9d46 01bb 3b9a ca07 0000 0000 b0c2 ffff af3d 0000
     0204 05b4 0103 0306 0101 080a 3f5c b6b9 0000 0000 0402 0000";
 
-/// MSS alone, DF clear: as long as the reply.
+/// Only MSS, DF clear. The reply has the same length.
 const NMAP_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 002c d0a8 0000 3106 ccde c000 020a c633 6407
@@ -89,39 +88,39 @@ const ARP_REQUEST: &str = "
     ffff ffff ffff 5254 00ab cdef 0806
     0001 0800 0604 0001 5254 00ab cdef c000 020a 0000 0000 0000 c633 6407";
 
-/// A packet, and what is to become of it.
+/// A packet and the expected result.
 #[derive(Clone)]
 struct Case {
-    what: &'static str,
+    name: &'static str,
     settings: Choice,
     excluded: &'static [u16],
     packet: Vec<u8>,
     verdict: Verdict,
     action: u32,
-    /// The frame afterwards. `None`: the answer to the packet, with whatever TSval.
+    /// The frame afterwards. `None` stands for a valid answer with any TSval.
     result: Option<Vec<u8>>,
 }
 
 impl Case {
-    fn new(what: &'static str, packet: Vec<u8>, verdict: Verdict, action: u32, result: Vec<u8>) -> Self {
-        Self { what, settings: DEFAULT, excluded: &[], packet, verdict, action, result: Some(result) }
+    fn new(name: &'static str, packet: Vec<u8>, verdict: Verdict, action: u32, result: Vec<u8>) -> Self {
+        Self { name, settings: DEFAULT, excluded: &[], packet, verdict, action, result: Some(result) }
     }
 
-    /// An answer whose bytes depend on the time.
-    fn answered_in_time(what: &'static str, packet: Vec<u8>) -> Self {
-        Self { result: None, ..Self::answered(what, packet, Vec::new()) }
+    /// Returns a case whose answer depends on the time.
+    fn answered_in_time(name: &'static str, packet: Vec<u8>) -> Self {
+        Self { result: None, ..Self::answered(name, packet, Vec::new()) }
     }
 
-    fn answered(what: &'static str, packet: Vec<u8>, result: Vec<u8>) -> Self {
-        Self::new(what, packet, Verdict::Answered, XDP_TX, result)
+    fn answered(name: &'static str, packet: Vec<u8>, result: Vec<u8>) -> Self {
+        Self::new(name, packet, Verdict::Answered, XDP_TX, result)
     }
 
-    fn dropped(what: &'static str, packet: Vec<u8>, verdict: Verdict) -> Self {
-        Self::new(what, packet.clone(), verdict, XDP_DROP, packet)
+    fn dropped(name: &'static str, packet: Vec<u8>, verdict: Verdict) -> Self {
+        Self::new(name, packet.clone(), verdict, XDP_DROP, packet)
     }
 
-    fn passed(what: &'static str, packet: Vec<u8>, verdict: Verdict) -> Self {
-        Self::new(what, packet.clone(), verdict, XDP_PASS, packet)
+    fn passed(name: &'static str, packet: Vec<u8>, verdict: Verdict) -> Self {
+        Self::new(name, packet.clone(), verdict, XDP_PASS, packet)
     }
 
     fn under(self, settings: Choice) -> Self {
@@ -133,13 +132,13 @@ impl Case {
     }
 
     fn check(&self, kernel: &mut Kernel) {
-        // Shown only if the case fails.
-        println!("case: {}, takeover {}", self.what, self.settings.takeover);
+        // libtest shows this only if the case fails.
+        println!("case: {}, takeover {}", self.name, self.settings.takeover);
         kernel.exclude(self.excluded.iter().copied());
         let outcome = kernel.run(&self.packet);
         let frame = self.result.clone().unwrap_or(outcome.frame.clone());
         let expected = Outcome { action: self.action, counted: vec![(self.verdict, 1)], frame };
-        assert_eq!(outcome, expected, "{}", self.what);
+        assert_eq!(outcome, expected, "{}", self.name);
         if self.verdict == Verdict::Answered {
             let now = packet::timestamp(&outcome.frame).unwrap_or_default();
             packet::assert_answer(&self.packet, &outcome.frame, &Choice { now, ..self.settings });
@@ -147,7 +146,8 @@ impl Case {
     }
 }
 
-/// Checks each case. Those with the same settings share a loaded program: to load it takes much longer than to run it.
+/// Checks all cases. Cases with the same settings share a loaded program, since loading takes much longer than
+/// running.
 fn check(cases: impl IntoIterator<Item = Case>) {
     let mut kernels: Vec<(Choice, Kernel)> = Vec::new();
     for case in cases {
@@ -159,19 +159,19 @@ fn check(cases: impl IntoIterator<Item = Case>) {
     }
 }
 
-/// For what takeover makes no difference to.
+/// Checks cases that takeover does not affect.
 fn check_without_and_with_takeover(cases: impl IntoIterator<Item = Case>) {
     check(cases.into_iter().flat_map(|case| [case.clone(), case.under(TAKEOVER)]));
 }
 
-/// The bytes of a frame in hex.
+/// Returns the bytes of a frame in hex.
 fn frame(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> =
         hex.split_whitespace().flat_map(str::chars).map(|digit| digit.to_digit(16).expect("a hex digit")).collect();
     digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// [`REPLY`] in a frame of `length` bytes.
+/// Returns [`REPLY`] in a frame of `length` bytes.
 fn reply(length: usize) -> Vec<u8> {
     padded(frame(REPLY), length)
 }
@@ -182,7 +182,7 @@ fn padded(mut frame: Vec<u8>, length: usize) -> Vec<u8> {
     frame
 }
 
-/// The SYN-ACK for `syn`, which offers no timestamps, as etherparse builds it, in a frame of `length` bytes.
+/// Returns the SYN-ACK for `syn`, which must not offer timestamps, built by etherparse in a frame of `length` bytes.
 fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
     let options = SynOptions::of(&syn.options).taken_up(settings.mss.unwrap_or(1460), 0, settings.window_scale);
     let builder = PacketBuilder::ethernet2(syn.destination_mac, syn.source_mac)
@@ -202,13 +202,13 @@ fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
     padded(frame, length)
 }
 
-/// As many whole segments as are in 64 KiB, in bytes; but not more than fits.
+/// Returns the largest multiple of the MSS that is at most 64 KiB and fits in a window field.
 fn window_for(mss: u16) -> u16 {
     (65536 / u32::from(mss) * u32::from(mss)).min(65535) as u16
 }
 
-/// The length of the reply to a frame of `length` bytes. A frame stays as long as it is, unless it is too short for a
-/// reply, or longer by 24 bytes or more.
+/// Returns the length of the reply to a frame of `length` bytes. A frame keeps its length, unless it is too short for
+/// a reply or at least 24 bytes too long.
 const fn reply_length(length: usize) -> usize {
     match length.checked_sub(REPLY_LENGTH) {
         Some(0..24) => length,
@@ -226,7 +226,7 @@ fn ack() -> Request {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_syn_of_any_system_is_answered() {
+fn answers_the_syn_of_every_system() {
     let mut padded_syn = frame(MASSCAN_SYN);
     padded_syn.resize(60, 0);
     check_without_and_with_takeover([
@@ -242,11 +242,11 @@ fn the_syn_of_any_system_is_answered() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn a_syn_is_answered_whatever_comes_with_it() {
+fn answers_syns_with_options_and_data() {
     let nops = |words: usize| vec![1; words * 4];
-    let case = |what, syn: Request, length| {
+    let case = |name, syn: Request, length| {
         let reply = syn_ack(&syn, DEFAULT, length);
-        Case::answered(what, syn.frame(), reply)
+        Case::answered(name, syn.frame(), reply)
     };
     let fast_open = b"\x02\x04\x05\xb4\x22\x0a\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x01".to_vec();
     check_without_and_with_takeover([
@@ -280,10 +280,10 @@ fn a_syn_is_answered_whatever_comes_with_it() {
     ]);
 }
 
-/// Every length of the IP header that there is, with every length of the TCP header.
+/// Every IP header length with every TCP header length.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn a_syn_is_answered_whatever_the_lengths_of_its_headers() {
+fn answers_syns_with_any_header_lengths() {
     let mut kernel = Kernel::load(DEFAULT);
     for (ihl, data_offset) in (5..16).flat_map(|ihl| (5..16).map(move |data_offset| (ihl, data_offset))) {
         let options = |words: u8, byte| vec![byte; usize::from(words - 5) * 4];
@@ -295,10 +295,10 @@ fn a_syn_is_answered_whatever_the_lengths_of_its_headers() {
     }
 }
 
-/// From the smallest to the longest that a test run takes, with data and with bytes behind the datagram.
+/// From the shortest frame to the longest one of a test run, with data and with a trailer.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn a_syn_is_answered_whatever_the_length_of_its_frame() {
+fn answers_syns_of_any_frame_length() {
     let mut kernel = Kernel::load(DEFAULT);
     for more in 0..=LONGEST - 54 {
         let rest = vec![0xee; more];
@@ -311,7 +311,7 @@ fn a_syn_is_answered_whatever_the_length_of_its_frame() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn a_syn_is_answered_over_ipv6_and_in_vlans() {
+fn answers_syns_over_ipv6_and_in_vlans() {
     let linux = frame(LINUX_SYN)[54..].to_vec();
     let with_options = Request { options: linux, ..syn() };
     let extensions = Request {
@@ -331,19 +331,19 @@ fn a_syn_is_answered_over_ipv6_and_in_vlans() {
     ]);
 }
 
-/// What is to be seen of a SYN that became `reply`.
+/// Returns the result of a SYN that became `reply`.
 fn answer(reply: Vec<u8>) -> Outcome {
     Outcome { action: XDP_TX, counted: vec![(Verdict::Answered, 1)], frame: reply }
 }
 
-/// What is to be seen of a packet that was passed.
+/// Returns the result of a passed packet.
 fn pass(verdict: Verdict, packet: Vec<u8>) -> Outcome {
     Outcome { action: XDP_PASS, counted: vec![(verdict, 1)], frame: packet }
 }
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn every_port_is_answered_unless_it_is_spared() {
+fn answers_on_every_port_but_the_excluded() {
     let is_excluded = |port: u16| port % 7 == 3 || port % 64 == 63;
     let mut kernel = Kernel::load(DEFAULT);
     kernel.exclude((0..=u16::MAX).filter(|&port| is_excluded(port)));
@@ -360,7 +360,7 @@ fn every_port_is_answered_unless_it_is_spared() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_ports_to_spare_may_change_at_any_time() {
+fn follows_changes_of_the_excluded_ports() {
     let mut kernel = Kernel::load(DEFAULT);
     let packet = syn().frame();
     for _ in 0..2 {
@@ -375,8 +375,8 @@ fn the_ports_to_spare_may_change_at_any_time() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn all_tcp_to_a_spared_port_is_passed() {
-    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Excluded).excluding(&[22, 443]);
+fn passes_all_tcp_to_excluded_ports() {
+    let case = |name, request: Request| Case::passed(name, request.frame(), Verdict::Excluded).excluding(&[22, 443]);
     check_without_and_with_takeover([
         case("a SYN", syn()),
         case("a SYN to the other port", Request { destination_port: 22, ..syn() }),
@@ -396,9 +396,9 @@ fn all_tcp_to_a_spared_port_is_passed() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_acknowledges_our_syn_ack_is_dropped() {
+fn drops_acknowledgments_of_its_syn_acks() {
     use Verdict::{Completed, Later};
-    let case = |what, request: Request, verdict| Case::dropped(what, request.frame(), verdict);
+    let case = |name, request: Request, verdict| Case::dropped(name, request.frame(), verdict);
     check_without_and_with_takeover([
         case("the ACK of a handshake", ack(), Completed),
         case("with options", Request { options: vec![1; 12], ip_options: vec![1; 8], ..ack() }, Completed),
@@ -418,7 +418,7 @@ fn what_acknowledges_our_syn_ack_is_dropped() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn other_tcp_is_the_hosts_own_unless_it_is_taken_over() {
+fn passes_other_tcp_without_takeover() {
     let cases = [
         ("an ACK of our ISN", Request { acknowledgment_number: 0x7463_7062, ..ack() }),
         ("an ACK beyond our SYN-ACK", Request { acknowledgment_number: 0x7463_7064, ..ack() }),
@@ -438,17 +438,17 @@ fn other_tcp_is_the_hosts_own_unless_it_is_taken_over() {
         ("FIN, PSH and URG", Request { flags: FIN | PSH | URG, ..ack() }),
         ("all flags", Request { flags: 0xff, ..ack() }),
     ];
-    check(cases.into_iter().flat_map(|(what, request)| {
+    check(cases.into_iter().flat_map(|(name, request)| {
         [
-            Case::passed(what, request.frame(), Verdict::OtherTcp),
-            Case::dropped(what, request.frame(), Verdict::TakenOver).under(TAKEOVER),
+            Case::passed(name, request.frame(), Verdict::OtherTcp),
+            Case::dropped(name, request.frame(), Verdict::TakenOver).under(TAKEOVER),
         ]
     }));
 }
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_is_not_tcp_over_ip_is_passed() {
+fn passes_everything_but_tcp() {
     use Verdict::{NotIp, NotTcp};
     let ethernet = || PacketBuilder::ethernet2(syn().source_mac, syn().destination_mac);
     let built = |write: &dyn Fn(&mut Vec<u8>)| {
@@ -464,8 +464,8 @@ fn what_is_not_tcp_over_ip_is_passed() {
         let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
         ipv4.icmpv4_echo_request(7, 1).write(out, &[2; 56]).expect("a vector takes all");
     });
-    let not_ip = |what, ethertype| Case::passed(what, Request { ethertype, ..syn() }.frame(), NotIp);
-    let not_tcp = |what, protocol| Case::passed(what, Request { protocol, ..syn() }.frame(), NotTcp);
+    let not_ip = |name, ethertype| Case::passed(name, Request { ethertype, ..syn() }.frame(), NotIp);
+    let not_tcp = |name, protocol| Case::passed(name, Request { protocol, ..syn() }.frame(), NotTcp);
     check_without_and_with_takeover([
         Case::passed("ARP", frame(ARP_REQUEST), NotIp),
         Case::passed("UDP", udp, NotTcp),
@@ -485,10 +485,10 @@ fn what_is_not_tcp_over_ip_is_passed() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn a_fragment_is_passed() {
-    let case = |what, fragment, request| {
+fn passes_fragments() {
+    let case = |name, fragment, request| {
         let request = Request { fragment, payload: vec![0xee; 24], ..request };
-        Case::passed(what, request.frame(), Verdict::Fragment)
+        Case::passed(name, request.frame(), Verdict::Fragment)
     };
     check_without_and_with_takeover([
         case("the first fragment of a SYN", 0x2000, syn()),
@@ -504,8 +504,8 @@ fn a_fragment_is_passed() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_is_malformed_is_passed() {
-    let case = |what, request: Request| Case::passed(what, request.frame(), Verdict::Malformed);
+fn passes_malformed_packets() {
+    let case = |name, request: Request| Case::passed(name, request.frame(), Verdict::Malformed);
     let trailer = vec![0xee; 80];
     let ihl = |ihl| Request { ihl: Some(ihl), trailer: trailer.clone(), ..syn() };
     let data_offset = |data_offset| Request { data_offset: Some(data_offset), trailer: trailer.clone(), ..syn() };
@@ -531,10 +531,10 @@ fn what_is_malformed_is_passed() {
     ]);
 }
 
-/// A test run takes no frame without an Ethernet header, so the shortest has just that.
+/// A test run refuses frames shorter than an Ethernet header.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_is_truncated_is_passed() {
+fn passes_truncated_packets() {
     for settings in [DEFAULT, TAKEOVER] {
         let mut kernel = Kernel::load(settings);
         for (request, verdict) in [(syn(), Verdict::Answered), (ack(), Verdict::Later)] {
@@ -551,7 +551,7 @@ fn what_is_truncated_is_passed() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_does_not_go_from_one_host_to_another_is_passed() {
+fn passes_packets_with_non_unicast_addresses() {
     let cases: [(_, fn(&mut Request)); 19] = [
         ("to everybody on the link", |request| request.destination_mac = [0xff; 6]),
         ("to a group on the link", |request| request.destination_mac = [1, 0, 0x5e, 0, 0, 1]),
@@ -575,21 +575,21 @@ fn what_does_not_go_from_one_host_to_another_is_passed() {
             (request.source, request.source_port) = (request.destination, request.destination_port);
         }),
     ];
-    check_without_and_with_takeover(cases.into_iter().flat_map(|(what, edit)| {
+    check_without_and_with_takeover(cases.into_iter().flat_map(|(name, edit)| {
         [syn(), ack(), Request { acknowledgment_number: 7, ..ack() }].map(|mut request| {
             edit(&mut request);
-            Case::passed(what, request.frame(), Verdict::NotUnicast)
+            Case::passed(name, request.frame(), Verdict::NotUnicast)
         })
     }));
 }
 
-/// The addresses are the neighbours of those that no host can have.
+/// The addresses are next to those that no host can have.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_goes_from_one_host_to_another_is_answered() {
-    let case = |what, syn: Request| {
+fn answers_packets_with_extreme_unicast_addresses() {
+    let case = |name, syn: Request| {
         let reply = syn_ack(&syn, DEFAULT, 58);
-        Case::answered(what, syn.frame(), reply)
+        Case::answered(name, syn.frame(), reply)
     };
     check([
         case("from 1.0.0.0", Request { source: [1, 0, 0, 0], ..syn() }),
@@ -607,7 +607,7 @@ fn what_goes_from_one_host_to_another_is_answered() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_reply_is_made_by_the_settings() {
+fn reply_follows_the_settings() {
     let cases = [
         ("the lowest ISN", Choice { isn: 0, ..DEFAULT }),
         ("the highest ISN", Choice { isn: u32::MAX, ..DEFAULT }),
@@ -626,22 +626,22 @@ fn the_reply_is_made_by_the_settings() {
         ),
         ("any mode", Choice { attach_mode: u16::MAX, ..DEFAULT }),
     ];
-    check(cases.into_iter().flat_map(|(what, settings)| {
+    check(cases.into_iter().flat_map(|(name, settings)| {
         [settings, Choice { takeover: true, ..settings }].map(|settings| {
             let reply = syn_ack(&syn(), settings, 58);
-            Case::answered(what, syn().frame(), reply).under(settings)
+            Case::answered(name, syn().frame(), reply).under(settings)
         })
     }));
 }
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_is_ours_is_known_by_the_isn_of_the_settings() {
-    let case = |what, isn, acknowledgment_number, verdict| {
+fn recognizes_acknowledgments_of_the_configured_isn() {
+    let case = |name, isn, acknowledgment_number, verdict| {
         let packet = Request { acknowledgment_number, ..ack() }.frame();
         let case = match verdict {
-            Verdict::Completed => Case::dropped(what, packet, verdict),
-            _ => Case::passed(what, packet, verdict),
+            Verdict::Completed => Case::dropped(name, packet, verdict),
+            _ => Case::passed(name, packet, verdict),
         };
         case.under(Choice { isn, ..DEFAULT })
     };
@@ -658,7 +658,7 @@ fn what_is_ours_is_known_by_the_isn_of_the_settings() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_settings_stand_in_frozen_memory() {
+fn settings_are_in_frozen_memory() {
     let settings = Choice {
         isn: 0x0102_0304,
         ttl: 5,
@@ -681,10 +681,10 @@ fn the_settings_stand_in_frozen_memory() {
     assert_eq!(read(), expected);
 }
 
-/// That is for whoever inspects the program, so the type information must say where it is.
+/// Tools that inspect the program find the mode by its type information.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_attach_mode_can_be_read_off_the_loaded_program() {
+fn loaded_program_shows_its_attach_mode() {
     for attach_mode in [0, 2, 4, 8, u16::MAX] {
         let kernel = Kernel::load(Choice { attach_mode, ..DEFAULT });
         let rodata = kernel.program.maps.rodata_data.expect("it is mapped");
@@ -694,7 +694,7 @@ fn the_attach_mode_can_be_read_off_the_loaded_program() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_kernel_knows_the_program_by_name_licence_and_types() {
+fn kernel_knows_name_licence_and_types() {
     let kernel = Kernel::load(DEFAULT);
     let ProgramInfo { id, name, ty, gpl_compatible, ifindex, .. } = info(&kernel);
     assert_eq!(name, "tcp_bounce");
@@ -709,13 +709,13 @@ fn the_kernel_knows_the_program_by_name_licence_and_types() {
     assert!(object.windows(licence.len()).any(|bytes| bytes == licence));
 }
 
-/// The kernel refuses a program when it had to go over a million instructions, and other versions of it go over more.
-/// The start takes the longer, too.
+/// The kernel refuses a program after a million instructions, and other versions count more. The start takes longer,
+/// too.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_verifier_is_far_from_its_limit() {
+fn verifier_stays_far_from_its_limit() {
     if is_older_than((5, 16)) {
-        // It tells in its log alone, where `tests/kernel.rs` looks.
+        // These kernels report the count only in their log, which `tests/kernel.rs` reads.
         return;
     }
     let all = Choice { key: Some([7; 16]), mac: Some([2, 0, 0, 0, 0, 1]), takeover: true, ..DEFAULT };
@@ -730,7 +730,7 @@ fn the_verifier_is_far_from_its_limit() {
     {
         let verified = info(&Kernel::load_setup(&setup)).verified_insns;
         assert!((1000..most).contains(&verified), "{verified} instructions: {:?}", setup.settings);
-        // All modes, one on each port.
+        // Every action, each on its own port.
         let actions_by_port = (1..).zip(Action::ALL).collect();
         let verified = info(&Kernel::load_setup(&Setup { actions_by_port, ..setup.clone() })).verified_insns;
         assert!(verified < 2 * most, "{verified} instructions: {:?}", setup.settings);
@@ -742,10 +742,10 @@ fn info(kernel: &Kernel) -> ProgramInfo {
     ProgInfoIter::default().find(|program| program.id == handle.id()).expect("it is loaded")
 }
 
-/// As `ip link` and `xdp-loader` would load it: nobody tells it anything.
+/// `ip link` and `xdp-loader` load it like this, without settings.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn the_object_answers_on_every_port_and_takes_nothing_else_without_the_loader() {
+fn object_without_a_loader_answers_on_every_port() {
     let object = ObjectBuilder::default().open_file(OBJECT).and_then(|object| object.load()).expect("it loads");
     let program = object.progs_mut().find(|program| program.name() == "tcp_bounce").expect("it is in the object");
 
@@ -763,24 +763,24 @@ fn the_object_answers_on_every_port_and_takes_nothing_else_without_the_loader() 
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn what_the_verifier_refuses_leaves_its_log_in_a_file() {
+fn verifier_error_leaves_its_log_in_a_file() {
     let mut skel = loader::open().expect("the object is sound");
-    // A socket filter may read a packet only by way of its context.
+    // A socket filter may read a packet only through its context.
     skel.progs.tcp_bounce.set_prog_type(ProgramType::SocketFilter);
-    let error = loader::load_opened(skel).err().expect("it is no socket filter");
+    let error = loader::load_opened(skel).err().expect("the program is no socket filter");
     let log = match &error {
         XdpError::Verifier { log, .. } => log,
-        // Old kernels do not get that far: they know no pointer among the arguments of a function but to the context.
+        // Old kernels refuse the program earlier: they accept no pointer but the context as a function argument.
         XdpError::Load { messages, .. } if messages.iter().any(|line| line.contains("type PTR in note_ipv4()")) => {
             return;
         }
         error => panic!("{error:?}"),
     };
 
-    let said = fs::read_to_string(log).expect("the log is there");
+    let output = fs::read_to_string(log).expect("the log is there");
     fs::remove_file(log).expect("it can be removed");
     assert!(log.starts_with(std::env::temp_dir()), "{}", log.display());
-    assert!(said.contains("invalid"), "{said}");
-    assert!(said.contains("processed ") && said.contains(" insns"), "{said}");
+    assert!(output.contains("invalid"), "{output}");
+    assert!(output.contains("processed ") && output.contains(" insns"), "{output}");
     assert!(error.to_string().contains(&log.display().to_string()), "{error}");
 }

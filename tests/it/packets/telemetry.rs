@@ -1,4 +1,4 @@
-//! What the loaded program tells besides its counters.
+//! Events and client tables of the loaded program.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,10 +23,10 @@ const STRIPES: u32 = 4;
 const NOTHING: TelemetrySettings =
     TelemetrySettings { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
 
-/// The loaded program, for a test that holds the lock of the machine.
-fn load(observe: TelemetrySettings) -> TcpBounceSkel<'static> {
+/// Loads the program. The caller holds the lock of the machine.
+fn load(telemetry: TelemetrySettings) -> TcpBounceSkel<'static> {
     let setup = Setup::new(Choice::DEFAULT);
-    let settings = ProgramSettings { telemetry: observe, ..setup.settings() };
+    let settings = ProgramSettings { telemetry, ..setup.settings() };
     let inputs = ProgramInputs {
         settings,
         interface: &setup.settings.interface(),
@@ -42,7 +42,7 @@ fn run(program: &TcpBounceSkel, request: &Request) {
 
 #[test]
 #[ignore = "needs root: loads BPF programs"]
-fn what_clients_do_is_counted_by_port_and_by_source() {
+fn counts_clients_by_port_and_source() {
     let _machine = MachineLock::shared();
     let program = load(TelemetrySettings { ports: true, sources: true, ..NOTHING });
     let table = PortTable::of(&program, STRIPES).unwrap();
@@ -58,7 +58,7 @@ fn what_clients_do_is_counted_by_port_and_by_source() {
             run(&program, &change(Request::ack()));
             *completed += 1;
         }
-        // None of these counts.
+        // These are not counted.
         run(&program, &change(Request { flags: ACK | FIN, ..Request::ack() }));
         run(&program, &change(Request { acknowledgment_number: 5, ..Request::ack() }));
         run(&program, &change(Request { protocol: 17, ..Request::syn() }));
@@ -70,7 +70,7 @@ fn what_clients_do_is_counted_by_port_and_by_source() {
         assert_eq!((count.syns, count.completed), (syns, completed), "{port}");
     }
     let mut counted = BTreeMap::new();
-    assert!(!SourceTable::of(&program, STRIPES).unwrap().add_to(&mut counted), "nothing was forgotten");
+    assert!(!SourceTable::of(&program, STRIPES).unwrap().add_to(&mut counted), "no client was evicted");
     assert_eq!(counted.len(), 7);
     for last in 0..7 {
         let of_source = expected.iter().filter(|((_, source), _)| source[3] == last);
@@ -80,25 +80,26 @@ fn what_clients_do_is_counted_by_port_and_by_source() {
     }
 }
 
-/// What is read of one event in so many, in words.
-fn told(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
+/// Sends `requests` through a program that reports one event in `one_in`. Returns the events as text, and how many
+/// occurred.
+fn client_events(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
     let program = load(TelemetrySettings { events: one_in, ..NOTHING });
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let teller = Arc::clone(&told);
+    let events_read = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&events_read);
     let mut reader = EventReader::default();
-    reader.read(&program, "lo", move |knocks| teller.lock().unwrap().extend(knocks)).unwrap();
+    reader.read(&program, "lo", move |new_events| sink.lock().unwrap().extend(new_events)).unwrap();
     requests.iter().for_each(|request| run(&program, request));
-    let handed = reader.finish();
-    let told = told.lock().unwrap();
-    assert_eq!(handed, told.len() as u64);
+    let delivered = reader.finish();
+    let events_read = events_read.lock().unwrap();
+    assert_eq!(delivered, events_read.len() as u64);
     assert_eq!(event_ring::counts(&program).unwrap().dropped, 0);
-    let words = told.iter().map(|knock| knock.to_string().split_once(' ').unwrap().1.to_owned());
+    let words = events_read.iter().map(|event| event.to_string().split_once(' ').unwrap().1.to_owned());
     (words.collect(), event_ring::counts(&program).unwrap().seen)
 }
 
 #[test]
 #[ignore = "needs root: loads BPF programs"]
-fn each_thing_that_a_client_does_is_an_event() {
+fn each_client_action_is_an_event() {
     let _machine = MachineLock::shared();
     let one = Request { source: [192, 0, 2, 9], source_port: 1000, destination_port: 80, ..Request::syn() };
     let later = |flags| Request { flags, ..one.clone() };
@@ -110,13 +111,13 @@ fn each_thing_that_a_client_does_is_an_event() {
         Request { payload: b"data".to_vec(), ..acknowledging(ACK) },
         acknowledging(ACK | FIN),
         acknowledging(ACK | RST),
-        // Not ours.
+        // This acknowledges no SYN-ACK of the program.
         later(ACK | FIN),
         one.clone().over_ipv6(),
         Request { ip_options: vec![1; 8], ..one.clone() }.twice_tagged(),
     ];
     let there = "192.0.2.9:1000 > 198.51.100.7:80";
-    let (told, seen) = told(1, &requests);
+    let (events_read, seen) = client_events(1, &requests);
     let expected = [
         format!("lo {there} syn"),
         format!("lo {there} completed"),
@@ -125,20 +126,20 @@ fn each_thing_that_a_client_does_is_an_event() {
         "lo [2001:db8::a]:1000 > [2001:db8::7]:80 syn".to_owned(),
         format!("lo {there} syn"),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(events_read, expected);
     assert_eq!(seen, 6);
 }
 
 #[test]
 #[ignore = "needs root: loads BPF programs"]
-fn of_many_events_one_in_so_many_is_told() {
+fn sampling_reports_one_event_in_n() {
     let _machine = MachineLock::shared();
     let requests: Vec<Request> = (0..100).map(|port| Request { source_port: port, ..Request::syn() }).collect();
-    let (told, seen) = told(10, &requests);
+    let (events_read, seen) = client_events(10, &requests);
     assert_eq!(seen, 100);
-    // Each CPU that runs some has its own count.
+    // Each CPU counts on its own.
     let cpus = thread::available_parallelism().unwrap().get();
-    assert!((10..=10 + cpus).contains(&told.len()), "{told:?}");
+    assert!((10..=10 + cpus).contains(&events_read.len()), "{events_read:?}");
 }
 
 /// Runs a program, from any thread.
@@ -149,14 +150,14 @@ fn run_anywhere(program: BorrowedFd, frame: &[u8]) {
         data_size_in: frame.len() as u32,
         ..Default::default()
     };
-    // SAFETY: The program and the frame are there as long as it runs, and nothing is written.
+    // SAFETY: The program and the frame outlive the call, and the kernel writes to neither.
     assert_eq!(unsafe { bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }, 0);
 }
 
-/// Counts are exact, on whichever CPU a packet is handled.
+/// Counts are exact even if all CPUs count at once.
 #[test]
 #[ignore = "needs root: loads BPF programs"]
-fn a_million_syns_of_a_thousand_clients_are_counted() {
+fn counts_are_exact_on_all_cpus() {
     let _machine = MachineLock::shared();
     const SOURCES: u32 = 1000;
     let syns = amount("COUNTED_SYNS", 200_000, 1_000_000) as u32;
@@ -164,16 +165,16 @@ fn a_million_syns_of_a_thousand_clients_are_counted() {
     let program = count_syns(TelemetrySettings { ports: true, sources: true, stripes, ..NOTHING }, SOURCES, syns);
     assert_eq!(at_ports(&program, stripes), u64::from(syns));
     let mut counted = BTreeMap::new();
-    assert!(!SourceTable::of(&program, stripes).unwrap().add_to(&mut counted), "nothing was forgotten");
+    assert!(!SourceTable::of(&program, stripes).unwrap().add_to(&mut counted), "no client was evicted");
     assert_eq!(counted.len(), SOURCES as usize);
     assert!(counted.values().all(|count| count.syns == u64::from(syns / SOURCES)));
 
-    // By port they are exact also where CPUs share a stripe.
+    // The count for each port is also exact when CPUs share a stripe.
     let program = count_syns(TelemetrySettings { ports: true, stripes: 1, shared: true, ..NOTHING }, SOURCES, syns);
     assert_eq!(at_ports(&program, 1), u64::from(syns));
 }
 
-/// How many SYNs there were to any of the ports that are in use below, which must have as many each.
+/// Returns the number of SYNs to the ports in use, which must all have the same number.
 fn at_ports(program: &TcpBounceSkel, stripes: u32) -> u64 {
     let table = PortTable::of(program, stripes).unwrap();
     let syns: Vec<u64> = (1..=10).map(|port| table.get(port).syns).collect();
@@ -181,9 +182,9 @@ fn at_ports(program: &TcpBounceSkel, stripes: u32) -> u64 {
     syns.iter().sum()
 }
 
-/// Has all CPUs at once handle SYNs of some clients.
-fn count_syns(observe: TelemetrySettings, sources: u32, syns: u32) -> TcpBounceSkel<'static> {
-    let program = load(observe);
+/// Sends SYNs of several clients through the program, on all CPUs at once.
+fn count_syns(telemetry: TelemetrySettings, sources: u32, syns: u32) -> TcpBounceSkel<'static> {
+    let program = load(telemetry);
     let frames: Vec<Vec<u8>> = (0..sources)
         .map(|source| {
             let [.., third, last] = source.to_be_bytes();
@@ -209,24 +210,24 @@ fn count_syns(observe: TelemetrySettings, sources: u32, syns: u32) -> TcpBounceS
     program
 }
 
-/// What there is to remember clients by does not grow, and who has come often is remembered.
+/// The table of clients has a fixed size. Clients that come often stay in it.
 #[test]
 #[ignore = "needs root: loads BPF programs"]
-fn ten_million_forged_clients_push_out_nobody_who_comes_often() {
+fn forged_clients_evict_no_frequent_client() {
     let _machine = MachineLock::shared();
     const REGULARS: u32 = 100;
 
     let count = amount("FORGED_CLIENTS", 1_000_000, 10_000_000) as u32;
     let stripes = thread::available_parallelism().unwrap().get().next_power_of_two() as u32;
-    let observe = TelemetrySettings { sources: true, stripes, ..NOTHING };
-    let program = count_syns(observe, REGULARS, REGULARS * 100);
+    let telemetry = TelemetrySettings { sources: true, stripes, ..NOTHING };
+    let program = count_syns(telemetry, REGULARS, REGULARS * 100);
     let prog = program.progs.tcp_bounce.as_fd();
     thread::scope(|scope| {
         for cpu in 0..stripes {
             scope.spawn(move || {
                 let mut frame = Request::syn().frame();
                 for forged in (cpu..count).step_by(stripes as usize) {
-                    // The source address of an IPv4 header; the checksum is not looked at.
+                    // The source address of an IPv4 header. The program does not read the checksum.
                     frame[26..30].copy_from_slice(&(0x2000_0000 + forged).to_be_bytes());
                     run_anywhere(prog, &frame);
                 }
@@ -235,7 +236,7 @@ fn ten_million_forged_clients_push_out_nobody_who_comes_often() {
     });
     let table = SourceTable::of(&program, stripes).unwrap();
     let mut counted = BTreeMap::new();
-    assert!(table.add_to(&mut counted), "some are forgotten, and it is known");
+    assert!(table.add_to(&mut counted), "some clients were evicted, and the table reports that");
     assert!(counted.len() <= Bucket::COUNT * 4 * stripes as usize);
     for last in 0..REGULARS as u8 {
         assert_eq!(counted[&IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))].syns, 100, "{last}");

@@ -1,4 +1,4 @@
-//! What tcp-bounce gives up once it is attached.
+//! The privileges that tcp-bounce drops once it is attached.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -19,7 +19,7 @@ use tcp_bounce::internals::{kernel, privileges};
 
 const NOBODY: u32 = 65534;
 
-/// All threads of it, with the lines of their `/proc/PID/status` that say what they may do.
+/// Returns all threads, each with the lines of its `/proc/PID/status` about privileges.
 fn threads(responder: &TcpBounce) -> Vec<(String, Vec<String>)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", responder.0.child.id())).unwrap();
     let lines = |status: String| {
@@ -34,7 +34,7 @@ fn threads(responder: &TcpBounce) -> Vec<(String, Vec<String>)> {
     tasks.map(|task| status(task.unwrap())).collect()
 }
 
-/// What they say of a thread of this user and group that has nothing but these effective and permitted capabilities.
+/// Returns these lines for a thread of this user and group with only the given capabilities.
 fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
     let sets = [("CapInh:", 0), ("CapPrm:", capabilities), ("CapEff:", capabilities), ("CapBnd:", 0), ("CapAmb:", 0)];
     let sets = sets.map(|(set, capabilities)| format!("{set} {capabilities:016x}"));
@@ -44,9 +44,9 @@ fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn every_thread_of_it_is_nobody_without_any_capability() {
+fn threads_run_as_nobody_without_capabilities() {
     let network = Network::new(Mode::Skb);
-    // Whatever starts threads. A port below 1024 takes a capability.
+    // Every option that starts a thread. A port below 1024 requires a capability.
     let responder = network.start_responder("--metrics 946 --events --top");
     let threads = threads(&responder);
     for name in ["tcp-bounce", "ctrl-c", "metrics", "events"] {
@@ -57,7 +57,7 @@ fn every_thread_of_it_is_nobody_without_any_capability() {
     assert_eq!(responder.interrupt().count("SYNs answered"), 1);
 }
 
-/// Runs it with a report in a folder of this user, and returns what its threads may do.
+/// Runs tcp-bounce with a report in a folder of `owner`, and returns the privileges of its threads.
 fn with_report(owner: u32) -> Vec<(String, Vec<String>)> {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
@@ -73,16 +73,16 @@ fn with_report(owner: u32) -> Vec<(String, Vec<String>)> {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn for_a_report_it_stays_root_without_any_capability() {
+fn report_keeps_root_without_capabilities() {
     let threads = with_report(0);
     let allowed = [nothing_but(0, 0), nothing_but(NOBODY, 0)];
     assert!(threads.iter().all(|(_, status)| allowed.contains(status)), "{threads:?}");
 }
 
-/// As after `sudo` in a user's own folder, where root without any capability has no right to write.
+/// After `sudo`, the report may be in a folder of the user, where root needs a capability to write.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn for_a_report_in_the_folder_of_somebody_else_it_keeps_what_that_takes() {
+fn report_in_a_foreign_folder_keeps_one_capability() {
     let threads = with_report(NOBODY);
     let kept = nothing_but(0, Capability::CAP_DAC_OVERRIDE.bitmask());
     let allowed = [kept.clone(), nothing_but(NOBODY, 0)];
@@ -92,7 +92,7 @@ fn for_a_report_in_the_folder_of_somebody_else_it_keeps_what_that_takes() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_is_given_up_cannot_be_done_any_more() {
+fn dropped_privileges_forbid_files_sockets_and_signals() {
     let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let namespace = Namespace::new();
     namespace.ip("link set lo up");
@@ -102,7 +102,7 @@ fn what_is_given_up_cannot_be_done_any_more() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let give_up = || privileges::drop_privileges(&[], Some(own.path())).unwrap();
-        // It is for good, so for a thread of its own.
+        // Dropped privileges never come back, so this runs in its own thread.
         thread::scope(|scope| {
             scope.spawn(|| {
                 kill(pid, None).unwrap();
@@ -127,12 +127,12 @@ fn what_is_given_up_cannot_be_done_any_more() {
                 }
             });
         });
-        // Not so in the thread that started it.
+        // The thread that started it keeps its privileges.
         TcpStream::connect(address).unwrap();
     });
 }
 
 #[test]
-fn what_is_done_without_privileges_comes_back() {
+fn unprivileged_thread_returns_its_result() {
     assert_eq!(privileges::run_unprivileged(|| 42).unwrap(), 42);
 }

@@ -1,4 +1,4 @@
-//! What tcp-bounce must be allowed to do, and how it says what it lacks.
+//! The privileges that tcp-bounce requires, and the errors when they are missing.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -10,9 +10,9 @@ use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::programs::attached;
 
-/// Starts tcp-bounce on `host0` as nobody, with these arguments and no capabilities but these, each with `,+` before it.
+/// Starts tcp-bounce on `host0` as nobody. `capabilities` lists the remaining capabilities, each after `,+`.
 ///
-/// The binary may be in a folder that is closed to nobody, so it comes by standard input.
+/// The binary may be in a folder that nobody cannot read, so the process gets it as standard input.
 fn start_as_nobody(network: &Network, capabilities: &str, arguments: &[&str]) -> Process {
     let mut command = network.host.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=keep"]);
@@ -26,7 +26,7 @@ fn start_as_nobody(network: &Network, capabilities: &str, arguments: &[&str]) ->
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn any_user_with_the_capabilities_may_run_it() {
+fn any_user_with_the_capabilities_can_start() {
     let network = Network::new(Mode::Skb);
     for capabilities in [",+bpf,+net_admin,+perfmon", ",+sys_admin,+net_admin"] {
         let process = start_as_nobody(&network, capabilities, &[]);
@@ -40,7 +40,7 @@ fn any_user_with_the_capabilities_may_run_it() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_missing_capabilities_are_named() {
+fn error_names_the_missing_capabilities() {
     let network = Network::new(Mode::Skb);
     for (capabilities, missing) in [
         ("", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON\n"),
@@ -58,29 +58,29 @@ fn the_missing_capabilities_are_named() {
     }
 }
 
-/// What other rights an option takes is said, too.
+/// Options may require further rights.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn what_an_option_lacks_is_named() {
+fn error_names_the_option_that_lacks_a_right() {
     let network = Network::new(Mode::Skb);
     let mut key = tempfile::NamedTempFile::new().unwrap();
     writeln!(key, "{}", "0123".repeat(8)).unwrap();
     let key = key.path().to_str().unwrap();
-    for (arguments, what, hint) in [
+    for (arguments, error, hint) in [
         (&["--metrics", "946"][..], "cannot serve metrics on 127.0.0.1:946: Permission denied", "above 1023"),
         (&["--isn", "keyed", "--key-file", key], "cannot read the key in ", "let who runs it read the file"),
     ] {
         let finished = start_as_nobody(&network, ",+bpf,+net_admin,+perfmon", arguments).finish();
         assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-        assert_error(&finished.stderr, &[what], hint);
+        assert_error(&finished.stderr, &[error], hint);
         assert_eq!(attached(&network.host, "host0"), None);
     }
 }
 
-/// As in a container: the user is root, but not mighty.
+/// The user is root without capabilities, as in a container.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn root_without_capabilities_is_told_so() {
+fn error_names_the_capabilities_that_root_lacks() {
     let network = Network::new(Mode::Skb);
     let mut command = network.host.command("setpriv");
     command.args(["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "host0"]);
@@ -89,10 +89,10 @@ fn root_without_capabilities_is_told_so() {
     assert!(finished.stderr.contains("missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"), "{finished:?}");
 }
 
-/// As in a rootless container: the user has all capabilities, but only there.
+/// The user has all capabilities, but in a user namespace, as in a rootless container.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn root_of_a_user_namespace_is_told_so() {
+fn error_explains_the_user_namespace() {
     let namespace = Namespace::new();
     let script = format!("ip link add host0 type veth peer name client0 && exec {BINARY} host0");
     let finished = run(namespace.command("unshare").args(["--map-root-user", "--net", "sh", "-c", &script]));

@@ -1,5 +1,5 @@
-//! The kernel is the oracle: each SYN goes to a listener of the kernel's and then, the same bytes, to tcp-bounce; and
-//! the answers must be the same bytes.
+//! The kernel as the oracle: the same SYN goes to a listener of the kernel and to tcp-bounce, and both answers must be
+//! equal byte for byte.
 
 mod syns;
 
@@ -25,14 +25,14 @@ use syns::Family::{V4, V6};
 use syns::{Family, PORT, Syn};
 
 in_each_mode! {
-    over_ipv4_the_answer_is_that_of_the_kernel,
-    over_ipv6_the_answer_is_that_of_the_kernel,
+    answers_over_ipv4_equal_the_kernels,
+    answers_over_ipv6_equal_the_kernels,
 }
 
 const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// Of 1064 and 2108, segments fill 65536 bytes exactly, which is more than a window can say.
+/// With 1064 and 2108, whole segments fill exactly 65536 bytes, one more than a window field holds.
 const MTUS: [(u16, &[Family], &[Mode]); 7] = [
     (576, &[V4], &[Mode::Native, Mode::Skb]),
     (1064, &[V4], &[Mode::Native, Mode::Skb]),
@@ -43,13 +43,14 @@ const MTUS: [(u16, &[Family], &[Mode]); 7] = [
     (9000, &[V4, V6], &[Mode::Native, Mode::Skb]),
 ];
 
-/// The window scale that tcp-bounce answers with by itself.
+/// The default window scale of tcp-bounce.
 const WINDOW_SCALE: u8 = 7;
 
-/// The SYNs that the kernel does not answer with a SYN-ACK.
+/// SYNs that the kernel does not answer with a SYN-ACK.
 const UNANSWERED: [&str; 20] = [
-    // Since Linux 6.7 it looks for a signature first (`tcp_do_parse_auth_options`). It drops a SYN that has one which it
-    // does not expect, or whose options break off while there is room for one: 18 bytes, or 5 with CONFIG_TCP_AO.
+    // Since Linux 6.7 the kernel first looks for a signature (`tcp_do_parse_auth_options`). It drops a SYN with an
+    // unexpected signature. It also drops a SYN whose options break off where a signature would still fit: 18 bytes,
+    // or 5 with CONFIG_TCP_AO.
     "length 0: MSS",
     "length 0: unknown",
     "length 1: MSS",
@@ -66,33 +67,33 @@ const UNANSWERED: [&str; 20] = [
     "FIN and RST",
     "IP options: loose source route",
     "IP options: strict source route",
-    // To these it says so by ICMP.
+    // The kernel answers these with an ICMP error.
     "IP options: length 0",
     "IP options: past the header",
     "hop-by-hop: unknown, to be refused",
     "routing: type 0, not at its end",
 ];
 
-/// The SYNs that tcp-bounce treats otherwise, and is meant to.
+/// SYNs that tcp-bounce treats differently by design.
 const BY_DESIGN: [&str; 19] = [
     // The kernel answers with an IP option of its own.
     "IP options: timestamp",
     "IP options: timestamps with addresses",
     "IP options: a timestamp that is full",
     "IP options: record route",
-    // Neither IP options nor extension headers are read, but gone over.
+    // The program skips IP options and extension headers without reading them.
     "IP options: loose source route",
     "IP options: strict source route",
     "IP options: length 0",
     "IP options: past the header",
     "hop-by-hop: unknown, to be refused",
-    // A fragment is passed to the host.
+    // The program passes fragments to the host.
     "fragment: the only one",
-    // What is signed is passed to the host, whatever the signature is like.
+    // The program passes signed segments to the host, even if the signature is malformed.
     "MD5 signature (19) that is too short, late",
     "authentication (29)",
     "authentication (29) that is too short, late",
-    // As kernels before 6.7, it does not mind options that break off.
+    // Like kernels before 6.7, the program accepts options that break off.
     "length 0: MSS",
     "length 0: unknown",
     "length 1: MSS",
@@ -101,12 +102,12 @@ const BY_DESIGN: [&str; 19] = [
     "length 0, 18 bytes before the end",
 ];
 
-/// The reply to this is 4 bytes longer, and behind a packet of just this length the socket may leave no room for them.
+/// Its reply is 4 bytes longer. Behind a packet of just this length the socket buffer may have no room for them.
 const WITHOUT_ROOM: &str = "subset [sok ws]";
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_kernel_answers_all_but_these() {
+fn kernel_answers_all_syns_but_the_listed_ones() {
     for (mtu, family, _) in settings().filter(|&(_, _, mode)| mode == Mode::Skb) {
         let wire = Wire::new(Mode::Skb, family, mtu);
         let syns = sent_over(family, syns::all());
@@ -117,10 +118,10 @@ fn the_kernel_answers_all_but_these() {
     }
 }
 
-/// Nothing is compared that the kernel itself does not say twice.
+/// Comparing makes sense only if the kernel gives equal answers twice.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_kernel_agrees_with_itself() {
+fn kernel_gives_equal_answers_twice() {
     for family in [V4, V6] {
         let mut syns = sent_over(family, syns::all());
         syns.retain(|syn| !BY_DESIGN.contains(&&*syn.name));
@@ -129,10 +130,10 @@ fn the_kernel_agrees_with_itself() {
     }
 }
 
-/// The table for the documents: with `--nocapture` it can be seen.
+/// Prints the table of docs/oracle.md, with `--nocapture`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn real_clients_see_no_difference() {
+fn answers_to_real_clients_equal_the_kernels() {
     let tables = [V4, V6].map(|family| {
         let wire = Wire::new(Mode::Skb, family, 1500);
         wire.compare(&sent_over(family, syns::clients()))
@@ -149,15 +150,15 @@ fn real_clients_see_no_difference() {
     assert_identical(&tables.concat());
 }
 
-fn over_ipv4_the_answer_is_that_of_the_kernel(mode: Mode) {
+fn answers_over_ipv4_equal_the_kernels(mode: Mode) {
     assert_identical(&compare_all(V4, mode));
 }
 
-fn over_ipv6_the_answer_is_that_of_the_kernel(mode: Mode) {
+fn answers_over_ipv6_equal_the_kernels(mode: Mode) {
     assert_identical(&compare_all(V6, mode));
 }
 
-/// Each MTU with each family and mode that it is tested with.
+/// Returns each tested combination of MTU, IP version and mode.
 fn settings() -> impl Iterator<Item = (u16, Family, Mode)> {
     MTUS.into_iter().flat_map(|(mtu, families, modes)| {
         families.iter().flat_map(move |&family| modes.iter().map(move |&mode| (mtu, family, mode)))
@@ -183,7 +184,7 @@ fn assert_identical(comparisons: &[Comparison]) {
     assert!(different.is_empty(), "{lines}{} of {} answers differ", different.len(), comparisons.len());
 }
 
-/// A network in which frames are sent and received as they are, at the client's end of the cable.
+/// A network with a raw socket at the client's end of the cable.
 struct Wire {
     network: Network,
     mode: Mode,
@@ -198,16 +199,17 @@ impl Wire {
         let (host, client) = (&network.host, &network.client);
         prepare(host, "host0", HOST_MAC, (CLIENT_MAC, CLIENT.into(), CLIENT_V6), family, mtu);
         prepare(client, "client0", CLIENT_MAC, (HOST_MAC, HOST.into(), HOST_V6), family, mtu);
-        // ECN is a promise to echo the marks of routers, and nobody is there to keep it.
+        // ECN would promise to echo the marks of routers, which tcp-bounce does not.
         host.sysctl("ipv4/tcp_ecn", "0");
-        // The label is a hash with a secret of the kernel's.
+        // The flow label is a hash with a secret of the kernel.
         host.sysctl("ipv6/auto_flowlabels", "0");
-        // The window depends on the second, the window scale on the third, and both on the machine's memory.
+        // The window depends on the second value, the window scale on the third. The defaults depend on the machine's
+        // memory.
         host.sysctl("ipv4/tcp_rmem", "4096 131072 6291456");
-        // Else the kernel's answers arrive without a checksum.
+        // With offload the kernel's answers would have no checksum.
         host.run("ethtool", "--offload host0 tx off");
 
-        // On one CPU, answers keep the order of the SYNs.
+        // On one CPU the answers arrive in the order of the SYNs.
         let mut cpu = CpuSet::new();
         cpu.set(sched_getcpu().unwrap()).unwrap();
         sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
@@ -215,9 +217,9 @@ impl Wire {
         Self { network, mode, family, mtu, socket }
     }
 
-    /// Has the kernel and tcp-bounce answer each of these, and compares the answers.
+    /// Sends each SYN to the kernel and to tcp-bounce, and compares the answers.
     ///
-    /// The kernel's window scale depends also on `net.core.rmem_max`, which is the machine's.
+    /// The kernel's window scale also depends on `net.core.rmem_max` of the machine.
     #[track_caller]
     fn compare(&self, syns: &[Syn]) -> Vec<Comparison> {
         let kernel = self.ask_kernel(syns);
@@ -245,7 +247,7 @@ impl Wire {
         let address: IpAddr = if self.family == V4 { HOST.into() } else { HOST_V6.into() };
         let listener = self.network.host.enter(|| TcpListener::bind((address, PORT))).unwrap();
         let answers = self.ask(syns);
-        // A process that another test is just starting has the listener too: to close it here may not end it.
+        // A process that another test is starting may hold the listener for a moment, so closing it is not enough.
         shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
         answers
     }
@@ -258,11 +260,11 @@ impl Wire {
         answers
     }
 
-    /// The answers to these SYNs, if they are SYN-ACKs: where tcp-bounce runs there is no listener, so the host answers
-    /// with RST what is passed to it.
+    /// Sends SYNs, and returns the SYN-ACKs. With tcp-bounce there is no listener, so the host answers passed SYNs
+    /// with RST.
     ///
-    /// Each comes from a port of its own, and so does what follows it: a SYN that is always answered, if only with RST.
-    /// When that answer has come, there is no other to wait for.
+    /// Each SYN has its own source port. It is followed by a SYN that always gets an answer, if only RST, which shows
+    /// that no answer to the first one is due any more.
     #[track_caller]
     fn ask(&self, syns: &[Syn]) -> Vec<Option<Frame>> {
         let last = &syns::subsets()[0];
@@ -287,7 +289,7 @@ impl Wire {
         iter::zip(syns, iter::zip(10_000.., 30_000..)).map(ask).collect()
     }
 
-    /// The next TCP segment that arrives at the client.
+    /// Returns the next TCP segment that arrives at the client.
     #[track_caller]
     fn next_segment(&self, syn: &str) -> (TcpHeader, Frame) {
         let end = Instant::now() + DEADLINE;
@@ -302,7 +304,7 @@ impl Wire {
                 return (header, frame.to_vec());
             }
         }
-        panic!("{syn}, {}: waited in vain for an answer", self.setting());
+        panic!("{syn}, {}: timed out waiting for an answer", self.setting());
     }
 
     fn setting(&self) -> String {
@@ -319,7 +321,8 @@ impl Wire {
     }
 }
 
-/// Gives an end of the cable its MAC address and its MTU, and tells it those of its peer, so that nobody has to ask.
+/// Sets the MAC address and MTU of one end of the cable, and adds its peer to the neighbour table, so that no host
+/// sends ARP requests.
 fn prepare(
     namespace: &Namespace,
     interface: &str,
@@ -334,7 +337,7 @@ fn prepare(
     namespace.ip(&format!("neighbor replace {peer} lladdr {} dev {interface} nud permanent", text(peer_mac)));
 }
 
-/// A packet socket on `client0`.
+/// Opens a packet socket on `client0`.
 fn packet_socket() -> OwnedFd {
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll).unwrap();
     let mut addresses = getifaddrs().unwrap().filter(|entry| entry.interface_name == "client0");
@@ -346,7 +349,7 @@ fn packet_socket() -> OwnedFd {
 
 type Frame = Vec<u8>;
 
-/// The summary of two answers that are the same.
+/// The summary of two equal answers.
 const IDENTICAL: &str = "identical";
 
 /// The answers to one SYN.
@@ -359,7 +362,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// The fields in which the answers differ, if there are any.
+    /// Returns the fields in which the answers differ.
     fn summary(&self) -> String {
         let (kernel, responder) = match (&self.kernel, &self.responder) {
             (Some(kernel), Some(responder)) => (kernel, responder),
@@ -374,7 +377,7 @@ impl Comparison {
         if names.is_empty() { IDENTICAL.to_owned() } else { names.join(", ") }
     }
 
-    /// The offsets of the bytes in which the answers differ.
+    /// Returns the offsets of the bytes that differ.
     fn offsets(&self) -> Vec<usize> {
         let [kernel, responder] =
             [&self.kernel, &self.responder].map(|frame| frame.as_deref().map_or(vec![], comparable));
@@ -392,18 +395,18 @@ impl Display for Comparison {
     }
 }
 
-/// Where the TCP header of an answer begins.
+/// Returns the offset of the TCP header.
 fn tcp_offset(frame: &[u8]) -> usize {
     if frame[12..14] == [0x08, 0x00] { 14 + 4 * usize::from(frame[14] & 0xf) } else { 54 }
 }
 
-/// Where the datagram of an answer ends. What follows is Ethernet's padding, which NICs add to the kernel's answers.
+/// Returns the end of the datagram. NICs may add Ethernet padding behind the kernel's answers.
 fn end(frame: &[u8]) -> usize {
     let length = |at| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
     if frame[12..14] == [0x08, 0x00] { 14 + length(16) } else { 54 + length(18) }
 }
 
-/// An answer without padding, but for what cannot be the same twice: its ISN, TSval and TCP checksum are 0.
+/// Returns an answer without padding, with 0 for the fields that differ each time: ISN, TSval and TCP checksum.
 fn comparable(frame: &[u8]) -> Frame {
     let mut frame = frame[..end(frame)].to_vec();
     let tcp = tcp_offset(&frame);
@@ -419,7 +422,7 @@ fn comparable(frame: &[u8]) -> Frame {
     frame
 }
 
-/// The fields of an answer, each with its name. The first of them follow from the others.
+/// Returns the fields of an answer with their names. The first ones are derived from the others.
 fn fields(frame: &[u8]) -> Vec<(&'static str, Frame)> {
     const DERIVED: &str = "lengths and checksums";
     let frame = &comparable(frame)[..];
@@ -461,7 +464,7 @@ fn fields(frame: &[u8]) -> Vec<(&'static str, Frame)> {
     ip.iter().cloned().chain(fields).map(|(name, range)| (name, frame[range].to_vec())).collect()
 }
 
-/// The TCP header of an answer.
+/// Returns the TCP header of an answer.
 fn tcp(frame: &[u8]) -> TcpHeader {
     PacketHeaders::from_ethernet_slice(frame).unwrap().transport.unwrap().tcp().unwrap()
 }
@@ -478,7 +481,7 @@ fn checksums_are_right(frame: &[u8]) -> bool {
         NetHeaders::Arp(_) => unreachable!("it is a SYN-ACK"),
     };
     let expected = expected.unwrap();
-    // In one's complement 0xffff is zero too, and what the kernel writes for it (`CSUM_MANGLED_0`).
+    // In one's complement 0xffff is also zero. The kernel writes it instead of zero (`CSUM_MANGLED_0`).
     ip_is_right && (tcp.checksum == expected || (tcp.checksum, expected) == (0xffff, 0))
 }
 

@@ -1,4 +1,4 @@
-//! The replies, seen with other eyes: those of tshark and of the client's kernel.
+//! Replies on the wire, checked by tshark and by the client's kernel.
 
 use std::net::TcpStream;
 
@@ -9,22 +9,22 @@ use crate::fixtures::network::{HOST, Mode, Network, connect};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
-    tshark_finds_every_checksum_right,
-    the_kernel_finds_every_checksum_right,
-    a_router_may_complete_checksums,
-    the_settings_show_on_the_wire,
+    tshark_accepts_every_checksum,
+    kernel_accepts_every_checksum,
+    router_may_complete_checksums,
+    settings_show_on_the_wire,
 }
 
 const PORTS: [u16; 8] = [1, 22, 80, 443, 5000, 8080, 32768, 65535];
 const SYN_ACKS: &str = "tcp[tcpflags] = tcp-syn|tcp-ack";
 
-/// With offload, a SYN leaves the client before its checksum is complete. Without, the client checks the checksum of
-/// each reply.
+/// Turns checksum offload of `client0` on or off. With offload, SYNs leave the client with an incomplete checksum.
+/// Without it, the client verifies the checksum of each reply.
 fn set_offload(network: &Network, state: &str) {
     network.client.run("ethtool", &format!("--offload client0 tx {state} rx {state}"));
 }
 
-fn tshark_finds_every_checksum_right(mode: Mode) {
+fn tshark_accepts_every_checksum(mode: Mode) {
     const GOOD: &str = "1";
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -41,7 +41,7 @@ fn tshark_finds_every_checksum_right(mode: Mode) {
     responder.interrupt();
 }
 
-fn the_kernel_finds_every_checksum_right(mode: Mode) {
+fn kernel_accepts_every_checksum(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     for state in ["on", "off"] {
@@ -54,9 +54,9 @@ fn the_kernel_finds_every_checksum_right(mode: Mode) {
     responder.interrupt();
 }
 
-/// How many packets the kernel has taken for damaged.
+/// Returns how many packets the kernel has dropped for their checksum.
 fn checksum_errors(namespace: &Namespace) -> u64 {
-    // Absolute numbers, zeros too, and no record of them.
+    // Print absolute numbers and zeros, and do not record them.
     let counters = namespace.run("nstat", "-a -z -s IpExtInCsumErrors TcpInCsumErrors");
     let values = counters.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     let values: Vec<u64> = values.collect();
@@ -64,8 +64,7 @@ fn checksum_errors(namespace: &Namespace) -> u64 {
     values.iter().sum()
 }
 
-/// A namespace behind a router, which is the client's. On the cable between the two, the router completes checksums
-/// itself.
+/// Returns a namespace behind the client, which becomes a router and completes checksums itself.
 fn behind_router(network: &Network) -> Namespace {
     let (router, far) = (&network.client, Namespace::new());
     router.ip(&format!("link add near0 type veth peer name far0 netns {}", far.path()));
@@ -79,7 +78,7 @@ fn behind_router(network: &Network) -> Namespace {
     far
 }
 
-fn a_router_may_complete_checksums(mode: Mode) {
+fn router_may_complete_checksums(mode: Mode) {
     let network = Network::new(mode);
     let far = behind_router(&network);
     if mode == Mode::Skb {
@@ -91,15 +90,15 @@ fn a_router_may_complete_checksums(mode: Mode) {
     responder.interrupt();
 }
 
-/// The kernel marks a SYN whose checksum is incomplete, and in skb mode the reply keeps that mark. Whoever completes
-/// the checksum of the reply, which is complete, damages it. The program can neither see the mark nor remove it.
+/// The kernel marks a SYN with an incomplete checksum, and in skb mode the reply keeps that mark. A router that
+/// completes the reply's checksum, which is complete, damages it. The program can neither see nor remove the mark.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn known_limit_in_skb_mode_a_complete_checksum_may_be_taken_for_incomplete() {
+fn known_limit_skb_mode_reply_may_get_a_wrong_checksum() {
     let network = Network::new(Mode::Skb);
     let far = behind_router(&network);
     let responder = network.start_responder("");
-    // The client's one SYN must not wait for ARP.
+    // The single SYN must not wait for ARP.
     far.run("ping", "-n -c 1 -W 30 198.51.100.1");
     network.client.run("ping", &format!("-n -c 1 -W 30 {HOST}"));
     let capture = Capture::start(&far, "far0", SYN_ACKS, 1, &["ip.checksum.status", "tcp.checksum.status"]);
@@ -109,7 +108,7 @@ fn known_limit_in_skb_mode_a_complete_checksum_may_be_taken_for_incomplete() {
     responder.interrupt();
 }
 
-fn the_settings_show_on_the_wire(mode: Mode) {
+fn settings_show_on_the_wire(mode: Mode) {
     const FIELDS: [&str; 5] =
         ["tcp.seq_raw", "ip.ttl", "tcp.window_size_value", "tcp.options.mss_val", "tcp.options.wscale.shift"];
     let network = Network::new(mode);
@@ -126,7 +125,7 @@ fn the_settings_show_on_the_wire(mode: Mode) {
         let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &FIELDS);
         network.connect(80).unwrap();
         assert_eq!(capture.packets(), [expected], "{arguments}");
-        // The program knows its own ISN again.
+        // The program recognizes acknowledgments of its own ISN.
         network.wait_until_counted(Verdict::Completed, 1);
         responder.interrupt();
     }

@@ -1,4 +1,4 @@
-//! Many connections, and much data: what comes of it, and what it costs.
+//! Many connections, held or short, and the memory that they cost.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,11 +14,11 @@ use crate::fixtures::{DEADLINE, amount, programs};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
-    ten_thousand_clients_are_held_for_a_minute,
-    a_million_connections_end_well,
+    tarpit_holds_thousands_of_clients,
+    many_connections_end_cleanly,
 }
 
-/// Clients that wait for their data to be taken, as many as a process may have where limits are low.
+/// Clients that wait for the host to accept their data. Each process holds a few thousand, for the sake of low limits.
 const HELD: &str = "
 import resource, socket, sys
 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -30,21 +30,21 @@ print('connected', flush=True)
 sys.stdin.read()
 ";
 
-fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
+fn tarpit_holds_thousands_of_clients(mode: Mode) {
     const PROCESSES: usize = 4;
-    /// The first probe comes this long after the data, and each next one after twice the time of the one before.
+    /// The first probe comes this many seconds after the data. The time to the next one doubles each time.
     const FIRST_PROBE: f64 = 0.2;
 
     let count = amount("CLIENTS", 500, 2500) * PROCESSES;
     let hold = Duration::from_secs(amount("HOLD_SECONDS", 6, 60) as u64);
-    // In the first half of the time.
+    // The probes of the first half of the time.
     let probes = (hold.as_secs_f64() / 2.0 / FIRST_PROBE + 1.0).log2() as u64;
 
     let _machine = MachineLock::exclusive();
     let _statistics = Statistics::start();
 
     let network = Network::new(mode);
-    // The kernel's timers have thousands of them probe at once, and a veth end has room for 256 packets: they queue.
+    // The kernel sends thousands of probes at once, and a veth end has room for 256 packets, so they are queued.
     network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
     let responder = network.start_responder("--then tarpit");
     let before = Memory::of(&responder);
@@ -65,7 +65,7 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
 
     let held = network.client.sockets("established");
     assert_eq!(held.matches("timer:(persist").count(), count);
-    assert_eq!(held.matches("bytes_acked:1 ").count(), count, "nothing but the SYN is taken");
+    assert_eq!(held.matches("bytes_acked:1 ").count(), count, "only the SYN is acknowledged");
     before.assert_no_more(&responder);
     let program = programs::program_info(programs::attached(&network.host, "host0").unwrap());
     println!(
@@ -79,14 +79,14 @@ fn ten_thousand_clients_are_held_for_a_minute(mode: Mode) {
     drop(clients);
 }
 
-fn a_million_connections_end_well(mode: Mode) {
+fn many_connections_end_cleanly(mode: Mode) {
     const THREADS: usize = 2;
     let count = amount("CONNECTIONS", 50_000, 1_000_000);
     let _machine = MachineLock::exclusive();
     let network = Network::new(mode);
-    // The client closes first with one, and the server with the other.
+    // The client closes first with discard, the server with close.
     let responder = network.start_responder("--then discard:9 --then close");
-    // A client that closes first keeps the port for a minute: as many as there can be, and not as long.
+    // A client that closes first keeps its port for a minute, so the clients get all ports and may reuse them early.
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     network.client.sysctl("ipv4/tcp_tw_reuse", "1");
     let before = Memory::of(&responder);

@@ -1,5 +1,5 @@
-//! A flood of SYNs from forged sources: each is answered, or accounted for; it costs no memory, and the host's own services
-//! go on.
+//! A flood of SYNs from forged sources: each SYN is answered or accounted for, memory does not grow, and the host's
+//! services keep working.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::fixtures::{amount, until};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
-    each_syn_of_a_flood_is_answered_or_accounted_for,
+    each_syn_is_answered_or_accounted_for,
 }
 
 const MILLION: u32 = 1_000_000;
-/// How many come first.
-const FIRST: u32 = 100_000;
+/// The SYNs before the first measurement.
+const WARM_UP: u32 = 100_000;
 
-fn each_syn_of_a_flood_is_answered_or_accounted_for(mode: Mode) {
+fn each_syn_is_answered_or_accounted_for(mode: Mode) {
     let _machine = MachineLock::exclusive();
     let millions = amount("FLOOD", 1, 100);
 
@@ -29,13 +29,13 @@ fn each_syn_of_a_flood_is_answered_or_accounted_for(mode: Mode) {
     let service = Service::new(&network, HOST);
     let responder = network.start_responder("--top");
     let flood = Flood::new(&network, Kind::Syn, 80);
-    // What the first packets cost is memory that is taken once.
-    let (_, usual) = service.during(|| flood.send(FIRST));
+    // The first packets take memory that is allocated once.
+    let (_, usual) = service.during(|| flood.send(WARM_UP));
     let memory = Memory::of(&responder);
     let (times, flooded) = service.during(|| (0..millions).map(|_| flood.send(MILLION)).collect::<Vec<_>>());
 
-    let sent = u64::from(FIRST) + millions as u64 * u64::from(MILLION);
-    // A segment of the service's client may have been lost as well.
+    let sent = u64::from(WARM_UP) + millions as u64 * u64::from(MILLION);
+    // A segment of the service's client may also have been lost.
     until("for each SYN to be answered or lost", || {
         (network.counters()[Verdict::Answered] + network.lost() >= sent).then_some(())
     });

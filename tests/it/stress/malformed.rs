@@ -1,4 +1,4 @@
-//! Packets from outside that no host would send: the program knows each of them for what it is, and nothing else is touched.
+//! Malformed packets from outside: the program counts each by its kind, and nothing else is affected.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -23,32 +23,33 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 use tcp_bounce_wire::{Counters, Verdict};
 
 in_each_mode! {
-    each_is_counted_and_none_does_harm,
+    malformed_packets_are_counted_and_do_no_harm,
 }
 
-/// So that it can be repeated.
+/// A fixed seed makes every run send the same packets.
 const SEED: u32 = 0x5eed;
-/// How many of the packets are scapy's, at least; then come those that it has not thought of.
+/// The number of packets that scapy's `fuzz()` makes, about half of those packets being truncated too. The corpus adds
+/// others.
 const FUZZED: usize = 4000;
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stress/corpus.py");
 
 const HOST_MAC: Mac = [2, 0, 0, 0, 0, 1];
-/// Whom they come from: nobody, so that nobody answers what the host says to it.
+/// The sender does not exist, so nothing answers the host's packets.
 const SENDER_MAC: Mac = [2, 0, 0, 0, 0, 0x42];
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
 const SENDER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66);
 
-/// Where the host listens. Some go there.
+/// The port of the host's listener. Some packets go there.
 const LISTENING: u16 = 2222;
-/// What the SYN-ACKs of the program have, and nobody else's.
+/// The ISN of the program's SYN-ACKs.
 const ISN: u32 = 0x7463_7062;
 
-/// How many are sent at once. In native mode a veth end has room for 256.
+/// The number of packets sent at once. In native mode a veth end has room for 256.
 const BATCH: usize = 128;
 
 /// The packets.
 static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    // Debian's: it is the one that has scapy.
+    // Debian's Python has scapy.
     let mut python = Command::new("/usr/bin/python3");
     python.args([CORPUS, &SEED.to_string(), &FUZZED.to_string()]).args([text(HOST_MAC), text(SENDER_MAC)]);
     python.args([IpAddr::from(HOST), SENDER.into(), HOST_V6.into(), SENDER_V6.into()].map(|ip| ip.to_string()));
@@ -63,7 +64,7 @@ static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     frames
 });
 
-/// What the kernel writes to its log from now on.
+/// The kernel's log from now on.
 struct KernelLog(File);
 
 impl KernelLog {
@@ -74,7 +75,7 @@ impl KernelLog {
         Self(log)
     }
 
-    /// What is new and should not be there.
+    /// Returns new records that report a fault.
     fn complaints(&mut self) -> Vec<String> {
         const SIGNS: [&str; 6] = ["WARNING: CPU", "BUG: ", "Oops", "Call Trace", "general protection", "csum failure"];
         let (mut complaints, mut record) = (Vec::new(), [0; 8192]);
@@ -82,7 +83,7 @@ impl KernelLog {
             match self.0.read(&mut record) {
                 Ok(length) => complaints.push(String::from_utf8_lossy(&record[..length]).into_owned()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // Others have written so much that some is gone.
+                // Other records came so fast that some are gone.
                 Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}"),
             }
         }
@@ -91,12 +92,12 @@ impl KernelLog {
     }
 }
 
-/// A socket that sees all that passes `client0`.
+/// Opens a socket that receives every frame on `client0`.
 fn listen_to_all(network: &Network) -> OwnedFd {
     network.client.enter(|| {
         let (flags, protocol) = (SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, SockProtocol::EthAll);
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, protocol).unwrap();
-        // A batch and its answers.
+        // A batch and its answers fit into this.
         setsockopt(&socket, RcvBufForce, &(8 << 20)).unwrap();
         let mut addresses = getifaddrs().unwrap().filter(|entry| entry.interface_name == "client0");
         let address = addresses.find_map(|entry| entry.address.filter(|address| address.as_link_addr().is_some()));
@@ -105,7 +106,7 @@ fn listen_to_all(network: &Network) -> OwnedFd {
     })
 }
 
-/// What the host has sent and the socket has seen since it was last asked.
+/// Returns the frames from the host that arrived since the last call.
 fn sent_by_host(socket: &OwnedFd) -> Vec<Vec<u8>> {
     let (mut frames, mut frame) = (Vec::new(), [0; 2048]);
     loop {
@@ -120,7 +121,8 @@ fn sent_by_host(socket: &OwnedFd) -> Vec<Vec<u8>> {
     }
 }
 
-/// Whether it is a SYN-ACK of the program's. Whatever the host sends must be whole, with correct checksums.
+/// Returns whether a frame is a SYN-ACK of the program. Checks that every frame of the host is complete and has
+/// correct checksums.
 #[track_caller]
 fn is_answer(frame: &[u8]) -> bool {
     let packet = SlicedPacket::from_ethernet(frame).unwrap_or_else(|error| panic!("{error}: {}", hex(frame)));
@@ -136,20 +138,20 @@ fn is_answer(frame: &[u8]) -> bool {
     segment.flags() == SYN | ACK && segment.tcp.sequence_number() == ISN
 }
 
-fn each_is_counted_and_none_does_harm(mode: Mode) {
+fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
     let _machine = MachineLock::exclusive();
     let frames = &*FRAMES;
     println!("{} packets of seed {SEED:#x}", frames.len());
     let mut log = KernelLog::open();
     let network = Network::new(mode);
     network.host.ip(&format!("link set host0 address {}", text(HOST_MAC)));
-    // Else what the kernel sends has no checksum yet.
+    // With offload the kernel's packets would have no checksum yet.
     network.host.run("ethtool", "--offload host0 tx off");
     for sender in [IpAddr::from(SENDER), SENDER_V6.into()] {
         let neighbor = format!("neighbor add {sender} lladdr {} dev host0 nud permanent", text(SENDER_MAC));
         network.host.ip(&neighbor);
     }
-    // The client's kernel must say nothing of its own, so that they can be counted.
+    // The client's kernel must send nothing, so that all packets can be counted.
     network.client.sysctl("ipv6/conf/client0/disable_ipv6", "1");
     network.client.sysctl("ipv4/conf/client0/arp_ignore", "8");
     let listener = network.listen(LISTENING);
@@ -175,7 +177,7 @@ fn each_is_counted_and_none_does_harm(mode: Mode) {
     assert_eq!(total(counted) - before, sent);
     until("for all answers to come", || (count_answers() >= counted[Verdict::Answered]).then_some(()));
     assert_eq!(count_answers(), counted[Verdict::Answered]);
-    // They were of many kinds, and most what they were meant to be.
+    // The packets are of many kinds, and most are what the corpus intends.
     assert!(counted[Verdict::Malformed] >= 10_000, "{}", counted[Verdict::Malformed]);
     for verdict in [
         Verdict::Answered,
@@ -191,7 +193,7 @@ fn each_is_counted_and_none_does_harm(mode: Mode) {
         assert!(counted[verdict] >= 20, "{verdict:?}: {}", counted[verdict]);
     }
 
-    // All goes on as before.
+    // Everything still works.
     network.client.sysctl("ipv4/conf/client0/arp_ignore", "0");
     network.connect(80).unwrap();
     let mut client_end = network.connect(LISTENING).unwrap();

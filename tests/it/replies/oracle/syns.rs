@@ -1,16 +1,16 @@
-//! The SYNs: those of real clients, and those that nobody sends.
+//! The SYNs of real clients, and SYNs that no client sends.
 
 use std::fmt::{self, Display, Formatter};
 
 use etherparse::checksum::Sum16BitWords;
 
-/// The port that is asked.
+/// The destination port.
 pub const PORT: u16 = 80;
 
 const TCP: u8 = 6;
 const SYN: u8 = 0x02;
 
-/// A version of IP.
+/// An IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     V4,
@@ -19,7 +19,7 @@ pub enum Family {
 use Family::{V4, V6};
 
 impl Family {
-    /// The largest segment that fits into an MTU.
+    /// Returns the largest segment that fits into an MTU.
     pub fn mss(self, mtu: u16) -> u16 {
         match self {
             V4 => mtu - 40,
@@ -34,22 +34,22 @@ impl Display for Family {
     }
 }
 
-/// A SYN, but for its addresses and its source port.
+/// A SYN without its addresses and source port.
 #[derive(Clone, Debug)]
 pub struct Syn {
     pub name: String,
-    /// Over what it is sent.
+    /// The IP versions over which it is sent.
     pub families: &'static [Family],
-    /// The DSCP and the ECN bits: the type of service, or the traffic class.
+    /// The type of service or the traffic class: DSCP and ECN bits.
     pub traffic_class: u8,
     pub flow_label: u32,
     pub identification: u16,
     pub dont_fragment: bool,
-    /// The hop limit.
+    /// The TTL or hop limit.
     pub ttl: u8,
-    /// The protocol behind the IP header, if that is not TCP.
+    /// The protocol in the IP header, if it is not TCP.
     pub protocol: u8,
-    /// The options of IPv4 or the extension headers of IPv6, in hex.
+    /// The IPv4 options or IPv6 extension headers, in hex.
     pub ip_options: &'static str,
     pub sequence_number: u32,
     pub acknowledgment_number: u32,
@@ -58,15 +58,15 @@ pub struct Syn {
     pub flags: u8,
     pub window: u16,
     pub urgent_pointer: u16,
-    /// The options, as [`bytes`] reads them.
+    /// The options in the notation of [`bytes`].
     pub options: String,
     pub payload: Vec<u8>,
-    /// What lies in the frame behind the packet.
+    /// The bytes behind the packet in the frame.
     pub trailer: Vec<u8>,
 }
 
 impl Syn {
-    /// What Linux sends, if it sends these options.
+    /// Returns Linux's SYN with other options.
     fn new(name: &str, options: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -90,7 +90,7 @@ impl Syn {
         }
     }
 
-    /// The packet and the trailer, from and to these addresses, as they are sent where this is the MTU.
+    /// Returns the packet with its trailer, as it is sent on a network with this MTU.
     pub fn packet(&self, family: Family, source: &[u8], destination: &[u8], source_port: u16, mtu: u16) -> Vec<u8> {
         let mut options = bytes(&self.options, family.mss(mtu));
         options.resize(options.len().next_multiple_of(4), 0);
@@ -139,7 +139,7 @@ impl Syn {
     }
 }
 
-/// What these words stand for: options that are usual, in the way of p0f, and the rest in hex.
+/// Returns the bytes for a list of words: names of common options as p0f writes them, or hex.
 fn bytes(words: &str, mss: u16) -> Vec<u8> {
     let word = |word| match word {
         "mss" => [&[2, 4][..], &mss.to_be_bytes()].concat(),
@@ -153,14 +153,14 @@ fn bytes(words: &str, mss: u16) -> Vec<u8> {
     words.split_whitespace().flat_map(word).collect()
 }
 
-/// What real clients send.
+/// Returns the SYNs of real clients.
 ///
-/// The systems are as p0f's database has them, or for the newest, which it does not know, as they are known to be. The
-/// scanners were captured, in the versions of Debian 12.
+/// The systems are those of p0f's database. Newer ones, which it lacks, follow descriptions. The scanners were
+/// captured, in the versions of Debian 12.
 pub fn clients() -> Vec<Syn> {
     let system = |name: &str, ttl, window, options| Syn { ttl, window, ..Syn::new(name, options) };
     let scanner = |name: &str, ttl, window, options| Syn { dont_fragment: false, ..system(name, ttl, window, options) };
-    // Those of a port that is open, in the order in which nmap sends them.
+    // nmap's probes of an open port, in the order of sending.
     let nmap_os = |number, window, options| Syn {
         acknowledgment_number: 0xecf9_ee4b,
         ..scanner(&format!("nmap -O, probe {number}"), 43, window, options)
@@ -201,7 +201,7 @@ pub fn clients() -> Vec<Syn> {
     ]
 }
 
-/// Each choice of the options that are answered, in Linux's order.
+/// Returns the SYN with every subset of the answered options, in Linux's order.
 pub fn subsets() -> Vec<Syn> {
     let subset = |bits: usize| {
         let chosen = ["mss", "sok", "ts", "ws"].into_iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
@@ -211,7 +211,7 @@ pub fn subsets() -> Vec<Syn> {
     (0..16).map(subset).collect()
 }
 
-/// Options as nobody should send them, or as few do.
+/// Returns SYNs with malformed or rare options.
 pub fn odd_options() -> Vec<Syn> {
     [
         ("order 1", "ws ts sok mss"),
@@ -295,7 +295,7 @@ pub fn odd_options() -> Vec<Syn> {
     .to_vec()
 }
 
-/// What is odd in the headers, or behind them.
+/// Returns SYNs with unusual headers or trailers.
 pub fn odd_headers() -> Vec<Syn> {
     const LINUX: &str = "mss sok ts nop ws";
     let syn = |name| Syn::new(name, LINUX);
@@ -373,7 +373,7 @@ pub fn odd_headers() -> Vec<Syn> {
     ]
 }
 
-/// All of them.
+/// Returns all SYNs.
 pub fn all() -> Vec<Syn> {
     [clients(), subsets(), odd_options(), odd_headers()].concat()
 }
