@@ -8,10 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
+use crate::fixtures::flood::{Flood, Kind, Sink};
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::programs::pass;
 use crate::fixtures::schema::validate;
+use crate::fixtures::{accept, exchange, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tcp_bounce_wire::Verdict;
@@ -63,8 +65,8 @@ fn json_output_matches_the_schema(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
     let mut host_end = network.connect_back(5000).unwrap();
-    let mut client_end = crate::fixtures::accept(&listener);
-    crate::fixtures::exchange(&mut host_end, &mut client_end);
+    let mut client_end = accept(&listener);
+    exchange(&mut host_end, &mut client_end);
     let takeover = lines(start(&network, "--takeover"));
     let responder = start(&network, "--events --top --then echo:7 --then close --from 192.0.2.0/24");
     for port in [7, 80] {
@@ -101,9 +103,7 @@ fn quiet_run_reports_lost_events(mode: Mode) {
         let mut command = TcpBounce::command(&network.host, &arguments);
         command.stdin(Stdio::null()).stdout(full.try_clone().unwrap()).stderr(Stdio::piped());
         let process = Process::start_as_is(&mut command);
-        crate::fixtures::until("for the program to be attached", || {
-            crate::fixtures::programs::attached(&network.host, "host0")
-        });
+        network.wait_until_attached();
         let _client = network.connect(80).unwrap();
         network.wait_until_counted(Verdict::Completed, 1);
         process.signal(Signal::SIGINT);
@@ -170,9 +170,7 @@ fn closed_output_changes_nothing(mode: Mode) {
     let (reader, writer) = io::pipe().unwrap();
     let process = Process::start_as_is(command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()));
     drop(reader);
-    crate::fixtures::until("for the program to be attached", || {
-        crate::fixtures::programs::attached(&network.host, "host0")
-    });
+    network.wait_until_attached();
     for port in 1..=100 {
         network.connect(port).unwrap();
     }
@@ -181,8 +179,22 @@ fn closed_output_changes_nothing(mode: Mode) {
     assert!(process.finish().status.success());
 }
 
+/// Sends SYNs until the program has answered `count` of them. The client needs a [`Sink`].
+fn flood_with_syns(network: &Network, count: u64) {
+    let flood = Flood::new(network, Kind::Syn, 80);
+    until("for the SYNs to be answered", || {
+        let missing = count.saturating_sub(network.counters()[Verdict::Answered]);
+        if missing > 0 {
+            flood.send(missing as u32);
+        }
+        (missing == 0).then_some(())
+    });
+}
+
 fn idle_reader_loses_only_events(mode: Mode) {
-    let network = Network::new(mode);
+    let network = Network::without_program(mode);
+    let _sink = Sink::new(&network);
+    network.receive_redirected();
     let mut command = TcpBounce::command(&network.host, &network.arguments("--json --events"));
     let (reader, writer) = io::pipe().unwrap();
     let process = Process::start_as_is(command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()));
@@ -192,9 +204,7 @@ fn idle_reader_loses_only_events(mode: Mode) {
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("\"started\""), "{line}");
     // More than fits into the pipe, the buffers and the ring buffer.
-    let ports = 40_000;
-    network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
-    assert!(network.counters()[Verdict::Answered] >= ports);
+    flood_with_syns(&network, 40_000);
     process.signal(Signal::SIGINT);
     let lines: Vec<Value> = reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     process.finish().success();
@@ -209,17 +219,15 @@ fn idle_reader_loses_only_events(mode: Mode) {
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn slow_reader_gets_whole_lines_and_the_summary() {
-    let network = Network::new(Mode::Skb);
+    let network = Network::without_program(Mode::Skb);
+    let _sink = Sink::new(&network);
     let mut command = TcpBounce::command(&network.host, "--mode skb --json --events host0");
     let (reader, writer) = io::pipe().unwrap();
     let process = Process::start_as_is(command.stdin(Stdio::null()).stdout(writer));
     drop(command);
     let reader = BufReader::new(reader);
-    crate::fixtures::until("for the program to be attached", || {
-        crate::fixtures::programs::attached(&network.host, "host0")
-    });
-    let ports = 20_000;
-    network.client.run("nmap", &format!("-n -Pn -sS -p 1-{ports} -T5 --min-rate 20000 --max-retries 3 {HOST}"));
+    network.wait_until_attached();
+    flood_with_syns(&network, 20_000);
     process.signal(Signal::SIGINT);
     // The test needs a slow reader.
     let slowly = reader.lines().inspect(|_| thread::sleep(Duration::from_millis(1)));
@@ -228,7 +236,7 @@ fn slow_reader_gets_whole_lines_and_the_summary() {
     let delivered = lines.iter().filter(|line| line["type"] == "event").count();
     let summary = lines.last().unwrap();
     assert_eq!((&summary["type"], &summary["events"]["told"]), (&"summary".into(), &delivered.into()));
-    assert_ne!(summary["events"]["lost"], 0, "it was slow enough: {summary}");
+    assert_ne!(summary["events"]["lost"], 0, "the reader was too fast: {summary}");
 }
 
 #[test]
@@ -241,9 +249,7 @@ fn report_is_complete_when_events_cannot_be_written() {
     let mut command = TcpBounce::command(&network.host, "--mode skb --events host0");
     command.arg("--report").arg(&file).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped());
     let process = Process::start_as_is(&mut command);
-    crate::fixtures::until("for the program to be attached", || {
-        crate::fixtures::programs::attached(&network.host, "host0")
-    });
+    network.wait_until_attached();
     network.connect(80).unwrap();
     network.wait_until_counted(Verdict::Completed, 1);
     process.signal(Signal::SIGINT);

@@ -49,7 +49,7 @@ fn sigkill_at_any_moment_leaves_nothing_attached() {
         let program = attached(&network.host, "host0");
         process.signal(Signal::SIGKILL);
         started += usize::from(process.finish().stdout.contains("every TCP port answers"));
-        until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+        network.wait_until_detached();
         if let Some(program) = program {
             until("for the program to be unloaded", || (!is_loaded(program)).then_some(()));
         }

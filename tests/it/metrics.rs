@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
+use crate::fixtures::until;
 use tcp_bounce_wire::Verdict;
 
 /// Requests a path from the host itself, and returns the response with its head.
@@ -42,7 +43,7 @@ fn promtool_accepts_the_page_with_every_counter() {
         network.connect(port).unwrap();
     }
     network.wait_until_counted(Verdict::Closed, 5);
-    let page = crate::fixtures::until("for the metrics to follow", || {
+    let page = until("for the metrics to follow", || {
         let page = get(&network, "/metrics");
         page.contains("verdict=\"closed\"} 5").then_some(page)
     });

@@ -9,7 +9,7 @@ use std::thread;
 use crate::fixtures::capture::Capture;
 use crate::fixtures::command::{assert_error, refusal};
 use crate::fixtures::network::{CLIENT, HOST, HOSTS, Mode, Network};
-use crate::fixtures::process::{Finished, Process};
+use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::segment::ACK;
 use crate::fixtures::{DEADLINE, accept, exchange, is_silent, until};
 use siphasher::sip::SipHasher13;
@@ -84,8 +84,7 @@ fn reset_fails_curl(mode: Mode) {
     let responder = network.start_responder("--then reset");
     for address in ["192.0.2.1", "[2001:db8::1]"] {
         let mut curl = network.client.command("curl");
-        let finished =
-            crate::fixtures::process::run(curl.args(["-sS", "-v", "-m", "30", &format!("http://{address}/")]));
+        let finished = run(curl.args(["-sS", "-v", "-m", "30", &format!("http://{address}/")]));
         assert!(!finished.status.success(), "{finished:?}");
         assert!(finished.stderr.to_lowercase().contains("connection reset by peer"), "{finished:?}");
     }
@@ -136,7 +135,7 @@ fn discard_accepts_100_megabytes(mode: Mode) {
     let responder = network.start_responder("--then discard");
     for address in HOSTS {
         let mut python = network.client.command("python3");
-        let output = crate::fixtures::process::run(python.args(["-c", SENDER, &address.to_string()])).success();
+        let output = run(python.args(["-c", SENDER, &address.to_string()])).success();
         println!("{address}: {output}");
         let (retransmitted, acknowledged) = output.trim().split_once(' ').unwrap();
         // `bytes_acked` also counts the SYN, the FIN, or both.

@@ -9,7 +9,6 @@ use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::process::{Process, rerun, run};
 use crate::fixtures::programs::{attached, pass};
-use crate::fixtures::until;
 use libbpf_rs::query::LinkInfoIter;
 use nix::sys::signal::Signal;
 
@@ -89,7 +88,7 @@ fn sigkill_detaches(mode: Mode) {
     responder.0.signal(Signal::SIGKILL);
     let finished = responder.0.finish();
     assert_eq!(finished.status.signal(), Some(Signal::SIGKILL as i32), "{finished:?}");
-    until("for the kernel to detach the program", || attached(&network.host, "host0").is_none().then_some(()));
+    network.wait_until_detached();
     network.assert_nothing_is_attached();
 }
 

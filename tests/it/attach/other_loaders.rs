@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::fixtures::is_silent;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::{PROGRAM_OBJECT, ip_link_set};
@@ -11,7 +12,7 @@ fn assert_every_port_answers(network: &Network) {
     let _listener = network.listen(2222);
     for port in [1, 22, 80, 2222, 5000, 65535] {
         let mut connection = network.connect(port).unwrap();
-        assert!(crate::fixtures::is_silent(&mut connection));
+        assert!(is_silent(&mut connection));
     }
 }
 

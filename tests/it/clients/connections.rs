@@ -1,5 +1,6 @@
 //! Every TCP port accepts connections.
 
+use crate::fixtures::is_silent;
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::run;
 use tcp_bounce_wire::Verdict;
@@ -68,7 +69,7 @@ fn connection_accepts_data_silently(mode: Mode) {
     let mut connection = network.connect(80).unwrap();
     connection.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     network.wait_until_counted(Verdict::Later, 1);
-    assert!(crate::fixtures::is_silent(&mut connection));
+    assert!(is_silent(&mut connection));
     let summary = responder.interrupt();
     assert!(summary.count("later segments of bounced connections dropped") >= 1, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 1, "{summary:?}");

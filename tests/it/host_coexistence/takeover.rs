@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use crate::fixtures::accept;
 use crate::fixtures::command::TcpBounce;
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network, connect};
-use crate::fixtures::process::Process;
+use crate::fixtures::process::{Process, run};
 
 /// Starts tcp-bounce, and returns the lines that it prints before it attaches.
 #[track_caller]
@@ -125,7 +125,7 @@ fn quiet_prints_no_list() {
     let listener = network.listen(2222);
     let _connection = open(&network, &listener, HOST);
     let mut command = TcpBounce::command(&network.host, "--mode skb --quiet --for 1s --takeover host0");
-    assert_eq!(crate::fixtures::process::run(&mut command).success(), "");
+    assert_eq!(run(&mut command).success(), "");
 }
 
 #[test]

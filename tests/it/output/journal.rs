@@ -6,7 +6,6 @@ use std::process::Command;
 use crate::fixtures::command::{BINARY, TcpBounce};
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network};
 use crate::fixtures::process::{Process, run};
-use crate::fixtures::programs::attached;
 use crate::fixtures::until;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -74,7 +73,7 @@ fn field<'a>(entry: &'a Value, name: &str) -> &'a str {
 fn messages_become_entries_with_fields() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
     let process = journal.start_responder(&network, "--mode skb --events host0");
-    until("for the program to be attached", || attached(&network.host, "host0"));
+    network.wait_until_attached();
     let client = network.connect(80).unwrap();
     network.wait_until_counted(Verdict::Completed, 1);
     let pid = process.child.id();

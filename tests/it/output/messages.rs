@@ -7,7 +7,7 @@ use crate::fixtures::command::{BINARY, Summary, TcpBounce, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::programs::attached;
-use crate::fixtures::until;
+use crate::fixtures::{accept, until};
 use nix::sys::signal::Signal;
 use tcp_bounce_wire::Verdict;
 
@@ -20,7 +20,7 @@ fn summary_shows_the_counters() {
     for port in [80, 443, 2222] {
         network.connect(port).unwrap();
     }
-    drop(crate::fixtures::accept(&listener));
+    drop(accept(&listener));
     network.wait_until_counted(Verdict::Completed, 2);
     let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
@@ -35,7 +35,7 @@ fn summary_shows_the_counters() {
 fn quiet_prints_nothing() {
     let network = Network::new(Mode::Skb);
     let responder = Process::start(&mut TcpBounce::command(&network.host, "--quiet host0"));
-    until("for the program to be attached", || attached(&network.host, "host0"));
+    network.wait_until_attached();
     // Without `--quiet`, tcp-bounce would report that it excludes this port.
     let listener = network.listen(2222);
     until("for the listener to be served", || {
@@ -118,7 +118,7 @@ fn loss_of_the_terminal_ends_the_run() {
     let terminal = on_a_terminal(&network);
     terminal.wait_for("every TCP port answers");
     drop(terminal);
-    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+    network.wait_until_detached();
 }
 
 /// The start and a check describe the scope in the same words.

@@ -200,7 +200,7 @@ fn loss_of_the_terminal_ends_the_run() {
     terminal.start("ports 0 to 65535");
     let process = terminal.process();
     run(&mut terminal.tmux(&["kill-server"])).success();
-    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+    network.wait_until_detached();
     let path = format!("/proc/{process}");
     until("for the process to end", || (!Path::new(&path).exists()).then_some(()));
 }

@@ -28,12 +28,12 @@ fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
     let (reader, writer) = full_pipe();
     let mut command = TcpBounce::command(&network.host, &format!("--mode skb {arguments} host0"));
     let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
-    until("for the program to be attached", || attached(&network.host, "host0"));
+    network.wait_until_attached();
     (process, reader)
 }
 
 fn assert_success(network: &Network, process: Process) {
-    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+    network.wait_until_detached();
     let finished = process.finish();
     assert!(finished.status.success(), "{finished:?}");
 }
@@ -78,7 +78,7 @@ fn fatal_error_ends_the_run() {
     let ((_reader, stdout), (_error_reader, stderr)) = (full_pipe(), full_pipe());
     let mut command = TcpBounce::command(&network.host, "--mode skb host0");
     let process = Process::start_as_is(command.stdout(stdout).stderr(stderr));
-    until("for the program to be attached", || attached(&network.host, "host0"));
+    network.wait_until_attached();
     network.host.ip("link delete host0");
     assert_eq!(process.finish().status.code(), Some(1));
 }
@@ -108,13 +108,13 @@ fn nonblocking_output_is_completed_later() {
     let mut command = TcpBounce::command(&network.host, "--mode skb --events --json host0");
     let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
     drop(command);
-    until("for the program to be attached", || attached(&network.host, "host0"));
+    network.wait_until_attached();
     for port in 1..=200 {
         network.connect(port).unwrap();
     }
     network.wait_until_counted(Verdict::Completed, 200);
     process.signal(Signal::SIGINT);
-    until("for the program to be detached", || attached(&network.host, "host0").is_none().then_some(()));
+    network.wait_until_detached();
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert!(text.len() > room);

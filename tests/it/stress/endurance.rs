@@ -10,7 +10,7 @@ use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::resources::{Memory, Statistics, cpu_time};
-use crate::fixtures::{DEADLINE, amount, programs};
+use crate::fixtures::{DEADLINE, amount, programs, until};
 use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
@@ -108,9 +108,7 @@ fn many_connections_end_cleanly(mode: Mode) {
         }
     });
     println!("{count} connections in {:?}", start.elapsed());
-    crate::fixtures::until("for the last to end", || {
-        network.client.sockets("all exclude time-wait").is_empty().then_some(())
-    });
+    until("for the last to end", || network.client.sockets("all exclude time-wait").is_empty().then_some(()));
     before.assert_no_more(&responder);
     assert!(responder.interrupt().count("SYNs answered") >= count as u64);
 }
