@@ -1,13 +1,14 @@
-//! Network interfaces.
+//! Network interfaces and their addresses.
 
-use std::collections::BTreeSet;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use netlink_packet_core::{Emitable as _, parse_ip, parse_string, parse_u32};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, Prop};
+use netlink_packet_route::address::{AddressHeader, AddressMessage};
+use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::libc;
 
 use super::HostError;
 use crate::host::netlink;
@@ -15,42 +16,49 @@ use crate::host::netlink;
 /// A network interface of the calling thread's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its index.
+    /// The index.
     pub index: u32,
-    /// Whether it is one end of a veth pair.
-    pub is_veth: bool,
-    /// Its MAC address.
+    /// The MAC address. Zero if the interface has none of six bytes.
     pub mac: [u8; 6],
-    /// Whether it is up.
+    /// Whether the interface is up.
     pub is_up: bool,
-    /// The longest packet that it carries, in bytes.
+    /// The length of the longest packet that it carries, in bytes, without the Ethernet header.
     pub mtu: u32,
-    /// What kind of virtual interface it is, like "bridge".
+    /// The kind of a virtual interface, such as "bridge".
     pub kind: Option<String>,
-    /// The index of the bridge or bond whose port it is.
+    /// The index of the bridge or bond that the interface is a port of.
     pub master: Option<u32>,
-    /// The index of the interface that it sits on, as a VLAN device does. (Or of the other end of a veth pair.)
+    /// The index of the interface below a VLAN device, or of the other end of a veth pair. `None` if that is in another
+    /// network namespace.
     pub lower: Option<u32>,
     layer: LinkLayerType,
     altnames: Vec<String>,
 }
 
 impl Interface {
-    /// Finds the interfaces with these names, in this order: each of them, once, and fit for tcp-bounce.
-    pub fn find(names: &[String]) -> Result<Vec<Self>, HostError> {
-        let found = Self::named(names)?;
-        found.iter().try_for_each(Self::check_fit)?;
-        Ok(found)
+    /// Lists all interfaces of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::ListInterfaces`] if the kernel does not list them.
+    pub fn list() -> Result<Vec<Self>, HostError> {
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let links = netlink::dump(NETLINK_ROUTE, request).map_err(HostError::ListInterfaces)?;
+        Ok(links.iter().filter_map(|link| Self::parse(&link.0)).collect())
     }
 
-    /// Finds the interfaces with these names, in this order: each of them, once.
-    pub fn named(names: &[String]) -> Result<Vec<Self>, HostError> {
-        let all = Self::all().map_err(HostError::ListInterfaces)?;
+    /// Finds the interfaces with these names, in this order. Alternative names are accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::NoSuchInterface`], [`HostError::NamedTwice`], or the error of [`Interface::list`].
+    pub fn find_by_name(names: &[String]) -> Result<Vec<Self>, HostError> {
+        let all = Self::list()?;
         let mut found: Vec<Self> = Vec::new();
         for name in names {
-            let Some(interface) = all.iter().find(|interface| interface.is_called(name)) else {
+            let Some(interface) = all.iter().find(|interface| interface.has_name(name)) else {
                 let names = all.into_iter().map(|interface| interface.name).collect();
                 return Err(HostError::NoSuchInterface { name: name.clone(), names });
             };
@@ -62,8 +70,23 @@ impl Interface {
         Ok(found)
     }
 
-    /// Checks that tcp-bounce understands its packets.
-    pub fn check_fit(&self) -> Result<(), HostError> {
+    /// Finds the interfaces with these names, in this order, and checks that tcp-bounce can answer on each of them.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Interface::find_by_name`] and of [`Interface::check_supported`].
+    pub fn find(names: &[String]) -> Result<Vec<Self>, HostError> {
+        let found = Self::find_by_name(names)?;
+        found.iter().try_for_each(Self::check_supported)?;
+        Ok(found)
+    }
+
+    /// Checks that packets have Ethernet headers and come from other hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Loopback`] or [`HostError::NotEthernet`].
+    pub fn check_supported(&self) -> Result<(), HostError> {
         match self.layer {
             LinkLayerType::Ether => Ok(()),
             LinkLayerType::Loopback => Err(HostError::Loopback { name: self.name.clone() }),
@@ -71,22 +94,37 @@ impl Interface {
         }
     }
 
-    /// All interfaces of the namespace.
-    pub fn all() -> io::Result<Vec<Self>> {
-        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let messages = netlink::dump(NETLINK_ROUTE, request)?;
-        let links = messages.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Some(link),
-            _ => None,
-        });
-        Ok(links.map(Self::from).collect())
+    /// Reads an `RTM_NEWLINK` message (`rtnetlink(7)`). `None` if it has no readable name.
+    ///
+    /// Only the needed attributes are decoded, and an undecodable one is left out: an odd driver must not hide the other
+    /// interfaces.
+    fn parse(message: &[u8]) -> Option<Self> {
+        let header = LinkHeader::parse(message).ok()?;
+        let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();
+        let number = |kind| parse_u32(attributes.get(&kind)?).ok();
+        let nested = |kind| netlink::attributes(attributes.get(&kind).copied().unwrap_or_default());
+        let lower_is_elsewhere = attributes.contains_key(&libc::IFLA_LINK_NETNSID);
+        Some(Self {
+            name: parse_string(attributes.get(&libc::IFLA_IFNAME)?).ok()?,
+            index: header.index,
+            mac: attributes.get(&libc::IFLA_ADDRESS).and_then(|&mac| mac.try_into().ok()).unwrap_or_default(),
+            is_up: header.flags.contains(LinkFlags::Up),
+            mtu: number(libc::IFLA_MTU).unwrap_or_default(),
+            kind: strings(nested(libc::IFLA_LINKINFO), libc::IFLA_INFO_KIND).next(),
+            master: number(libc::IFLA_MASTER),
+            lower: number(libc::IFLA_LINK).filter(|_| !lower_is_elsewhere),
+            layer: header.link_layer_type,
+            altnames: strings(nested(libc::IFLA_PROP_LIST), libc::IFLA_ALT_IFNAME).collect(),
+        })
     }
 
-    /// Its addresses and those of its VLANs, of `all` the interfaces and `addresses` there are.
+    /// Returns the addresses of the interface and of the VLAN devices on it.
+    ///
+    /// `all` are the interfaces of the namespace; `addresses` are all addresses, each with the index of its interface.
     pub fn addresses(&self, all: &[Self], addresses: &[(u32, IpAddr)]) -> BTreeSet<IpAddr> {
         let mut indices = vec![self.index];
         let mut next = 0;
-        // A VLAN may have VLANs.
+        // A VLAN device may itself have VLAN devices.
         while let Some(&lower) = indices.get(next) {
             let is_new = |upper: &&Self| upper.is_vlan_of(lower) && !indices.contains(&upper.index);
             let uppers: Vec<u32> = all.iter().filter(is_new).map(|upper| upper.index).collect();
@@ -96,9 +134,11 @@ impl Interface {
         addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
     }
 
-    /// Those of `all` that are upper devices of it, as the kernel calls them: they sit on it, or it is their port.
+    /// Returns the upper devices of the interface, as the kernel calls them: its bridge or bond, and the devices on it.
+    ///
+    /// `all` are the interfaces of the namespace.
     pub fn above<'a>(&self, all: &'a [Self]) -> impl Iterator<Item = &'a Self> {
-        // A tunnel or a pair of interfaces names another as its own in the same way, and is not above it.
+        // Tunnels and the ends of pairs also set `lower`, but are no upper devices.
         const KINDS: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
         let (index, master) = (self.index, self.master);
         let sits_on_it = move |other: &Self| {
@@ -107,113 +147,166 @@ impl Interface {
         all.iter().filter(move |other| master == Some(other.index) || sits_on_it(other))
     }
 
-    /// Whether it is the loopback interface.
+    /// Returns whether this is the loopback interface.
     pub fn is_loopback(&self) -> bool {
         self.layer == LinkLayerType::Loopback
     }
 
-    /// Whether it is a VLAN device on the interface with this index.
+    /// Returns whether this is one end of a veth pair.
+    pub fn is_veth(&self) -> bool {
+        self.kind.as_deref() == Some("veth")
+    }
+
+    /// Returns whether this is a VLAN device on the interface with this index.
     pub fn is_vlan_of(&self, index: u32) -> bool {
         self.lower == Some(index) && self.kind.as_deref() == Some("vlan")
     }
 
-    fn is_called(&self, name: &str) -> bool {
+    fn has_name(&self, name: &str) -> bool {
         self.name == name || self.altnames.iter().any(|altname| altname == name)
     }
 }
 
-impl From<LinkMessage> for Interface {
-    fn from(link: LinkMessage) -> Self {
-        let mut interface = Self {
-            name: String::new(),
-            index: link.header.index,
-            is_veth: false,
-            is_up: link.header.flags.contains(LinkFlags::Up),
-            mac: [0; 6],
-            mtu: 0,
-            kind: None,
-            master: None,
-            lower: None,
-            layer: link.header.link_layer_type,
-            altnames: Vec::new(),
-        };
-        let mut lower_is_elsewhere = false;
-        for attribute in link.attributes {
-            match attribute {
-                LinkAttribute::IfName(name) => interface.name = name,
-                LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
-                LinkAttribute::Address(address) => interface.mac = address.try_into().unwrap_or_default(),
-                LinkAttribute::Controller(index) => interface.master = Some(index),
-                LinkAttribute::Link(index) => interface.lower = Some(index),
-                LinkAttribute::LinkNetNsId(_) => lower_is_elsewhere = true,
-                LinkAttribute::LinkInfo(infos) => {
-                    interface.is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
-                    interface.kind = infos.iter().find_map(|info| match info {
-                        LinkInfo::Kind(kind) => Some(kind.to_string()),
-                        _ => None,
-                    });
-                }
-                LinkAttribute::PropList(props) => {
-                    interface.altnames.extend(props.into_iter().filter_map(|prop| match prop {
-                        Prop::AltIfName(name) => Some(name),
-                        _ => None,
-                    }));
-                }
-                _ => {}
-            }
-        }
-        // The index is one of the other namespace.
-        interface.lower = interface.lower.filter(|_| !lower_is_elsewhere);
-        interface
-    }
-}
-
-/// All addresses of this host, each with the index of its interface.
-pub fn addresses() -> io::Result<Vec<(u32, IpAddr)>> {
+/// Lists all addresses of this host, each with the index of its interface.
+///
+/// # Errors
+///
+/// [`HostError::ListAddresses`] if the kernel does not list them.
+pub fn addresses() -> Result<Vec<(u32, IpAddr)>, HostError> {
     let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    let messages = netlink::dump(NETLINK_ROUTE, request)?;
-    Ok(messages
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(message) => Some((message.header.index, own_address(message)?)),
-            _ => None,
-        })
-        .collect())
+    let addresses = netlink::dump(NETLINK_ROUTE, request).map_err(HostError::ListAddresses)?;
+    Ok(addresses.iter().filter_map(|address| parse_address(&address.0)).collect())
 }
 
-/// The address at this end: on a point-to-point link, `Address` is that of the other.
-fn own_address(message: AddressMessage) -> Option<IpAddr> {
-    let (mut local, mut address) = (None, None);
-    for attribute in message.attributes {
-        match attribute {
-            AddressAttribute::Local(found) => local = Some(found),
-            AddressAttribute::Address(found) => address = Some(found),
-            _ => {}
-        }
-    }
-    local.or(address)
+/// Reads the index of the interface and the address from an `RTM_NEWADDR` message (`rtnetlink(7)`). `None` if it has no
+/// readable address.
+fn parse_address(message: &[u8]) -> Option<(u32, IpAddr)> {
+    let header = AddressHeader::parse(message).ok()?;
+    let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();
+    let address = |kind| parse_ip(attributes.get(&kind)?).ok();
+    // On a point-to-point link, IFA_ADDRESS is the address of the other end.
+    Some((header.index, address(libc::IFA_LOCAL).or_else(|| address(libc::IFA_ADDRESS))?))
+}
+
+/// Returns the readable strings among the attributes of type `kind`.
+fn strings<'a>(attributes: impl Iterator<Item = (u16, &'a [u8])>, kind: u16) -> impl Iterator<Item = String> {
+    attributes.filter(move |&(found, _)| found == kind).filter_map(|(_, value)| parse_string(value).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Not every kernel has VLANs, so this is what one that has them tells.
+    /// Returns an attribute, padded to four bytes.
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = 4 + value.len() as u16;
+        let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// Returns an `RTM_NEWLINK` message of an Ethernet interface that is up: struct ifinfomsg, and `attributes`.
+    fn link(index: u32, attributes: &[Vec<u8>]) -> Vec<u8> {
+        let up = 1u32.to_ne_bytes();
+        let layer = [[0; 2], libc::ARPHRD_ETHER.to_ne_bytes()].concat();
+        [&layer[..], &index.to_ne_bytes(), &up, &[0; 4], &attributes.concat()].concat()
+    }
+
+    fn name(name: &str) -> Vec<u8> {
+        attribute(libc::IFLA_IFNAME, format!("{name}\0").as_bytes())
+    }
+
+    fn kind(kind: &str) -> Vec<u8> {
+        attribute(libc::IFLA_LINKINFO, &attribute(libc::IFLA_INFO_KIND, format!("{kind}\0").as_bytes()))
+    }
+
+    fn number(kind: u16, number: u32) -> Vec<u8> {
+        attribute(kind, &number.to_ne_bytes())
+    }
+
     #[test]
-    fn a_vlan_device_sits_on_its_interface_and_has_addresses_for_it() {
-        let link = |index, attributes: Vec<LinkAttribute>| {
-            let mut link = LinkMessage::default();
-            (link.header.index, link.attributes) = (index, attributes);
-            Interface::from(link)
+    fn reads_an_interface() {
+        let altnames = ["wan\0", "enp1s0\0"].map(|name| attribute(libc::IFLA_ALT_IFNAME, name.as_bytes())).concat();
+        let attributes = [
+            name("eth1"),
+            attribute(libc::IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
+            number(libc::IFLA_MTU, 1500),
+            number(libc::IFLA_MASTER, 7),
+            number(libc::IFLA_LINK, 3),
+            kind("vlan"),
+            attribute(libc::IFLA_PROP_LIST | 0x8000, &altnames),
+        ];
+        let expected = Interface {
+            name: "eth1".into(),
+            index: 4,
+            mac: [2, 0, 0, 0, 0, 1],
+            is_up: true,
+            mtu: 1500,
+            kind: Some("vlan".into()),
+            master: Some(7),
+            lower: Some(3),
+            layer: LinkLayerType::Ether,
+            altnames: vec!["wan".into(), "enp1s0".into()],
         };
-        let vlan_on = |lower| {
-            let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]);
-            vec![LinkAttribute::Link(lower), kind]
+        assert_eq!(Interface::parse(&link(4, &attributes)), Some(expected));
+    }
+
+    #[test]
+    fn undecodable_attributes_hide_nothing_else() {
+        let odd = [
+            attribute(libc::IFLA_LINKINFO, &[9, 0, 1]),
+            attribute(libc::IFLA_AF_SPEC, &[200, 0, 2, 0]),
+            attribute(libc::IFLA_PROP_LIST, &attribute(libc::IFLA_ALT_IFNAME, b"\xff")),
+            attribute(libc::IFLA_OPERSTATE, &[]),
+            attribute(libc::IFLA_MASTER, &[1, 2]),
+            attribute(libc::IFLA_ADDRESS, &[10, 0, 0, 1]),
+        ];
+        for odd in odd {
+            let message = link(4, &[name("eth1"), odd.clone(), number(libc::IFLA_MTU, 1500)]);
+            let interface = Interface::parse(&message).unwrap();
+            assert_eq!((interface.name.as_str(), interface.index, interface.mtu), ("eth1", 4, 1500), "{odd:?}");
+            assert_eq!((interface.kind, interface.master, interface.mac), (None, None, [0; 6]), "{odd:?}");
+            assert!(interface.altnames.is_empty(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn skips_interfaces_without_a_readable_name() {
+        for attributes in [vec![number(libc::IFLA_MTU, 1500)], vec![attribute(libc::IFLA_IFNAME, b"\xff\0")]] {
+            assert_eq!(Interface::parse(&link(4, &attributes)), None, "{attributes:?}");
+        }
+        assert_eq!(Interface::parse(&link(4, &[])[..15]), None);
+    }
+
+    #[test]
+    fn reads_the_address_of_this_end() {
+        // struct ifaddrmsg: family, prefix length, flags, scope, and the index.
+        let message = |attributes: &[Vec<u8>]| [vec![2, 24, 0, 0, 5, 0, 0, 0], attributes.concat()].concat();
+        let (local, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+        let address = attribute(libc::IFA_ADDRESS, &other);
+        let index = u32::from_ne_bytes([5, 0, 0, 0]);
+        let odd = attribute(libc::IFA_CACHEINFO, &[1]);
+        let both = message(&[address.clone(), odd, attribute(libc::IFA_LOCAL, &local)]);
+        assert_eq!(parse_address(&both), Some((index, local.into())));
+        assert_eq!(parse_address(&message(&[address])), Some((index, other.into())));
+        assert_eq!(parse_address(&message(&[attribute(libc::IFA_ADDRESS, &[1, 2, 3])])), None);
+    }
+
+    /// The test machine's kernel may lack VLAN devices, so their messages are made here.
+    #[test]
+    fn interfaces_have_the_addresses_of_their_vlan_devices() {
+        let interface = |index, attributes: &[Vec<u8>]| {
+            Interface::parse(&link(index, &[&[name("eth")], attributes].concat())).unwrap()
         };
-        let macvlan = vec![LinkAttribute::Link(1), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)])];
-        // 2 is a VLAN of 1, and 3 of 2; 4 is in another namespace, whose 1 is another; 5 is no VLAN.
-        let elsewhere = [vlan_on(1), vec![LinkAttribute::LinkNetNsId(0)]].concat();
-        let all = [link(1, vec![]), link(2, vlan_on(1)), link(3, vlan_on(2)), link(4, elsewhere), link(5, macvlan)];
+        let on = |lower| number(libc::IFLA_LINK, lower);
+        let all = [
+            interface(1, &[]),
+            interface(2, &[on(1), kind("vlan")]),
+            interface(3, &[on(2), kind("vlan")]),
+            // On an interface 1 of another namespace.
+            interface(4, &[on(1), kind("vlan"), number(libc::IFLA_LINK_NETNSID, 0)]),
+            interface(5, &[on(1), kind("macvlan")]),
+        ];
         let vlans = |index: u32| all.iter().filter(move |other| other.is_vlan_of(index)).map(|vlan| vlan.index);
         assert_eq!(vlans(1).collect::<Vec<_>>(), [2]);
         assert_eq!(vlans(2).collect::<Vec<_>>(), [3]);

@@ -1,16 +1,21 @@
 //! The TCP ports that the host itself listens on.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use netlink_packet_sock_diag::inet::StateFlags;
 
+use super::HostError;
 use crate::host::sockets;
 
-/// The ports on which a socket of the calling thread's network namespace listens, on any address but loopback's:
-/// what comes in from a network cannot reach those.
-pub fn ports() -> io::Result<BTreeSet<u16>> {
-    let listeners = sockets::in_states(StateFlags::LISTEN)?;
+/// Lists the ports with a listening socket in the network namespace of the calling thread.
+///
+/// Sockets that are bound to a loopback address are left out: no packet from a network reaches them.
+///
+/// # Errors
+///
+/// [`HostError::ListListeners`] if the kernel does not list the sockets.
+pub fn ports() -> Result<BTreeSet<u16>, HostError> {
+    let listeners = sockets::in_states(StateFlags::LISTEN).map_err(HostError::ListListeners)?;
     let reachable = listeners.iter().filter(|id| !id.source_address.to_canonical().is_loopback());
     Ok(reachable.map(|id| id.source_port).collect())
 }

@@ -1,69 +1,190 @@
-//! Questions to the kernel by netlink.
+//! Dumps of kernel objects over netlink (`netlink(7)`).
 
+use std::convert::Infallible;
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable,
+    NLA_HEADER_SIZE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
 use netlink_sys::{Socket, SocketAddr};
 
-/// Asks the kernel for all objects that `request` describes.
-///
-/// `protocol` is one of [`netlink_sys::protocols`]. What is asked for is in the network namespace of the calling
-/// thread.
-pub fn dump<T>(protocol: isize, request: T) -> io::Result<Vec<T>>
-where
-    T: NetlinkSerializable + NetlinkDeserializable + Clone,
-{
-    // What changes while it is told may be told wrong, and the kernel says so. Changes come in crowds, as when a container
-    // engine starts: each pause is longer than the one before, and all together take half a second.
-    for attempt in 0..9 {
-        if let Some(objects) = try_dump(protocol, request.clone())? {
-            return Ok(objects);
-        }
-        thread::sleep(Duration::from_millis(1 << attempt));
+/// The number of retries of a dump that a change of the dumped objects interrupted. The pause before each one is twice as
+/// long as the one before, from 1 ms; together they take half a second. Changes come in bursts, such as the start of a
+/// container engine.
+const RETRIES: u32 = 9;
+
+/// An object as the kernel describes it: a message without its netlink header, in host byte order unless its layout says
+/// otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object(pub Vec<u8>);
+
+impl NetlinkDeserializable for Object {
+    type Error = Infallible;
+
+    fn deserialize(_header: &NetlinkHeader, payload: &[u8]) -> Result<Self, Infallible> {
+        Ok(Self(payload.to_vec()))
     }
-    try_dump(protocol, request)?.ok_or_else(|| io::ErrorKind::Interrupted.into())
 }
 
-/// One attempt at [`dump`]; `None` if something changed meanwhile.
-fn try_dump<T>(protocol: isize, request: T) -> io::Result<Option<Vec<T>>>
-where
-    T: NetlinkSerializable + NetlinkDeserializable,
-{
+/// Asks the kernel for all objects that `request` describes, in the network namespace of the calling thread.
+///
+/// `protocol` is one of [`netlink_sys::protocols`].
+///
+/// # Errors
+///
+/// The kernel's error; `Interrupted` if the objects kept changing while they were listed; `InvalidData` if a message is
+/// truncated.
+pub fn dump(protocol: isize, request: impl NetlinkSerializable) -> io::Result<Vec<Object>> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
     message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
+    let mut request = vec![0; message.buffer_len()];
+    message.serialize(&mut request);
 
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&bytes, 0)?;
+    for attempt in 0..RETRIES {
+        let dump = Dump::run(protocol, &request)?;
+        if !dump.is_interrupted {
+            return Ok(dump.objects);
+        }
+        thread::sleep(Duration::from_millis(1 << attempt));
+    }
+    let dump = Dump::run(protocol, &request)?;
+    if dump.is_interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(dump.objects) }
+}
 
-    let mut objects = Vec::new();
-    let mut interrupted = false;
-    loop {
-        let (bytes, _) = socket.recv_from_full()?;
-        let mut rest = bytes.as_slice();
+/// Returns the attributes in `bytes`, each as its type (without flags) and its value. An attribute whose length is impossible
+/// ends them.
+pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(bytes).map_while(|attribute| {
+        let attribute = attribute.ok()?;
+        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
+        Some((kind, attribute.into_inner().get(NLA_HEADER_SIZE..length)?))
+    })
+}
+
+/// The part of a dump that has been received.
+#[derive(Debug, Default)]
+struct Dump {
+    objects: Vec<Object>,
+    /// The objects changed while the kernel listed them, so some may be missing or listed twice.
+    is_interrupted: bool,
+}
+
+impl Dump {
+    /// Sends `request` and receives the whole dump.
+    fn run(protocol: isize, request: &[u8]) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.send(request, 0)?;
+        let mut dump = Self::default();
+        loop {
+            let (datagram, _) = socket.recv_from_full()?;
+            if dump.receive(&datagram)? {
+                return Ok(dump);
+            }
+        }
+    }
+
+    /// Adds the messages of `datagram`, and returns whether the dump is complete.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error, from an `NLMSG_ERROR`; `InvalidData` if a message is truncated.
+    fn receive(&mut self, datagram: &[u8]) -> io::Result<bool> {
+        let mut rest = datagram;
         while !rest.is_empty() {
-            let message = NetlinkMessage::<T>::deserialize(rest)
+            let message = NetlinkMessage::<Object>::deserialize(rest)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
+            self.is_interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
             match message.payload {
-                NetlinkPayload::InnerMessage(object) => objects.push(object),
-                NetlinkPayload::Done(_) => return Ok((!interrupted).then_some(objects)),
+                NetlinkPayload::InnerMessage(object) => self.objects.push(object),
+                NetlinkPayload::Done(_) => return Ok(true),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }
             // Messages are padded to four bytes (NLMSG_ALIGN).
             let length = (message.header.length as usize).next_multiple_of(4);
             rest = rest.get(length.max(4)..).unwrap_or_default();
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
+    use nix::libc;
+
+    use super::*;
+
+    const OBJECT: u16 = libc::RTM_NEWLINK;
+
+    /// Returns a message of struct nlmsghdr and `payload`, padded to four bytes.
+    fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let length = 16 + payload.len() as u32;
+        let mut bytes = [length.to_ne_bytes(), [0; 4], [0; 4], [0; 4]].concat();
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+        bytes.extend(payload);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn code(code: i32) -> [u8; 4] {
+        code.to_ne_bytes()
+    }
+
+    #[test]
+    fn collects_objects_until_the_dump_is_done() {
+        let mut dump = Dump::default();
+        let first = [message(OBJECT, 0, b"odd length!"), message(OBJECT, 0, b"second")].concat();
+        assert!(!dump.receive(&first).unwrap());
+        assert!(dump.receive(&[message(OBJECT, 0, b"third"), message(NLMSG_DONE, 0, &code(0))].concat()).unwrap());
+        let objects: Vec<&[u8]> = dump.objects.iter().map(|object| object.0.as_slice()).collect();
+        assert_eq!(objects, [&b"odd length!"[..], b"second", b"third"]);
+        assert!(!dump.is_interrupted);
+    }
+
+    #[test]
+    fn reports_the_refusal_of_a_dump() {
+        // struct nlmsgerr: the code, and the header of the request.
+        let refusal = [&code(-libc::EPERM)[..], &[0; 16]].concat();
+        let error = Dump::default().receive(&message(NLMSG_ERROR, 0, &refusal)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn notices_an_interrupted_dump() {
+        for flags in [[NLM_F_DUMP_INTR, 0], [0, NLM_F_DUMP_INTR]] {
+            let mut dump = Dump::default();
+            let datagram = [message(OBJECT, flags[0], b"one"), message(NLMSG_DONE, flags[1], &code(0))].concat();
+            assert!(dump.receive(&datagram).unwrap());
+            assert!(dump.is_interrupted, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn rejects_truncated_messages() {
+        let whole = message(OBJECT, 0, b"payload");
+        let error = Dump::default().receive(&whole[..whole.len() - 4]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn attributes_end_at_an_impossible_length() {
+        // struct nlattr: length and type. The flag NLA_F_NESTED is no part of the type.
+        let attribute = |length: u16, kind: u16| [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        let good = [attribute(6, 1), b"ab\0\0".to_vec(), attribute(4, 0x8002)].concat();
+        let expected = [(1, &b"ab"[..]), (2, b"")];
+        assert_eq!(attributes(&good).collect::<Vec<_>>(), expected);
+        for length in [0, 3, 9] {
+            let bytes = [good.clone(), attribute(length, 3), vec![0; 4]].concat();
+            assert_eq!(attributes(&bytes).collect::<Vec<_>>(), expected, "{length}");
         }
     }
 }

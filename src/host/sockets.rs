@@ -2,16 +2,22 @@
 
 use std::io;
 
+use netlink_packet_core::Parseable as _;
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use crate::host::netlink;
 
-/// The addresses and ports of the sockets of the calling thread's network namespace that are in one of `states`.
+/// Lists the addresses and ports of the TCP sockets that are in one of `states`, in the network namespace of the calling
+/// thread.
 ///
-/// It asks the kernel's `inet_diag`, which tells of those alone; `/proc/net/tcp` would list every connection.
+/// The kernel's `inet_diag` filters by state; `/proc/net/tcp` would list every connection.
+///
+/// # Errors
+///
+/// `NotFound` if the kernel modules `inet_diag` or `tcp_diag` are missing.
 pub fn in_states(states: StateFlags) -> io::Result<Vec<SocketId>> {
     let mut sockets = Vec::new();
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
@@ -22,9 +28,10 @@ pub fn in_states(states: StateFlags) -> io::Result<Vec<SocketId>> {
             states: states.clone(),
             socket_id,
         });
-        for message in netlink::dump(NETLINK_SOCK_DIAG, request)? {
-            let SockDiagMessage::InetResponse(socket) = message else { continue };
-            sockets.push(socket.header.socket_id);
+        for object in netlink::dump(NETLINK_SOCK_DIAG, request)? {
+            let socket = InetResponseHeader::parse(&object.0)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            sockets.push(socket.socket_id);
         }
     }
     Ok(sockets)

@@ -82,7 +82,7 @@ impl Check {
     ///
     /// An interface does not exist, or the host cannot be read.
     pub fn run(config: &Config, output_findings: Vec<Finding>) -> Result<Self, ResponderError> {
-        let named = Interface::named(&config.interfaces)?;
+        let named = Interface::find_by_name(&config.interfaces)?;
         let snapshot = HostSnapshot::read(&config.scope)?;
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
         let affected = || AffectedConnections::list(&named, &config.scope, &snapshot);
@@ -143,7 +143,7 @@ impl InterfaceReport {
     ) -> Result<Self, ResponderError> {
         let facts = Facts::read(interface, snapshot)?;
         let scope = Scope::of(interface, &config.scope.destinations, snapshot);
-        if let Err(error) = interface.check_fit() {
+        if let Err(error) = interface.check_supported() {
             let findings = vec![Finding::error("unfit", &error, error.hint())];
             return Ok(Self { facts, scope, mode: None, reason: None, loads: None, findings });
         }

@@ -29,8 +29,7 @@ impl Exclusions {
     ///
     /// [`HostError::ListListeners`] if the kernel does not list them.
     pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
-        let listeners =
-            if scope.takeover { BTreeSet::new() } else { listeners::ports().map_err(HostError::ListListeners)? };
+        let listeners = if scope.takeover { BTreeSet::new() } else { listeners::ports()? };
         let mut exclusions = Self {
             listeners: PortList(listeners),
             excluded: scope.ports.excluded().clone(),

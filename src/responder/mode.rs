@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::{ProgramPlan, ResponderError, check_vacant};
 use crate::config::AttachMode;
-use crate::host::{HostError, Interface};
+use crate::host::Interface;
 use crate::xdp::{AttachedProgram, TcpBounceSkel, XdpError, XdpLink, loader};
 
 /// The reason why skb mode is the default on veth.
@@ -35,7 +35,7 @@ pub struct Attached {
 ///
 /// The kernel or the driver refuses the program, or another program occupies the interface.
 pub fn attach(plan: &ProgramPlan) -> Result<Attached, ResponderError> {
-    let is_veth = plan.interface().is_veth;
+    let is_veth = plan.interface().is_veth();
     let lost_on_veth = is_veth.then(|| LOST_ON_VETH.to_owned());
     match plan.configured_mode() {
         Some(AttachMode::Native) => attach_in(plan, AttachMode::Native, lost_on_veth),
@@ -91,7 +91,7 @@ fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> R
 /// Returns the error that names the upper device with a program.
 fn occupied_above(interface: &Interface) -> Result<ResponderError, ResponderError> {
     let name = interface.name.clone();
-    let all = Interface::all().map_err(HostError::ListInterfaces)?;
+    let all = Interface::list()?;
     for above in interface.above(&all) {
         if let Some(program) = AttachedProgram::find(above)? {
             return Ok(ResponderError::OccupiedAbove { interface: name, above: above.name.clone(), program });

@@ -169,5 +169,5 @@ fn interface_state(
 /// memory is used twice. A program without multi-buffer support gets each frame in one piece, and the peer of the veth is
 /// told so. Jumbo frames leave no choice in native mode.
 fn breaks_on_fragments(interface: &Interface) -> bool {
-    interface.is_veth && interface.mtu <= MTU_WITHOUT_FRAGMENTS
+    interface.is_veth() && interface.mtu <= MTU_WITHOUT_FRAGMENTS
 }

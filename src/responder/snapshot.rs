@@ -25,8 +25,8 @@ impl HostSnapshot {
     /// A netlink dump failed.
     pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
         Ok(Self {
-            interfaces: Interface::all().map_err(HostError::ListInterfaces)?,
-            addresses: interface::addresses().map_err(HostError::ListAddresses)?,
+            interfaces: Interface::list()?,
+            addresses: interface::addresses()?,
             exclusions: Exclusions::read(scope)?,
         })
     }
