@@ -94,7 +94,8 @@ impl Dump {
     ///
     /// # Errors
     ///
-    /// The kernel's error, from an `NLMSG_ERROR`; `InvalidData` if a message is truncated.
+    /// The kernel's error, from an `NLMSG_ERROR` or from the `NLMSG_DONE` that ends a dump which failed after it began. The
+    /// kernel reports a missing `tcp_diag` module in the latter way.
     fn receive(&mut self, datagram: &[u8]) -> io::Result<bool> {
         let mut rest = datagram;
         while !rest.is_empty() {
@@ -103,6 +104,9 @@ impl Dump {
             self.is_interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
             match message.payload {
                 NetlinkPayload::InnerMessage(object) => self.objects.push(object),
+                NetlinkPayload::Done(done) if done.code < 0 => {
+                    return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
+                }
                 NetlinkPayload::Done(_) => return Ok(true),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
@@ -148,6 +152,13 @@ mod tests {
         let objects: Vec<&[u8]> = dump.objects.iter().map(|object| object.0.as_slice()).collect();
         assert_eq!(objects, [&b"odd length!"[..], b"second", b"third"]);
         assert!(!dump.is_interrupted);
+    }
+
+    #[test]
+    fn reports_the_error_at_the_end_of_a_dump() {
+        let error = Dump::default().receive(&message(NLMSG_DONE, 0, &code(-libc::ENOENT))).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
