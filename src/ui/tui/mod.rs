@@ -16,12 +16,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc::c_int;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::pthread::pthread_kill;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::termios::{FlushArg, tcflush};
-use nix::unistd::{getpgrp, tcgetpgrp};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use nix::unistd::{self, getpgrp, tcgetpgrp};
 use ratatui::crossterm::terminal::disable_raw_mode;
 use tcp_bounce_wire::{Counters, Verdict};
 
@@ -43,6 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many of the newest events, and of the last seconds, are kept.
 const KEPT: usize = 500;
+
+/// The bytes of the keys that end the run: q and Ctrl-C, as a terminal in raw mode sends them.
+const QUIT_KEYS: [u8; 2] = [b'q', 0x03];
 
 /// How many ports and clients are listed at most.
 const LISTED: usize = 20;
@@ -110,12 +113,11 @@ impl Tui {
         // Also if a thread panics, or cannot be started, the terminal is given back.
         let giving_back = Arc::new(Mutex::new(GivingBack::default()));
         let guard = Guard(Arc::clone(&giving_back));
+        handle_resize_signal()?;
         let mut terminal = ratatui::try_init()?;
         let is_stopped = Arc::clone(&stop);
         let paint = move || {
             let _guard = guard;
-            // From now on the library handles SIGWINCH, which `make_room` makes use of.
-            event::poll(Duration::ZERO)?;
             while !is_stopped.load(Relaxed) {
                 renderer.look();
                 terminal.draw(|frame| draw(frame, &renderer.view))?;
@@ -213,29 +215,36 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Installs a handler of SIGWINCH that does nothing, so that the signal interrupts a blocked write (`make_room`).
+fn handle_resize_signal() -> io::Result<()> {
+    extern "C" fn ignore(_signal: c_int) {}
+    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: The handler does nothing, so it is safe at any moment.
+    unsafe { sigaction(Signal::SIGWINCH, &action) }.map(drop).map_err(io::Error::from)
+}
+
 /// Waits for so long, and returns whether the user has asked for an end meanwhile.
 fn wants_end(time: Duration) -> io::Result<bool> {
     let end = Instant::now() + time;
+    let mut input = [0; 256];
     loop {
         let left = end.saturating_duration_since(Instant::now()).as_millis() as u16;
         let stdin = io::stdin();
         let mut stdin = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         match poll(&mut stdin, left) {
             Ok(0) => return Ok(false),
-            Ok(_) | Err(Errno::EINTR) => {}
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
         }
-        // Of that the library would not say anything, but look for events for ever.
         if stdin[0].revents().is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)) {
             return Err(io::Error::other("it is gone"));
         }
-        if event::poll(Duration::ZERO)?
-            && let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event::read()?
-        {
-            let is_interrupt = code == KeyCode::Char('c') && modifiers.contains(KeyModifiers::CONTROL);
-            if is_interrupt || code == KeyCode::Char('q') {
-                return Ok(true);
-            }
+        match unistd::read(io::stdin(), &mut input) {
+            Ok(0) => return Err(io::Error::other("it is gone")),
+            Ok(length) if input[..length].iter().any(|byte| QUIT_KEYS.contains(byte)) => return Ok(true),
+            Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno.into()),
         }
         // There may be more input without an end.
         if left == 0 {
