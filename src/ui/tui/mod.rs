@@ -10,7 +10,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -116,6 +116,7 @@ impl Tui {
         handle_resize_signal()?;
         let mut terminal = ratatui::try_init()?;
         let is_stopped = Arc::clone(&stop);
+        let quit = interrupt.clone();
         let paint = move || {
             let _guard = guard;
             while !is_stopped.load(Relaxed) {
@@ -123,13 +124,17 @@ impl Tui {
                 terminal.draw(|frame| draw(frame, &renderer.view))?;
                 if wants_end(FRAME)? {
                     // Nobody waits for it if the end has come already.
-                    let _ = interrupt.send(());
+                    let _ = quit.send(());
                 }
             }
             Ok(())
         };
         let (ended, outcome) = mpsc::channel();
-        let paint = move || drop(ended.send(paint()));
+        let signal_end = SignalEnd(interrupt);
+        let paint = move || {
+            let _signal_end = signal_end;
+            let _ = ended.send(paint());
+        };
         let thread = thread::Builder::new().name("watch".to_owned()).spawn(paint)?;
         Ok(Self { news, stop, giving_back, thread, outcome })
     }
@@ -152,8 +157,11 @@ impl Tui {
 
     /// Waits until the other thread has given it back.
     fn wait(&self) -> io::Result<()> {
-        if let Ok(outcome) = self.outcome.recv_timeout(PATIENCE) {
-            return outcome;
+        match self.outcome.recv_timeout(PATIENCE) {
+            Ok(outcome) => return outcome,
+            // The panic hook has printed the reason.
+            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("its thread panicked")),
+            Err(RecvTimeoutError::Timeout) => {}
         }
         // It takes nothing, as over a connection that hangs, and the other thread waits for it.
         let end = Instant::now() + PATIENCE;
@@ -208,6 +216,16 @@ impl Drop for Guard {
         }
         drop(giving_back);
         ratatui::restore();
+    }
+}
+
+/// Ends the run when it is dropped: nothing may answer on unseen.
+struct SignalEnd(Sender<()>);
+
+impl Drop for SignalEnd {
+    fn drop(&mut self) {
+        // The run may have ended already.
+        let _ = self.0.send(());
     }
 }
 
