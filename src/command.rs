@@ -255,16 +255,15 @@ impl Ended<'_> {
         let Views { printer, tui, .. } = views;
         let restored = tui.map_or(Ok(()), Tui::finish).map_err(UiError::Terminal);
         printer.release();
-        printer.end();
+        // From here on, another signal ends the waiting, and a third one the process.
+        printer.end(interrupted);
         let (summary, written) = collector.finish(elapsed, &programs);
-        // From here on, another signal ends the process at once.
-        drop(interrupted);
         let (summary, read) = match summary {
             Ok(summary) => (Some(summary), Ok(())),
             Err(error) => (None, Err(error)),
         };
         let dropped = summary.as_ref().and_then(|summary| summary.events).map_or(0, |events| events.dropped);
-        let printed = printer.finish(summary).map_err(UiError::Write);
+        let printed = printer.finish(summary);
         // A quiet run prints no summary that could tell.
         if outputs.quiet && dropped > 0 {
             format::complain(outputs.json, vec![Message::Lost { events: dropped }]);

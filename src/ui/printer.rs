@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tcp_bounce_wire::{Counters, Verdict, XdpAction};
 
+use super::UiError;
 use super::format::Output;
 use super::message::Message;
 use crate::config::OutputOptions;
@@ -64,6 +65,8 @@ struct State {
     waiting: usize,
     /// When nobody waits for room any more.
     end: Option<Instant>,
+    /// Whether the user does not want to wait any longer.
+    is_abandoned: bool,
     /// How many events have been printed.
     printed: u64,
 }
@@ -71,11 +74,17 @@ struct State {
 impl State {
     /// How long there may be waited for events.
     fn left(&self) -> Duration {
+        if self.is_abandoned {
+            return Duration::ZERO;
+        }
         self.end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()))
     }
 
     /// How long there may be waited for what is being printed.
     fn left_for_last(&self) -> Duration {
+        if self.is_abandoned {
+            return Duration::ZERO;
+        }
         let end = self.end.map(|end| end + LAST);
         end.map_or(GRACE, |end| end.saturating_duration_since(Instant::now()))
     }
@@ -143,22 +152,35 @@ impl Printer {
     }
 
     /// From now on the end is near: events are printed for a few seconds more, and not longer.
-    pub fn end(&self) {
+    ///
+    /// The next signal ends that wait; the one after it ends the process.
+    pub fn end(&self, interrupted: Receiver<()>) {
         self.teller.queue.change(|state| state.end = Some(Instant::now() + GRACE));
+        let queue = Arc::clone(&self.teller.queue);
+        let wait = move || {
+            if interrupted.recv().is_ok() {
+                queue.change(|state| state.is_abandoned = true);
+            }
+        };
+        // Without the thread, which drops the receiver, the next signal ends the process.
+        let _ = thread::Builder::new().spawn(wait);
     }
 
     /// Prints what was counted from the start to the end, if that is known, and waits for all to be printed.
     ///
     /// If something could not be written, that is told, unless nobody reads it: he has read enough.
-    pub fn finish(self, summary: Option<Summary>) -> io::Result<()> {
+    pub fn finish(self, summary: Option<Summary>) -> Result<(), UiError> {
         self.teller.print(usize::MAX, move |printer| {
             printer.status.finish_and_clear();
             summary.map(Message::Summary).iter().for_each(|summary| printer.say(summary));
         });
         // Also if all the time went to what comes before it.
-        let left = self.teller.queue.lock().left_for_last().max(LAST);
+        self.teller.queue.change(|state| state.end = state.end.max(Some(Instant::now())));
+        if !self.teller.wait(State::left_for_last, |state| state.waiting == 0) {
+            return Err(UiError::Blocked);
+        }
         drop(self.teller);
-        self.printer.recv_timeout(left).unwrap_or(Ok(()))
+        self.printer.recv_timeout(LAST).unwrap_or(Ok(())).map_err(UiError::Write)
     }
 }
 
