@@ -17,7 +17,7 @@ use crate::config::{
     ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, IsnChoice, MetricsAddress, Observe,
     OutputOptions, PortList, PortSelection, PostHandshake, ReportFile, ScopeConfig, SynAckConfig,
 };
-use crate::ui::{Message, format};
+use crate::ui::{Message, output};
 
 /// What `--version` tells: also the commit, and the XDP program's object.
 const LONG_VERSION: &str =
@@ -174,7 +174,7 @@ impl Args {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
-                format::complain(json, vec![Message::from(&error)]);
+                output::print_errors(json, vec![Message::from(&error)]);
                 ExitCode::FAILURE
             }
         }

@@ -18,7 +18,7 @@ use crate::responder::{
     self, AffectedConnections, AnswerSummary, Change, HostSnapshot, REFRESH_INTERVAL, ResponderSet, Sample,
 };
 use crate::telemetry::{Collector, EventSink, MetricsServer, PortReport, RunningCollector};
-use crate::ui::{Message, Printer, Tui, UiError, format, tui};
+use crate::ui::{Message, Printer, Tui, UiError, output, tui};
 
 /// Runs the preflight check, prints it, and returns whether tcp-bounce would start.
 ///
@@ -31,7 +31,7 @@ pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
     if outputs.quiet && starts && !outputs.json {
         return Ok(true);
     }
-    match format::Output::stdout(outputs.json).say([&Message::Check(check)]) {
+    match output::Output::stdout(outputs.json).print([&Message::Check(check)]) {
         // A closed pipe (`| head`) is not an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(starts),
         written => written.map(|()| starts).map_err(|error| UiError::Write(error).into()),
@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
         if scope.takeover {
             let connections = AffectedConnections::list(&self.interfaces, scope, &HostSnapshot::read(scope)?)?;
             if !connections.is_empty() {
-                self.printer.say(Message::AffectedConnections { connections });
+                self.printer.print(Message::AffectedConnections { connections });
             }
         }
         let mut responders = ResponderSet::new(self.config, self.isn);
@@ -198,30 +198,30 @@ impl Views<'_> {
         let answering = AnswerSummary::new(self.config, responders.exclusions());
         for (responder, findings) in responders.responders().iter().zip(findings) {
             let interface = responder.interface().name.clone();
-            self.printer.say(Message::Started {
+            self.printer.print(Message::Started {
                 interface: interface.clone(),
                 mode: responder.mode(),
                 remark: responder.remark().map(str::to_owned),
-                to: responder.scope().clone(),
+                scope: responder.scope().clone(),
                 answering: answering.clone(),
             });
             for finding in findings {
-                self.printer.say(Message::Warning { interface: interface.clone(), finding });
+                self.printer.print(Message::Warning { interface: interface.clone(), finding });
             }
         }
     }
 
     fn report_changes(&self, changes: Vec<Change>) {
         for change in changes {
-            self.printer.say(match change {
-                Change::Scope { interface, scope } => Message::ScopeChanged { interface, to: scope },
+            self.printer.print(match change {
+                Change::Scope { interface, scope } => Message::ScopeChanged { interface, scope },
                 Change::Exclusions(exclusions) => Message::AnswerChanged(AnswerSummary::new(self.config, &exclusions)),
             });
         }
     }
 
     fn publish(&self, elapsed: Duration, samples: Vec<Sample>) {
-        self.printer.progress(elapsed, samples.iter().map(|sample| sample.counters).sum());
+        self.printer.show_progress(elapsed, samples.iter().map(|sample| sample.counters).sum());
         if let Some(tui) = &self.tui {
             tui.publish(samples.clone());
         }
@@ -256,7 +256,7 @@ impl Ended<'_> {
         let restored = tui.map_or(Ok(()), Tui::finish).map_err(UiError::Terminal);
         printer.release();
         // From here on, another signal ends the waiting, and a third one the process.
-        printer.end(interrupted);
+        printer.begin_shutdown(interrupted);
         let (summary, written) = collector.finish(elapsed, &programs);
         let (summary, read) = match summary {
             Ok(summary) => (Some(summary), Ok(())),
@@ -266,7 +266,7 @@ impl Ended<'_> {
         let printed = printer.finish(summary);
         // A quiet run prints no summary that could tell.
         if outputs.quiet && dropped > 0 {
-            format::complain(outputs.json, vec![Message::Lost { events: dropped }]);
+            output::print_errors(outputs.json, vec![Message::EventsDropped { events: dropped }]);
         }
         let results = [
             result,
@@ -278,7 +278,7 @@ impl Ended<'_> {
         let mut errors: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
         let Some(last) = errors.pop() else { return Ok(()) };
         if !errors.is_empty() {
-            format::complain(outputs.json, errors.iter().map(Message::from).collect());
+            output::print_errors(outputs.json, errors.iter().map(Message::from).collect());
         }
         Err(last)
     }

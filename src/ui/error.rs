@@ -19,7 +19,7 @@ pub enum UiError {
     /// Standard output cannot be written to.
     #[error("cannot write to standard output")]
     Write(#[source] io::Error),
-    /// Standard output takes nothing until the end.
+    /// Standard output accepted nothing more before the deadline.
     #[error("standard output is blocked, so the rest of the output is lost")]
     Blocked,
 }
@@ -30,9 +30,7 @@ impl UiError {
         let hint = match self {
             Self::NoTerminal => "--events prints lines, also to a file or a pipe",
             Self::Background => "start it without `&`, and not by a program like timeout; --for ends it, too",
-            Self::Blocked => {
-                "if the terminal was paused with Ctrl-S, Ctrl-Q resumes it; the reader of a pipe must read to the end"
-            }
+            Self::Blocked => "if Ctrl-S paused the terminal, press Ctrl-Q; if it is a pipe, its reader must keep reading",
             Self::Terminal(_) | Self::Write(_) => return diagnosis::memory_hint(self),
         };
         Some(hint.to_owned())

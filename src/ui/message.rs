@@ -1,91 +1,94 @@
-//! What tcp-bounce says while it runs: to people, and as JSON to programs.
+//! The messages of a run: their JSON, and their text.
 
 use std::fmt::{self, Display, Formatter};
 
-use indicatif::{HumanCount, HumanDuration};
 use libsystemd::logging::Priority;
 use serde::Serialize;
 use tcp_bounce_wire::Verdict;
 
+use super::numbers::{grouped, rounded};
 use crate::config::AttachMode;
 use crate::error::Error;
 use crate::preflight::{Check, Finding};
 use crate::responder::{AffectedConnections, AnswerSummary, Scope};
 use crate::telemetry::{ClientEvent, EventTotals, Summary, TopEntry, TopList};
 
-/// Something to say. The names of the fields are those of the JSON, which `docs/output.schema.json` describes.
+/// A message to the user. `docs/output.schema.json` describes the JSON that it serializes to.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Message {
-    /// Connections of the host's that end now.
+    /// Established connections of the host that the takeover cuts.
     #[serde(rename = "cut")]
     AffectedConnections {
-        /// Which.
+        /// The connections.
         connections: AffectedConnections,
     },
-    /// It answers on an interface.
+    /// The start on an interface.
     Started {
-        /// Its name.
+        /// The interface's name.
         interface: String,
-        /// How the program is attached.
+        /// The mode that the program is attached in.
         mode: AttachMode,
-        /// What there is to know about that mode here.
+        /// A note on the mode.
         remark: Option<String>,
-        /// For whom it answers.
-        to: Scope,
-        /// Whom it answers, and how.
+        /// The destination addresses that are answered for.
+        #[serde(rename = "to")]
+        scope: Scope,
+        /// The ports and clients that are answered, and the action after the handshake.
         #[serde(flatten)]
         answering: AnswerSummary,
     },
-    /// Something that somebody should know.
+    /// A finding that does not keep tcp-bounce from starting.
     Warning {
-        /// Of which interface.
+        /// The interface's name.
         interface: String,
-        /// What.
+        /// The finding.
         #[serde(flatten)]
         finding: Finding,
     },
-    /// From now on an interface answers for others.
+    /// A change of the destination addresses of an interface.
     #[serde(rename = "destinations")]
     ScopeChanged {
-        /// Its name.
+        /// The interface's name.
         interface: String,
-        /// For whom it answers.
-        to: Scope,
+        /// The destination addresses that are answered for from now on.
+        #[serde(rename = "to")]
+        scope: Scope,
     },
-    /// From now on other ports are answered.
+    /// A change of the excluded ports.
     #[serde(rename = "answering")]
     AnswerChanged(AnswerSummary),
-    /// A client did something.
+    /// A client event.
     Event(ClientEvent),
-    /// It has ended.
+    /// The totals at the end of the run.
     Summary(Summary),
-    /// Events were lost, of which nobody learns otherwise.
-    Lost {
-        /// How many.
+    /// Dropped events that no summary reports.
+    #[serde(rename = "lost")]
+    EventsDropped {
+        /// The number of dropped events.
         events: u64,
     },
-    /// What a check has found.
+    /// The result of a preflight check.
     Check(Check),
-    /// It did not start, or had to stop.
+    /// An error that kept tcp-bounce from starting, or ended the run.
     Error {
-        /// Why, with all causes.
+        /// The error and its causes.
         message: String,
-        /// What to do about it.
+        /// The remedy.
         hint: Option<String>,
-        /// What libbpf had to say.
+        /// The messages of libbpf.
         libbpf: Vec<String>,
     },
 }
 
 impl Message {
-    /// How much it matters, to the journal.
+    /// Returns the priority of the journal entry.
     pub fn priority(&self) -> Priority {
         match self {
             Self::Error { .. } => Priority::Error,
             Self::Check(check) if !check.starts() => Priority::Error,
-            Self::AffectedConnections { .. } | Self::Warning { .. } | Self::Lost { .. } => Priority::Warning,
-            // journald limits how many there may be of each priority: events must not push out the rest.
+            Self::AffectedConnections { .. } | Self::Warning { .. } | Self::EventsDropped { .. } => Priority::Warning,
+            // journald limits the rate for each priority. Events must not push out other messages.
             Self::Event(_) => Priority::Debug,
             _ => Priority::Info,
         }
@@ -102,19 +105,19 @@ impl Display for Message {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
             Self::AffectedConnections { connections } => write!(f, "{connections}"),
-            Self::Started { interface, mode, remark, to, answering } => {
+            Self::Started { interface, mode, remark, scope, answering } => {
                 write!(f, "{interface} ({mode} mode")?;
                 if let Some(remark) = remark {
                     write!(f, ": {remark}")?;
                 }
-                write!(f, ") for {to}: {answering}")
+                write!(f, ") for {scope}: {answering}")
             }
             Self::Warning { interface, finding } => write!(f, "{interface}: {finding}"),
-            Self::ScopeChanged { interface, to } => write!(f, "{interface}: from now on for {to}"),
+            Self::ScopeChanged { interface, scope } => write!(f, "{interface}: from now on for {scope}"),
             Self::AnswerChanged(answering) => write!(f, "from now on {answering}"),
             Self::Event(event) => write!(f, "{event}"),
             Self::Summary(summary) => write!(f, "{summary}"),
-            Self::Lost { events } => write!(f, "tcp-bounce: {events} events were lost"),
+            Self::EventsDropped { events } => write!(f, "tcp-bounce: {events} events were lost"),
             Self::Check(check) => write!(f, "{check}"),
             Self::Error { message, hint, libbpf } => {
                 write!(f, "tcp-bounce: {message}")?;
@@ -128,19 +131,19 @@ impl Display for Message {
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Self { elapsed, counters, events, ports, sources } = self;
-        write!(f, "detached after {}", HumanDuration(*elapsed))?;
+        write!(f, "detached after {}", rounded(*elapsed))?;
         for verdict in Verdict::ALL {
-            let always = match verdict {
+            let is_always_shown = match verdict {
                 Verdict::Answered => true,
                 Verdict::Completed => counters.completed() == 0,
                 _ => false,
             };
-            if always || counters[verdict] > 0 {
-                write!(f, "\n{:>15} {}", HumanCount(counters[verdict]).to_string(), verdict.description())?;
+            if is_always_shown || counters[verdict] > 0 {
+                write!(f, "\n{:>15} {}", grouped(counters[verdict]), verdict.description())?;
             }
         }
         if let Some(EventTotals { seen, delivered, dropped }) = events {
-            let count = |count: &u64| HumanCount(*count).to_string();
+            let count = |count: &u64| grouped(*count);
             write!(
                 f,
                 "\n{:>15} events, of which {} were told and {} lost",
@@ -150,11 +153,11 @@ impl Display for Summary {
             )?;
         }
         if let Some(ports) = ports {
-            write!(f, "\n{:>15} ports asked for{ports}", HumanCount(ports.distinct as u64).to_string())?;
+            write!(f, "\n{:>15} ports asked for{ports}", grouped(ports.distinct as u64))?;
         }
         if let Some(sources) = sources {
             let least = if sources.at_least { " at least" } else { "" };
-            write!(f, "\n{:>15} clients{least}{sources}", HumanCount(sources.distinct as u64).to_string())?;
+            write!(f, "\n{:>15} clients{least}{sources}", grouped(sources.distinct as u64))?;
         }
         Ok(())
     }
@@ -163,7 +166,7 @@ impl Display for Summary {
 impl<T: Display> Display for TopList<T> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         for (index, TopEntry { name, syns, .. }) in self.entries.iter().enumerate() {
-            write!(f, "{}{name} ({})", if index == 0 { ", most: " } else { ", " }, HumanCount(*syns))?;
+            write!(f, "{}{name} ({})", if index == 0 { ", most: " } else { ", " }, grouped(*syns))?;
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
-//! Output to the user: messages, their formats, the printer thread and the full-screen view.
+//! Output to the user: messages, the printer thread and the full-screen view.
 
 mod error;
-pub mod format;
 pub mod message;
+mod numbers;
+pub mod output;
 pub mod printer;
+mod status_line;
 pub mod tui;
 
 pub use error::UiError;

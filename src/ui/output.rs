@@ -1,4 +1,4 @@
-//! The ways in which messages are said: to people, as JSON, or to the journal of systemd.
+//! Output streams and their formats: text, JSON lines and entries of the systemd journal.
 
 use std::io::{self, Stdout};
 use std::os::fd::AsFd;
@@ -17,28 +17,27 @@ use serde_json::Value;
 use super::message::Message;
 use crate::telemetry::SCHEMA_VERSION;
 
-/// How long standard error may take for what is wrong.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time that standard error may take to accept errors.
+const ERROR_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where messages go, and how.
+/// A stream that messages are printed on, in one format.
 #[derive(Debug)]
 pub struct Output<Stream> {
     stream: Stream,
     format: Format,
 }
 
-/// How messages are said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// An object on each line.
+    /// One JSON object per line.
     Json,
-    /// Entries of the journal of systemd, with fields.
+    /// Journal entries with fields.
     Journal,
 }
 
-/// A line of JSON.
+/// A JSON line.
 #[derive(Serialize)]
 struct Line<'a> {
     version: u32,
@@ -47,26 +46,26 @@ struct Line<'a> {
 }
 
 impl Output<Stdout> {
-    /// Standard output, in JSON if somebody wants it.
+    /// Returns standard output. The format is JSON if `json` is set, and otherwise depends on the stream.
     pub fn stdout(json: bool) -> Self {
         Self::new(io::stdout(), json)
     }
 }
 
-/// Says all of these on standard error, in JSON if somebody wants it. If nobody takes them for a while, the exit status must do.
-pub fn complain(json: bool, messages: Vec<Message>) {
-    let (said, is_said) = mpsc::channel();
+/// Prints `messages` on standard error. Gives up after [`ERROR_TIMEOUT`]: the exit status still reports the failure.
+pub fn print_errors(json: bool, messages: Vec<Message>) {
+    let (printed, is_printed) = mpsc::channel();
     let messages = Arc::new(messages);
-    let say = move |messages: &[Message]| drop(Output::new(io::stderr(), json).say(messages));
+    let print = move |messages: &[Message]| drop(Output::new(io::stderr(), json).print(messages));
     let theirs = Arc::clone(&messages);
-    let in_thread = move || {
-        say(&theirs);
-        let _ = said.send(());
+    let print_in_thread = move || {
+        print(&theirs);
+        let _ = printed.send(());
     };
-    match thread::Builder::new().spawn(in_thread) {
-        Ok(_) => drop(is_said.recv_timeout(PATIENCE)),
-        // Without memory for a thread that may be just what is to be said.
-        Err(_) => say(&messages),
+    match thread::Builder::new().spawn(print_in_thread) {
+        Ok(_) => drop(is_printed.recv_timeout(ERROR_TIMEOUT)),
+        // The error may be that there is no memory for threads.
+        Err(_) => print(&messages),
     }
 }
 
@@ -80,20 +79,24 @@ impl<Stream: AsFd> Output<Stream> {
         Self { stream, format }
     }
 
-    /// Says all of these.
-    pub fn say<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
+    /// Prints `messages`: to the journal one by one, elsewhere in one write.
+    ///
+    /// # Errors
+    ///
+    /// The stream cannot be written to.
+    pub fn print<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
         let mut messages = messages.into_iter();
         if self.format == Format::Journal {
-            // Where the journal's socket is out of reach, lines reach it yet.
-            return messages.try_for_each(|message| enter(message).or_else(|_| self.write(&self.line(message))));
+            // A sandbox may hide the journal's socket. The stream still leads to the journal.
+            return messages.try_for_each(|message| log(message).or_else(|_| self.write(&self.line(message))));
         }
         self.write(&messages.map(|message| self.line(message)).collect::<String>())
     }
 
-    /// What there is to write for this one.
+    /// Returns `message` as it is written to a stream, with a final newline.
     pub fn line(&self, message: &Message) -> String {
         match self.format {
-            // What has no names but these, and no values but numbers, texts and lists, can be written.
+            // Serialization cannot fail: messages have string keys only, and plain values.
             Format::Json => {
                 serde_json::to_string(&Line { version: SCHEMA_VERSION, message }).unwrap_or_default() + "\n"
             }
@@ -101,8 +104,11 @@ impl<Stream: AsFd> Output<Stream> {
         }
     }
 
-    /// Writes all of this, also where the stream does not wait by itself since another process, which has it too, has told
-    /// it so.
+    /// Writes all of `text`. Waits for room even if another process has set the stream to non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The stream cannot be written to.
     pub fn write(&self, text: &str) -> io::Result<()> {
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
@@ -123,19 +129,20 @@ impl<Stream: AsFd> Output<Stream> {
     }
 }
 
-/// Whether what is written there goes to the journal, as systemd says in `JOURNAL_STREAM`.
+/// Returns whether `stream` leads to the journal, according to `JOURNAL_STREAM` (systemd.exec(5)).
 fn is_journal(stream: &impl AsFd) -> bool {
     JournalStream::from_env().is_ok_and(|journal| JournalStream::from_fd(stream).is_ok_and(|this| this == journal))
 }
 
-/// Makes an entry of the journal, with all names that the JSON has as fields.
-fn enter(message: &Message) -> Result<(), SdError> {
+/// Sends `message` to the journal, with the members of its JSON as fields.
+fn log(message: &Message) -> Result<(), SdError> {
     let mut fields = vec![("SYSLOG_IDENTIFIER".to_owned(), env!("CARGO_PKG_NAME").to_owned())];
     let values = serde_json::to_value(Line { version: SCHEMA_VERSION, message }).unwrap_or_default();
     add_fields(&mut fields, "TCP_BOUNCE".to_owned(), &values);
     journal_send(message.priority(), &message.to_string(), fields.into_iter())
 }
 
+/// Adds `value` as the field `name`, an object as one field for each member.
 fn add_fields(fields: &mut Vec<(String, String)>, name: String, value: &Value) {
     match value {
         Value::Null => {}

@@ -1,0 +1,162 @@
+//! The printer: writes messages and client events to standard output, in a thread of its own.
+
+mod queue;
+mod thread;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use tcp_bounce_wire::Counters;
+
+use self::queue::Queue;
+use self::thread::PrinterThread;
+use super::UiError;
+use super::message::Message;
+use crate::config::OutputOptions;
+use crate::telemetry::{ClientEvent, EventSink, Summary};
+
+/// The number of pending jobs beyond which messages are dropped.
+const MESSAGE_LIMIT: usize = 1000;
+
+/// The number of pending jobs beyond which event batches wait. Their events then pile up in the ring buffer, which counts
+/// the ones that it drops.
+const BATCH_LIMIT: usize = 8;
+
+/// The time for the pending events at the end of a run.
+const EVENT_GRACE: Duration = Duration::from_secs(3);
+
+/// The time for the summary, after that for the events.
+const SUMMARY_GRACE: Duration = Duration::from_secs(1);
+
+/// Prints messages and events on standard output, and on a terminal a status line below them.
+///
+/// A terminal may stop accepting output: after Ctrl-S, or when its connection is cut. The printer thread alone waits for
+/// it, so no method of this type blocks before [`Self::finish`].
+pub struct Printer {
+    shared: Arc<Shared>,
+    /// Receives the first write error when the printer thread ends.
+    outcome: Receiver<io::Result<()>>,
+}
+
+/// An [`EventSink`] that prints events.
+pub struct EventPrinter(Arc<Shared>);
+
+struct Shared {
+    queue: Queue<Job>,
+    printed_events: AtomicU64,
+}
+
+enum Job {
+    Print(Message),
+    PrintEvents(Vec<ClientEvent>),
+    /// Update the status line with the counters after this time.
+    ShowProgress(Duration, Counters),
+    Hold,
+    Release,
+    /// Clear the status line, and print the summary.
+    Finish(Option<Summary>),
+}
+
+impl Printer {
+    /// Starts the printer thread.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
+    pub fn new(outputs: &OutputOptions) -> io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Queue::new(), printed_events: AtomicU64::new(0) });
+        let mut thread = PrinterThread::new(outputs.quiet, outputs.json);
+        let (ended, outcome) = mpsc::channel();
+        let theirs = Arc::clone(&shared);
+        let run = move || {
+            while let Some(job) = theirs.queue.take() {
+                thread.perform(job, &theirs);
+            }
+            // The run may not wait for it any more.
+            let _ = ended.send(thread.into_outcome());
+        };
+        Builder::new().name("printer".to_owned()).spawn(run)?;
+        Ok(Self { shared, outcome })
+    }
+
+    /// Prints `message`, unless too many are pending.
+    pub fn print(&self, message: Message) {
+        self.shared.queue.push(Job::Print(message), MESSAGE_LIMIT);
+    }
+
+    /// Keeps messages back until [`Self::release`], because the full-screen view has the terminal.
+    pub fn hold(&self) {
+        self.shared.queue.push(Job::Hold, usize::MAX);
+    }
+
+    /// Prints the messages that were kept back.
+    pub fn release(&self) {
+        self.shared.queue.push(Job::Release, usize::MAX);
+    }
+
+    /// Returns a sink that prints events.
+    pub fn event_printer(&self) -> EventPrinter {
+        EventPrinter(Arc::clone(&self.shared))
+    }
+
+    /// Shows totals and rates in the status line, at most once a second. `elapsed` is the time since the start.
+    pub fn show_progress(&self, elapsed: Duration, counters: Counters) {
+        self.shared.queue.push(Job::ShowProgress(elapsed, counters), 1);
+    }
+
+    /// Limits the time for pending output. A signal on `interrupted` ends that time; the next one ends the process.
+    pub fn begin_shutdown(&self, interrupted: Receiver<()>) {
+        self.shared.queue.set_deadline(Instant::now() + EVENT_GRACE);
+        let shared = Arc::clone(&self.shared);
+        let wait = move || {
+            if interrupted.recv().is_ok() {
+                shared.queue.abandon();
+            }
+        };
+        // Without the thread there is no receiver, and the next signal ends the process.
+        let _ = Builder::new().name("impatience".to_owned()).spawn(wait);
+    }
+
+    /// Prints the summary, if there is one, and waits for pending output.
+    ///
+    /// # Errors
+    ///
+    /// [`UiError::Write`] with the first error of a write. A closed pipe (`| head`) is not an error.
+    /// [`UiError::Blocked`] if standard output accepts nothing more within the time for it.
+    pub fn finish(self, summary: Option<Summary>) -> Result<(), UiError> {
+        let queue = &self.shared.queue;
+        queue.push(Job::Finish(summary), usize::MAX);
+        // Events may have used up all the time: the summary has its own.
+        queue.set_deadline(Instant::now());
+        if !queue.wait_until_done(SUMMARY_GRACE) {
+            return Err(UiError::Blocked);
+        }
+        queue.close();
+        // Nothing is left to do that could block the thread.
+        self.outcome.recv().unwrap_or(Ok(())).map_err(UiError::Write)
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+impl EventSink for EventPrinter {
+    /// Prints `events` once there is room for them. Drops them if there is none by the deadline.
+    fn deliver(&self, events: Vec<ClientEvent>) {
+        self.0.queue.push_in_time(Job::PrintEvents(events), BATCH_LIMIT);
+    }
+
+    /// Waits until the queue is empty, and returns the number of printed events.
+    fn delivered(&self) -> Option<u64> {
+        self.0.queue.wait_until_done(SUMMARY_GRACE);
+        Some(self.0.printed_events.load(Relaxed))
+    }
+}

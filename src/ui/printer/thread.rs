@@ -1,0 +1,134 @@
+//! The work of the printer thread.
+
+use std::io::{self, Stdout};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tcp_bounce_wire::{Counters, Verdict, XdpAction};
+
+use super::{Job, Shared};
+use crate::telemetry::{ClientEvent, Summary};
+use crate::ui::message::Message;
+use crate::ui::numbers::grouped;
+use crate::ui::output::Output;
+use crate::ui::status_line::StatusLine;
+
+/// The size of the text that is kept back at most, in bytes.
+const HELD_LIMIT: usize = 1 << 20;
+
+/// The number of events in one write. Between two writes the deadline is checked.
+const EVENTS_PER_WRITE: usize = 64;
+
+/// The time between two updates of the status line, in seconds.
+const PROGRESS_INTERVAL: f64 = 1.0;
+
+/// The state of the printer thread.
+pub struct PrinterThread {
+    is_quiet: bool,
+    output: Output<Stdout>,
+    /// The first error of a write.
+    outcome: io::Result<()>,
+    /// The text that is kept back, if the full-screen view has the terminal.
+    held: Option<String>,
+    status_line: StatusLine,
+    /// The time and the counters of the last update of the status line.
+    last_progress: (Duration, Counters),
+}
+
+impl PrinterThread {
+    /// Prepares to print on standard output.
+    pub fn new(is_quiet: bool, json: bool) -> Self {
+        Self {
+            is_quiet,
+            output: Output::stdout(json),
+            outcome: Ok(()),
+            held: None,
+            status_line: StatusLine::new(!is_quiet && !json),
+            last_progress: (Duration::ZERO, Counters::default()),
+        }
+    }
+
+    /// Performs one job.
+    pub fn perform(&mut self, job: Job, shared: &Shared) {
+        match job {
+            Job::Print(message) => self.print(&message),
+            Job::PrintEvents(events) => self.print_events(events, shared),
+            Job::ShowProgress(elapsed, counters) => self.show_progress(elapsed, counters),
+            Job::Hold => self.held = Some(String::new()),
+            Job::Release => {
+                let held = self.held.take().unwrap_or_default();
+                self.write(|output| output.write(&held));
+            }
+            Job::Finish(summary) => self.finish(summary),
+        }
+    }
+
+    /// Returns the first error of a write.
+    pub fn into_outcome(self) -> io::Result<()> {
+        self.outcome
+    }
+
+    fn print(&mut self, message: &Message) {
+        if self.is_quiet {
+            return;
+        }
+        match &mut self.held {
+            Some(held) if held.len() > HELD_LIMIT => {}
+            Some(held) => held.push_str(&self.output.line(message)),
+            None => {
+                self.write(|output| output.print([message]));
+            }
+        }
+    }
+
+    fn print_events(&mut self, events: Vec<ClientEvent>, shared: &Shared) {
+        for chunk in events.chunks(EVENTS_PER_WRITE) {
+            let messages: Vec<Message> = chunk.iter().cloned().map(Message::Event).collect();
+            // The time after the deadline belongs to the summary.
+            if shared.queue.is_over() || !self.write(|output| output.print(&messages)) {
+                return;
+            }
+            shared.printed_events.fetch_add(chunk.len() as u64, Relaxed);
+        }
+    }
+
+    fn finish(&mut self, summary: Option<Summary>) {
+        self.status_line.finish();
+        if let Some(summary) = summary {
+            self.print(&Message::Summary(summary));
+        }
+    }
+
+    /// Calls `write` with the status line out of the way, and returns whether it succeeded.
+    fn write(&mut self, write: impl FnOnce(&Output<Stdout>) -> io::Result<()>) -> bool {
+        let output = &self.output;
+        let written = self.status_line.suspend(|| write(output));
+        let is_written = written.is_ok();
+        // A closed pipe (`| head`) is not an error.
+        if self.outcome.is_ok() && !written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.outcome = written;
+        }
+        is_written
+    }
+
+    fn show_progress(&mut self, elapsed: Duration, counters: Counters) {
+        let (last_elapsed, last_counters) = &self.last_progress;
+        let seconds = elapsed.saturating_sub(*last_elapsed).as_secs_f64();
+        if seconds < PROGRESS_INTERVAL || self.held.is_some() {
+            return;
+        }
+        let part = |name: &str, count: fn(&Counters) -> u64| {
+            let (total, last_total) = (count(&counters), count(last_counters));
+            let rate = total.saturating_sub(last_total) as f64 / seconds;
+            format!("{name} {} ({}/s)", grouped(total), grouped(rate.round() as u64))
+        };
+        // Short enough for a terminal of 80 columns.
+        let parts = [
+            part("SYNs answered", |counters| counters[Verdict::Answered]),
+            part("completed", Counters::completed),
+            part("passed", |counters| counters.total(XdpAction::Pass)),
+        ];
+        self.status_line.set(parts.join(", "));
+        self.last_progress = (elapsed, counters);
+    }
+}

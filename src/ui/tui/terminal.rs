@@ -1,0 +1,89 @@
+//! The terminal of the full-screen view: whether it can be used, and how it is restored.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex};
+
+use nix::libc::c_int;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::termios::{FlushArg, tcflush};
+use nix::unistd::{getpgrp, tcgetpgrp};
+
+use super::lock;
+use crate::ui::UiError;
+
+/// Checks that standard input and output are a terminal, and that this process is in its foreground.
+///
+/// # Errors
+///
+/// [`UiError::NoTerminal`] or [`UiError::Background`].
+pub fn check() -> Result<(), UiError> {
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(UiError::NoTerminal);
+    }
+    // A terminal that does not control this session has no foreground.
+    if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
+        return Err(UiError::Background);
+    }
+    Ok(())
+}
+
+/// Handles SIGWINCH without doing anything, so that it interrupts a blocked write. A write that has written nothing is
+/// restarted. The view does not need the signal: it asks for the size before each frame.
+///
+/// # Errors
+///
+/// The kernel denies the handler.
+pub fn handle_resize_signal() -> io::Result<()> {
+    extern "C" fn ignore(_signal: c_int) {}
+    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: The handler does nothing, so it may run at any moment.
+    unsafe { sigaction(Signal::SIGWINCH, &action) }?;
+    Ok(())
+}
+
+/// Restores the terminal when it is dropped.
+pub struct RestoreGuard(Arc<Mutex<RestoreState>>);
+
+/// The state that a [`RestoreGuard`] shares with the thread that waits for it.
+#[derive(Default)]
+pub struct RestoreState {
+    has_begun: bool,
+    needs_room: bool,
+}
+
+impl RestoreGuard {
+    /// Creates the guard. It restores the terminal also if drawing never starts.
+    pub fn new(state: Arc<Mutex<RestoreState>>) -> Self {
+        Self(state)
+    }
+}
+
+impl Drop for RestoreGuard {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.has_begun = true;
+        if state.needs_room {
+            // The last frame may have filled the terminal's queue again.
+            let _ = tcflush(io::stdout(), FlushArg::TCOFLUSH);
+        }
+        drop(state);
+        ratatui::restore();
+    }
+}
+
+impl RestoreState {
+    /// Discards pending output of the view, but never the sequences that restore the terminal. Returns whether there was
+    /// pending output of the view.
+    ///
+    /// # Errors
+    ///
+    /// The terminal is gone.
+    pub fn discard_output(&mut self) -> io::Result<bool> {
+        if self.has_begun {
+            return Ok(false);
+        }
+        self.needs_room = true;
+        tcflush(io::stdout(), FlushArg::TCOFLUSH)?;
+        Ok(true)
+    }
+}
