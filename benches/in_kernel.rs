@@ -8,8 +8,7 @@ use tcp_bounce::internals::prefixes::ranges;
 use tcp_bounce::internals::skel::TcpBounceSkel;
 use tcp_bounce::internals::{EventReader, event_ring};
 use tcp_bounce::internals::{client_tables, loader};
-use tcp_bounce_wire::ethernet::Mac;
-use tcp_bounce_wire::ipv4;
+use tcp_bounce_wire::address::{Ipv4Address, Mac};
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, EventCounts, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings,
 };
@@ -31,7 +30,7 @@ pub fn settings() -> ProgramSettings {
 /// Loads tcp-bounce as for an interface that has the addresses of the packets: those are compared, and not looked for.
 pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     let mut link = InterfaceState::new(MAC, 1500, None, None);
-    link.primary_v4 = ipv4::Address([10, 0, 0, 2]);
+    link.primary_v4 = Ipv4Address([10, 0, 0, 2]);
     link.primary_v6.0[..2].copy_from_slice(&[0xfd, 0]);
     link.primary_v6.0[15] = 2;
     load_at(&link, settings, filters)

@@ -2,8 +2,9 @@
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use tcp_bounce_wire::Action;
+use tcp_bounce_wire::address::Ipv4Address;
 use tcp_bounce_wire::ip::Ip as _;
-use tcp_bounce_wire::ipv4::{self, Ipv4};
+use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::post_handshake::isn_offset;
 
 /// Linux's SYN: MSS, SACK permitted, timestamps, window scale.
@@ -104,7 +105,7 @@ pub fn packet(hex: &str) -> Vec<u8> {
 /// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here.
 pub fn acknowledge(packet: &mut [u8]) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
-    let [source, destination] = [26, 30].map(|offset| ipv4::Address(number(offset).to_be_bytes()));
+    let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));
     let key = u128::from_le_bytes(KEY);
     let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes());
     let acknowledgment_number = number(38).wrapping_add(isn_offset(hash as u32));

@@ -1,7 +1,7 @@
-//! What benchmarks and tests use besides the XDP program; no part of the product.
+//! Programs for benchmarks and tests, which are not part of the product.
 //!
-//! A repeated test run feeds a program its own output, so after the first round a SYN would be a SYN-ACK. `restore`
-//! writes the packet anew each round, and then tail-calls the program under test.
+//! A repeated test run feeds a program its own output: in the second round, a SYN would be a SYN-ACK. [`restore`] writes
+//! the packet again each round and then tail-calls the program under test.
 
 #![no_std]
 #![no_main]
@@ -26,12 +26,12 @@ use tcp_bounce_wire::ProgramConfig;
 use tcp_bounce_wire::ethernet::Ethernet;
 use tcp_bounce_wire::frame::Frame;
 
-/// The packet that each round begins with.
+/// The packet at the start of each round.
 #[repr(C)]
 pub struct Packet {
-    /// Its length in bytes, a multiple of 2.
+    /// The length in bytes, a multiple of 2.
     length: u64,
-    /// Its bytes.
+    /// The bytes.
     words: [[u8; 8]; 16],
 }
 
@@ -39,13 +39,15 @@ pub struct Packet {
 #[unsafe(link_section = ".rodata")]
 static PACKET: Global<Packet> = Global::new(Packet { length: 0, words: [[0; 8]; 16] });
 
-/// When the first and the last round began: the kernel tells the time of a round in whole nanoseconds only.
+/// The start times of the first and the last round. The kernel itself reports the duration of a round in whole
+/// nanoseconds only.
 #[repr(C)]
 pub struct Clock {
-    /// Rounds to go.
+    /// Remaining rounds.
     rounds: Cell<u64>,
-    /// `bpf_ktime_get_ns` at the first round and at the last.
+    /// `bpf_ktime_get_ns` in the first round.
     first: Cell<u64>,
+    /// `bpf_ktime_get_ns` in the last round.
     last: Cell<u64>,
 }
 
@@ -59,20 +61,20 @@ static NEXT: ProgramArray<1> = ProgramArray::new();
 /// Writes the packet and runs the program under test on it.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
-    stamp();
+    record_round();
     if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some() {
-        // A packet comes from the NIC by memory. What was just written is still on its way there, and a read of bytes
-        // from two writes would have to wait. This takes long enough.
+        // A NIC's packet comes from memory. The bytes above are still in the store buffer, where a read that spans two
+        // writes stalls. The helper call takes long enough for them to drain.
         black_box(now());
-        // SAFETY: It does not return, and nothing here needs dropping.
+        // SAFETY: A tail call does not return, and no value here needs to be dropped.
         unsafe { NEXT.tail_call(&ctx, 0) };
     }
     XDP_ABORTED
 }
 
-/// Counts the round, and stamps the first and the last.
+/// Counts the round, and records the time of the first and the last one.
 #[inline(always)]
-fn stamp() {
+fn record_round() {
     let Clock { rounds, first, last } = CLOCK.get();
     if first.get() == 0 {
         first.set(now());
@@ -90,7 +92,7 @@ fn write_packet(frame: &mut XdpFrame) -> Option<()> {
     if frame.len() != length {
         frame.resize(length)?;
     }
-    // Written out, because a loop would not be unrolled.
+    // Written out, because the compiler does not unroll a loop here.
     macro_rules! write_words {
         ($($index:literal)*) => {
             $(if $index * 8 + 8 <= length {
@@ -111,17 +113,17 @@ fn write_packet(frame: &mut XdpFrame) -> Option<()> {
 
 #[inline(always)]
 fn now() -> u64 {
-    // SAFETY: The helper takes nothing.
+    // SAFETY: The helper takes no arguments.
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Zero: what the measuring itself costs.
+/// The zero of the measurements: the cost of measuring.
 #[xdp]
 pub fn transmit(_ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// Floor: the least that sends a frame back to where it came from.
+/// The floor of the measurements: the least work that sends a frame back to its sender.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(ctx, &ProgramConfig::BUILT_IN);
@@ -130,7 +132,7 @@ pub fn swap_macs(ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// For the far end of a veth pair, which carries native XDP_TX only if it has a program too.
+/// Passes all frames, at the far end of a veth pair: veth carries native `XDP_TX` only if the peer has a program, too.
 #[xdp]
 pub fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS

@@ -1,4 +1,4 @@
-//! A flood of segments from forged sources, and the sink for what comes back.
+//! A flood of segments from forged sources, and the sink for the replies.
 
 use core::cell::Cell;
 
@@ -7,35 +7,36 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::ProgramConfig;
+use tcp_bounce_wire::address::Ipv4Address;
 use tcp_bounce_wire::checksum::Sum;
 use tcp_bounce_wire::ethernet::{ETHERTYPE_IPV4, Ethernet};
 use tcp_bounce_wire::frame::Frame;
 use tcp_bounce_wire::ip::PROTOCOL_TCP;
-use tcp_bounce_wire::ipv4::{Address, Ipv4};
+use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::tcp::Tcp;
 
 use crate::frame::XdpFrame;
 use crate::global::Global;
-use crate::{stamp, write_packet};
+use crate::{record_round, write_packet};
 
 /// The network of the forged sources: 10.0.0.0/8.
 const FORGED: u8 = 10;
 
-/// How many segments have been sent. A flood runs on one CPU.
+/// The number of segments sent. A flood runs on one CPU.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.flood")]
 static SENT: Global<Cell<u64>> = Global::new(Cell::new(0));
 
-/// Writes the packet, a TCP segment over IPv4 from 10.0.0.0, and sends it from another source each time: first through the
-/// addresses, then through the ports from its own upwards.
+/// Sends the packet, a TCP segment over IPv4 from 10.0.0.0, from a different source each time: it counts through the
+/// addresses, then through the ports, from that of the packet on.
 ///
-/// It is for test runs with live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), each of which is one that was sent before.
+/// It runs on live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), which the kernel reuses.
 #[xdp]
 pub fn flood(ctx: XdpContext) -> u32 {
     forge(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
-/// The same, but nothing is sent: what the flood itself costs.
+/// Writes the same packets as [`flood`] without sending them, to measure the cost of the flood itself.
 #[xdp]
 pub fn rehearse(ctx: XdpContext) -> u32 {
     forge(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_DROP)
@@ -43,15 +44,15 @@ pub fn rehearse(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn forge(frame: &mut XdpFrame) -> Option<()> {
-    stamp();
+    record_round();
     let number = SENT.get().get();
     SENT.get().set(number.wrapping_add(1));
     write_packet(frame)?;
     let [.., high, a, b, c] = number.to_be_bytes();
-    // What both checksums lack then (RFC 1624).
+    // Both checksums are updated by the new words (RFC 1624).
     let address = Sum::ZERO.word([0, a]).word([b, c]);
     let ipv4 = frame.at::<Ipv4>(size_of::<Ethernet>())?;
-    ipv4.source_address = Address([FORGED, a, b, c]);
+    ipv4.source_address = Ipv4Address([FORGED, a, b, c]);
     ipv4.header_checksum = (complement(ipv4.header_checksum) + address).checksum();
 
     let tcp = frame.at::<Tcp>(size_of::<Ethernet>() + size_of::<Ipv4>())?;
@@ -60,13 +61,13 @@ fn forge(frame: &mut XdpFrame) -> Option<()> {
     Some(())
 }
 
-/// What adds up to a checksum of the other words.
+/// Returns the sum of the words that a checksum covers.
 #[inline(always)]
 fn complement(checksum: [u8; 2]) -> Sum {
     Sum::ZERO.word(checksum.map(|byte| !byte))
 }
 
-/// What has come back, by flags.
+/// The numbers of received replies by flags.
 #[repr(C)]
 pub struct Received {
     syn_acks: u64,
@@ -77,12 +78,12 @@ pub struct Received {
 #[btf_map]
 static RECEIVED: PerCpuArray<Received, 1> = PerCpuArray::new();
 
-/// Counts and drops what is for a forged source, or still from one, and passes the rest.
+/// Counts and drops segments to and from forged sources, and passes all other frames.
 #[xdp]
 pub fn sink(ctx: XdpContext) -> u32 {
-    let Some(flags) = flags(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)) else { return XDP_PASS };
+    let Some(flags) = forged_flags(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)) else { return XDP_PASS };
     if let Some(received) = RECEIVED.get_ptr_mut(0) {
-        // SAFETY: It is this CPU's, on which no other packet is handled meanwhile.
+        // SAFETY: The counters belong to this CPU, which handles one packet at a time.
         let Received { syn_acks, resets, others } = unsafe { &mut *received };
         let counter = match flags {
             flags if flags & (Tcp::SYN | Tcp::ACK) == Tcp::SYN | Tcp::ACK => syn_acks,
@@ -94,18 +95,19 @@ pub fn sink(ctx: XdpContext) -> u32 {
     XDP_DROP
 }
 
+/// Returns the TCP flags of a segment to or from a forged source.
 #[inline(always)]
-fn flags(frame: &mut XdpFrame) -> Option<u8> {
+fn forged_flags(frame: &mut XdpFrame) -> Option<u8> {
     let (ethertype, offset) = Ethernet::payload(frame)?;
     let ipv4 = frame.at::<Ipv4>(offset)?;
-    let is_ours = ethertype == ETHERTYPE_IPV4
+    let is_forged = ethertype == ETHERTYPE_IPV4
         && ipv4.version_ihl == Ipv4::VERSION_4_IHL_5
         && ipv4.protocol == PROTOCOL_TCP
         && [ipv4.destination_address, ipv4.source_address].iter().any(|address| address.0[0] == FORGED);
-    if is_ours { Some(frame.at::<Tcp>(offset + size_of::<Ipv4>())?.flags) } else { None }
+    if is_forged { Some(frame.at::<Tcp>(offset + size_of::<Ipv4>())?.flags) } else { None }
 }
 
-/// The least that can be done to a packet that has arrived.
+/// Drops all frames: the least work for a received frame.
 #[xdp]
 pub fn discard(_ctx: XdpContext) -> u32 {
     XDP_DROP

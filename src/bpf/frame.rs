@@ -4,19 +4,15 @@ use core::arch::asm;
 use core::hint::assert_unchecked;
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::ProgramConfig;
-use tcp_bounce_wire::checksum::Sum;
 use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, View};
-use tcp_bounce_wire::ip::Span;
-use tcp_bounce_wire::tcp_options::SynOptions;
 
-/// The frame that an XDP program was called for.
+/// The frame of the packet for which the program runs.
 ///
-/// Whoever reads it compares pointers and never makes a slice: the verifier knows a packet pointer to be good after
-/// a comparison with `data_end`, but takes `data_end - data` for just a number.
+/// It compares pointers and never makes a slice: the verifier accepts a packet pointer after a comparison with
+/// `data_end`, but takes the length `data_end - data` for any number.
 pub struct XdpFrame {
     ctx: XdpContext,
     config: &'static ProgramConfig,
@@ -31,11 +27,11 @@ impl XdpFrame {
         Self { ctx, config, data, data_end }
     }
 
-    /// The length of the frame with all fragments.
+    /// Returns the length of the frame with all fragments.
     #[inline(always)]
     fn whole_len(&self) -> usize {
         if self.config.has_frags() {
-            // SAFETY: The helper only reads.
+            // SAFETY: The helper reads only.
             unsafe { bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as usize }
         } else {
             self.len()
@@ -47,9 +43,9 @@ impl Frame for XdpFrame {
     #[inline(always)]
     fn len(&self) -> usize {
         let mut len = self.data_end - self.data;
-        // The compiler would take the place of a comparison with `data_end`, which the verifier understands, by one of
-        // lengths, which it does not.
-        // SAFETY: It does nothing.
+        // Hides the origin of the number. Otherwise the compiler replaces comparisons with `data_end`, which the
+        // verifier understands, by comparisons of lengths, which it does not.
+        // SAFETY: The assembly has no effect.
         unsafe { asm!("{0} = {0}", inout(reg) len, options(pure, nomem, nostack, preserves_flags)) };
         len
     }
@@ -61,15 +57,15 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
-        // SAFETY: No packet is at the end of memory. That the sums do not wrap tells the compiler that a view within one
-        // that has been checked need not be.
+        // SAFETY: No packet is at the end of the address space, so that the sums do not wrap. With that, the compiler
+        // drops the check of a view inside one that was checked.
         let (start, mut end) = unsafe {
             let start = self.data.unchecked_add(offset);
             (start, start.unchecked_add(size_of::<T>()))
         };
         if size_of::<T>() == 1 {
-            // The compiler would compare `start >= data_end`, of which the verifier learns less.
-            // SAFETY: It does nothing.
+            // The compiler would compare `start >= data_end`, from which the verifier learns less.
+            // SAFETY: The assembly has no effect.
             unsafe { asm!("{0} = {0}", inout(reg) end, options(pure, nomem, nostack, preserves_flags)) };
         }
         if end > self.data_end {
@@ -77,8 +73,8 @@ impl Frame for XdpFrame {
         }
         // SAFETY: The packet is not at address 0.
         unsafe { assert_unchecked(start != 0) };
-        // SAFETY: The whole of it lies in the packet, where any bytes are a valid `T` at any alignment, and `self` is
-        // borrowed as long as it is.
+        // SAFETY: The view lies within the packet, where any bytes are a valid `T` at any alignment. It borrows `self`,
+        // so that no second view exists.
         Some(unsafe { &mut *(start as *mut T) })
     }
 
@@ -89,44 +85,12 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn offer(&mut self, Span { offset, length }: Span) -> SynOptions {
-        // A call costs more than to see that there are none.
-        if length == 0 { SynOptions(0) } else { SynOptions(offer(self.ctx.ctx, offset as u32, length as u32)) }
-    }
-
-    #[inline(always)]
-    fn sum(&mut self, Span { offset, length }: Span) -> Option<Sum> {
-        let sum = sum(self.ctx.ctx, offset as u32, length as u32);
-        if sum == NO_SUM { None } else { Some(Sum(sum)) }
-    }
-
-    #[inline(always)]
     fn resize(&mut self, len: usize) -> Option<()> {
         let delta = len as i32 - self.whole_len() as i32;
         // SAFETY: The helper checks its arguments.
         let status = unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) };
+        // The helper invalidates all packet pointers.
         (self.data, self.data_end) = (self.ctx.data(), self.ctx.data_end());
         (status == 0).then_some(())
     }
-}
-
-/// [`SynOptions::read`] as a global function of the program: the verifier looks at such a one by itself, whatever its
-/// arguments are.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn offer(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
-    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
-    SynOptions::read(&mut frame, Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET }).0
-}
-
-/// What [`sum`] returns if there is none: no sum is as large.
-const NO_SUM: u64 = u64::MAX;
-
-/// [`Sum::of`] as a global function likewise.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sum(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
-    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
-    let span = Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET };
-    Sum::of(&mut frame, span).map_or(NO_SUM, |Sum(sum)| sum)
 }

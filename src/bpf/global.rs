@@ -1,15 +1,16 @@
-//! Globals that user space writes.
+//! Global variables that user space writes.
 
 use core::cell::UnsafeCell;
 
-/// A global that user space writes and the program reads. The cell keeps the compiler from taking the value that it
-/// was built with for the one that it has.
+/// A global variable that user space writes and the program reads.
+///
+/// The cell keeps the compiler from assuming the initial value.
 #[repr(transparent)]
 pub struct Global<T>(UnsafeCell<T>);
 
-// SAFETY: What user space writes while the program runs is read as plain numbers, any of which is a valid value. One that is
-// torn, half of the old and half of the new, is wrong for a moment; a set of addresses is not in use meanwhile.
-// (The cells of the benchmark are its own, and it runs on one CPU.)
+// SAFETY: The program reads plain numbers, any of which is a valid value. If user space writes at the same time, a number
+// may be half old and half new for a moment. Sets of destinations are not active while they are written. The cells of the
+// benchmark belong to it, and it runs on one CPU.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {
@@ -19,7 +20,7 @@ impl<T> Global<T> {
 
     #[inline(always)]
     pub fn get(&'static self) -> &'static T {
-        // SAFETY: It is memory of a map that the program holds, and no reference to it is ever mutable.
+        // SAFETY: The program holds the map with this memory, and no mutable reference to it exists.
         unsafe { &*self.0.get() }
     }
 }

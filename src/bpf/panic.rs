@@ -1,7 +1,8 @@
-//! What cannot happen.
+//! The panic handler, which is never reached.
 
-/// Every `no_std` program must have one. None is ever reached: a panic path that the compiler does not remove
-/// leaves a symbol behind for which libbpf refuses the program.
+/// Loops forever. A `no_std` program requires a handler.
+///
+/// A panic that the compiler cannot rule out leaves a call to an undefined symbol, and libbpf refuses the program.
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}

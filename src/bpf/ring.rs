@@ -1,18 +1,20 @@
-//! A ring buffer whose definition libbpf takes: it must have neither keys nor values.
+//! A ring buffer.
 
 use core::ptr;
 
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use aya_ebpf::helpers::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
 
-/// A map of which libbpf reads the types: the lengths of these arrays. User space says how large it is.
+/// The definition of a ring buffer for libbpf, which reads the lengths of the arrays in these types.
+///
+/// Unlike the definition in aya, it has neither keys nor values, which libbpf requires. User space sets the size.
 #[repr(C)]
 pub struct Ring {
     r#type: *const [i32; BPF_MAP_TYPE_RINGBUF as usize],
     max_entries: *const [i32; 4096],
 }
 
-// SAFETY: The pointers point nowhere, and are never followed.
+// SAFETY: The pointers are null and never dereferenced.
 unsafe impl Sync for Ring {}
 
 impl Ring {
@@ -20,7 +22,7 @@ impl Ring {
         Self { r#type: ptr::null(), max_entries: ptr::null() }
     }
 
-    /// Puts `record` in, if there is room.
+    /// Adds a record, which is computed only if there is room. Returns `None` without room.
     #[inline(always)]
     pub fn put<T: Copy>(&'static self, record: impl FnOnce() -> T) -> Option<()> {
         // SAFETY: The map is a ring buffer.
@@ -28,7 +30,8 @@ impl Ring {
         if place.is_null() {
             return None;
         }
-        // SAFETY: The place is as large, aligned to eight bytes, and ours until it is submitted.
+        // SAFETY: The memory has the size of `T`, is aligned to eight bytes, and belongs to this program until it is
+        // submitted.
         unsafe {
             place.cast::<T>().write(record());
             bpf_ringbuf_submit(place, 0);

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use tcp_bounce_wire::address_set::{AddressBits, AddressRange};
+use tcp_bounce_wire::address::AddressBits;
+use tcp_bounce_wire::address_set::AddressRange;
 
 /// The IPv4 addresses among the numbers.
 const IPV4: (u128, u128) = (0xffff << 32, 0xffff_ffff_ffff);

@@ -1,6 +1,6 @@
 //! The data that the program is loaded with on one interface, and keeps up to date.
 
-use tcp_bounce_wire::ethernet::Mac;
+use tcp_bounce_wire::address::Mac;
 use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings};
 use zerocopy::FromZeros as _;
 

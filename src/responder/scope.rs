@@ -7,10 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::AddressSet;
+use tcp_bounce_wire::address::{IpAddress as _, Ipv4Address, Ipv6Address};
 use tcp_bounce_wire::address_set::MAX_RANGES;
-use tcp_bounce_wire::ip::Ip as _;
-use tcp_bounce_wire::ipv4::{self, Ipv4};
-use tcp_bounce_wire::ipv6::{self, Ipv6};
 
 use super::{HostSnapshot, ResponderError};
 use crate::config::DestinationChoice;
@@ -51,14 +49,14 @@ impl Scope {
     ///
     /// The program compares the primary addresses before it searches the address set. An unspecified address stands for
     /// none.
-    pub fn primary_addresses(&self, own: &BTreeSet<IpAddr>) -> (ipv4::Address, ipv6::Address) {
+    pub fn primary_addresses(&self, own: &BTreeSet<IpAddr>) -> (Ipv4Address, Ipv6Address) {
         let in_scope = || own.iter().filter(|address| self.contains(**address));
         let v4 = in_scope().find_map(|address| match address {
-            IpAddr::V4(address) => Some(ipv4::Address(address.octets())).filter(|&it| Ipv4::is_unicast(it)),
+            IpAddr::V4(address) => Some(Ipv4Address(address.octets())).filter(|address| address.is_unicast()),
             IpAddr::V6(_) => None,
         });
         let v6 = in_scope().find_map(|address| match address {
-            IpAddr::V6(address) => Some(ipv6::Address(address.octets())).filter(|&it| Ipv6::is_unicast(it)),
+            IpAddr::V6(address) => Some(Ipv6Address(address.octets())).filter(|address| address.is_unicast()),
             IpAddr::V4(_) => None,
         });
         (v4.unwrap_or_default(), v6.unwrap_or_default())

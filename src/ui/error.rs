@@ -30,7 +30,9 @@ impl UiError {
         let hint = match self {
             Self::NoTerminal => "--events prints lines, also to a file or a pipe",
             Self::Background => "start it without `&`, and not by a program like timeout; --for ends it, too",
-            Self::Blocked => "if Ctrl-S paused the terminal, press Ctrl-Q; if it is a pipe, its reader must keep reading",
+            Self::Blocked => {
+                "if Ctrl-S paused the terminal, press Ctrl-Q; if it is a pipe, its reader must keep reading"
+            }
             Self::Terminal(_) | Self::Write(_) => return diagnosis::memory_hint(self),
         };
         Some(hint.to_owned())

@@ -1,96 +1,99 @@
-//! What becomes of a connection after its handshake: the modes of `--then`.
+//! Post-handshake actions, which `--then` selects: what a client meets once it is connected.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What it looks like to the client once it is connected. The value is a bit, so that modes make sets.
+/// A post-handshake action. Its value is one bit, so that actions form sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Action {
-    /// A server that says nothing: all later segments are dropped.
+    /// Drops all later segments, as a server that never sends data.
     Ignore = 1,
-    /// A server that resets the connection.
+    /// Resets the connection.
     Reset = 2,
-    /// A server that closes it, and acknowledges what still comes.
+    /// Closes the connection and acknowledges later data.
     Close = 4,
-    /// A server that acknowledges all data and throws it away (RFC 863).
+    /// Acknowledges all data and discards it (RFC 863).
     Discard = 8,
-    /// A server that sends all data back (RFC 862).
+    /// Sends all data back (RFC 862).
     Echo = 16,
-    /// A server that never has room for data: its window is zero.
+    /// Advertises a window of zero, so that the client cannot send.
     Tarpit = 32,
 }
 
 impl Action {
-    /// Every mode.
+    /// All actions.
     pub const ALL: [Self; 6] = [Self::Ignore, Self::Reset, Self::Close, Self::Discard, Self::Echo, Self::Tarpit];
 
-    /// Whether it must know the client's ISN, which later segments do not tell: the ISN of the SYN-ACK is then the
-    /// client's plus an offset, which is a secret.
+    /// Returns whether the action needs the client's ISN.
+    ///
+    /// Later segments do not contain it. The ISN of the SYN-ACK is therefore the client's ISN plus a secret offset.
     pub const fn follows_client(self) -> bool {
-        ActionSet::FOLLOW_CLIENT.contains(self)
+        ActionSet::FOLLOWING_CLIENT.contains(self)
     }
 }
 
-/// A set of modes.
+/// A set of actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct ActionSet(u8);
 
 impl ActionSet {
-    const FOLLOW_CLIENT: Self = Self::only(Action::Echo).with(Action::Tarpit);
+    const FOLLOWING_CLIENT: Self = Self::only(Action::Echo).with(Action::Tarpit);
 
-    /// The set of one mode.
+    /// Returns the set of one action.
     #[inline(always)]
     pub const fn only(action: Action) -> Self {
         Self(action as u8)
     }
 
-    /// This set and `then`.
+    /// Returns this set with `action` added.
     pub const fn with(self, action: Action) -> Self {
         Self(self.0 | action as u8)
     }
 
-    /// Whether `then` is in the set.
+    /// Returns whether the set contains `action`.
     #[inline(always)]
     pub const fn contains(self, action: Action) -> bool {
         self.0 & action as u8 != 0
     }
 
-    /// Whether a mode is in the set that must know the client's ISN.
+    /// Returns whether an action of the set needs the client's ISN.
     #[inline(always)]
     pub const fn any_follows_client(self) -> bool {
-        self.0 & Self::FOLLOW_CLIENT.0 != 0
+        self.0 & Self::FOLLOWING_CLIENT.0 != 0
     }
 
-    /// This set with [`Action::Ignore`] in the place of the modes that must know the client's ISN.
-    pub(crate) const fn without_followers(self) -> Self {
-        match self.0 & !Self::FOLLOW_CLIENT.0 {
+    /// Returns this set with [`Action::Ignore`] in place of all actions that need the client's ISN.
+    pub(crate) const fn without_following_client(self) -> Self {
+        match self.0 & !Self::FOLLOWING_CLIENT.0 {
             rest if rest == self.0 => self,
             rest => Self(rest).with(Action::Ignore),
         }
     }
 
-    /// The mode of `port`, if this is the set of those that are in use; as a set, of which all that is not in use is
-    /// known to be absent, also to the verifier. An empty one is as good as that of [`Action::Ignore`].
+    /// Returns the action of `port`, where this is the set of all actions in use.
+    ///
+    /// The result is a set of at most one action, masked by the actions in use, so that the verifier removes the code
+    /// of all others. An empty set stands for [`Action::Ignore`].
     #[inline(always)]
     pub fn of_port(self, by_port: &ActionByPort, port: u16) -> Self {
         if self.0.is_power_of_two() { self } else { Self(self.0 & by_port.0[port.to_be() as usize]) }
     }
 }
 
-/// The mode of each port, where more than one is in use. As in [`crate::PortSet`], a port's index is its number as it lies
-/// in a packet.
+/// The action of each port, for more than one action in use. A port's index is in network byte order, as in
+/// [`PortSet`](crate::PortSet).
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ActionByPort([u8; 65536]);
 
 impl ActionByPort {
-    /// [`Action::Ignore`] for each.
+    /// Returns [`Action::Ignore`] for all ports.
     pub const fn new() -> Self {
         Self([Action::Ignore as u8; 65536])
     }
 
-    /// Gives `port` a mode.
+    /// Sets the action of `port`.
     pub fn set(&mut self, port: u16, action: Action) {
         self.0[port.to_be() as usize] = action as u8;
     }

@@ -1,11 +1,11 @@
-//! Packets by verdict: the value of the XDP program's per-CPU map.
+//! Counters of frames by verdict: the value in the per-CPU map of the XDP program.
 
 use core::iter::Sum;
 use core::ops::{Add, Index};
 
 use crate::verdict::{Verdict, XdpAction};
 
-/// How many frames got each verdict.
+/// The number of frames for each verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters([u64; Verdict::ALL.len()]);
@@ -19,19 +19,19 @@ impl Counters {
         }
     }
 
-    /// How many handshakes were completed, whatever became of the connection.
+    /// Returns the number of completed handshakes, whatever the action after them.
     pub fn completed(&self) -> u64 {
         self[Verdict::Completed] + self[Verdict::Reset] + self[Verdict::Closed]
     }
 
-    /// All frames that got `action`.
+    /// Returns the number of frames with this XDP action.
     pub fn total(&self, action: XdpAction) -> u64 {
         Verdict::ALL.into_iter().filter(|verdict| verdict.action() == action).map(|verdict| self[verdict]).sum()
     }
 }
 
 impl From<[u64; Verdict::ALL.len()]> for Counters {
-    /// The counters in the order of [`Verdict::ALL`].
+    /// Takes the counters in the order of [`Verdict::ALL`].
     fn from(counters: [u64; Verdict::ALL.len()]) -> Self {
         Self(counters)
     }

@@ -1,20 +1,21 @@
-//! Ethernet II (IEEE 802.3) and VLAN tags (IEEE 802.1Q).
+//! Ethernet II headers (IEEE 802.3) and VLAN tags (IEEE 802.1Q).
 
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::address::Mac;
 use crate::frame::Frame;
 
-/// The `ETH_P_IP` of `linux/if_ether.h`.
+/// IPv4 (`ETH_P_IP` in `linux/if_ether.h`).
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
-/// `ETH_P_IPV6`.
+/// IPv6 (`ETH_P_IPV6`).
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// `ETH_P_8021Q`: the tag of a VLAN.
+/// A VLAN tag (`ETH_P_8021Q`).
 pub const ETHERTYPE_8021Q: u16 = 0x8100;
-/// `ETH_P_8021AD`: the outer tag of two.
+/// A service VLAN tag, the outer one of two (`ETH_P_8021AD`).
 pub const ETHERTYPE_8021AD: u16 = 0x88a8;
 
-/// How many VLAN tags a frame may have.
+/// The largest number of VLAN tags.
 const MAX_TAGS: usize = 2;
 
 /// An Ethernet header.
@@ -29,18 +30,18 @@ pub struct Ethernet {
     pub ethertype: U16,
 }
 
-/// What follows an ethertype that announces a tag.
+/// A VLAN tag, which follows its ethertype.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Tag {
     /// Priority (3 bits), drop eligible indicator (1 bit), VLAN identifier (12 bits).
     pub control_information: U16,
-    /// Type of what follows.
+    /// Type of the payload, or of the next tag.
     pub ethertype: U16,
 }
 
 impl Ethernet {
-    /// The type of the payload of `frame`, and the offset at which it begins: behind any tags.
+    /// Returns the type and the offset of the payload, after any VLAN tags, or `None` for a truncated header.
     #[inline(always)]
     pub fn payload<F: Frame>(frame: &mut F) -> Option<(u16, usize)> {
         let (mut ethertype, mut offset) = (frame.at::<Self>(0)?.ethertype.get(), size_of::<Self>());
@@ -52,27 +53,5 @@ impl Ethernet {
             offset += size_of::<Tag>();
         }
         Some((ethertype, offset))
-    }
-}
-
-/// A MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// Whether it is the same address: by words, where `==` would join six bytes first.
-    #[inline(always)]
-    pub const fn is(&self, other: &Self) -> bool {
-        let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (&self.0, &other.0);
-        let first = u32::from_ne_bytes([*a, *b, *c, *d]) ^ u32::from_ne_bytes([*u, *v, *w, *x]);
-        let last = u16::from_ne_bytes([*e, *f]) ^ u16::from_ne_bytes([*y, *z]);
-        first | last as u32 == 0
-    }
-
-    /// Whether this is a group address, multicast or broadcast: the I/G bit is the first that is sent.
-    #[inline(always)]
-    pub const fn is_group(self) -> bool {
-        self.0[0] & 1 != 0
     }
 }

@@ -1,47 +1,50 @@
-//! The SYN that Linux sends, recognised at one glance: it is the one that load generators and most clients send.
+//! Recognises the SYN that Linux sends, as most clients and load generators do, with one bounds check.
 //!
-//! It is read as one piece, with one bounds check, in a frame without tags. Whatever is not exactly as it should be
-//! goes the long way, by which this one would get the same answer.
+//! A SYN that differs in any way takes the slow path, which gives all SYNs the same answers.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::address::IpAddress as _;
 use crate::ethernet::Ethernet;
-use crate::frame::Frame;
+use crate::frame::{Frame, Span};
 use crate::ip::Ip;
-use crate::respond::Policy;
+use crate::policy::Policy;
+use crate::segment::Segment;
+use crate::syn_options::{LinuxOptions, SynOptions};
 use crate::tcp::Tcp;
-use crate::tcp_options::{LinuxOptions, SynOptions};
 
-/// A SYN of Linux's.
+/// The whole frame of such a SYN, without VLAN tags.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct Syn<I: Unaligned> {
+struct LinuxSyn<I: Unaligned> {
     ethernet: Ethernet,
     ip: I,
     tcp: Tcp,
     options: LinuxOptions,
 }
 
-/// The length of its TCP header and options, and it has no more.
-pub const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
+/// The length of its TCP segment in bytes.
+const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 
-/// What `frame` offers, if it is a SYN of Linux's that is for us beyond doubt.
+/// Returns the segment and its options, if the frame is such a SYN and passes all filters.
 #[inline(always)]
-pub fn offer<I: Ip, F: Frame, H>(frame: &mut F, rules: &Policy<H>) -> Option<SynOptions> {
-    let Policy { config, interface, filters, .. } = rules;
-    if frame.len() != size_of::<Syn<I>>() || config.filters_sources != 0 || config.actions.any_follows_client() {
+pub fn recognise<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<(Segment<I>, SynOptions)> {
+    let Policy { config, interface, filters, .. } = policy;
+    if frame.len() != size_of::<LinuxSyn<I>>() || config.filters_sources() || config.actions.any_follows_client() {
         return None;
     }
-    let Syn { ethernet, ip, tcp, options } = frame.at::<Syn<I>>(0)?;
+    let LinuxSyn { ethernet, ip, tcp, options } = frame.at::<LinuxSyn<I>>(0)?;
     let (source, destination) = (ip.source(), ip.destination());
     let is_for_us = ethernet.ethertype.get() == I::ETHERTYPE
         && ip.is_plain(TCP_LENGTH as u16)
         && tcp.is_plain_syn(TCP_LENGTH)
         && ethernet.destination.is(&interface.mac)
         && !ethernet.source.is_group()
-        && I::is_primary(destination, interface)
-        && I::is_unicast(source)
+        && interface.is_primary::<I>(destination)
+        && source.is_unicast()
         && source != destination
         && !filters.excluded_ports.contains(tcp.destination_port.get());
-    if is_for_us { options.offer() } else { None }
+    let ip_offset = size_of::<Ethernet>();
+    let span = Span { offset: ip_offset + size_of::<I>(), length: TCP_LENGTH };
+    if is_for_us { Some((Segment::new(ip_offset, span), options.parse()?)) } else { None }
 }

@@ -1,71 +1,52 @@
-//! A frame that can be read and written by typed views, in the kernel and on the host alike.
+//! An Ethernet frame that typed views read and write, both in the kernel and in memory.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::checksum::Sum;
-use crate::ip::Span;
-use crate::tcp_options::SynOptions;
-
-/// No offset is greater, and where it comes from a packet it is masked with this: the verifier wants a bound. It is its
-/// own, `MAX_PACKET_OFF`, rounded down.
+/// The largest offset in a frame, and the mask for offsets that come from a packet: the verifier requires a bound. It is
+/// the verifier's own limit, `MAX_PACKET_OFF`, rounded down.
 pub const MAX_OFFSET: usize = 0x7fff;
 
-/// A piece of a packet: any bytes are a valid value, and it may lie at any address.
-///
-/// Every type that derives the five traits is one.
+/// A fixed-size part of a packet: any bytes are valid, at any alignment.
 pub trait View: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned {}
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned> View for T {}
 
-/// An Ethernet frame, without its frame check sequence.
+/// A range of bytes in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The offset of the first byte from the start of the frame.
+    pub offset: usize,
+    /// The length in bytes.
+    pub length: usize,
+}
+
+/// An Ethernet frame without its frame check sequence. All offsets and lengths are in bytes.
 ///
-/// The XDP program implements this over `xdp_md` by comparing pointers, the way the verifier demands it; [`Buffer`]
-/// does over a slice. Offsets and lengths are in bytes.
+/// The XDP program implements it over `xdp_md`, with the pointer comparisons that the verifier requires. [`Buffer`]
+/// implements it over a slice.
 #[expect(clippy::len_without_is_empty, reason = "an empty frame is no case of its own")]
 pub trait Frame {
-    /// The length of the part of the frame that can be read and written: mostly, all of it.
+    /// Returns the length of the accessible part: the whole frame, or the first part of a frame with XDP fragments.
     fn len(&self) -> usize;
 
-    /// Whether the frame has at least `length` bytes, counting also those that the program has no direct access to.
+    /// Returns whether the frame, including any XDP fragments, has at least `length` bytes.
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
         length <= self.len()
     }
 
-    /// The `T` that begins at `offset`, if the whole of it lies within the frame.
+    /// Returns the view at `offset`, or `None` unless it lies within the accessible part.
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T>;
 
-    /// The `T` that the frame ends with, if it is not longer than the frame.
+    /// Returns the view at the end of the accessible part, or `None` if that is shorter.
     fn last<T: View>(&mut self) -> Option<&mut T>;
 
-    /// [`SynOptions::read`] of this frame.
+    /// Shortens or extends the frame at its end to `len` bytes, and fills with zeros. Returns `None` without room.
     ///
-    /// In the kernel it is a function of its own, of whose result the verifier knows nothing: so it need not follow the
-    /// rest of the program for each sequence of options that there could be.
-    #[inline(always)]
-    fn offer(&mut self, options: Span) -> SynOptions
-    where
-        Self: Sized,
-    {
-        SynOptions::read(self, options)
-    }
-
-    /// [`Sum::of`] this frame: in the kernel, a function of its own likewise.
-    #[inline(always)]
-    fn sum(&mut self, span: Span) -> Option<Sum>
-    where
-        Self: Sized,
-    {
-        Sum::of(self, span)
-    }
-
-    /// Cuts or extends the frame at its end to `len` bytes; `None` if there is no room. What is added is zero.
-    ///
-    /// In the kernel it is a helper call (`bpf_xdp_adjust_tail`), the dearest step of all, so it is for frames that
-    /// cannot stay as long as they are.
+    /// In the kernel this calls a helper (`bpf_xdp_adjust_tail`), the most expensive step of all.
     fn resize(&mut self, len: usize) -> Option<()>;
 }
 
-/// A frame in memory: the first `len` bytes of a buffer; the rest is the room it can grow into.
+/// A frame in memory: the first `len` bytes of a buffer. The remaining bytes are room to grow.
 #[derive(Debug)]
 pub struct Buffer<'a> {
     bytes: &'a mut [u8],
@@ -73,7 +54,7 @@ pub struct Buffer<'a> {
 }
 
 impl<'a> Buffer<'a> {
-    /// The frame that is the first `len` bytes of `bytes`; all of them, if `len` is more.
+    /// Returns the frame in the first `len` bytes of `bytes`, or in all of them if `len` is larger.
     pub fn new(bytes: &'a mut [u8], len: usize) -> Self {
         let len = len.min(bytes.len());
         Self { bytes, len }

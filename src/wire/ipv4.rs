@@ -1,20 +1,19 @@
-//! IPv4 (RFC 791).
+//! IPv4 headers (RFC 791).
 
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::address_set::AddressBits;
+use crate::address::{Ipv4Address, Ipv6Address};
 use crate::checksum::Sum;
-use crate::config::{Advertised, InterfaceState};
 use crate::ethernet::ETHERTYPE_IPV4;
-use crate::frame::Frame;
-use crate::ip::{Ip, PROTOCOL_TCP, Span};
-use crate::isn::SipHash13;
+use crate::frame::{Frame, Span};
+use crate::ip::{Ip, PROTOCOL_TCP};
+use crate::siphash::SipHash13;
 use crate::verdict::Verdict;
 
-/// DF, the second bit of the field that it shares with the fragment offset.
+/// DF in the field `flags_fragment_offset`.
 pub const DONT_FRAGMENT: u16 = 0x4000;
-/// MF and the fragment offset: all zero in a datagram that is not a fragment.
+/// MF and the fragment offset: zero in a packet that is no fragment.
 pub const FRAGMENT: u16 = 0x3fff;
 
 /// An IPv4 header without options.
@@ -23,7 +22,7 @@ pub const FRAGMENT: u16 = 0x3fff;
 pub struct Ipv4 {
     /// Version (4 bits, 4) and header length in 32-bit words (4 bits, 5 to 15).
     pub version_ihl: u8,
-    /// Type of service: DSCP and ECN today.
+    /// Type of service: DSCP and ECN.
     pub type_of_service: u8,
     /// Length of header and payload in bytes.
     pub total_length: U16,
@@ -35,41 +34,31 @@ pub struct Ipv4 {
     pub time_to_live: u8,
     /// Protocol of the payload.
     pub protocol: u8,
-    /// Checksum of the header, in the order of memory (see [`crate::checksum`]).
+    /// Checksum of the header, in memory order (see [`crate::checksum`]).
     pub header_checksum: [u8; 2],
     /// Source address.
-    pub source_address: Address,
+    pub source_address: Ipv4Address,
     /// Destination address.
-    pub destination_address: Address,
-}
-
-/// An IPv4 address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct Address(pub [u8; 4]);
-
-impl Address {
-    /// The address that no host has.
-    pub const UNSPECIFIED: Self = Self([0; 4]);
+    pub destination_address: Ipv4Address,
 }
 
 impl Ipv4 {
     /// `version_ihl` of a header without options.
     pub const VERSION_4_IHL_5: u8 = 0x45;
 
-    /// Whether this is IPv4 with a header of a possible length: version 4, and at least five words.
+    /// Returns whether version and header length are valid: version 4 and at least five words.
     #[inline(always)]
     pub const fn is_version_4(&self) -> bool {
         matches!(self.version_ihl, 0x45..=0x4f)
     }
 
-    /// The length of header and options in bytes: 0 to 60, of which less than 20 is malformed.
+    /// Returns the length of header and options in bytes: 0 to 60. Less than 20 is malformed.
     #[inline(always)]
     pub const fn header_length(&self) -> usize {
         (self.version_ihl & 0x0f) as usize * 4
     }
 
-    /// Whether this is a fragment, first or later: what follows is not a whole segment.
+    /// Returns whether this is a fragment, the first or a later one.
     #[inline(always)]
     pub fn is_fragment(&self) -> bool {
         self.flags_fragment_offset.get() & FRAGMENT != 0
@@ -78,27 +67,26 @@ impl Ipv4 {
 
 impl Ip for Ipv4 {
     const ETHERTYPE: u16 = ETHERTYPE_IPV4;
-    type Address = Address;
-    type Words = u32;
+    type Address = Ipv4Address;
 
     #[inline(always)]
-    fn segment<F: Frame>(frame: &mut F, offset: usize) -> Option<Result<Span, Verdict>> {
-        let ipv4 = frame.at::<Self>(offset)?;
+    fn locate_tcp<F: Frame>(frame: &mut F, offset: usize) -> Result<Span, Verdict> {
+        let ipv4 = frame.at::<Self>(offset).ok_or(Verdict::Malformed)?;
         if !ipv4.is_version_4() {
-            return None;
+            return Err(Verdict::Malformed);
         }
         let (protocol, is_fragment) = (ipv4.protocol, ipv4.is_fragment());
         let (total_length, header_length) = (ipv4.total_length.get() as usize, ipv4.header_length());
         if total_length < header_length || !frame.holds(offset + total_length) {
-            return None;
+            return Err(Verdict::Malformed);
         }
-        Some(if protocol != PROTOCOL_TCP {
+        if protocol != PROTOCOL_TCP {
             Err(Verdict::NotTcp)
         } else if is_fragment {
             Err(Verdict::Fragment)
         } else {
             Ok(Span { offset: offset + header_length, length: total_length - header_length })
-        })
+        }
     }
 
     #[inline(always)]
@@ -110,57 +98,39 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn source(&self) -> Address {
+    fn source(&self) -> Ipv4Address {
         self.source_address
     }
 
     #[inline(always)]
-    fn destination(&self) -> Address {
+    fn destination(&self) -> Ipv4Address {
         self.destination_address
     }
 
-    /// Not in 0/8 ("this network") or 127/8 (loopback), nor in 224/4 and above (multicast, reserved, broadcast). See
-    /// RFC 1122, 3.2.1.3.
     #[inline(always)]
-    fn is_unicast(address: Address) -> bool {
-        let first = u32::from(address.0[0]);
-        // One comparison for both ends: 0 wraps.
-        first.wrapping_sub(1) < 223 && first != 127
+    fn choose<T>(v4: T, _v6: T) -> T {
+        v4
     }
 
     #[inline(always)]
-    fn words(Address(bytes): Address) -> u32 {
-        u32::from_ne_bytes(bytes)
+    fn choose_address<'a>(v4: &'a Ipv4Address, _v6: &'a Ipv6Address) -> &'a Ipv4Address {
+        v4
     }
 
     #[inline(always)]
-    fn number(address: Address) -> AddressBits {
-        AddressBits { high: 0, low: 0xffff << 32 | u32::from_be_bytes(address.0) as u64 }
-    }
-
-    #[inline(always)]
-    fn is_primary(destination: Address, interface: &InterfaceState) -> bool {
-        destination == interface.primary_v4 && destination != Address::UNSPECIFIED
-    }
-
-    #[inline(always)]
-    fn advertised(interface: &InterfaceState) -> &Advertised {
-        &interface.v4
-    }
-
-    #[inline(always)]
-    fn hash(key: [u64; 2], Address([a, b, c, d]): Address, Address([e, f, g, h]): Address, ports: [u8; 4]) -> u64 {
+    fn hash(key: [u64; 2], source: Ipv4Address, destination: Ipv4Address, ports: [u8; 4]) -> u64 {
+        let ([a, b, c, d], [e, f, g, h]) = (source.0, destination.0);
         SipHash13::new(key).block([a, b, c, d, e, f, g, h]).finish(ports, 12)
     }
 
     #[inline(always)]
-    fn sum(address: Address) -> Sum {
+    fn sum(address: Ipv4Address) -> Sum {
         Sum::ZERO.words(address.0)
     }
 
-    /// As Linux sends it: DF, and no identification.
+    /// Returns the header as Linux sends it: with DF, and without identification.
     #[inline(always)]
-    fn reply(source: Address, destination: Address, length: u16, ttl: u8) -> Self {
+    fn reply(source: Ipv4Address, destination: Ipv4Address, length: u16, ttl: u8) -> Self {
         let total_length = size_of::<Self>() as u16 + length;
         let header_checksum = (Self::sum(source) + Self::sum(destination))
             .word([Self::VERSION_4_IHL_5, 0])

@@ -1,44 +1,111 @@
-//! The packet logic of tcp-bounce: which TCP segments are answered, and with what.
+//! The packet logic of tcp-bounce: decides about each packet and writes the reply.
 //!
-//! One source, two worlds. The XDP program runs [`respond`] over the frame that the NIC received; the tests run the
-//! very same function over a buffer on the host. So this crate knows no kernel and no command line, allocates
-//! nothing, contains no `unsafe`, and cannot panic: libbpf refuses a program in which a panic path is left.
+//! The XDP program runs [`respond()`] over the frame that the NIC received. The tests run the same code over a buffer in
+//! memory. The crate therefore knows neither kernel nor command line, allocates nothing, and contains no `unsafe`. It
+//! cannot panic either: libbpf refuses a program with a panic path.
 //!
-//! Follow a SYN: [`respond()`] parses it ([`ethernet`], [`ipv4`], [`tcp`]), decides ([`Verdict`]), and writes
-//! the reply ([`syn_ack`]).
+//! # The story of a SYN
+//!
+//! 1. **Fast path.** Most SYNs come from Linux and have one layout. [`fast_path`] recognises it with one bounds check and
+//!    skips to step 5. All other packets take the next steps, to the same answer.
+//! 2. **Locate.** [`ethernet`] skips VLAN tags, [`ipv4`] and [`ipv6`] check lengths and skip IP options and extension
+//!    headers. The result is a [`segment::Segment`], the position of a TCP segment in the frame.
+//! 3. **Filter.** Packets for other hosts, from excluded sources or to excluded ports are passed to the host.
+//! 4. **Classify.** A SYN is answered. A segment that acknowledges a SYN-ACK of tcp-bounce belongs to a connection that
+//!    tcp-bounce accepted, and [`post_handshake`] decides about it. All other TCP belongs to the host.
+//! 5. **Reply.** [`syn_options`] parses the client's options and [`reply_options`] accepts them as Linux does.
+//!    [`syn_ack`] fills in the headers, and [`reply`] writes them over the request.
+//!
+//! The [`Verdict`] names the result. Its counter goes up, and its [`XdpAction`] is carried out. There is no state per
+//! connection: the ISN of the SYN-ACK is fixed or a keyed hash of addresses and ports ([`Isn`]), so that later segments
+//! prove by their own numbers that they belong to a SYN-ACK of tcp-bounce.
+//!
+//! # Layers
+//!
+//! A file imports only from files above it. A test compares this table with the imports.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | [`address`] | MAC, IPv4 and IPv6 addresses |
+//! | [`address_set`] | sets of IP addresses |
+//! | [`port_set`] | sets of TCP ports |
+//! | [`verdict`] | verdicts, and their XDP actions and names |
+//! | [`counters`] | counters of frames by verdict |
+//! | [`action`] | post-handshake actions, by port |
+//! | [`siphash`] | SipHash-1-3, for keyed ISNs |
+//! | [`isn`] | the choice of initial sequence numbers |
+//! | [`frame`] | frames, and typed views of their bytes |
+//! | [`checksum`] | the Internet checksum |
+//! | [`ethernet`] | Ethernet headers and VLAN tags |
+//! | [`tcp`] | TCP headers |
+//! | [`tcp_options`] | kinds and layouts of TCP options |
+//! | [`syn_options`] | the parser of a SYN's options |
+//! | [`ip`] | the common interface of both IP versions |
+//! | [`ipv4`] | IPv4 headers |
+//! | [`ipv6`] | IPv6 headers and extension headers |
+//! | [`event`] | client events |
+//! | [`client_table`] | tables of clients |
+//! | [`config`] | the program's settings |
+//! | [`interface`] | the state of an interface, and advertised values |
+//! | [`filters`] | addresses and ports to answer for |
+//! | [`policy`] | all of these settings for one packet |
+//! | [`segment`] | a TCP segment in a frame |
+//! | [`host`] | the interface to the kernel |
+//! | [`reply_options`] | the options of a reply |
+//! | [`syn_ack`] | the headers of a SYN-ACK |
+//! | [`post_handshake`] | decisions about segments after the handshake |
+//! | [`reply`] | writes a reply over its request |
+//! | [`fast_path`] | recognises the SYN of Linux |
+//! | [`mod@respond`] | the whole course of a packet |
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod address;
 pub mod address_set;
 pub mod checksum;
+pub mod client_table;
 pub mod config;
 pub mod counters;
 pub mod ethernet;
 pub mod event;
 pub mod fast_path;
+pub mod filters;
 pub mod frame;
+pub mod host;
+pub mod interface;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod isn;
+pub mod policy;
 pub mod port_set;
 pub mod post_handshake;
+pub mod reply;
+pub mod reply_options;
 pub mod respond;
 pub mod segment;
+pub mod siphash;
 pub mod syn_ack;
+pub mod syn_options;
 pub mod tcp;
 pub mod tcp_options;
 pub mod verdict;
 
 pub use action::{Action, ActionByPort, ActionSet};
+pub use address::AddressBits;
 pub use address_set::AddressSet;
-pub use config::{Filters, InterfaceState, ProgramConfig, ProgramSettings};
+pub use client_table::{Bucket, ClientCounters, ClientCounts, Slot};
+pub use config::{ProgramConfig, ProgramSettings, TelemetrySettings};
 pub use counters::Counters;
-pub use event::{Bucket, ClientCounters, ClientCounts, Event, EventCounts, EventKind, Slot, TelemetrySettings};
+pub use event::{Event, EventCounts, EventKind};
+pub use filters::Filters;
 pub use frame::Frame;
+pub use host::Host;
+pub use interface::{Advertised, InterfaceState};
 pub use isn::Isn;
+pub use policy::Policy;
 pub use port_set::PortSet;
-pub use respond::{Host, Policy, respond};
+pub use respond::respond;
 pub use verdict::{Verdict, XdpAction};

@@ -2,19 +2,21 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A bit for each of the 65,536 ports. The index of a port's bit is its number as it lies in a packet, read without
-/// swapping its bytes: both sides that use a set are on one machine.
+/// A set of TCP ports: one bit for each of the 65,536 ports.
+///
+/// A bit's index is the port in network byte order, read as a native number. The program need not swap bytes then, and
+/// user space runs on the same machine.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PortSet([u64; 1024]);
 
 impl PortSet {
-    /// The empty set.
+    /// Returns the empty set.
     pub const fn new() -> Self {
         Self([0; 1024])
     }
 
-    /// Whether `port` is in the set.
+    /// Returns whether the set contains `port`.
     #[inline(always)]
     pub fn contains(&self, port: u16) -> bool {
         let port = port.to_be();

@@ -1,14 +1,15 @@
-//! The reply to a SYN.
+//! SYN-ACKs.
 
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::config::Advertised;
+use crate::interface::Advertised;
 use crate::ip::{Ip, PROTOCOL_TCP};
+use crate::reply_options::ReplyOptions;
 use crate::tcp::{self, Tcp};
-use crate::tcp_options::{MssOption, Options};
+use crate::tcp_options::MssOption;
 
-/// A SYN-ACK from the IP header to its first option; what other options there are, [`Options`], follows.
+/// A SYN-ACK from the IP header to the MSS option, which all SYN-ACKs have. [`ReplyOptions`] follow.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SynAck<I: Unaligned> {
@@ -16,13 +17,13 @@ pub struct SynAck<I: Unaligned> {
     pub ip: I,
     /// The TCP header.
     pub tcp: Tcp,
-    /// The option that is always there.
+    /// The first option.
     pub mss: MssOption,
 }
 
-/// What of the reply does not come from the SYN.
+/// The fields of a SYN-ACK that do not depend on the SYN.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply<'a> {
+pub struct SynAckFields<'a> {
     /// Initial sequence number.
     pub isn: U32,
     /// Time to live or hop limit, in hops.
@@ -32,24 +33,30 @@ pub struct Reply<'a> {
 }
 
 impl<I: Ip> SynAck<I> {
-    /// The reply to the SYN `syn` that went from `source` to `destination`, which `options` will follow.
+    /// Returns the answer to the SYN `syn` from `source` to `destination`.
     ///
-    /// It acknowledges the SYN alone: a client sends data that came with it again.
+    /// It acknowledges the SYN alone. A client sends the data of its SYN again.
     #[inline(always)]
-    pub fn new(reply: Reply, source: I::Address, destination: I::Address, syn: &Tcp, options: &Options) -> Self {
+    pub fn new(
+        fields: SynAckFields,
+        source: I::Address,
+        destination: I::Address,
+        syn: &Tcp,
+        options: &ReplyOptions,
+    ) -> Self {
         let length = (size_of::<Tcp>() + size_of::<MssOption>() + options.length()) as u16;
         let acknowledgment_number = tcp::next(syn.sequence_number);
         let window =
-            if options.has_timestamps() { reply.advertised.window_with_timestamps } else { reply.advertised.window };
+            if options.has_timestamps() { fields.advertised.window_with_timestamps } else { fields.advertised.window };
         let data_offset = (length / 4) as u8;
-        let mss = MssOption::new(reply.advertised.mss);
+        let mss = MssOption::new(fields.advertised.mss);
         // Pseudo-header, header and options.
         let checksum = (I::sum(source) + I::sum(destination) + options.sum())
             .word([0, PROTOCOL_TCP])
             .word(length.to_be_bytes())
             .word(syn.source_port.to_bytes())
             .word(syn.destination_port.to_bytes())
-            .words(reply.isn.to_bytes())
+            .words(fields.isn.to_bytes())
             .words(acknowledgment_number.to_bytes())
             .word([data_offset << 4, Tcp::SYN | Tcp::ACK])
             .word(window.to_bytes())
@@ -57,11 +64,11 @@ impl<I: Ip> SynAck<I> {
             .word(mss.mss.to_bytes())
             .checksum();
         Self {
-            ip: I::reply(destination, source, length, reply.ttl),
+            ip: I::reply(destination, source, length, fields.ttl),
             tcp: Tcp {
                 source_port: syn.destination_port,
                 destination_port: syn.source_port,
-                sequence_number: reply.isn,
+                sequence_number: fields.isn,
                 acknowledgment_number,
                 data_offset: data_offset << 4,
                 flags: Tcp::SYN | Tcp::ACK,

@@ -1,65 +1,64 @@
-//! What became of a packet, and why.
+//! Verdicts: what happens to a packet, and why.
 
 use zerocopy::TryFromBytes;
 
-/// What is to happen to a frame: the XDP actions that tcp-bounce uses.
+/// The XDP actions that tcp-bounce uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpAction {
-    /// To the kernel's own stack, untouched.
+    /// Pass the frame to the host's network stack, unchanged.
     Pass,
-    /// Nowhere.
+    /// Drop the frame.
     Drop,
-    /// Back out of the interface it came in by.
+    /// Send the frame back out of the interface on which it arrived.
     Tx,
 }
 
-/// Why a frame got the action it got. Each has a counter, whose index it is.
+/// The reason for a frame's XDP action. Its value is the index of its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Verdict {
     /// A SYN, answered with a SYN-ACK.
     Answered,
-    /// An ACK that completes a handshake, answered with a RST.
+    /// The ACK that completes a handshake, answered with a RST.
     Reset,
-    /// The same, answered with a FIN.
+    /// The ACK that completes a handshake, answered with a FIN.
     Closed,
-    /// A later segment of a bounced connection, answered.
+    /// A later segment of a connection that tcp-bounce accepted, answered.
     Replied,
-    /// The ACK that completes a handshake: it acknowledges our SYN-ACK and carries nothing.
+    /// The ACK that completes a handshake: it acknowledges the SYN-ACK and carries no data.
     Completed,
-    /// A later segment of a bounced connection, not answered.
+    /// A later segment of a connection that tcp-bounce accepted, not answered.
     Later,
-    /// Any other TCP, under takeover.
+    /// Any other TCP segment under takeover.
     TakenOver,
     /// Neither IPv4 nor IPv6.
     NotIp,
     /// IP, but not TCP.
     NotTcp,
-    /// A fragment of a datagram.
+    /// An IP fragment.
     Fragment,
-    /// Truncated, or with lengths that contradict each other.
+    /// Truncated, or with contradictory lengths.
     Malformed,
-    /// To a MAC address that is not the interface's: the kernel's `PACKET_OTHERHOST`.
+    /// Addressed to a foreign MAC address (`PACKET_OTHERHOST` in the kernel).
     OtherHost,
-    /// Not a packet from one host to another: group or impossible addresses, or a source that is its own
-    /// destination.
+    /// Not from one host to another: a group address, an impossible address, or equal source and destination.
     NotUnicast,
-    /// To an address that is not answered for.
+    /// To an address outside the destinations.
     OtherDestination,
-    /// From an address that is not answered.
+    /// From an address outside the sources.
     OtherSource,
-    /// To a port that is not ours: the host listens there, or the user excepted it.
+    /// To an excluded port: the host listens there, or the user excluded it.
     Excluded,
-    /// TCP that is no SYN and does not belong to a bounced connection: of the host's own connections, or a reset.
+    /// TCP of no connection that tcp-bounce accepted: the host's own connections, and resets.
     OtherTcp,
-    /// A SYN that is signed (MD5, TCP-AO), which asks for a signed answer.
+    /// A signed SYN (MD5, TCP-AO), whose answer would have to be signed.
     Signed,
-    /// A SYN whose frame had no room for the reply.
+    /// A SYN in a frame without room for the reply.
     NoRoom,
 }
 
 impl Verdict {
-    /// Every verdict, in the order of its index.
+    /// All verdicts, in the order of their values.
     pub const ALL: [Self; 19] = [
         Self::Answered,
         Self::Reset,
@@ -82,7 +81,7 @@ impl Verdict {
         Self::NoRoom,
     ];
 
-    /// What happens to the frame.
+    /// Returns the XDP action for the frame.
     #[inline(always)]
     pub const fn action(self) -> XdpAction {
         match self {
@@ -103,7 +102,7 @@ impl Verdict {
         }
     }
 
-    /// A name for programs, which stays the same.
+    /// Returns the name in JSON and in metrics, which never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -128,7 +127,7 @@ impl Verdict {
         }
     }
 
-    /// The same in words, after a number of frames.
+    /// Returns the description for a line of the summary, after a number of frames.
     pub const fn description(self) -> &'static str {
         match self {
             Self::Answered => "SYNs answered",

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcp_bounce_wire::address_set::AddressBits;
+use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::{Bucket, ClientCounters, ClientCounts, TelemetrySettings};
 
 use super::TcpBounceSkel;

@@ -21,10 +21,7 @@ impl TuiThread {
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn start(
-        interrupt: Sender<()>,
-        work: impl FnOnce() -> io::Result<()> + Send + 'static,
-    ) -> io::Result<Self> {
+    pub fn start(interrupt: Sender<()>, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
         let (ended, outcome) = mpsc::channel();
         let interrupt = InterruptOnDrop(interrupt);
         let run = move || {

@@ -5,7 +5,7 @@ use crate::common;
 use std::cell::Cell;
 
 use common::{ACK, FIN, PSH, RST, SYN};
-use tcp_bounce_wire::address_set::AddressBits;
+use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::{
     Bucket, ClientCounts, EventKind, ProgramConfig, ProgramSettings, Slot, TelemetrySettings, Verdict,
 };
@@ -36,7 +36,7 @@ impl Table {
     }
 
     fn count(&self, source: AddressBits) {
-        add(&self.0[Bucket::index(source)].tally(source).syns, 1);
+        add(&self.0[Bucket::index(source)].counters_of(source).syns, 1);
     }
 
     /// How often `source` has been counted, as far as that is remembered.
@@ -91,16 +91,16 @@ fn who_comes_often_is_remembered_under_a_flood_of_others() {
 fn who_has_only_completed_handshakes_has_a_place_too() {
     let bucket = Bucket::default();
     for client in 1..=4 {
-        add(&bucket.tally(v4(client)).completed, 1);
+        add(&bucket.counters_of(v4(client)).completed, 1);
     }
     for client in 1..=4 {
-        assert_eq!(bucket.tally(v4(client)).get(), ClientCounts { syns: 0, completed: 1 }, "{client}");
-        add(&bucket.tally(v4(client)).syns, if client == 3 { 9 } else { 10 });
+        assert_eq!(bucket.counters_of(v4(client)).get(), ClientCounts { syns: 0, completed: 1 }, "{client}");
+        add(&bucket.counters_of(v4(client)).syns, if client == 3 { 9 } else { 10 });
     }
     // There is no place left: the one with the least goes.
-    add(&bucket.tally(v4(5)).syns, 1);
+    add(&bucket.counters_of(v4(5)).syns, 1);
     assert!(bucket.0.iter().all(|place| place.get().0 != v4(3)));
-    assert_eq!(bucket.tally(v4(5)).get(), ClientCounts { syns: 1, completed: 0 });
+    assert_eq!(bucket.counters_of(v4(5)).get(), ClientCounts { syns: 1, completed: 0 });
 }
 
 /// So the stripes of a table become one.
@@ -114,8 +114,9 @@ fn counts_are_added_up_each_by_itself() {
 
 #[test]
 fn nothing_is_observed_unless_it_is_asked_for() {
-    let observes =
-        |observe| ProgramConfig::new(ProgramSettings { telemetry: observe, ..ProgramSettings::DEFAULT }).observes();
+    let observes = |observe| {
+        ProgramConfig::new(ProgramSettings { telemetry: observe, ..ProgramSettings::DEFAULT }).has_telemetry()
+    };
     let nothing = TelemetrySettings { stripes: 16, shared: true, ..TelemetrySettings::default() };
     assert!(!observes(TelemetrySettings::default()) && !observes(nothing));
     for observe in [

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use common::{Choice, Request, Setup, V6};
 use proptest::collection::btree_set;
 use proptest::prelude::*;
-use tcp_bounce_wire::address_set::{AddressBits, AddressRange, MAX_RANGES};
+use tcp_bounce_wire::address::AddressBits;
+use tcp_bounce_wire::address_set::{AddressRange, MAX_RANGES};
 use tcp_bounce_wire::{AddressSet, Verdict};
 use zerocopy::FromZeros as _;
 

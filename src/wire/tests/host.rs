@@ -5,9 +5,9 @@ use crate::common;
 use std::cell::RefCell;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Segment as Parsed, Setup, V6};
-use tcp_bounce_wire::address_set::AddressBits;
-use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::ip::{Ip, Span};
+use tcp_bounce_wire::address::{AddressBits, IpAddress};
+use tcp_bounce_wire::frame::{Buffer, Frame, Span};
+use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::{FourTuple, Segment};
@@ -30,17 +30,27 @@ impl Host for &Witness {
         Choice::DEFAULT.now
     }
 
-    fn serves(&self, destination: AddressBits) -> bool {
+    fn answers_for(&self, destination: AddressBits) -> bool {
         self.asked.borrow_mut().push(format!("{destination:?}"));
         true
     }
 
-    fn is_connected<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
+    fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
         self.asked.borrow_mut().push(format!("{ends:?}"));
         false
     }
 
-    fn note<I: Ip>(&self, segment: Segment<I>, is_reply: bool, kind: EventKind) {
+    fn handle_post_handshake<I: Ip, F: Frame>(
+        &self,
+        frame: &mut F,
+        segment: Segment<I>,
+        isn_base: u32,
+        policy: &Policy<Self>,
+    ) -> Option<Verdict> {
+        segment.handle_post_handshake(frame, isn_base, policy)
+    }
+
+    fn report<I: Ip>(&self, segment: Segment<I>, is_reply: bool, kind: EventKind) {
         self.told.borrow_mut().push((segment.ip_offset, segment.span, is_reply, kind));
     }
 }
@@ -63,8 +73,8 @@ fn observe(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(E
     let event = notes.first().map(|&(ip_offset, span, is_reply, kind)| {
         assert_eq!(is_reply, verdict.action() == XdpAction::Tx);
         let event = match request.v6 {
-            Some(_) => Segment::<Ipv6> { ip_offset, span, ip: Default::default() }.event(&mut frame, is_reply),
-            None => Segment::<Ipv4> { ip_offset, span, ip: Default::default() }.event(&mut frame, is_reply),
+            Some(_) => Segment::<Ipv6>::new(ip_offset, span).event(&mut frame, is_reply),
+            None => Segment::<Ipv4>::new(ip_offset, span).event(&mut frame, is_reply),
         };
         (kind, event.expect("the segment is where it is said to be"))
     });
@@ -189,7 +199,7 @@ fn the_host_is_asked_for_the_ends_of_a_segment_that_seems_ours() {
     }
 }
 
-fn ends<I: Ip>(source: I::Words, destination: I::Words) -> String {
+fn ends<I: Ip>(source: <I::Address as IpAddress>::Words, destination: <I::Address as IpAddress>::Words) -> String {
     let (source_port, destination_port) = (1234.into(), 80.into());
     format!("{:?}", FourTuple::<I> { source, destination, source_port, destination_port })
 }

@@ -5,7 +5,7 @@ use crate::common;
 use common::{ACK, Choice, FIN, Request, Setup};
 use proptest::prelude::*;
 use tcp_bounce_wire::Verdict;
-use tcp_bounce_wire::isn::SipHash13;
+use tcp_bounce_wire::siphash::SipHash13;
 
 fn keyed() -> Choice {
     Choice { key: Some(*b"sixteen bytes key"[..16].first_chunk().unwrap()), ..Choice::DEFAULT }

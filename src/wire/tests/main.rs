@@ -19,6 +19,7 @@ mod header_lengths;
 mod host;
 mod ipv6;
 mod isn;
+mod layers;
 mod other_traffic;
 mod parts;
 mod port_set;

@@ -8,7 +8,8 @@ use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use tcp_bounce_wire::address_set::{AddressBits, AddressRange};
+use tcp_bounce_wire::address::AddressBits;
+use tcp_bounce_wire::address_set::AddressRange;
 use tcp_bounce_wire::{Action, PortSet, Verdict};
 
 fn settings() -> impl Strategy<Value = Choice> {

@@ -9,9 +9,10 @@ use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network, switched};
 use crate::fixtures::segment::{ACK, Endpoint, FIN, Injector, SYN, Segment, mac};
 use crate::fixtures::{SILENCE, programs, until};
+use tcp_bounce_wire::address::{Ipv4Address, Ipv6Address};
 use tcp_bounce_wire::ip::Ip as _;
-use tcp_bounce_wire::ipv4::{self, Ipv4};
-use tcp_bounce_wire::ipv6::{self, Ipv6};
+use tcp_bounce_wire::ipv4::Ipv4;
+use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::post_handshake::isn_offset;
 use tcp_bounce_wire::{Action, Counters, Verdict, XdpAction};
 
@@ -113,10 +114,10 @@ fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
     let ([a, b], [c, d]) = (from.port.to_be_bytes(), to.port.to_be_bytes());
     let hash = match (from.address, to.address) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            Ipv4::hash(key, ipv4::Address(from.octets()), ipv4::Address(to.octets()), [a, b, c, d])
+            Ipv4::hash(key, Ipv4Address(from.octets()), Ipv4Address(to.octets()), [a, b, c, d])
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
-            Ipv6::hash(key, ipv6::Address(from.octets()), ipv6::Address(to.octets()), [a, b, c, d])
+            Ipv6::hash(key, Ipv6Address(from.octets()), Ipv6Address(to.octets()), [a, b, c, d])
         }
         _ => panic!("addresses of two families"),
     } as u32;

@@ -304,7 +304,7 @@ fn echo_leaves_matching_host_connection_alone(mode: Mode) {
         flags: ACK,
         window: 65535,
     };
-    assert!(segment.judge(ActionSet::only(Action::Echo), offset_of(key), 0).is_some(), "it looks like ours");
+    assert!(segment.classify(ActionSet::only(Action::Echo), offset_of(key), 0).is_some(), "it looks like ours");
 
     let mut file = NamedTempFile::new().unwrap();
     write!(file, "{key:032x}").unwrap();

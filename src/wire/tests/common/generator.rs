@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use tcp_bounce_wire::address_set::{AddressBits, AddressRange};
+use tcp_bounce_wire::address::AddressBits;
+use tcp_bounce_wire::address_set::AddressRange;
 use tcp_bounce_wire::{Action, TelemetrySettings};
 
 use super::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6};

@@ -1,0 +1,168 @@
+//! The kernel as the [`Host`] of the packet logic, and the global functions that the verifier checks by themselves.
+//!
+//! Their arguments are numbers of any value, so that each masks its offsets.
+
+use core::ptr;
+
+use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, xdp_md};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_sk_release, bpf_skc_lookup_tcp};
+use aya_ebpf::programs::XdpContext;
+use tcp_bounce_wire::checksum::Sum;
+use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, Span};
+use tcp_bounce_wire::ip::Ip;
+use tcp_bounce_wire::ipv4::Ipv4;
+use tcp_bounce_wire::ipv6::Ipv6;
+use tcp_bounce_wire::segment::{FourTuple, Segment};
+use tcp_bounce_wire::syn_options::SynOptions;
+use tcp_bounce_wire::{AddressBits, EventKind, Host, Policy, ProgramConfig, Verdict};
+use zerocopy::TryFromBytes as _;
+
+use crate::frame::XdpFrame;
+use crate::{FILTERS, policy, telemetry};
+
+/// A global function for one IP version.
+type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
+
+/// The kernel that runs the program for one packet.
+pub struct Kernel {
+    ctx: *mut xdp_md,
+}
+
+impl Kernel {
+    #[inline(always)]
+    pub fn new(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Host for Kernel {
+    /// Returns jiffies: they run at the kernel's HZ, 100 to 1000, and cost next to nothing.
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        // SAFETY: The helper takes no arguments.
+        unsafe { bpf_jiffies64() as u32 }
+    }
+
+    #[inline(always)]
+    fn answers_for(&self, AddressBits { high, low }: AddressBits) -> bool {
+        answers_for(high, low) != 0
+    }
+
+    /// Returns whether the kernel has a socket with these ends: established, being opened, or in TIME_WAIT, but no
+    /// listener.
+    #[inline(always)]
+    fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
+        let (tuple, length) = (ptr::from_ref(ends).cast_mut().cast(), FourTuple::<I>::LENGTH as u32);
+        // SAFETY: The layout is that of `struct bpf_sock_tuple`, whose length selects the family. The helper reads only.
+        let sock = unsafe { bpf_skc_lookup_tcp(self.ctx.cast(), tuple, length, BPF_F_CURRENT_NETNS as u64, 0) };
+        // SAFETY: The pointer is null, or a socket that is held until its release.
+        unsafe {
+            let Some(state) = sock.as_ref().map(|sock| sock.state) else { return false };
+            bpf_sk_release(sock.cast());
+            state != BPF_TCP_LISTEN
+        }
+    }
+
+    #[inline(always)]
+    fn handle_post_handshake<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        Segment { ip_offset, span, .. }: Segment<I>,
+        isn_base: u32,
+        _policy: &Policy<Self>,
+    ) -> Option<Verdict> {
+        let handle = I::choose::<GlobalFunction>(post_handshake_ipv4, post_handshake_ipv6);
+        let verdict = handle(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32, isn_base);
+        Verdict::try_read_from_bytes(&verdict.to_ne_bytes()).ok()
+    }
+
+    #[inline(always)]
+    fn parse_options<F: Frame>(&self, _frame: &mut F, Span { offset, length }: Span) -> SynOptions {
+        // Without options, the check costs less than a call.
+        if length == 0 { SynOptions::NONE } else { SynOptions(parse_options(self.ctx, offset as u32, length as u32)) }
+    }
+
+    #[inline(always)]
+    fn sum<F: Frame>(&self, _frame: &mut F, Span { offset, length }: Span) -> Option<Sum> {
+        let sum = sum(self.ctx, offset as u32, length as u32);
+        if sum == NO_SUM { None } else { Some(Sum(sum)) }
+    }
+
+    #[inline(always)]
+    fn report<I: Ip>(&self, Segment { ip_offset, span, .. }: Segment<I>, is_reply: bool, kind: EventKind) {
+        let report = I::choose::<GlobalFunction>(telemetry::report_ipv4, telemetry::report_ipv6);
+        report(self.ctx, ip_offset as u32, span.offset as u32, is_reply.into(), kind as u32);
+    }
+}
+
+/// Returns whether the active set of destinations contains an address.
+///
+/// The other sets are searched inline: where they are not in use, the verifier removes the search.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answers_for(high: u64, low: u64) -> u32 {
+    FILTERS.get().destinations().contains(AddressBits { high, low }) as u32
+}
+
+/// Calls [`Segment::handle_post_handshake`] over IPv4. Returns the verdict's value, or [`NO_VERDICT`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn post_handshake_ipv4(
+    ctx: *mut xdp_md,
+    ip_offset: u32,
+    offset: u32,
+    length: u32,
+    isn_base: u32,
+) -> u32 {
+    post_handshake::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+}
+
+/// Calls [`Segment::handle_post_handshake`] over IPv6. Returns the verdict's value, or [`NO_VERDICT`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn post_handshake_ipv6(
+    ctx: *mut xdp_md,
+    ip_offset: u32,
+    offset: u32,
+    length: u32,
+    isn_base: u32,
+) -> u32 {
+    post_handshake::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+}
+
+/// The result for a connection of the host.
+const NO_VERDICT: u32 = u32::MAX;
+
+#[inline(always)]
+fn post_handshake<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) -> u32 {
+    let policy = policy(ctx);
+    let span = Span { offset: span.offset & MAX_OFFSET, ..span };
+    let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, span);
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), policy.config);
+    segment.handle_post_handshake(&mut frame, isn_base, &policy).map_or(NO_VERDICT, |verdict| verdict as u32)
+}
+
+/// Calls [`SynOptions::parse`] and returns its number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn parse_options(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
+    SynOptions::parse(&mut frame, masked_span(offset, length)).0
+}
+
+/// The result of [`sum`] for a span outside the accessible part. All sums are smaller.
+const NO_SUM: u64 = u64::MAX;
+
+/// Calls [`Sum::of`] and returns the sum, or [`NO_SUM`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
+    Sum::of(&mut frame, masked_span(offset, length)).map_or(NO_SUM, |Sum(sum)| sum)
+}
+
+/// Returns a span whose offset and length the verifier accepts.
+#[inline(always)]
+fn masked_span(offset: u32, length: u32) -> Span {
+    Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET }
+}

@@ -1,0 +1,122 @@
+//! MAC, IPv4 and IPv6 addresses, and the number that IP addresses are compared by.
+
+use core::fmt::Debug;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// A MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// Returns whether both addresses are equal.
+    ///
+    /// It compares two words. The BPF target would assemble six bytes for `==`.
+    #[inline(always)]
+    pub const fn is(&self, other: &Self) -> bool {
+        let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (&self.0, &other.0);
+        let first = u32::from_ne_bytes([*a, *b, *c, *d]) ^ u32::from_ne_bytes([*u, *v, *w, *x]);
+        let last = u16::from_ne_bytes([*e, *f]) ^ u16::from_ne_bytes([*y, *z]);
+        first | last as u32 == 0
+    }
+
+    /// Returns whether this is a multicast or broadcast address: the I/G bit, the first bit sent, is set.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+}
+
+/// An IP address in the layout of an IP header.
+pub trait IpAddress: Copy + Debug + Eq {
+    /// The address as machine words in memory order. The compiler moves these in one piece, but bytes one by one.
+    type Words: Copy + Debug;
+
+    /// The unspecified address, which no host has.
+    const UNSPECIFIED: Self;
+
+    /// Returns whether a host on a network can have this address.
+    fn is_unicast(self) -> bool;
+
+    /// Returns the address in words.
+    fn words(self) -> Self::Words;
+
+    /// Returns the address as a number.
+    fn bits(self) -> AddressBits;
+}
+
+/// An IPv4 address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv4Address(pub [u8; 4]);
+
+impl IpAddress for Ipv4Address {
+    type Words = u32;
+
+    const UNSPECIFIED: Self = Self([0; 4]);
+
+    /// Returns whether the address is outside 0/8 ("this network"), 127/8 (loopback), and 224/4 and above (multicast,
+    /// reserved, broadcast). See RFC 1122, 3.2.1.3.
+    #[inline(always)]
+    fn is_unicast(self) -> bool {
+        let first = u32::from(self.0[0]);
+        // One comparison checks both ends, because 0 wraps to the largest number.
+        first.wrapping_sub(1) < 223 && first != 127
+    }
+
+    #[inline(always)]
+    fn words(self) -> u32 {
+        u32::from_ne_bytes(self.0)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> AddressBits {
+        AddressBits { high: 0, low: 0xffff << 32 | u32::from_be_bytes(self.0) as u64 }
+    }
+}
+
+/// An IPv6 address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv6Address(pub [u8; 16]);
+
+impl IpAddress for Ipv6Address {
+    type Words = [u64; 2];
+
+    const UNSPECIFIED: Self = Self([0; 16]);
+
+    /// Returns whether the address is none of `ff00::/8` (multicast), `::` (unspecified), `::1` (loopback), and
+    /// `::ffff:0:0/96` (IPv4-mapped). See RFC 4291.
+    #[inline(always)]
+    fn is_unicast(self) -> bool {
+        let AddressBits { high, low } = self.bits();
+        high >> 56 != 0xff && (high != 0 || (low > 1 && low >> 32 != 0xffff))
+    }
+
+    #[inline(always)]
+    fn words(self) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+    }
+
+    #[inline(always)]
+    fn bits(self) -> AddressBits {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        AddressBits {
+            high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        }
+    }
+}
+
+/// An IPv6 address as a number of 128 bits. An IPv4 address is represented by its IPv4-mapped IPv6 address
+/// (RFC 4291, 2.5.5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AddressBits {
+    /// The upper 64 bits.
+    pub high: u64,
+    /// The lower 64 bits.
+    pub low: u64,
+}

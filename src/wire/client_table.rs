@@ -1,0 +1,126 @@
+//! Tables of clients: counts by port and by source address, which the XDP program writes and user space reads.
+
+use core::cell::Cell;
+use core::iter::Sum;
+use core::ops::AddAssign;
+
+use crate::address::AddressBits;
+
+/// The client events of a port or of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientCounts {
+    /// Answered SYNs.
+    pub syns: u64,
+    /// Completed handshakes.
+    pub completed: u64,
+}
+
+impl ClientCounts {
+    /// Returns the number of both together.
+    #[inline(always)]
+    pub const fn total(self) -> u64 {
+        self.syns.wrapping_add(self.completed)
+    }
+}
+
+impl Sum for ClientCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |mut sum, count| {
+            sum += count;
+            sum
+        })
+    }
+}
+
+impl AddAssign for ClientCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.syns = self.syns.wrapping_add(other.syns);
+        self.completed = self.completed.wrapping_add(other.completed);
+    }
+}
+
+/// [`ClientCounts`] in shared memory.
+///
+/// The cells tell the compiler that other CPUs and user space may read or change the numbers at any time.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct ClientCounters {
+    /// Answered SYNs.
+    pub syns: Cell<u64>,
+    /// Completed handshakes.
+    pub completed: Cell<u64>,
+}
+
+impl ClientCounters {
+    /// Returns the current counts.
+    #[inline(always)]
+    pub fn get(&self) -> ClientCounts {
+        ClientCounts { syns: self.syns.get(), completed: self.completed.get() }
+    }
+}
+
+/// A client's slot in a [`Bucket`]. A slot without counts is free.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Slot {
+    high: Cell<u64>,
+    low: Cell<u64>,
+    counters: ClientCounters,
+}
+
+impl Slot {
+    /// Returns the client's address and counts.
+    #[inline(always)]
+    pub fn get(&self) -> (AddressBits, ClientCounts) {
+        (AddressBits { high: self.high.get(), low: self.low.get() }, self.counters.get())
+    }
+
+    #[inline(always)]
+    fn assign(&self, AddressBits { high, low }: AddressBits) {
+        self.high.set(high);
+        self.low.set(low);
+        self.counters.syns.set(0);
+        self.counters.completed.set(0);
+    }
+}
+
+/// Slots for clients whose addresses have the same hash. A table of buckets keeps the most active clients: a new client
+/// replaces the least active one of its bucket.
+///
+/// CPUs that share a table may assign a slot to two clients at the same moment. One is then counted as the other.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Bucket(pub [Slot; 4]);
+
+impl Bucket {
+    /// The number of buckets in each stripe of a table.
+    pub const COUNT: usize = 1 << Self::BITS;
+    const BITS: u32 = 12;
+
+    /// Returns the index of the bucket for a client's address.
+    #[inline(always)]
+    pub const fn index(AddressBits { high, low }: AddressBits) -> usize {
+        // Fibonacci hashing spreads neighbouring addresses. The factor is 2^64 divided by the golden ratio.
+        let hash = (low ^ high.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> (u64::BITS - Self::BITS)) as usize
+    }
+
+    /// Returns the counters of a client. A client without a slot gets the slot with the lowest counts.
+    #[inline(always)]
+    pub fn counters_of(&self, source: AddressBits) -> &ClientCounters {
+        let (mut least, mut least_total) = (0, u64::MAX);
+        for (index, slot) in self.0.iter().enumerate() {
+            let (other, count) = slot.get();
+            if other == source && count.total() != 0 {
+                return &slot.counters;
+            }
+            if count.total() < least_total {
+                (least, least_total) = (index, count.total());
+            }
+        }
+        // The mask removes a panic.
+        let slot = &self.0[least & 3];
+        slot.assign(source);
+        &slot.counters
+    }
+}

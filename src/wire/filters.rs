@@ -1,0 +1,44 @@
+//! The addresses and ports for which the program answers, which user space keeps up to date.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::address_set::AddressSet;
+use crate::port_set::PortSet;
+
+/// Filters by address and port.
+#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Filters {
+    /// The clients that get answers.
+    pub sources: AddressSet,
+    /// The addresses that are answered for. One of the two sets is active, and user space writes the other.
+    pub destinations: [AddressSet; 2],
+    /// The index of the active set of destinations.
+    pub active_destinations: u64,
+    /// The ports whose segments are passed to the host.
+    pub excluded_ports: PortSet,
+}
+
+impl Filters {
+    /// Returns filters with empty sets.
+    pub const fn new() -> Self {
+        Self {
+            sources: AddressSet::new(),
+            destinations: [AddressSet::new(), AddressSet::new()],
+            active_destinations: 0,
+            excluded_ports: PortSet::new(),
+        }
+    }
+
+    /// Returns the active set of destinations.
+    #[inline(always)]
+    pub fn destinations(&self) -> &AddressSet {
+        &self.destinations[self.active_destinations as usize & 1]
+    }
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self::new()
+    }
+}

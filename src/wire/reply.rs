@@ -1,0 +1,175 @@
+//! Writes a reply over the segment that it answers.
+
+use core::mem::swap;
+
+use zerocopy::byteorder::network_endian::{U16, U32};
+
+use crate::address::Ipv6Address;
+use crate::checksum::Sum;
+use crate::ethernet::Ethernet;
+use crate::frame::{Frame, Span};
+use crate::host::Host;
+use crate::ip::{Ip, PROTOCOL_TCP};
+use crate::policy::Policy;
+use crate::post_handshake::{Answer, MAX_ECHO};
+use crate::reply_options::ReplyOptions;
+use crate::segment::Segment;
+use crate::syn_ack::{SynAck, SynAckFields};
+use crate::tcp::Tcp;
+use crate::tcp_options::NOP;
+
+// An answer is summed up together with the addresses of its pseudo-header.
+const _: () = assert!(2 * size_of::<Ipv6Address>() + Tcp::MAX_LENGTH + MAX_ECHO as usize <= Sum::MAX_LENGTH);
+
+impl<I: Ip> Segment<I> {
+    /// Writes the SYN-ACK over this SYN. Returns `None` without room for it.
+    #[inline(always)]
+    pub fn write_syn_ack<F: Frame>(&self, frame: &mut F, fields: SynAckFields, options: &ReplyOptions) -> Option<()> {
+        let options_offset = self.ip_offset + size_of::<SynAck<I>>();
+        let ip = self.ip(frame).ok()?;
+        let (source, destination) = (ip.source(), ip.destination());
+        // Copied, because after IP options the header may lie beyond the new end of the frame.
+        let tcp = *self.tcp(frame).ok()?;
+        fit(frame, self.end(), options_offset + options.length())?;
+        swap_macs(frame)?;
+        *frame.at(self.ip_offset)? = SynAck::<I>::new(fields, source, destination, &tcp, options);
+        options.write(frame, options_offset)
+    }
+
+    /// Writes `answer` over this segment, which is never shorter. Returns `None` if it would have to read or write data
+    /// outside the accessible part of the frame, or if the TCP header would be too long.
+    #[inline(always)]
+    pub fn write_answer<F: Frame, H: Host>(
+        &self,
+        frame: &mut F,
+        header_length: usize,
+        answer: Answer,
+        options: &ReplyOptions,
+        policy: &Policy<H>,
+    ) -> Option<()> {
+        let tcp_offset = self.ip_offset + size_of::<I>();
+        let options_offset = tcp_offset + size_of::<Tcp>();
+        let options_end = options_offset + options.length();
+        // The mask gives the verifier a bound.
+        let payload = (answer.echo_length & (MAX_ECHO.next_power_of_two() - 1)) as usize;
+        // Echoed data stays in place. Padding replaces all other options, including IP options.
+        let payload_offset = if payload > 0 { self.span.offset + header_length } else { options_end };
+        let data_offset = payload_offset - tcp_offset;
+        if data_offset > Tcp::MAX_LENGTH {
+            return None;
+        }
+        // Copied, because after IP options the header may lie beyond the new end of the frame.
+        let Tcp { source_port, destination_port, .. } = *self.tcp(frame).ok()?;
+        let length = data_offset + payload;
+        let end = tcp_offset + length;
+        if payload == 0 {
+            fit(frame, self.end(), end)?;
+        } else if payload_offset + payload > frame.len() {
+            // The checksum would need data outside the accessible part.
+            return None;
+        } else if frame.len() != end || frame.holds(end + 1) {
+            frame.resize(end)?;
+        }
+
+        swap_macs(frame)?;
+        let ip: &mut I = frame.at(self.ip_offset)?;
+        *ip = I::reply(ip.destination(), ip.source(), length as u16, policy.config.ttl);
+        *frame.at(tcp_offset)? = Tcp {
+            source_port: destination_port,
+            destination_port: source_port,
+            sequence_number: U32::new(answer.sequence_number),
+            acknowledgment_number: U32::new(answer.acknowledgment_number),
+            data_offset: (data_offset as u8 / 4) << 4,
+            flags: answer.flags,
+            window: U16::new(answer.window),
+            checksum: [0; 2],
+            urgent_pointer: U16::new(0),
+        };
+        options.write(frame, options_offset)?;
+        pad(frame, options_end, payload_offset)?;
+        write_checksum::<I, _, _>(frame, Span { offset: tcp_offset, length }, &policy.host)
+    }
+
+    /// Returns whether the TCP checksum is correct, or `None` if part of the segment is not accessible.
+    ///
+    /// A checksum of the pseudo-header alone is correct as well: such a segment has crossed no wire, and hardware would
+    /// have completed it (`CHECKSUM_PARTIAL` of Linux).
+    #[inline(always)]
+    pub fn is_intact<F: Frame, H: Host>(&self, frame: &mut F, host: &H) -> Option<bool> {
+        let ip = self.ip(frame).ok()?;
+        let addresses = I::sum(ip.source()) + I::sum(ip.destination());
+        let pseudo_header = addresses.word([0, PROTOCOL_TCP]).word((self.span.length as u16).to_be_bytes());
+        let checksum = self.tcp(frame).ok()?.checksum;
+        if checksum == pseudo_header.fold().to_ne_bytes() {
+            return Some(true);
+        }
+        let sum = pseudo_header + host.sum(frame, self.span)?;
+        Some(sum.fold() == u16::MAX)
+    }
+}
+
+/// Completes the TCP segment in `span`, which directly follows its IP header and has a checksum of zero.
+#[inline(always)]
+fn write_checksum<I: Ip, F: Frame, H: Host>(frame: &mut F, Span { offset, length }: Span, host: &H) -> Option<()> {
+    // The addresses of the pseudo-header directly precede the segment.
+    let addresses = 2 * size_of::<I::Address>();
+    let sum = host.sum(frame, Span { offset: offset - addresses, length: addresses + length })?;
+    let checksum = sum.word([0, PROTOCOL_TCP]).word((length as u16).to_be_bytes()).checksum();
+    frame.at::<Tcp>(offset)?.checksum = checksum;
+    Some(())
+}
+
+/// Sends the frame back to its sender.
+#[inline(always)]
+fn swap_macs<F: Frame>(frame: &mut F) -> Option<()> {
+    let ethernet = frame.at::<Ethernet>(0)?;
+    swap(&mut ethernet.source, &mut ethernet.destination);
+    Some(())
+}
+
+/// Fills the TCP options from one offset to another with NOPs.
+#[inline(always)]
+fn pad<F: Frame>(frame: &mut F, from: usize, to: usize) -> Option<()> {
+    type Word = [u8; 4];
+    for index in 0..(Tcp::MAX_LENGTH - size_of::<Tcp>()) / size_of::<Word>() {
+        let offset = from + index * size_of::<Word>();
+        if offset >= to {
+            break;
+        }
+        *frame.at::<Word>(offset)? = [NOP; 4];
+    }
+    Some(())
+}
+
+/// Makes room for a reply of `length` bytes in place of a request whose packet ends at `request_end`, and clears what
+/// remains of the request after it. Returns `None` without room.
+///
+/// A frame with less than 24 bytes too many keeps its length. Zeros replace those bytes, and maybe some before them.
+/// Receivers ignore them as padding (RFC 894). To resize the frame takes a helper call, which costs more than all the
+/// rest where the kernel guards indirect calls.
+#[inline(always)]
+fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
+    type Word = [u8; 8];
+    const WORD: usize = size_of::<Word>();
+    let padding = frame.len().max(request_end).wrapping_sub(length);
+    if padding == 0 {
+        return Some(());
+    }
+    // Only a resize removes data outside the accessible part. A reply that is longer makes `padding` wrap, so that the
+    // frame grows here, too.
+    if padding >= 3 * WORD || request_end > frame.len() {
+        if length > frame.len() && frame.holds(frame.len() + 1) {
+            return None;
+        }
+        return frame.resize(length);
+    }
+    for offset in [length, length + WORD] {
+        if let Some(word) = frame.at::<Word>(offset) {
+            *word = Word::default();
+        }
+    }
+    if !padding.is_multiple_of(WORD) {
+        *frame.last::<Word>()? = Word::default();
+    }
+    Some(())
+}

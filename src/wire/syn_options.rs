@@ -1,0 +1,148 @@
+//! The options of a SYN that a SYN-ACK can accept.
+
+use zerocopy::byteorder::network_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::frame::{Frame, MAX_OFFSET, Span};
+use crate::tcp::Tcp;
+use crate::tcp_options::{
+    AUTHENTICATION, END, MD5, MSS, MssOption, NOP, SACK_AND_TIMESTAMPS, SACK_PERMITTED, TIMESTAMPS, TimestampsOption,
+    WINDOW_SCALE,
+};
+
+/// The parsed options of a SYN: TSval in the lower 32 bits, then one bit per option, then the offset of the timestamps.
+///
+/// They are one number so that a global function of the XDP program can return them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynOptions(pub u64);
+
+impl SynOptions {
+    /// No options.
+    pub const NONE: Self = Self(0);
+
+    const TIMESTAMPS: u64 = 1 << 32;
+    const SACK: u64 = 1 << 33;
+    const WINDOW_SCALE: u64 = 1 << 34;
+    const SIGNED: u64 = 1 << 35;
+    /// Where the offset of the timestamps option begins. [`LinuxOptions`] does not set it.
+    const TIMESTAMPS_OFFSET_SHIFT: u32 = 48;
+
+    /// Returns options with nothing but this TSval.
+    #[inline(always)]
+    pub const fn with_timestamp(value: u32) -> Self {
+        Self(Self::TIMESTAMPS | value as u64)
+    }
+
+    /// Returns TSval, if there are timestamps.
+    #[inline(always)]
+    pub const fn timestamp(self) -> Option<u32> {
+        if self.0 & Self::TIMESTAMPS != 0 { Some(self.0 as u32) } else { None }
+    }
+
+    /// Returns the offset of the timestamps option in the frame, if there are timestamps.
+    #[inline(always)]
+    pub const fn timestamps_offset(self) -> Option<usize> {
+        // The mask gives the verifier a bound.
+        let offset = (self.0 >> Self::TIMESTAMPS_OFFSET_SHIFT) as usize & MAX_OFFSET;
+        if self.0 & Self::TIMESTAMPS != 0 { Some(offset) } else { None }
+    }
+
+    /// Returns whether selective acknowledgments are permitted.
+    #[inline(always)]
+    pub const fn has_sack(self) -> bool {
+        self.0 & Self::SACK != 0
+    }
+
+    /// Returns whether there is a window scale.
+    #[inline(always)]
+    pub const fn has_window_scale(self) -> bool {
+        self.0 & Self::WINDOW_SCALE != 0
+    }
+
+    /// Returns whether the segment is signed (MD5 or TCP-AO).
+    #[inline(always)]
+    pub const fn is_signed(self) -> bool {
+        self.0 & Self::SIGNED != 0
+    }
+
+    /// Returns these options without window scale.
+    #[inline(always)]
+    pub const fn without_window_scale(self) -> Self {
+        Self(self.0 & !Self::WINDOW_SCALE)
+    }
+
+    /// Parses the options in this span of `frame`, as `tcp_parse_options` of Linux does: the first malformed option ends
+    /// the list, and all before it count.
+    #[inline(always)]
+    pub fn parse<F: Frame>(frame: &mut F, span: Span) -> Self {
+        let (mut offset, end) = (span.offset, span.offset + span.length);
+        let mut options = Self::NONE;
+        // The largest possible number of options: NOPs alone.
+        for _ in 0..Tcp::MAX_LENGTH - size_of::<Tcp>() {
+            let Some(length) = options.add(frame, offset, end) else { break };
+            // The mask gives the verifier a bound. Without it, the offset would grow with each option.
+            offset = (offset + length) & MAX_OFFSET;
+        }
+        options
+    }
+
+    /// Adds the option at `offset` and returns its length. Returns `None` at the end of the list, which is at `end` at
+    /// the latest, and for a malformed option.
+    #[inline(always)]
+    fn add<F: Frame>(&mut self, frame: &mut F, offset: usize, end: usize) -> Option<usize> {
+        if offset >= end {
+            return None;
+        }
+        let kind = *frame.at::<u8>(offset)?;
+        match kind {
+            END => return None,
+            NOP => return Some(1),
+            _ => {}
+        }
+        let length = *frame.at::<u8>(offset + 1)? as usize;
+        if length < 2 || offset + length > end {
+            return None;
+        }
+        match (kind, length) {
+            (WINDOW_SCALE, 3) => self.0 |= Self::WINDOW_SCALE,
+            (SACK_PERMITTED, 2) => self.0 |= Self::SACK,
+            // The last of several timestamps options counts.
+            (TIMESTAMPS, 10) => {
+                let value = frame.at::<U32>(offset + 2)?.get();
+                let flags = self.0 & (Self::SACK | Self::WINDOW_SCALE | Self::SIGNED) | Self::TIMESTAMPS;
+                self.0 = (offset as u64) << Self::TIMESTAMPS_OFFSET_SHIFT | flags | u64::from(value);
+            }
+            (MD5 | AUTHENTICATION, _) => self.0 |= Self::SIGNED,
+            _ => {}
+        }
+        Some(length)
+    }
+}
+
+/// The options of a SYN from Linux, which most clients and load generators send. They are recognised without a loop.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct LinuxOptions {
+    mss: MssOption,
+    timestamps: TimestampsOption,
+    window_scale: [u8; 4],
+}
+
+impl LinuxOptions {
+    /// Parses the options in this span of `frame`, or returns `None` if their layout differs.
+    #[inline(always)]
+    pub fn parse_at<F: Frame>(frame: &mut F, span: Span) -> Option<SynOptions> {
+        if span.length == size_of::<Self>() { frame.at::<Self>(span.offset)?.parse() } else { None }
+    }
+
+    /// Parses these bytes, or returns `None` if they are other options.
+    #[inline(always)]
+    pub fn parse(&self) -> Option<SynOptions> {
+        let Self { mss, timestamps, window_scale } = self;
+        let is_window_scale =
+            u32::from_le_bytes(*window_scale) & 0xff_ffff == u32::from_le_bytes([NOP, WINDOW_SCALE, 3, 0]);
+        let is_linux = [mss.kind, mss.length] == [MSS, 4] && timestamps.head == SACK_AND_TIMESTAMPS && is_window_scale;
+        let flags = SynOptions::TIMESTAMPS | SynOptions::SACK | SynOptions::WINDOW_SCALE;
+        is_linux.then(|| SynOptions(u64::from(timestamps.value.get()) | flags))
+    }
+}

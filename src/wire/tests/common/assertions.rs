@@ -1,0 +1,116 @@
+//! Checks of verdicts and replies that hold for any packet.
+
+use etherparse::NetSlice;
+use tcp_bounce_wire::{Action, Verdict, XdpAction};
+
+use super::request::{ACK, CWR, ECE, ETHERNET_LENGTH, SYN, URG};
+use super::segment::Segment;
+use super::setup::Choice;
+use super::syn_options::SynOptions;
+
+/// Checks the verdict on any bytes at all, if no port is spared and there is room: etherparse says what they are.
+pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
+    match Segment::parse(frame) {
+        Some(segment) if segment.is_unicast() && segment.is_looked_at() => {
+            assert_eq!(segment.expected(settings), verdict, "{segment:?}")
+        }
+        _ => assert_eq!(XdpAction::Pass, verdict.action(), "{verdict:?} on what is no segment between two hosts"),
+    }
+}
+
+/// Checks that `reply` is the SYN-ACK to `request` in every field, and holds nothing else.
+pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    let parsed = Segment::parse(request).expect("only a whole segment is answered");
+    assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
+    let is_v6 = matches!(parsed.net, NetSlice::Ipv6(_));
+    let offer = SynOptions::of(parsed.tcp.options());
+    let client_isn = parsed.tcp.sequence_number();
+    let (mss, window) = (settings.mss(is_v6), settings.window(settings.mss(is_v6), offer.timestamp.is_some()));
+    let following = settings.offset_of(&parsed.tuple()).wrapping_add(client_isn);
+    let (isn, mss, window, offer) = match settings.action {
+        Action::Echo => (following, 536, 536, SynOptions { window_scale: false, ..offer }),
+        Action::Tarpit => (following, mss, 0, offer),
+        _ => (parsed.isn(settings), mss, window, offer),
+    };
+    let options = offer.taken_up(mss, settings.now, settings.window_scale);
+    let answer = assert_reply(request, reply, settings, options.len(), 0);
+    assert_eq!(answer.tcp.sequence_number(), isn, "sequence number");
+    assert_eq!(answer.tcp.acknowledgment_number(), client_isn.wrapping_add(1), "acknowledgment number");
+    assert_eq!(answer.flags(), SYN | ACK, "flags");
+    assert_eq!(answer.tcp.window_size(), window, "window");
+    assert_eq!(answer.tcp.options(), options, "options");
+}
+
+/// Checks what holds for every answer to a segment that is no SYN: it is not longer, carries nothing but what came, and has
+/// its timestamps, swapped.
+pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    assert!(reply.len() <= request.len(), "{} bytes are more than {}", reply.len(), request.len());
+    let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
+    let (asked, answer) = (asked.expect("a whole segment"), answer.expect("a whole segment"));
+    let payload = answer.tcp.payload();
+    assert!(
+        asked.tcp.payload().starts_with(payload),
+        "data that is not the client's: {payload:x?} {asked:?} {answer:?}"
+    );
+    let mut options = answer.tcp.options();
+    let asked_for = SynOptions::of(asked.tcp.options());
+    if let Some(value) = asked_for.timestamp {
+        let expected = [&[1, 1, 8, 10], &asked_for.echo_reply[..], &value].concat();
+        options = options.strip_prefix(&expected[..]).expect("timestamps");
+    }
+    assert!(options.iter().all(|&byte| byte == 1), "other options than NOP: {options:x?}");
+    assert!(!payload.is_empty() || options.is_empty(), "padding without need");
+    let answer = assert_reply(request, reply, settings, answer.tcp.options().len(), payload.len());
+    assert_eq!(answer.flags() & (SYN | URG | ECE | CWR), 0, "flags");
+    assert_ne!(answer.flags() & ACK, 0, "flags");
+}
+
+/// Checks all that does not depend on what the reply is: that it is one to `request`, and holds nothing else.
+fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options: usize, payload: usize) -> Segment<'a> {
+    let request_bytes = request;
+    let request = Segment::parse(request).expect("only a whole segment is answered");
+    assert!(request.is_unicast(), "only what goes from one host to another is answered");
+    let is_v6 = matches!(request.net, NetSlice::Ipv6(_));
+    let ip_offset = ETHERNET_LENGTH + request.tags * 4;
+    let length = ip_offset + if is_v6 { 40 } else { 20 } + 20 + options + payload;
+
+    assert!(reply.len() <= request_bytes.len().max(length), "{} bytes are too many", reply.len());
+    let padding = reply.get(length..).expect("a frame that is too short for a reply");
+    assert!(padding.iter().all(|&byte| byte == 0), "behind the reply: {padding:02x?}");
+    assert_eq!(reply[12..ip_offset], request_bytes[12..ip_offset], "tags and ethertype");
+    let reply = Segment::parse(reply).expect("the reply is no whole segment");
+
+    assert_eq!(reply.destination_mac, request.source_mac, "destination MAC");
+    assert_eq!(reply.source_mac, request.destination_mac, "source MAC");
+    let (source, destination) = request.addresses();
+    assert_eq!(reply.addresses(), (destination, source), "addresses");
+    match &reply.net {
+        NetSlice::Ipv4(ipv4) => {
+            let header = ipv4.header();
+            assert_eq!(header.ihl(), 5, "IHL");
+            assert_eq!(header.slice()[1], 0, "type of service");
+            assert_eq!(usize::from(header.total_len()), length - ip_offset, "total length");
+            assert_eq!(header.identification(), 0, "identification");
+            assert_eq!(header.slice()[6..8], [0x40, 0], "DF alone, and no fragment offset");
+            assert_eq!(header.ttl(), settings.ttl, "TTL");
+            assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum(), "IPv4 checksum");
+        }
+        NetSlice::Ipv6(ipv6) => {
+            let header = ipv6.header();
+            assert_eq!(header.slice()[..4], [0x60, 0, 0, 0], "version, traffic class and flow label");
+            assert_eq!(usize::from(header.payload_length()), length - ip_offset - 40, "payload length");
+            assert_eq!(header.slice()[6], 6, "next header");
+            assert_eq!(header.hop_limit(), settings.ttl, "hop limit");
+        }
+        NetSlice::Arp(_) => unreachable!("it carries TCP"),
+    }
+
+    let (asked, tcp) = (&request.tcp, &reply.tcp);
+    assert_eq!(tcp.source_port(), asked.destination_port(), "source port");
+    assert_eq!(tcp.destination_port(), asked.source_port(), "destination port");
+    assert_eq!(usize::from(tcp.slice()[12]), ((20 + options) / 4) << 4, "data offset, and reserved bits of zero");
+    assert_eq!(tcp.urgent_pointer(), 0, "urgent pointer");
+    assert_eq!(tcp.payload().len(), payload, "payload");
+    assert_eq!(tcp.checksum(), reply.checksum(), "TCP checksum");
+    reply
+}

@@ -1,0 +1,269 @@
+//! Settings of the program, and the packet logic running with them.
+
+use tcp_bounce_wire::address::{AddressBits, Ipv4Address, Ipv6Address, Mac};
+use tcp_bounce_wire::frame::Buffer;
+use tcp_bounce_wire::ip::Ip;
+use tcp_bounce_wire::segment::{FourTuple, Segment as WireSegment};
+use tcp_bounce_wire::{
+    Action, ActionByPort, ActionSet, Filters, Frame, Host, InterfaceState, Isn, Policy, PortSet, ProgramConfig,
+    ProgramSettings, TelemetrySettings, Verdict, XdpAction, respond,
+};
+use zerocopy::FromZeros as _;
+
+use super::assertions::{assert_answer, assert_later_answer};
+use super::segment::Segment;
+
+/// What a user may choose, and the MTU of the interface: what a reply is made from besides the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub isn: u32,
+    /// Instead of `isn`.
+    pub key: Option<[u8; 16]>,
+    pub ttl: u8,
+    pub window_scale: u8,
+    /// What becomes of connections to every port, unless a [`Setup`] says otherwise.
+    pub action: Action,
+    pub takeover: bool,
+    pub attach_mode: u16,
+    pub mtu: u32,
+    pub mss: Option<u16>,
+    pub window: Option<u16>,
+    /// The time that TSval tells.
+    pub now: u32,
+    /// The MAC address of the interface, if only frames for it are answered.
+    pub mac: Option<[u8; 6]>,
+    /// The addresses that most clients ask for, if it is known that these are answered.
+    pub primary: Option<([u8; 4], [u8; 16])>,
+}
+
+impl Choice {
+    pub const DEFAULT: Self = Self {
+        isn: 0x7463_7062,
+        key: None,
+        ttl: 64,
+        window_scale: 7,
+        action: Action::Ignore,
+        takeover: false,
+        attach_mode: 0,
+        mtu: 1500,
+        mss: None,
+        window: None,
+        now: 0x0102_0304,
+        mac: None,
+        primary: None,
+    };
+
+    /// For the program. Whether there are filters is told apart.
+    pub fn settings(&self, filters_destinations: bool, filters_sources: bool) -> ProgramSettings {
+        ProgramSettings {
+            isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
+            ttl: self.ttl,
+            window_scale: self.window_scale,
+            actions: ActionSet::only(self.action),
+            takeover: self.takeover,
+            checks_mac: self.mac.is_some(),
+            filters_destinations,
+            filters_sources,
+            telemetry: TelemetrySettings::default(),
+            frags: false,
+            attach_mode: self.attach_mode,
+        }
+    }
+
+    pub fn interface(&self) -> InterfaceState {
+        let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window);
+        if let Some((v4, v6)) = self.primary {
+            (link.primary_v4, link.primary_v6) = (Ipv4Address(v4), Ipv6Address(v6));
+        }
+        link
+    }
+
+    /// What the ISN of a SYN-ACK is more than that of the SYN, in the modes in which that is all there is to know.
+    pub fn offset_of(&self, tuple: &[u8]) -> u32 {
+        self.isn_of(tuple) / 4 + 0x2000_0000
+    }
+
+    /// The MSS of a reply: what the MTU leaves beside the headers, but never less than Linux announces.
+    pub fn mss(&self, is_v6: bool) -> u16 {
+        let (headers, least) = if is_v6 { (60, 1220) } else { (40, 256) };
+        self.mss.unwrap_or((self.mtu - headers).clamp(least, 65535) as u16)
+    }
+
+    /// The window of a reply: the whole segments that 64 KiB hold, or all of it, where the options leave nothing of a segment.
+    pub fn window(&self, mss: u16, timestamps: bool) -> u16 {
+        let payload = u32::from(mss).saturating_sub(if timestamps { 12 } else { 0 });
+        let whole = 65536u32.checked_div(payload).map_or(65535, |count| (count * payload).min(65535));
+        self.window.unwrap_or(whole as u16)
+    }
+
+    /// The ISN for the connection with this tuple, addresses and ports, as siphasher has it.
+    pub fn isn_of(&self, tuple: &[u8]) -> u32 {
+        let hash = |key: [u8; 16]| siphasher::sip::SipHasher13::new_with_key(&key).hash(tuple) as u32;
+        self.key.map_or(self.isn, hash)
+    }
+}
+
+/// What tcp-bounce is told, and the room that its buffers have behind a frame.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub settings: Choice,
+    pub filters: Box<Filters>,
+    /// The modes of some ports. All that are used are so in the whole setup.
+    pub actions_by_port: Vec<(u16, Action)>,
+    /// The client's port in connections that are the host's own.
+    pub connected: Option<u16>,
+    pub filters_destinations: bool,
+    pub filters_sources: bool,
+    pub telemetry: TelemetrySettings,
+    pub room: usize,
+}
+
+impl Setup {
+    /// No port is spared, every address is answered, and there is room enough.
+    pub fn new(settings: Choice) -> Self {
+        let filters = Filters::new_box_zeroed().expect("memory");
+        Self {
+            settings,
+            filters,
+            actions_by_port: Vec::new(),
+            connected: None,
+            filters_destinations: false,
+            filters_sources: false,
+            telemetry: TelemetrySettings::default(),
+            room: 64,
+        }
+    }
+
+    /// The same with these ports spared.
+    pub fn sparing(mut self, spared: PortSet) -> Self {
+        self.filters.excluded_ports = spared;
+        self
+    }
+
+    /// The default settings.
+    pub fn standard() -> Self {
+        Self::new(Choice::DEFAULT)
+    }
+
+    /// The default settings, but what is not ours is dropped.
+    pub fn takeover() -> Self {
+        Self::new(Choice { takeover: true, ..Choice::DEFAULT })
+    }
+
+    /// Without and with takeover.
+    pub fn both() -> [Self; 2] {
+        [Self::standard(), Self::takeover()]
+    }
+
+    /// For the program.
+    pub fn settings(&self) -> ProgramSettings {
+        let settings = self.settings.settings(self.filters_destinations, self.filters_sources);
+        ProgramSettings {
+            telemetry: self.telemetry,
+            actions: self.actions_by_port.iter().fold(settings.actions, |modes, &(_, action)| modes.with(action)),
+            ..settings
+        }
+    }
+
+    /// For the program.
+    pub fn actions_by_port(&self) -> Box<ActionByPort> {
+        let mut by_port = Box::new(ActionByPort::new());
+        if self.settings.action != Action::Ignore {
+            (0..=u16::MAX).for_each(|port| by_port.set(port, self.settings.action));
+        }
+        self.actions_by_port.iter().for_each(|&(port, action)| by_port.set(port, action));
+        by_port
+    }
+
+    /// What becomes of connections to `port`.
+    pub fn action(&self, port: u16) -> Action {
+        self.actions_by_port.iter().find(|(own, _)| *own == port).map_or(self.settings.action, |&(_, action)| action)
+    }
+
+    /// The verdict that the packet logic gives on `frame`, which becomes what it becomes.
+    pub fn run(&self, frame: &mut impl Frame) -> Verdict {
+        let config = ProgramConfig::new(self.settings());
+        let host = TestHost { filters: &self.filters, now: self.settings.now, connected: self.connected };
+        static NONE: ActionByPort = ActionByPort::new();
+        let by_port = (!self.actions_by_port.is_empty()).then(|| self.actions_by_port());
+        let actions_by_port = by_port.as_deref().unwrap_or(&NONE);
+        respond(
+            frame,
+            &Policy {
+                config: &config,
+                interface: &self.settings.interface(),
+                filters: &self.filters,
+                actions_by_port,
+                host,
+            },
+        )
+    }
+
+    /// The verdict on `frame`, after a check of all that holds for every frame.
+    pub fn verdict(&self, frame: &[u8]) -> Verdict {
+        self.respond(frame).0
+    }
+
+    /// The verdict on `frame` and what it became.
+    ///
+    /// Whatever the test is about, this holds: what lies behind the frame in memory changes nothing and is not changed;
+    /// a frame that is not answered keeps its length and every byte; one that is has become the right reply.
+    pub fn respond(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let outcome = self.respond_before_junk(frame, 0xa5);
+        assert_eq!(outcome, self.respond_before_junk(frame, 0x5a), "depends on what lies behind the frame");
+        let (verdict, result) = outcome;
+        match (verdict, verdict.action()) {
+            (Verdict::Answered, _) => {
+                let port = Segment::parse(frame).map(|segment| segment.tcp.destination_port());
+                let settings = Choice { action: self.action(port.unwrap_or_default()), ..self.settings };
+                assert_answer(frame, &result, &settings);
+            }
+            (_, XdpAction::Tx) => assert_later_answer(frame, &result, &self.settings),
+            _ => assert_eq!(frame, result, "not answered ({verdict:?}), but changed"),
+        }
+        (verdict, result)
+    }
+
+    fn respond_before_junk(&self, frame: &[u8], junk: u8) -> (Verdict, Vec<u8>) {
+        let mut bytes = frame.to_vec();
+        bytes.resize(frame.len() + self.room, junk);
+        let mut buffer = Buffer::new(&mut bytes, frame.len());
+        let verdict = self.run(&mut buffer);
+        let length = buffer.len();
+        let behind = &bytes[frame.len().max(length)..];
+        assert!(behind.iter().all(|&byte| byte == junk), "{verdict:?} wrote behind the frame: {behind:02x?}");
+        bytes.truncate(length);
+        (verdict, bytes)
+    }
+}
+
+/// Where the packet logic runs in the tests.
+struct TestHost<'a> {
+    filters: &'a Filters,
+    now: u32,
+    connected: Option<u16>,
+}
+
+impl Host for TestHost<'_> {
+    fn now(&self) -> u32 {
+        self.now
+    }
+
+    fn answers_for(&self, destination: AddressBits) -> bool {
+        self.filters.destinations().contains(destination)
+    }
+
+    fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
+        self.connected == Some(ends.source_port.get())
+    }
+
+    fn handle_post_handshake<I: Ip, F: Frame>(
+        &self,
+        frame: &mut F,
+        segment: WireSegment<I>,
+        isn_base: u32,
+        policy: &Policy<Self>,
+    ) -> Option<Verdict> {
+        segment.handle_post_handshake(frame, isn_base, policy)
+    }
+}

@@ -1,0 +1,55 @@
+//! An independent parser of a SYN's options.
+
+/// What the options of a SYN offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SynOptions {
+    pub timestamp: Option<[u8; 4]>,
+    pub echo_reply: [u8; 4],
+    pub sack: bool,
+    pub window_scale: bool,
+    pub signed: bool,
+}
+
+impl SynOptions {
+    /// Options are read up to the first that makes no sense.
+    pub fn of(mut options: &[u8]) -> Self {
+        let mut offer = Self::default();
+        loop {
+            options = match *options {
+                [1, ref rest @ ..] => rest,
+                [kind, length, ..] if kind > 1 && length > 1 && usize::from(length) <= options.len() => {
+                    let (option, rest) = options.split_at(length.into());
+                    match (kind, &option[2..]) {
+                        (3, [_]) => offer.window_scale = true,
+                        (4, []) => offer.sack = true,
+                        (8, &[a, b, c, d, e, f, g, h]) => {
+                            offer.timestamp = Some([a, b, c, d]);
+                            offer.echo_reply = [e, f, g, h];
+                        }
+                        (19 | 29, _) => offer.signed = true,
+                        _ => {}
+                    }
+                    rest
+                }
+                _ => return offer,
+            }
+        }
+    }
+
+    /// The options of Linux's SYN-ACK to such a SYN (`tcp_options_write`).
+    pub fn taken_up(&self, mss: u16, now: u32, window_scale: u8) -> Vec<u8> {
+        let mut options = vec![2, 4];
+        options.extend(mss.to_be_bytes());
+        if let Some(timestamp) = self.timestamp {
+            options.extend(if self.sack { [4, 2, 8, 10] } else { [1, 1, 8, 10] });
+            options.extend(now.to_be_bytes());
+            options.extend(timestamp);
+        } else if self.sack {
+            options.extend([1, 1, 4, 2]);
+        }
+        if self.window_scale {
+            options.extend([1, 3, 3, window_scale]);
+        }
+        options
+    }
+}
