@@ -1,4 +1,4 @@
-//! The packet logic under any setup, on any packet: what is checked is in `src/wire/tests/common`.
+//! Fuzzes the packet logic: any packet with any setup. The invariants are those of `src/wire/tests/common`.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Programs for benchmarks and tests, which are not part of the product.
 //!
-//! A repeated test run feeds a program its own output: in the second round, a SYN would be a SYN-ACK. [`restore`] writes
-//! the packet again each round and then tail-calls the program under test.
+//! A repeated test run feeds a program its own output: in the second round, a SYN would be a SYN-ACK. [`restore`]
+//! writes the packet again each round and then tail-calls the program under test.
 
 #![no_std]
 #![no_main]

@@ -8,9 +8,9 @@ use core::cell::UnsafeCell;
 #[repr(transparent)]
 pub struct Global<T>(UnsafeCell<T>);
 
-// SAFETY: The program reads plain numbers, any of which is a valid value. If user space writes at the same time, a number
-// may be half old and half new for a moment. Sets of destinations are not active while they are written. The cells of the
-// benchmark belong to it, and it runs on one CPU.
+// SAFETY: The program reads plain numbers, any of which is a valid value. If user space writes at the same time, a
+// number may be half old and half new for a moment. Sets of destinations are not active while they are written. The
+// cells of the benchmark belong to it, and it runs on one CPU.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {

@@ -53,7 +53,8 @@ impl Host for Kernel {
     #[inline(always)]
     fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
         let (tuple, length) = (ptr::from_ref(ends).cast_mut().cast(), FourTuple::<I>::LENGTH as u32);
-        // SAFETY: The layout is that of `struct bpf_sock_tuple`, whose length selects the family. The helper reads only.
+        // SAFETY: The layout is that of `struct bpf_sock_tuple`, whose length selects the family. The helper reads
+        // only.
         let sock = unsafe { bpf_skc_lookup_tcp(self.ctx.cast(), tuple, length, BPF_F_CURRENT_NETNS as u64, 0) };
         // SAFETY: The pointer is null, or a socket that is held until its release.
         unsafe {

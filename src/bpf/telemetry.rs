@@ -106,9 +106,8 @@ fn deliver(event: Event, one_in: u32) {
 #[inline(always)]
 fn count(counters: &ClientCounters, kind: u32, shared: bool) {
     let mut kind = u64::from(kind);
-    // Hides the origin of the number. Otherwise the compiler computes an offset from it, for which the verifier knows no
-    // bound.
-    // SAFETY: The assembly has no effect.
+    // Hides the origin of the number. Otherwise the compiler computes an offset from it, for which the verifier knows
+    // no bound. SAFETY: The assembly has no effect.
     unsafe { asm!("{0} = {0}", inout(reg) kind, options(pure, nomem, nostack, preserves_flags)) };
     let counter = match kind as u32 {
         SYN => &counters.syns,

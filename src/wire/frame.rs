@@ -2,8 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The largest offset in a frame, and the mask for offsets that come from a packet: the verifier requires a bound. It is
-/// the verifier's own limit, `MAX_PACKET_OFF`, rounded down.
+/// The largest offset in a frame, and the mask for offsets that come from a packet: the verifier requires a bound. It
+/// is the verifier's own limit, `MAX_PACKET_OFF`, rounded down.
 pub const MAX_OFFSET: usize = 0x7fff;
 
 /// A fixed-size part of a packet: any bytes are valid, at any alignment.

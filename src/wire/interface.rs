@@ -105,8 +105,8 @@ impl Advertised {
     }
 }
 
-/// Returns the largest multiple of `mss` up to 64 KiB, in bytes, as `tcp_select_initial_window` of Linux computes it for
-/// a receive buffer of 128 KiB.
+/// Returns the largest multiple of `mss` up to 64 KiB, in bytes, as `tcp_select_initial_window` of Linux computes it
+/// for a receive buffer of 128 KiB.
 const fn whole_segments(mss: u16) -> u16 {
     const SPACE: u32 = 65_536;
     let window = if mss == 0 { SPACE } else { SPACE - SPACE % mss as u32 };

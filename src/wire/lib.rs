@@ -1,13 +1,13 @@
 //! The packet logic of tcp-bounce: decides about each packet and writes the reply.
 //!
-//! The XDP program runs [`respond()`] over the frame that the NIC received. The tests run the same code over a buffer in
-//! memory. The crate therefore knows neither kernel nor command line, allocates nothing, and contains no `unsafe`. It
-//! cannot panic either: libbpf refuses a program with a panic path.
+//! The XDP program runs [`respond()`] over the frame that the NIC received. The tests run the same code over a buffer
+//! in memory. The crate therefore knows neither kernel nor command line, allocates nothing, and contains no `unsafe`.
+//! It cannot panic either: libbpf refuses a program with a panic path.
 //!
 //! # The story of a SYN
 //!
-//! 1. **Fast path.** Most SYNs come from Linux and have one layout. [`fast_path`] recognises it with one bounds check and
-//!    skips to step 5. All other packets take the next steps, to the same answer.
+//! 1. **Fast path.** Most SYNs come from Linux and have one layout. [`fast_path`] recognises it with one bounds check
+//!    and skips to step 5. All other packets take the next steps, which give a SYN the same answer.
 //! 2. **Locate.** [`ethernet`] skips VLAN tags, [`ipv4`] and [`ipv6`] check lengths and skip IP options and extension
 //!    headers. The result is a [`segment::Segment`], the position of a TCP segment in the frame.
 //! 3. **Filter.** Packets for other hosts, from excluded sources or to excluded ports are passed to the host.

@@ -8,18 +8,19 @@
 //! |  | ISN + 2: the server's FIN | data and FIN, with ACK |
 //! | discard | ISN + 1 | data with ACK, FIN with FIN |
 //! |  | ISN + 2: the server's FIN | nothing |
-//! | echo | the segment's first byte, plus or minus a window | data and FIN, with a copy; with ACK if the client already has the copy |
-//! | tarpit | the segment's first byte, or the next | data, and probes, which start one byte early |
+//! | echo | the first byte of the segment, give or take a window | data and FIN, with a copy |
+//! |  | a later byte: the client already has the copy | data and FIN, with ACK |
+//! | tarpit | the first byte of the segment, or the next one | data, and probes, which start one byte early |
 //!
 //! With echo and tarpit, the ISN is the client's ISN plus an offset. A server that sends as many bytes as it receives,
-//! counting SYN and FIN, stays at that offset from the client's sequence numbers. A segment therefore shows how much the
-//! client has sent, and how much of the echo it has received.
+//! counting SYN and FIN, stays at that offset from the client's sequence numbers. A segment therefore shows how much
+//! the client has sent, and how much of the echo it has received.
 //!
-//! **Two responders cannot keep each other busy.** None answers a RST. A segment without data and FIN is answered in two
-//! cases: the last ACK of a handshake, with RST or FIN, and a probe of a tarpit, with a segment that is no probe for the
-//! other side (see [`isn_offset`]). Only echo sends data, and an echo on the other side does not accept it, for the same
-//! reason. Close and discard answer a FIN with a FIN only if it acknowledges exactly ISN + 1. A reply to that FIN, even
-//! from an echo, acknowledges more, and gets an ACK or nothing.
+//! **Two responders cannot keep each other busy.** None answers a RST. A segment without data and FIN is answered in
+//! two cases: the last ACK of a handshake, with RST or FIN, and a probe of a tarpit, with a segment that is no probe
+//! for the other side (see [`isn_offset`]). Only echo sends data, and an echo on the other side does not accept it, for
+//! the same reason. Close and discard answer a FIN with a FIN only if it acknowledges exactly ISN + 1. A reply to that
+//! FIN, even from an echo, acknowledges more, and gets an ACK or nothing.
 
 use crate::action::{Action, ActionSet};
 use crate::tcp::Tcp;
@@ -28,11 +29,12 @@ use crate::verdict::Verdict;
 /// The window and the MSS of echo, in bytes.
 ///
 /// A client with full segments then has one segment in flight, which the echo acknowledges at once. Any second segment,
-/// after a short one or with a separate FIN, is retransmitted. With a larger window, a segment would fill at most half of
-/// it (`tcp_bound_to_half_wnd` of Linux).
+/// after a short one or with a separate FIN, is retransmitted. With a larger window, a segment would fill at most half
+/// of it (`tcp_bound_to_half_wnd` of Linux).
 pub const ECHO_WINDOW: u16 = 536;
 
-/// The largest number of bytes in one echo, for clients that exceed [`ECHO_WINDOW`]: the payload of a full Ethernet frame.
+/// The largest number of bytes in one echo, for clients that exceed [`ECHO_WINDOW`]: the payload of a full Ethernet
+/// frame.
 pub const MAX_ECHO: u32 = 1460;
 
 /// Returns the secret offset between the client's ISN and that of the SYN-ACK, given a hash of the connection.
@@ -90,8 +92,8 @@ impl SegmentVariables {
 
     /// Returns verdict and answer, or `None` if the segment belongs to no connection that tcp-bounce accepted.
     ///
-    /// `isn_base` is the ISN of the SYN-ACK, or its [`isn_offset`] for an action that follows the client. `window` is the
-    /// receive window of answers in bytes, for actions without a window of their own.
+    /// `isn_base` is the ISN of the SYN-ACK, or its [`isn_offset`] for an action that follows the client. `window` is
+    /// the receive window of answers in bytes, for actions without a window of their own.
     #[inline(always)]
     pub fn classify(self, actions: ActionSet, isn_base: u32, window: u16) -> Option<(Verdict, Option<Answer>)> {
         if actions.contains(Action::Echo) {
@@ -140,9 +142,9 @@ impl SegmentVariables {
 
     /// Decides about a segment under [`Action::Echo`].
     ///
-    /// Data that the client has already received back is acknowledged. Other data is sent back. That echo acknowledges the
-    /// data only if no earlier byte is missing at the client and the client has room for it. Otherwise the client would
-    /// never retransmit data that tcp-bounce does not keep.
+    /// Data that the client has already received back is acknowledged. Other data is sent back. That echo acknowledges
+    /// the data only if no earlier byte is missing at the client and the client has room for it. Otherwise the client
+    /// would never retransmit data that tcp-bounce does not keep.
     #[inline(always)]
     fn echo(self, offset: u32) -> Option<(Verdict, Option<Answer>)> {
         const WINDOW: i32 = ECHO_WINDOW as i32;

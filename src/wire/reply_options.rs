@@ -28,8 +28,8 @@ impl ReplyOptions {
 
     /// Returns the options of a reply to a later segment, whose options are in `span`: its timestamps, swapped.
     ///
-    /// The client echoes the latest TSval that it saw (RFC 7323, 3.2), and accepts no older one (5.3). Its echo is valid
-    /// even if the host's clock was reset since, for example by a restart with the same key.
+    /// The client echoes the latest TSval that it saw (RFC 7323, 3.2), and accepts no older one (5.3). Its echo is
+    /// valid even if the host's clock was reset since, for example by a restart with the same key.
     #[inline(always)]
     pub fn for_later_segment<F: Frame, H: Host>(frame: &mut F, span: Span, host: &H) -> Self {
         let (accepted, timestamp) = match find_timestamps(frame, span, host) {

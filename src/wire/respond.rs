@@ -113,8 +113,8 @@ impl<I: Ip> Segment<I> {
 
     /// Answers and reports a SYN, or a later segment of a connection that tcp-bounce accepted.
     ///
-    /// Each branch reports by itself. With one call after them, the compiler would copy the verdict before it checks the
-    /// range, and the verifier would know no bound for the counter's index.
+    /// Each branch reports by itself. With one call after them, the compiler would copy the verdict before it checks
+    /// the range, and the verifier would know no bound for the counter's index.
     ///
     /// # Errors
     ///
@@ -244,8 +244,8 @@ impl<I: Ip> Segment<I> {
         Ok(if actions.any_follows_client() { isn_offset(hash) } else { hash })
     }
 
-    /// Returns the [`Self::isn_base`] of this segment with ACK and without SYN, if it seems to belong to a connection that
-    /// tcp-bounce accepted.
+    /// Returns the [`Self::isn_base`] of this segment with ACK and without SYN, if it seems to belong to a connection
+    /// that tcp-bounce accepted.
     #[inline(always)]
     fn recognise<F: Frame, H>(
         &self,
@@ -264,8 +264,8 @@ impl<I: Ip> Segment<I> {
         Ok(SegmentVariables::new(self.tcp(frame)?, (self.span.length - header_length) as u32))
     }
 
-    /// Returns the verdict on this segment, which [`respond`] has recognised, and turns `frame` into the answer, if there
-    /// is one. Returns `None` for a connection of the host.
+    /// Returns the verdict on this segment, which [`respond`] has recognised, and turns `frame` into the answer, if
+    /// there is one. Returns `None` for a connection of the host.
     #[inline(always)]
     pub fn handle_post_handshake<F: Frame, H: Host>(
         &self,

@@ -71,8 +71,8 @@ impl SynOptions {
         Self(self.0 & !Self::WINDOW_SCALE)
     }
 
-    /// Parses the options in this span of `frame`, as `tcp_parse_options` of Linux does: the first malformed option ends
-    /// the list, and all before it count.
+    /// Parses the options in this span of `frame`, as `tcp_parse_options` of Linux does: the first malformed option
+    /// ends the list, and all before it count.
     #[inline(always)]
     pub fn parse<F: Frame>(frame: &mut F, span: Span) -> Self {
         let (mut offset, end) = (span.offset, span.offset + span.length);

@@ -1,17 +1,17 @@
-//! `Buffer` is the frame that `Frame` describes: nothing beyond its end can be reached, and what is added is zero.
+//! `Buffer` implements `Frame`: no access beyond its end, and zeros in added bytes.
 
 use tcp_bounce_wire::Frame;
 use tcp_bounce_wire::frame::Buffer;
 
 type Word = [u8; 4];
 
-/// 8 bytes, and room for 4 more.
+/// Returns a frame of 8 bytes and room for 4 more.
 fn bytes() -> [u8; 12] {
     [1, 2, 3, 4, 5, 6, 7, 8, 0xa5, 0xa5, 0xa5, 0xa5]
 }
 
 #[test]
-fn a_view_must_lie_within_the_frame() {
+fn returns_views_within_the_frame_only() {
     let mut bytes = bytes();
     let mut frame = Buffer::new(&mut bytes, 8);
     assert_eq!(frame.at(0), Some(&mut [1u8, 2, 3, 4]));
@@ -23,7 +23,7 @@ fn a_view_must_lie_within_the_frame() {
 }
 
 #[test]
-fn the_last_view_ends_with_the_frame() {
+fn ends_the_last_view_with_the_frame() {
     let mut bytes = bytes();
     let mut frame = Buffer::new(&mut bytes, 5);
     assert_eq!(frame.last(), Some(&mut [5u8]));
@@ -33,7 +33,7 @@ fn the_last_view_ends_with_the_frame() {
 }
 
 #[test]
-fn what_is_written_to_a_view_is_in_the_frame() {
+fn writes_through_views() {
     let mut bytes = bytes();
     let mut frame = Buffer::new(&mut bytes, 8);
     frame.at::<Word>(1).expect("within the frame").fill(0);
@@ -42,7 +42,7 @@ fn what_is_written_to_a_view_is_in_the_frame() {
 }
 
 #[test]
-fn a_frame_grows_by_zeros_as_far_as_there_is_room() {
+fn grows_with_zeros_while_there_is_room() {
     for length in 8..=12 {
         let mut bytes = bytes();
         let mut expected = bytes;
@@ -55,7 +55,7 @@ fn a_frame_grows_by_zeros_as_far_as_there_is_room() {
 }
 
 #[test]
-fn a_frame_shrinks_at_its_end() {
+fn shrinks_at_the_end() {
     let mut bytes = bytes();
     let mut frame = Buffer::new(&mut bytes, 8);
     assert_eq!(frame.resize(4), Some(()));
@@ -65,7 +65,7 @@ fn a_frame_shrinks_at_its_end() {
 }
 
 #[test]
-fn a_frame_without_room_stays_as_it_is() {
+fn stays_unchanged_without_room() {
     for length in [13, 100, usize::MAX] {
         let mut unchanged = bytes();
         let mut frame = Buffer::new(&mut unchanged, 8);
@@ -76,7 +76,7 @@ fn a_frame_without_room_stays_as_it_is() {
 }
 
 #[test]
-fn a_frame_is_not_longer_than_its_buffer() {
+fn is_never_longer_than_the_buffer() {
     assert_eq!(Buffer::new(&mut bytes(), 13).len(), 12);
     assert_eq!(Buffer::new(&mut [], 1).len(), 0);
 }

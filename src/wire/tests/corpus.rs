@@ -1,4 +1,4 @@
-//! What the fuzzer has found worth keeping: each of its inputs again, without it.
+//! Runs each input of the fuzzer's corpus.
 
 use crate::common;
 #[path = "common/input.rs"]
@@ -8,10 +8,10 @@ use std::fs;
 use std::panic;
 
 #[test]
-fn what_holds_for_any_packet_holds_for_the_fuzzers() {
+fn holds_the_invariants_for_the_corpus() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/bounce");
     let inputs: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(inputs.len() > 100, "the corpus is there: {}", inputs.len());
+    assert!(inputs.len() > 100, "the corpus is missing: {} inputs", inputs.len());
     for path in inputs {
         let bytes = fs::read(&path).unwrap();
         panic::catch_unwind(|| input::run(&bytes)).unwrap_or_else(|_| panic!("{}", path.display()));

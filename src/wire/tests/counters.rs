@@ -1,10 +1,10 @@
-//! Counters count what they are told to, and each verdict has its action.
+//! Counters of verdicts, and the actions and names of verdicts.
 
 use std::collections::HashSet;
 
 use tcp_bounce_wire::{Counters, Verdict, XdpAction};
 
-/// Counters that counted each verdict `times(its place in the list)` times.
+/// Returns counters after each verdict was counted `times(index)` times.
 fn counted(times: impl Fn(u64) -> u64) -> Counters {
     let mut counters = Counters::default();
     for (place, verdict) in (0..).zip(Verdict::ALL) {
@@ -14,14 +14,14 @@ fn counted(times: impl Fn(u64) -> u64) -> Counters {
 }
 
 #[test]
-fn every_verdict_is_at_the_place_of_its_index() {
+fn lists_verdicts_in_the_order_of_their_values() {
     for (place, verdict) in Verdict::ALL.into_iter().enumerate() {
         assert_eq!(verdict as usize, place);
     }
 }
 
 #[test]
-fn every_verdict_is_counted_by_itself() {
+fn counts_each_verdict_separately() {
     for verdict in Verdict::ALL {
         let mut counters = Counters::default();
         counters.count(verdict);
@@ -32,16 +32,16 @@ fn every_verdict_is_counted_by_itself() {
 }
 
 #[test]
-fn counts_are_the_numbers_of_calls() {
+fn counts_each_call() {
     let counters = counted(|place| 3 * place + 1);
     for (place, verdict) in (0..).zip(Verdict::ALL) {
         assert_eq!(counters[verdict], 3 * place + 1, "{verdict:?}");
     }
 }
 
-/// Only an answer goes out, and only TCP that cannot concern the host is dropped.
+/// Only answers are sent, and only TCP that cannot concern the host is dropped.
 #[test]
-fn what_is_not_answered_is_passed_but_for_tcp_that_is_ours() {
+fn maps_each_verdict_to_its_action() {
     for verdict in Verdict::ALL {
         let expected = match verdict {
             Verdict::Answered | Verdict::Reset | Verdict::Closed | Verdict::Replied => XdpAction::Tx,
@@ -53,8 +53,8 @@ fn what_is_not_answered_is_passed_but_for_tcp_that_is_ours() {
 }
 
 #[test]
-fn a_total_is_the_sum_over_the_verdicts_of_an_action() {
-    // Each count is a digit of its own, so a total shows what it was made of.
+fn totals_the_verdicts_of_an_action() {
+    // Each count is a digit of its own, so that a total shows its parts.
     let mut counters = Counters::default();
     for (verdict, count) in [
         (Verdict::Answered, 1),
@@ -73,14 +73,14 @@ fn a_total_is_the_sum_over_the_verdicts_of_an_action() {
 }
 
 #[test]
-fn nothing_is_counted_at_first() {
+fn starts_at_zero() {
     for action in [XdpAction::Tx, XdpAction::Drop, XdpAction::Pass] {
         assert_eq!(Counters::default().total(action), 0);
     }
 }
 
 #[test]
-fn addition_adds_each_counter() {
+fn adds_counters_one_by_one() {
     let sum = counted(|place| place) + counted(|place| 100 * (place + 1));
     assert_eq!(sum, counted(|place| place + 100 * (place + 1)));
     for (place, verdict) in (0..).zip(Verdict::ALL) {
@@ -89,23 +89,23 @@ fn addition_adds_each_counter() {
     assert_eq!(sum + Counters::default(), sum);
 }
 
-/// So those of all CPUs become one.
+/// The counters of all CPUs are added up in this way.
 #[test]
-fn a_sum_adds_up_all_of_them() {
+fn sums_many_counters() {
     let each = [1, 10, 100].map(|factor| counted(|place| factor * place));
     assert_eq!(each.into_iter().sum::<Counters>(), counted(|place| 111 * place));
     assert_eq!([].into_iter().sum::<Counters>(), Counters::default());
 }
 
 #[test]
-fn counters_come_in_the_order_of_the_verdicts() {
+fn converts_from_numbers_in_the_order_of_the_verdicts() {
     let numbers = std::array::from_fn(|place| place as u64);
     assert_eq!(Counters::from(numbers), counted(|place| place));
 }
 
-/// Which mode a connection has makes three verdicts of one thing that a client does.
+/// A client completes a handshake with one of three verdicts, depending on the action of the port.
 #[test]
-fn a_handshake_is_completed_whatever_becomes_of_the_connection() {
+fn counts_completed_handshakes_of_all_actions() {
     let completed = [Verdict::Completed, Verdict::Reset, Verdict::Closed];
     for (verdict, count) in completed.into_iter().zip([5, 70, 900]) {
         let mut counters = Counters::default();
@@ -116,9 +116,9 @@ fn a_handshake_is_completed_whatever_becomes_of_the_connection() {
     assert_eq!(all.completed(), completed.iter().map(|&verdict| all[verdict]).sum());
 }
 
-/// Programs know a verdict by its name in Rust, with underscores.
+/// A name is that of the Rust variant in snake case, with two exceptions.
 #[test]
-fn a_name_is_that_of_the_verdict() {
+fn keeps_the_published_names() {
     for verdict in Verdict::ALL {
         let mut name = String::new();
         for letter in format!("{verdict:?}").chars() {
@@ -127,7 +127,7 @@ fn a_name_is_that_of_the_verdict() {
             }
             name.push(letter.to_ascii_lowercase());
         }
-        // Programs know these two by older names.
+        // These two were published under older names.
         let published = match verdict {
             Verdict::Excluded => "spared",
             Verdict::OtherTcp => "not_ours",
@@ -138,7 +138,7 @@ fn a_name_is_that_of_the_verdict() {
 }
 
 #[test]
-fn a_description_is_one_of_its_own_and_says_whether_the_frame_is_passed() {
+fn describes_verdicts_uniquely_and_marks_passed_frames() {
     let descriptions = Verdict::ALL.map(Verdict::description);
     assert_eq!(HashSet::from(descriptions).len(), descriptions.len());
     for verdict in Verdict::ALL {

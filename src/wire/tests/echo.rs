@@ -1,6 +1,6 @@
-//! Echo under loss, duplication, delay and reordering, with a client that cuts its data anyhow and reads when it likes.
+//! Echo under loss, duplication, delay and reordering, with a client that sends and reads in pieces of any size.
 //!
-//! The client here knows of TCP what matters for that. A kernel's is in the tests of the command.
+//! The client here implements only as much of TCP as that requires. The tests of the command use the kernel's.
 
 use crate::common;
 
@@ -10,22 +10,25 @@ use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup};
 use proptest::prelude::*;
 use tcp_bounce_wire::{Action, Verdict, XdpAction};
 
-/// A client that sends all of `data` and a FIN, and expects both back. Positions count its bytes, the FIN included.
+/// A client that sends `data` and a FIN, and expects both back. Positions count bytes of data, and the FIN as one.
 struct Client {
     setup: Setup,
     request: Request,
     isn: u32,
     server_isn: u32,
     data: Vec<u8>,
-    /// What of it is acknowledged, and what has been sent.
+    /// The position up to which the server has acknowledged.
     acknowledged: usize,
+    /// The position up to which the client has sent.
     sent: usize,
-    /// What it got back in order, what of that it has read, and what has come too early.
+    /// The echo received in order.
     received: Vec<u8>,
     has_fin: bool,
+    /// The number of received bytes that the application has read.
     read: usize,
+    /// Echo received out of order, by position, and whether a FIN follows it.
     early: BTreeMap<usize, (Vec<u8>, bool)>,
-    /// How much it can hold that is not read yet.
+    /// The size of the receive buffer.
     buffer: usize,
 }
 
@@ -64,7 +67,7 @@ impl Client {
         (self.buffer - (self.received.len() - self.read)).min(65535)
     }
 
-    /// A segment with up to `length` bytes from `at`, and with the FIN if that is all.
+    /// Returns a segment with up to `length` bytes from position `at`, with the FIN if they include it.
     fn segment(&self, at: usize, length: usize) -> Vec<u8> {
         let end = (at + length).min(self.data.len());
         let payload = self.data.get(at..end).unwrap_or_default().to_vec();
@@ -80,28 +83,28 @@ impl Client {
         request.with_checksum().frame()
     }
 
-    /// Sends what is new, as far as the window of 536 bytes allows.
-    fn go_on(&mut self, length: usize) -> Vec<u8> {
+    /// Sends new data, within the window of 536 bytes.
+    fn send_new(&mut self, length: usize) -> Vec<u8> {
         let at = self.sent;
         let length = length.min(self.acknowledged + 536 - at).min(self.end() - at);
         self.sent += length;
         self.segment(at, length)
     }
 
-    /// Sends again what is not acknowledged.
-    fn repeat(&self, length: usize) -> Vec<u8> {
-        self.repeat_behind(0, length)
+    /// Retransmits from the first unacknowledged byte.
+    fn retransmit(&self, length: usize) -> Vec<u8> {
+        self.retransmit_after(0, length)
     }
 
-    /// Sends again what lies behind some bytes that are not acknowledged, as a tail loss probe does.
-    fn repeat_behind(&self, skipped: usize, length: usize) -> Vec<u8> {
+    /// Retransmits after some unacknowledged bytes, as a tail loss probe does.
+    fn retransmit_after(&self, skipped: usize, length: usize) -> Vec<u8> {
         let at = (self.acknowledged + skipped).min(self.sent);
         self.segment(at, length.min(self.sent - at))
     }
 
-    /// Takes an answer as Linux does it: what lies outside its window is ignored altogether; what is acknowledged counts
-    /// even if there is no room for the data.
-    fn take(&mut self, frame: &[u8]) {
+    /// Receives an answer as Linux does: a segment outside the window is ignored, and an acknowledgment counts even
+    /// without room for the data.
+    fn receive(&mut self, frame: &[u8]) {
         let segment = Segment::parse(frame).expect("a segment");
         let at = segment.tcp.sequence_number().wrapping_sub(self.server_isn.wrapping_add(1)) as i32;
         let payload = segment.tcp.payload();
@@ -110,9 +113,9 @@ impl Client {
         if at + payload.len() as i32 + i32::from(fin) < next || at > next + window {
             return;
         }
-        let at = usize::try_from(at).expect("it never sends from before the beginning");
+        let at = usize::try_from(at).expect("the server never sends from before the start");
         let acknowledged = segment.tcp.acknowledgment_number().wrapping_sub(self.isn.wrapping_add(1)) as usize;
-        assert!(acknowledged <= self.sent, "what was not sent is acknowledged");
+        assert!(acknowledged <= self.sent, "the server acknowledged data that was not sent");
         self.acknowledged = self.acknowledged.max(acknowledged);
 
         let room = (next + window) as usize - at;
@@ -129,40 +132,41 @@ impl Client {
                 self.has_fin |= fin;
             }
         }
-        assert!(self.data.starts_with(&self.received), "what came back is not what was sent");
+        assert!(self.data.starts_with(&self.received), "the echo differs from the data");
         assert!(
             self.acknowledged <= self.next(),
-            "{} bytes are acknowledged, and {} have come back",
+            "{} bytes are acknowledged, but only {} echoed",
             self.acknowledged,
             self.next()
         );
     }
 
-    /// What the server says to a frame.
-    fn ask(&self, frame: &[u8]) -> Option<Vec<u8>> {
+    /// Returns the server's answer to a frame.
+    fn exchange(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let (verdict, answer) = self.setup.respond(frame);
         match verdict.action() {
             XdpAction::Tx => Some(answer),
             XdpAction::Drop => None,
-            XdpAction::Pass => panic!("it is not taken for a segment of this connection: {verdict:?}"),
+            XdpAction::Pass => panic!("the segment is not recognised: {verdict:?}"),
         }
     }
 }
 
-/// What happens next.
+/// A step of the simulation.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    GoOn(usize),
-    Repeat {
+    SendNew(usize),
+    Retransmit {
         skipped: usize,
         length: usize,
     },
     Read(usize),
-    /// A segment on its way to the server, or an answer, arrives; once more, if it is to be repeated; or is lost.
+    /// A segment arrives at the server, and stays in flight as a duplicate if `again`.
     Request {
         which: usize,
         again: bool,
     },
+    /// An answer arrives at the client, and stays in flight as a duplicate if `again`.
     Answer {
         which: usize,
         again: bool,
@@ -175,8 +179,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let which = any::<usize>;
     let length = || prop_oneof![1..600usize, 1..4usize];
     let step = prop_oneof![
-        3 => length().prop_map(Step::GoOn),
-        2 => (prop_oneof![Just(0), 1..600usize], length()).prop_map(|(skipped, length)| Step::Repeat { skipped, length }),
+        3 => length().prop_map(Step::SendNew),
+        2 => (prop_oneof![Just(0), 1..600usize], length())
+            .prop_map(|(skipped, length)| Step::Retransmit { skipped, length }),
         2 => (0..2000usize).prop_map(Step::Read),
         5 => (which(), any::<bool>()).prop_map(|(which, again)| Step::Request { which, again }),
         5 => (which(), any::<bool>()).prop_map(|(which, again)| Step::Answer { which, again }),
@@ -190,7 +195,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_acknowledged_has_come_back(
+    fn acknowledges_only_echoed_data(
         isn in prop_oneof![any::<u32>(), u32::MAX - 2000..=u32::MAX],
         data in proptest::collection::vec(any::<u8>(), 0..3000),
         buffer in prop_oneof![Just(65535usize), 1..3000usize],
@@ -202,19 +207,19 @@ proptest! {
         let (mut requests, mut answers) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
-                Step::GoOn(length) => requests.push(client.go_on(length)),
-                Step::Repeat { skipped, length } => requests.push(client.repeat_behind(skipped, length)),
+                Step::SendNew(length) => requests.push(client.send_new(length)),
+                Step::Retransmit { skipped, length } => requests.push(client.retransmit_after(skipped, length)),
                 Step::Read(length) => client.read = (client.read + length).min(client.received.len()),
                 Step::Request { which, again } if !requests.is_empty() => {
                     let which = which % requests.len();
-                    answers.extend(client.ask(&requests[which]));
+                    answers.extend(client.exchange(&requests[which]));
                     if !again {
                         requests.swap_remove(which);
                     }
                 }
                 Step::Answer { which, again } if !answers.is_empty() => {
                     let which = which % answers.len();
-                    client.take(&answers[which]);
+                    client.receive(&answers[which]);
                     if !again {
                         answers.swap_remove(which);
                     }
@@ -224,18 +229,18 @@ proptest! {
                 _ => {}
             }
         }
-        // From now on nothing is lost.
+        // From here on, no segment is lost.
         for _ in 0..10_000 {
             client.read = client.received.len();
-            let frame = if client.sent > client.acknowledged { client.repeat(536) } else { client.go_on(536) };
-            if let Some(answer) = client.ask(&frame) {
-                client.take(&answer);
+            let frame = if client.sent > client.acknowledged { client.retransmit(536) } else { client.send_new(536) };
+            if let Some(answer) = client.exchange(&frame) {
+                client.receive(&answer);
             }
             if client.acknowledged == client.end() {
                 break;
             }
         }
-        prop_assert_eq!(client.acknowledged, client.end(), "it gets stuck");
+        prop_assert_eq!(client.acknowledged, client.end(), "the connection is stuck");
         prop_assert!(client.has_fin && client.received == client.data);
     }
 }

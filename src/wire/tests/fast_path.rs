@@ -1,4 +1,4 @@
-//! The SYN that Linux sends, which is recognised at one glance: whatever is not exactly as it should be is looked at closely.
+//! The fast path for the SYN of Linux: any difference from its layout leads to the slow path.
 
 use crate::common;
 
@@ -9,15 +9,15 @@ fn syn() -> Request {
     Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() }
 }
 
-/// Only for the MAC address of the request, and its destination is the one that is asked for most.
+/// Returns a setup that answers only frames to the request's MAC address, whose destination is the primary address.
 fn setup() -> Setup {
     let primary = Some((Request::syn().destination, V6::new().destination));
     let setup = Setup::new(Choice { mac: Some(Request::syn().destination_mac), primary, ..Choice::DEFAULT });
-    // No address is in the set.
+    // The set of destinations is empty.
     Setup { filters_destinations: true, ..setup }
 }
 
-/// Checks the verdict on a SYN over IPv4 and one over IPv6 that were changed by `edit`.
+/// Checks the verdict on a SYN over IPv4 and on one over IPv6, which `edit` has changed.
 fn assert_verdict(expected: Verdict, edit: impl Fn(&mut Request, &mut V6)) {
     for mut request in [syn(), syn().over_ipv6()] {
         let mut v6 = V6::new();
@@ -28,19 +28,19 @@ fn assert_verdict(expected: Verdict, edit: impl Fn(&mut Request, &mut V6)) {
 }
 
 #[test]
-fn it_is_answered() {
+fn answers_the_syn_of_linux_and_its_variants() {
     assert_verdict(Verdict::Answered, |_, _| {});
-    // With data, with padding, with other options in its length, and behind a tag.
+    // With data, with padding, with other options of the same length, and with a VLAN tag.
     assert_verdict(Verdict::Answered, |request, _| request.payload = vec![1; 4]);
     assert_verdict(Verdict::Answered, |request, _| request.trailer = vec![1; 4]);
     assert_verdict(Verdict::Answered, |request, _| request.options = [&[1; 18][..], &[4, 2]].concat());
     assert_verdict(Verdict::Answered, |request, _| request.tags = vec![0x81, 0, 0, 1]);
-    // The options are data.
+    // The bytes of the options are data here.
     assert_verdict(Verdict::Answered, |request, _| request.data_offset = Some(5));
 }
 
 #[test]
-fn it_is_not_answered_if_anything_says_otherwise() {
+fn checks_each_field() {
     assert_verdict(Verdict::NotIp, |request, _| request.ethertype = 0x0806);
     assert_verdict(Verdict::OtherHost, |request, _| request.destination_mac[5] ^= 1);
     assert_verdict(Verdict::NotUnicast, |request, _| request.source_mac[0] |= 1);
@@ -61,7 +61,7 @@ fn it_is_not_answered_if_anything_says_otherwise() {
         assert_verdict(Verdict::Malformed, |request, _| request.data_offset = Some(data_offset));
     }
     for flags in 0..=u8::MAX {
-        // Without payload, and with the options as payload.
+        // Without data, and with the bytes of the options as data.
         for data_offset in [10, 5] {
             let expected = common::expected(flags, false, data_offset == 5, false);
             assert_verdict(expected, |request, _| (request.flags, request.data_offset) = (flags, Some(data_offset)));
@@ -69,9 +69,9 @@ fn it_is_not_answered_if_anything_says_otherwise() {
     }
 }
 
-/// Another IHL makes something else of the same bytes.
+/// With another IHL, the same bytes have another meaning.
 #[test]
-fn over_ipv4_it_is_no_fragment_and_its_header_has_no_options() {
+fn checks_fragmentation_and_header_length() {
     let verdict = |request: Request| setup().verdict(&request.frame());
     for ihl in [4, 6] {
         assert_eq!(verdict(Request { ihl: Some(ihl), ..syn() }), Verdict::Malformed);
@@ -82,19 +82,19 @@ fn over_ipv4_it_is_no_fragment_and_its_header_has_no_options() {
 }
 
 #[test]
-fn it_is_not_answered_if_a_filter_says_otherwise() {
+fn applies_filters() {
     for request in [syn(), syn().over_ipv6()] {
-        let mut spared = setup();
-        spared.filters.excluded_ports.insert(request.destination_port);
-        assert_eq!(spared.verdict(&request.frame()), Verdict::Excluded);
+        let mut excluding = setup();
+        excluding.filters.excluded_ports.insert(request.destination_port);
+        assert_eq!(excluding.verdict(&request.frame()), Verdict::Excluded);
         let from = Setup { filters_sources: true, ..setup() };
         assert_eq!(from.verdict(&request.frame()), Verdict::OtherSource);
     }
 }
 
-/// `Setup::verdict` knows the SYN-ACK of each mode.
+/// `Setup::verdict` checks the SYN-ACK for each action.
 #[test]
-fn its_answer_is_that_of_the_mode() {
+fn answers_for_each_action() {
     for action in Action::ALL {
         for key in [None, Some([1; 16])].into_iter().filter(|key| key.is_some() || !action.follows_client()) {
             let choice = Choice { action, key, ..setup().settings };

@@ -1,4 +1,4 @@
-//! For whom is answered, and who is.
+//! Filters by MAC address, destination and source, and the sets behind them.
 
 use crate::common;
 
@@ -12,7 +12,7 @@ use tcp_bounce_wire::address_set::{AddressRange, MAX_RANGES};
 use tcp_bounce_wire::{AddressSet, Verdict};
 use zerocopy::FromZeros as _;
 
-/// An IPv4 address among the numbers.
+/// Returns the number of an IPv4 address.
 fn v4(address: [u8; 4]) -> u128 {
     0xffff_0000_0000 | u128::from(u32::from_be_bytes(address))
 }
@@ -32,7 +32,7 @@ fn set(bounds: &[(u128, u128)]) -> Box<AddressSet> {
 }
 
 #[test]
-fn only_destinations_of_the_set_are_answered_for() {
+fn answers_for_destinations_of_the_set_only() {
     for setup in Setup::both() {
         let mut setup = Setup { filters_destinations: true, ..setup };
         let request = Request::syn();
@@ -46,7 +46,7 @@ fn only_destinations_of_the_set_are_answered_for() {
         ] {
             setup.filters.destinations[0].fill(&ranges(&[bounds])).unwrap();
             assert_eq!(setup.verdict(&request.frame()), expected, "{bounds:x?}");
-            // The source is something else.
+            // The set has no effect on sources.
             let back = Request { source: request.destination, destination: request.source, ..request.clone() };
             assert_eq!(setup.verdict(&back.frame()), Verdict::OtherDestination);
         }
@@ -59,7 +59,7 @@ fn only_destinations_of_the_set_are_answered_for() {
 }
 
 #[test]
-fn of_the_two_sets_of_destinations_one_is_in_use() {
+fn uses_the_active_set_of_destinations() {
     let mut setup = Setup { filters_destinations: true, ..Setup::standard() };
     let request = Request::syn();
     let own = v4(request.destination);
@@ -70,7 +70,7 @@ fn of_the_two_sets_of_destinations_one_is_in_use() {
 }
 
 #[test]
-fn only_sources_of_the_set_are_answered() {
+fn answers_sources_of_the_set_only() {
     let mut setup = Setup { filters_sources: true, ..Setup::takeover() };
     let request = Request::syn();
     assert_eq!(setup.verdict(&request.frame()), Verdict::OtherSource);
@@ -82,14 +82,14 @@ fn only_sources_of_the_set_are_answered() {
 }
 
 #[test]
-fn only_frames_for_the_mac_address_are_answered() {
+fn answers_frames_to_the_own_mac_address_only() {
     let own = Request::syn().destination_mac;
     for takeover in [false, true] {
         let setup = Setup::new(Choice { mac: Some(own), takeover, ..Choice::DEFAULT });
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
             for request in [request.clone(), request.clone().over_ipv6(), request.twice_tagged()] {
                 assert_eq!(setup.verdict(&request.frame()), verdict);
-                // One bit is another, or the same bit of two bytes: two differences do not cancel out.
+                // One bit differs, or the same bit of two bytes: two differences must not cancel out.
                 for bit in 0..48 {
                     for byte in 0..6 {
                         let mut difference = [0; 6];
@@ -106,7 +106,7 @@ fn only_frames_for_the_mac_address_are_answered() {
 }
 
 #[test]
-fn a_set_takes_as_many_ranges_as_it_says() {
+fn holds_the_maximum_number_of_ranges() {
     let bounds: Vec<_> = (0..=MAX_RANGES as u128).map(|index| (index * 4, index * 4 + 1)).collect();
     let mut set = set(&bounds[..MAX_RANGES]);
     for index in 0..MAX_RANGES as u128 * 4 + 4 {
@@ -118,9 +118,9 @@ fn a_set_takes_as_many_ranges_as_it_says() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Compared with a set of another kind.
+    /// The expected result comes from a linear search.
     #[test]
-    fn a_set_has_what_is_in_its_ranges(
+    fn contains_exactly_the_addresses_of_its_ranges(
         bounds in btree_set(any::<u128>(), 0..40),
         small in btree_set(0..300u128, 0..40),
         probes in proptest::collection::vec(any::<u128>(), 20),

@@ -1,15 +1,15 @@
-//! All 256 combinations of the TCP flags, and the bits beside them.
+//! All 256 combinations of TCP flags, and the reserved bits before them.
 
 use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Setup, URG};
 use tcp_bounce_wire::Verdict;
 
-/// Segments with the acknowledgment number `number`: whether they carry data, and what else they have.
+/// Returns segments with this acknowledgment number, each with whether it carries data.
 fn segments(number: u32) -> [(bool, Request); 6] {
     let bare = Request { acknowledgment_number: number, ..Request::ack() };
     let payload = Request { payload: vec![0], ..bare.clone() };
-    // A frame on a wire has 60 bytes at least: what fills it up is no data.
+    // Ethernet pads frames to 60 bytes. Padding is no data.
     let padded = Request { trailer: vec![0; 6], ..bare.clone() };
     let with_options = |request: &Request| Request {
         ip_options: vec![1; 4],
@@ -22,7 +22,7 @@ fn segments(number: u32) -> [(bool, Request); 6] {
 }
 
 #[test]
-fn each_combination_of_flags_gets_its_verdict() {
+fn decides_about_each_combination_of_flags() {
     let isn = Choice::DEFAULT.isn;
     for setup in Setup::both() {
         for number in [isn + 1, isn, isn + 2, 0, !isn, (isn + 1).swap_bytes(), (isn + 1) ^ 1 << 31] {
@@ -37,9 +37,9 @@ fn each_combination_of_flags_gets_its_verdict() {
     }
 }
 
-/// The rule of the tests itself, spelled out for the segments that a host really meets.
+/// These check the rule in `common::expected` itself, for the segments of real connections.
 #[test]
-fn the_segments_of_a_connection_get_the_verdicts_that_their_names_suggest() {
+fn decides_about_the_segments_of_a_connection() {
     let setup = Setup::standard();
     let verdict =
         |flags, payload: &[u8]| setup.verdict(&Request { flags, payload: payload.to_vec(), ..Request::ack() }.frame());
@@ -50,10 +50,10 @@ fn the_segments_of_a_connection_get_the_verdicts_that_their_names_suggest() {
     assert_eq!(verdict(ACK | PSH | URG, b"!"), Verdict::Later);
     assert_eq!(verdict(FIN | ACK, b""), Verdict::Later);
     assert_eq!(verdict(RST | ACK, b""), Verdict::Later);
-    // What answers or ends a connection that the host opened itself.
+    // Answers to connections that the host opened.
     assert_eq!(verdict(SYN | ACK, b""), Verdict::OtherTcp);
     assert_eq!(verdict(RST, b""), Verdict::OtherTcp);
-    // What scanners send.
+    // Probes of scanners.
     assert_eq!(verdict(0, b""), Verdict::OtherTcp);
     assert_eq!(verdict(FIN, b""), Verdict::OtherTcp);
     assert_eq!(verdict(SYN | FIN, b""), Verdict::OtherTcp);
@@ -61,7 +61,7 @@ fn the_segments_of_a_connection_get_the_verdicts_that_their_names_suggest() {
 }
 
 #[test]
-fn the_bits_before_the_flags_do_not_matter() {
+fn ignores_reserved_bits() {
     let setup = Setup::standard();
     for reserved in 0..16 {
         assert_eq!(setup.verdict(&Request { reserved, ..Request::syn() }.frame()), Verdict::Answered);
@@ -70,7 +70,7 @@ fn the_bits_before_the_flags_do_not_matter() {
 }
 
 #[test]
-fn the_number_after_the_last_isn_is_zero() {
+fn wraps_the_number_after_the_isn() {
     let setup = Setup::new(Choice { isn: u32::MAX, ..Choice::DEFAULT });
     let verdict = |acknowledgment_number| setup.verdict(&Request { acknowledgment_number, ..Request::ack() }.frame());
     assert_eq!(verdict(0), Verdict::Completed);

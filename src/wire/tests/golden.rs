@@ -1,8 +1,8 @@
 //! Four requests and the exact bytes of their replies.
 //!
-//! The frames were made by a Python script that packs the header fields with `struct` and sums 16-bit words as RFC 1071
-//! describes, knowing nothing of this crate. Wireshark finds all of them well formed and all their checksums correct.
-//! One line each: Ethernet, IPv4, IPv4 options, TCP, TCP options, data or padding.
+//! A Python script that is independent of this crate packed the header fields and added up the checksums as RFC 1071
+//! describes. Wireshark finds all frames well formed and all checksums correct. Each line has one part: Ethernet, IPv4,
+//! IPv4 options, TCP, TCP options, data or padding.
 
 use crate::common;
 
@@ -10,7 +10,7 @@ use common::Setup;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Frame, Verdict};
 
-/// What Linux sends: MSS, SACK permitted, timestamps, window scale. Port 40262 to 443, sequence number 0x3b9aca07.
+/// The SYN of Linux: MSS, SACK permitted, timestamps, window scale. Port 40262 to 443, sequence number 0x3b9aca07.
 const LINUX_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 003c 1c46 4000 4006 3231 c000 020a c633 6407
@@ -22,7 +22,7 @@ const LINUX_REPLY: &str = "
     01bb 9d46 7463 7062 3b9a ca08 a012 fe88 1c4d 0000
     0204 05b4 0402 080a 0102 0304 00a1 b2c3 0103 0307";
 
-/// The smallest SYN there is: no options, no padding. DF is clear, TTL 1, port 65535 to 0, sequence number 0xffffffff.
+/// The smallest SYN: no options, no padding, no DF, TTL 1, port 65535 to 0, sequence number 0xffffffff.
 const MINIMAL_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 0028 d431 0000 0106 f959 c000 020a c633 6407
@@ -33,7 +33,8 @@ const MINIMAL_REPLY: &str = "
     0000 ffff 7463 7062 0000 0000 6012 faf0 cc1a 0000
     0204 05b4";
 
-/// Router alert, MSS, a TCP Fast Open cookie, ECE and CWR, ECT(0), and 37 bytes of data: the frame has an odd length.
+/// A SYN with router alert, MSS, a TCP Fast Open cookie, ECE, CWR, ECT(0), and 37 bytes of data, so that its length is
+/// odd.
 const DATA_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4602 0061 beef 4000 3906 015c c000 020a c633 6407
@@ -47,7 +48,7 @@ const DATA_REPLY: &str = "
     0050 c822 7463 7062 0001 0000 6012 faf0 03a7 0000
     0204 05b4";
 
-/// macOS's, over IPv6 from 2001:db8::a to 2001:db8::7 in VLAN 42, with a flow label, ECE and CWR.
+/// The SYN of macOS over IPv6 from 2001:db8::a to 2001:db8::7 in VLAN 42, with flow label, ECE and CWR.
 const VLAN_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 8100 a02a 86dd
     600a bcde 002c 0640 2001 0db8 0000 0000 0000 0000 0000 000a 2001 0db8 0000 0000 0000 0000 0000 0007
@@ -66,7 +67,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// What the default settings make of `request` at the time 0x01020304, in hex.
+/// Returns the reply to `request` with default settings at time 0x01020304, in hex.
 fn reply(request: &str) -> String {
     let mut bytes = bytes(request);
     let length = bytes.len();
@@ -82,21 +83,21 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_linux_syn_is_answered_as_linux_does() {
+fn answers_the_syn_of_linux() {
     assert_eq!(reply(LINUX_SYN), hex(&bytes(LINUX_REPLY)));
 }
 
 #[test]
-fn a_minimal_syn_grows_by_the_mss_option_and_its_sequence_number_wraps() {
+fn answers_the_smallest_syn() {
     assert_eq!(reply(MINIMAL_SYN), hex(&bytes(MINIMAL_REPLY)));
 }
 
 #[test]
-fn a_syn_with_data_shrinks_to_the_bare_reply() {
+fn answers_a_syn_with_data() {
     assert_eq!(reply(DATA_SYN), hex(&bytes(DATA_REPLY)));
 }
 
 #[test]
-fn a_syn_over_ipv6_in_a_vlan_is_answered_there() {
+fn answers_a_syn_over_ipv6_in_a_vlan() {
     assert_eq!(reply(VLAN_SYN), hex(&bytes(VLAN_REPLY)));
 }

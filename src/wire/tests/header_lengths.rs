@@ -1,13 +1,14 @@
-//! Every IHL with every data offset, in frames that they fit and in frames that they do not.
+//! Each IHL with each data offset, in frames that hold the headers and in frames that do not.
 
 use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;
 
-/// A SYN whose headers claim these lengths, in words, and are as long as they claim; but never shorter than 5 words.
+/// Returns a SYN whose headers have these lengths in words, but at least 5 words.
 ///
-/// Its numbers look like a data offset of 5 and the flag SYN: where a TCP header that begins too early would have them.
+/// Its sequence and acknowledgment numbers look like a data offset of 5 and the flag SYN, in case the TCP header is
+/// read too early.
 fn syn(ihl: u8, data_offset: u8) -> Request {
     let options = |words: u8, byte| vec![byte; usize::from(words.saturating_sub(5)) * 4];
     Request {
@@ -21,7 +22,7 @@ fn syn(ihl: u8, data_offset: u8) -> Request {
     }
 }
 
-/// Calls `test` with each SYN, and what becomes of it in a frame of the right length.
+/// Calls `test` with each SYN and its verdict in a frame of the right length.
 fn for_each_syn(mut test: impl FnMut(Request, Verdict)) {
     for ihl in 0..16 {
         for data_offset in 0..16 {
@@ -32,7 +33,7 @@ fn for_each_syn(mut test: impl FnMut(Request, Verdict)) {
 }
 
 #[test]
-fn headers_of_five_words_or_more_are_answered_if_the_datagram_holds_them() {
+fn answers_headers_that_the_packet_holds() {
     let setup = Setup::standard();
     for_each_syn(|syn, expected| {
         for payload in 0..4 {
@@ -43,7 +44,7 @@ fn headers_of_five_words_or_more_are_answered_if_the_datagram_holds_them() {
 }
 
 #[test]
-fn headers_that_the_frame_holds_but_the_datagram_does_not_are_malformed() {
+fn rejects_headers_beyond_the_packet() {
     let setup = Setup::standard();
     for_each_syn(|syn, _| {
         let total_length = Some(syn.datagram_length() as u16 - 1);
@@ -53,7 +54,7 @@ fn headers_that_the_frame_holds_but_the_datagram_does_not_are_malformed() {
 }
 
 #[test]
-fn headers_that_the_frame_does_not_hold_are_malformed() {
+fn rejects_headers_beyond_the_frame() {
     let setup = Setup::standard();
     for_each_syn(|syn, _| {
         let frame = syn.frame();
@@ -62,7 +63,7 @@ fn headers_that_the_frame_does_not_hold_are_malformed() {
 }
 
 #[test]
-fn a_minimal_datagram_holds_only_headers_of_five_words() {
+fn accepts_only_headers_of_five_words_in_a_minimal_packet() {
     let setup = Setup::standard();
     for_each_syn(|syn, _| {
         let syn = Request { ip_options: Vec::new(), options: Vec::new(), ..syn };
@@ -73,7 +74,7 @@ fn a_minimal_datagram_holds_only_headers_of_five_words() {
 }
 
 #[test]
-fn data_begins_where_the_data_offset_says() {
+fn finds_data_after_the_data_offset() {
     let setup = Setup::standard();
     for_each_syn(|syn, valid| {
         if valid == Verdict::Answered {

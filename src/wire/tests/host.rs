@@ -1,4 +1,4 @@
-//! What the packet logic asks of where it runs, and what it tells.
+//! The questions that the packet logic asks its host, and the events that it reports.
 
 use crate::common;
 
@@ -15,14 +15,14 @@ use tcp_bounce_wire::{
     Action, ActionByPort, Event, EventKind, Host, Policy, ProgramConfig, TelemetrySettings, Verdict, XdpAction, respond,
 };
 
-/// What was noted: where the IP header and the segment are, whether that is a reply, and what it was about.
-type Note = (usize, Span, bool, EventKind);
+/// A report: the offset of the IP header, the segment's span, whether it is a reply, and the kind of event.
+type Report = (usize, Span, bool, EventKind);
 
-/// Remembers what it is asked and told.
+/// A host that records questions and reports.
 #[derive(Default)]
 struct Witness {
     asked: RefCell<Vec<String>>,
-    told: RefCell<Vec<Note>>,
+    reports: RefCell<Vec<Report>>,
 }
 
 impl Host for &Witness {
@@ -51,13 +51,12 @@ impl Host for &Witness {
     }
 
     fn report<I: Ip>(&self, segment: Segment<I>, is_reply: bool, kind: EventKind) {
-        self.told.borrow_mut().push((segment.ip_offset, segment.span, is_reply, kind));
+        self.reports.borrow_mut().push((segment.ip_offset, segment.span, is_reply, kind));
     }
 }
 
-/// The verdict on `request`, what the world was asked meanwhile, and the event that it was told of, as it makes one of the
-/// frame afterwards.
-fn observe(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(EventKind, Event)>) {
+/// Returns the verdict on `request`, the questions to the host, and the reported event, read from the frame afterwards.
+fn run(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(EventKind, Event)>) {
     let witness = Witness::default();
     let (config, link) = (ProgramConfig::new(setup.settings()), setup.settings.interface());
     static NONE: ActionByPort = ActionByPort::new();
@@ -68,20 +67,20 @@ fn observe(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(E
     bytes.resize(length + setup.room, 0xa5);
     let mut frame = Buffer::new(&mut bytes, length);
     let verdict = respond(&mut frame, &rules);
-    let notes = witness.told.take();
-    assert!(notes.len() <= 1, "{notes:?}");
-    let event = notes.first().map(|&(ip_offset, span, is_reply, kind)| {
+    let reports = witness.reports.take();
+    assert!(reports.len() <= 1, "{reports:?}");
+    let event = reports.first().map(|&(ip_offset, span, is_reply, kind)| {
         assert_eq!(is_reply, verdict.action() == XdpAction::Tx);
         let event = match request.v6 {
             Some(_) => Segment::<Ipv6>::new(ip_offset, span).event(&mut frame, is_reply),
             None => Segment::<Ipv4>::new(ip_offset, span).event(&mut frame, is_reply),
         };
-        (kind, event.expect("the segment is where it is said to be"))
+        (kind, event.expect("the segment is at the reported position"))
     });
     (verdict, witness.asked.take(), event)
 }
 
-/// Requests over IPv4 and IPv6, with and without tags, and with options and extension headers of IP's.
+/// Returns variants of a request: over IPv4 and IPv6, with and without VLAN tags, IP options and extension headers.
 fn requests(request: &Request) -> Vec<Request> {
     let request = Request { source_port: 1234, destination_port: 80, ..request.clone() };
     let extensions = vec![6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -109,8 +108,8 @@ fn number(v6: Option<[u8; 16]>, v4: [u8; 4]) -> AddressBits {
     AddressBits { high: (number >> 64) as u64, low: number as u64 }
 }
 
-/// The same with the acknowledgment number that fits a bounced connection, and the right checksum.
-fn fitting(setup: &Setup, request: &Request) -> Request {
+/// Returns the request with an acknowledgment number that tcp-bounce accepts, and the correct checksum.
+fn acknowledging(setup: &Setup, request: &Request) -> Request {
     let tuple = Parsed::parse(&request.frame()).expect("a segment").tuple();
     let acknowledgment_number = match setup.settings.action.follows_client() {
         true => request.sequence_number.wrapping_add(setup.settings.offset_of(&tuple)),
@@ -119,14 +118,14 @@ fn fitting(setup: &Setup, request: &Request) -> Request {
     Request { acknowledgment_number, ..request.clone() }.with_checksum()
 }
 
-/// Whatever is sent back, and wherever the segment lay, the event has the client as its source.
+/// The client is the source of the event, for any reply and any position of the segment.
 #[test]
-fn what_a_client_does_is_noted_with_its_ends() {
-    let observed = TelemetrySettings { events: 1, ..TelemetrySettings::default() };
+fn reports_events_with_addresses_and_ports() {
+    let telemetry = TelemetrySettings { events: 1, ..TelemetrySettings::default() };
     for action in Action::ALL {
         let choice = Choice { action, key: Some([8; 16]), ..Choice::DEFAULT };
-        let (setup, unobserved) = (Setup { telemetry: observed, ..Setup::new(choice) }, Setup::new(choice));
-        // Under echo, the end of a handshake looks like any other ACK.
+        let (setup, unreported) = (Setup { telemetry, ..Setup::new(choice) }, Setup::new(choice));
+        // With echo, the last ACK of a handshake looks like any other ACK.
         let bare = (action != Action::Echo).then_some(EventKind::Completed);
         for (flags, payload, kind) in [
             (SYN, &b""[..], Some(EventKind::Syn)),
@@ -134,27 +133,27 @@ fn what_a_client_does_is_noted_with_its_ends() {
             (ACK | PSH, b"data", None),
             (ACK | FIN, b"data", Some(EventKind::Closed)),
             (ACK | RST, b"", Some(EventKind::Closed)),
-            // Of the host's own.
+            // Segments of the host's own connections.
             (SYN | ACK, b"", None),
             (RST, b"", None),
         ] {
             for request in requests(&Request { flags, payload: payload.to_vec(), ..Request::ack() }) {
-                let request = fitting(&setup, &request);
+                let request = acknowledging(&setup, &request);
                 let expected = kind.map(|kind| {
                     let (source, destination) = (source(&request), destination(&request));
                     let (source_port, destination_port) = (1234.into(), 80.into());
                     (kind, Event { time: 0, source, destination, source_port, destination_port, kind: 0 })
                 });
-                assert_eq!(observe(&setup, &request).2, expected, "{action:?} {request:?}");
-                assert_eq!(observe(&unobserved, &request).2, None, "{action:?} {request:?}");
+                assert_eq!(run(&setup, &request).2, expected, "{action:?} {request:?}");
+                assert_eq!(run(&unreported, &request).2, None, "{action:?} {request:?}");
             }
         }
     }
 }
 
-/// The SYN that is recognised at one glance is noted, too.
+/// The fast path reports events, too.
 #[test]
-fn the_syn_of_linux_is_noted() {
+fn reports_the_syn_of_linux() {
     let options = common::LINUX_OPTIONS.to_vec();
     let syn = Request { options, source_port: 1234, destination_port: 80, ..Request::syn() };
     let choice = Choice {
@@ -165,21 +164,21 @@ fn the_syn_of_linux_is_noted() {
     let setup =
         Setup { telemetry: TelemetrySettings { sources: true, ..TelemetrySettings::default() }, ..Setup::new(choice) };
     for request in [syn.clone(), syn.over_ipv6()] {
-        let (verdict, _, event) = observe(&setup, &request);
+        let (verdict, _, event) = run(&setup, &request);
         assert_eq!(verdict, Verdict::Answered);
-        let (kind, event) = event.expect("it is noted");
+        let (kind, event) = event.expect("a report");
         assert_eq!((kind, event.source, event.destination), (EventKind::Syn, source(&request), destination(&request)));
         assert_eq!((event.source_port.get(), event.destination_port.get()), (1234, 80));
     }
 }
 
-/// The kernel is asked with a `struct bpf_sock_tuple`: addresses and ports as they lie in the client's segments.
+/// The question has the layout of `struct bpf_sock_tuple`: addresses and ports as in the client's segment.
 #[test]
-fn the_host_is_asked_for_the_ends_of_a_segment_that_seems_ours() {
+fn asks_for_the_connection_of_accepted_segments() {
     for action in Action::ALL {
         let setup = Setup::new(Choice { action, key: Some([8; 16]), ..Choice::DEFAULT });
         for request in requests(&Request { flags: ACK | PSH, payload: b"data".to_vec(), ..Request::ack() }) {
-            let request = fitting(&setup, &request);
+            let request = acknowledging(&setup, &request);
             let expected = match &request.v6 {
                 None => ends::<Ipv4>(u32::from_ne_bytes(request.source), u32::from_ne_bytes(request.destination)),
                 Some(v6) => {
@@ -191,10 +190,10 @@ fn the_host_is_asked_for_the_ends_of_a_segment_that_seems_ours() {
                     ends::<Ipv6>(halves(v6.source), halves(v6.destination))
                 }
             };
-            assert_eq!(observe(&setup, &request).1, [expected], "{action:?} {request:?}");
-            // Nothing is asked about what is not.
+            assert_eq!(run(&setup, &request).1, [expected], "{action:?} {request:?}");
+            // The host is not asked about other segments.
             let other = Request { acknowledgment_number: request.acknowledgment_number ^ 1 << 31, ..request };
-            assert_eq!(observe(&setup, &other).1, [""; 0], "{action:?} {other:?}");
+            assert_eq!(run(&setup, &other).1, [""; 0], "{action:?} {other:?}");
         }
     }
 }
@@ -204,20 +203,19 @@ fn ends<I: Ip>(source: <I::Address as IpAddress>::Words, destination: <I::Addres
     format!("{:?}", FourTuple::<I> { source, destination, source_port, destination_port })
 }
 
-/// `tuple.ipv4` and `tuple.ipv6` of `linux/bpf.h`.
+/// `linux/bpf.h` defines the lengths, as `tuple.ipv4` and `tuple.ipv6`.
 #[test]
-fn the_ends_are_as_long_as_the_kernel_wants_them() {
+fn has_the_kernels_lengths_of_four_tuples() {
     assert_eq!((FourTuple::<Ipv4>::LENGTH, FourTuple::<Ipv6>::LENGTH), (12, 36));
 }
 
-/// The kernel is asked for the destination, unless it is the one that is asked for most.
 #[test]
-fn the_world_is_asked_for_a_destination_that_is_not_the_usual_one() {
+fn asks_for_destinations_other_than_the_primary_one() {
     let primary = Some((Request::syn().destination, V6::new().destination));
     for (primary, is_asked) in [(None, true), (primary, false)] {
         let setup = Setup { filters_destinations: true, ..Setup::new(Choice { primary, ..Choice::DEFAULT }) };
         for request in requests(&Request::syn()) {
-            let (verdict, asked, _) = observe(&setup, &request);
+            let (verdict, asked, _) = run(&setup, &request);
             assert_eq!(verdict, Verdict::Answered);
             let expected = is_asked.then(|| format!("{:?}", destination(&request)));
             assert_eq!(asked, Vec::from_iter(expected), "{request:?}");

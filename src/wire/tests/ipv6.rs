@@ -1,4 +1,4 @@
-//! What is particular to IPv6: addresses, extension headers, fragments.
+//! IPv6: addresses, extension headers, fragments.
 
 use crate::common;
 
@@ -10,7 +10,7 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// A SYN and an ACK over IPv6 that were changed by `edit`, with their verdicts: `None` if it makes no difference.
+/// Checks the verdicts on a SYN and an ACK over IPv6, which `edit` has changed. `None` stands for their usual verdicts.
 fn assert_verdict(expected: Option<Verdict>, edit: impl Fn(&mut Request, &mut V6)) {
     for setup in Setup::both() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
@@ -24,7 +24,7 @@ fn assert_verdict(expected: Option<Verdict>, edit: impl Fn(&mut Request, &mut V6
     }
 }
 
-/// Extension headers of these types, each of so many times 8 bytes: the type of the first, and all bytes.
+/// Returns the type of the first and the bytes of all extension headers, given types and lengths in units of 8 bytes.
 fn extensions(headers: &[(u8, u8)]) -> (Option<u8>, Vec<u8>) {
     let next = |index: usize| headers.get(index).map_or(6, |&(kind, _)| kind);
     let header = |(index, &(_, words)): (usize, &(u8, u8))| {
@@ -40,21 +40,21 @@ fn assert_extensions(expected: Option<Verdict>, headers: &[(u8, u8)]) {
 }
 
 #[test]
-fn every_version_but_6_is_malformed() {
+fn rejects_other_versions() {
     for version in 0..16 {
         assert_verdict((version != 6).then_some(Verdict::Malformed), |request, _| request.version = version);
     }
 }
 
 #[test]
-fn traffic_class_and_flow_label_do_not_matter() {
+fn ignores_traffic_class_and_flow_label() {
     for class_and_flow in [1, 0xf_ffff, 0x0ff0_0000, 0x0fff_ffff] {
         assert_verdict(None, |_, v6| v6.class_and_flow = class_and_flow);
     }
 }
 
 #[test]
-fn every_other_upper_layer_is_passed() {
+fn passes_other_protocols() {
     for protocol in (0..=u8::MAX).filter(|protocol| ![HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS].contains(protocol)) {
         let expected = match protocol {
             6 => None,
@@ -66,7 +66,7 @@ fn every_other_upper_layer_is_passed() {
 }
 
 #[test]
-fn extension_headers_are_walked() {
+fn skips_extension_headers() {
     for kind in [HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS] {
         for words in [1, 2, 3, 17, 40] {
             assert_extensions(None, &[(kind, words)]);
@@ -76,14 +76,14 @@ fn extension_headers_are_walked() {
 }
 
 #[test]
-fn more_extension_headers_than_make_sense_are_passed() {
+fn passes_packets_with_too_many_extension_headers() {
     let headers = [(HOP_BY_HOP, 1), (DESTINATION_OPTIONS, 1), (ROUTING, 1), (DESTINATION_OPTIONS, 1), (ROUTING, 1)];
     assert_extensions(Some(Verdict::NotTcp), &headers);
 }
 
-/// The kernel takes the type for that of an unknown protocol (`ip6_protocol_deliver_rcu`).
+/// The kernel treats the type as an unknown protocol (`ip6_protocol_deliver_rcu`).
 #[test]
-fn hop_by_hop_options_that_do_not_come_first_are_passed() {
+fn passes_packets_with_late_hop_by_hop_options() {
     for before in [HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS] {
         assert_extensions(Some(Verdict::NotTcp), &[(before, 1), (HOP_BY_HOP, 1)]);
         assert_extensions(Some(Verdict::NotTcp), &[(before, 2), (DESTINATION_OPTIONS, 1), (HOP_BY_HOP, 1)]);
@@ -91,14 +91,14 @@ fn hop_by_hop_options_that_do_not_come_first_are_passed() {
 }
 
 #[test]
-fn a_fragment_is_passed_wherever_its_header_is() {
+fn passes_fragments() {
     assert_extensions(Some(Verdict::Fragment), &[(FRAGMENT, 1)]);
     assert_extensions(Some(Verdict::Fragment), &[(HOP_BY_HOP, 1), (FRAGMENT, 1)]);
     assert_extensions(Some(Verdict::Fragment), &[(DESTINATION_OPTIONS, 1), (ROUTING, 1), (FRAGMENT, 1)]);
 }
 
 #[test]
-fn a_segment_that_is_to_be_routed_on_is_passed() {
+fn passes_packets_with_segments_left() {
     for segments_left in 1..=u8::MAX {
         assert_verdict(Some(Verdict::NotTcp), |_, v6| {
             (v6.next_header, v6.extensions) = extensions(&[(ROUTING, 3)]);
@@ -108,7 +108,7 @@ fn a_segment_that_is_to_be_routed_on_is_passed() {
 }
 
 #[test]
-fn headers_that_end_beyond_the_packet_are_malformed() {
+fn rejects_headers_beyond_the_packet() {
     for words in 1..=u8::MAX {
         assert_verdict(Some(Verdict::Malformed), |request, v6| {
             (v6.next_header, v6.extensions) = extensions(&[(DESTINATION_OPTIONS, words)]);
@@ -125,9 +125,9 @@ fn headers_that_end_beyond_the_packet_are_malformed() {
     }
 }
 
-/// Nothing is wrong with a packet that is all header, unless that says that TCP follows.
+/// A packet of headers alone is valid, unless the last one announces TCP.
 #[test]
-fn an_empty_packet_is_whole() {
+fn accepts_empty_packets() {
     for (next_header, verdict) in [(59, Verdict::NotTcp), (17, Verdict::NotTcp), (6, Verdict::Malformed)] {
         assert_verdict(Some(verdict), |_, v6| {
             (v6.next_header, v6.payload_length) = (Some(next_header), Some(0));
@@ -140,12 +140,12 @@ fn an_empty_packet_is_whole() {
 }
 
 #[test]
-fn what_lies_behind_the_packet_is_no_data() {
+fn ignores_bytes_after_the_packet() {
     assert_verdict(None, |request, _| request.trailer = vec![0xee; 9]);
 }
 
 #[test]
-fn only_addresses_that_a_host_can_have_are_answered() {
+fn answers_between_possible_addresses_only() {
     let address = |text: &str| text.parse::<std::net::Ipv6Addr>().expect("an address").octets();
     for (text, is_host) in [
         ("::", false),

@@ -1,4 +1,4 @@
-//! The initial sequence number under a key.
+//! Keyed initial sequence numbers.
 
 use crate::common;
 
@@ -19,21 +19,21 @@ fn tuple(request: &Request) -> Vec<u8> {
     [&addresses[..], &request.source_port.to_be_bytes(), &request.destination_port.to_be_bytes()].concat()
 }
 
-/// `Setup::verdict` checks the ISN of each reply with the hash of another crate.
+/// `Setup::verdict` compares the ISN of each reply with the hash of another crate.
 #[test]
-fn the_isn_is_a_hash_of_addresses_and_ports() {
+fn hashes_addresses_and_ports() {
     let setup = Setup::new(keyed());
     let syn = Request::syn();
     for request in [syn.clone(), syn.clone().over_ipv6(), Request { source_port: 7, ..syn.clone() }, syn.tagged()] {
         let first = setup.respond(&request.frame());
         assert_eq!(first.0, Verdict::Answered);
-        // The same again, as a client sends it that has heard nothing.
+        // A retransmitted SYN gets an identical reply.
         assert_eq!(setup.respond(&request.frame()), first);
     }
 }
 
 #[test]
-fn only_who_has_seen_the_isn_completes_a_handshake() {
+fn accepts_only_acks_of_the_keyed_isn() {
     let choice = keyed();
     let setup = Setup::new(choice);
     for request in [Request::ack(), Request::ack().over_ipv6()] {
@@ -53,7 +53,11 @@ fn only_who_has_seen_the_isn_completes_a_handshake() {
 
 proptest! {
     #[test]
-    fn the_hash_is_siphash_1_3(key in any::<[u8; 16]>(), blocks in proptest::collection::vec(any::<[u8; 8]>(), 0..5), last in any::<[u8; 4]>()) {
+    fn matches_another_siphash_implementation(
+        key in any::<[u8; 16]>(),
+        blocks in proptest::collection::vec(any::<[u8; 8]>(), 0..5),
+        last in any::<[u8; 4]>(),
+    ) {
         let halves = u128::from_le_bytes(key);
         let mut hash = SipHash13::new([halves as u64, (halves >> 64) as u64]);
         for &block in &blocks {

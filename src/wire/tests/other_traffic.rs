@@ -1,12 +1,13 @@
-//! What is not TCP over IP over Ethernet, and whole, is passed as it came.
+//! Packets other than whole TCP segments are passed unchanged.
 
 use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;
 
-/// Checks a SYN and an ACK that were changed by `edit`; `None`: that it makes no difference. All is under takeover,
-/// where the most could be dropped.
+/// Checks the verdicts on a SYN and an ACK, which `edit` has changed. `None` stands for their usual verdicts.
+///
+/// Takeover is on, so that most packets could be dropped.
 fn assert_verdict(expected: Option<Verdict>, edit: impl Fn(Request) -> Request) {
     let setup = Setup::takeover();
     for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
@@ -16,11 +17,11 @@ fn assert_verdict(expected: Option<Verdict>, edit: impl Fn(Request) -> Request) 
 }
 
 #[test]
-fn every_ethertype_but_that_of_ipv4_is_passed() {
+fn passes_other_ethertypes() {
     for ethertype in 0..=u16::MAX {
         let expected = match ethertype {
             0x0800 => None,
-            // Version 4 over the type of version 6.
+            // IP version 4 with the ethertype of IPv6.
             0x86dd => Some(Verdict::Malformed),
             _ => Some(Verdict::NotIp),
         };
@@ -29,7 +30,7 @@ fn every_ethertype_but_that_of_ipv4_is_passed() {
 }
 
 #[test]
-fn every_ip_version_but_4_is_passed() {
+fn passes_other_ip_versions() {
     for version in 0..16 {
         let expected = (version != 4).then_some(Verdict::Malformed);
         assert_verdict(expected, |request| Request { version, ..request });
@@ -37,7 +38,7 @@ fn every_ip_version_but_4_is_passed() {
 }
 
 #[test]
-fn every_protocol_but_tcp_is_passed() {
+fn passes_other_protocols() {
     for protocol in 0..=u8::MAX {
         let expected = (protocol != 6).then_some(Verdict::NotTcp);
         assert_verdict(expected, |request| Request { protocol, ..request });
@@ -45,7 +46,7 @@ fn every_protocol_but_tcp_is_passed() {
 }
 
 #[test]
-fn every_fragment_is_passed_and_df_and_the_reserved_flag_do_not_make_one() {
+fn passes_fragments_and_ignores_other_flags() {
     for fragment in 0..=u16::MAX {
         let more_fragments = fragment >> 13 & 1 == 1;
         let fragment_offset = fragment % (1 << 13);
@@ -54,9 +55,9 @@ fn every_fragment_is_passed_and_df_and_the_reserved_flag_do_not_make_one() {
     }
 }
 
-/// Nothing is wrong with a datagram that is all header.
+/// A packet of headers alone is valid.
 #[test]
-fn an_empty_datagram_is_whole() {
+fn accepts_empty_packets() {
     for ip_options in [vec![], vec![1; 8]] {
         let empty = |request| Request {
             total_length: Some(20 + ip_options.len() as u16),

@@ -1,4 +1,4 @@
-//! Every port is answered but those that are spared, and on those nothing is touched.
+//! All ports are answered except excluded ones, whose segments are passed unchanged.
 
 use crate::common;
 
@@ -9,7 +9,7 @@ use proptest::collection::hash_set;
 use proptest::prelude::*;
 use tcp_bounce_wire::{PortSet, Verdict};
 
-fn spare(ports: impl IntoIterator<Item = u16>) -> PortSet {
+fn excluding(ports: impl IntoIterator<Item = u16>) -> PortSet {
     let mut spared = PortSet::new();
     ports.into_iter().for_each(|port| spared.insert(port));
     spared
@@ -20,7 +20,7 @@ fn verdict_on_syn(setup: &Setup, destination_port: u16) -> Verdict {
 }
 
 #[test]
-fn every_port_is_answered() {
+fn answers_all_ports() {
     let setup = Setup::standard();
     for port in 0..=u16::MAX {
         assert_eq!(verdict_on_syn(&setup, port), Verdict::Answered, "port {port}");
@@ -28,17 +28,17 @@ fn every_port_is_answered() {
 }
 
 #[test]
-fn no_port_is_answered_if_all_are_spared() {
-    let setup = Setup::takeover().sparing(spare(0..=u16::MAX));
+fn answers_no_port_if_all_are_excluded() {
+    let setup = Setup::takeover().sparing(excluding(0..=u16::MAX));
     for port in 0..=u16::MAX {
         assert_eq!(verdict_on_syn(&setup, port), Verdict::Excluded, "port {port}");
     }
 }
 
 #[test]
-fn on_a_spared_port_all_tcp_is_passed_under_takeover_too() {
+fn passes_all_tcp_to_excluded_ports_under_takeover() {
     for setup in Setup::both() {
-        let setup = setup.sparing(spare([443]));
+        let setup = setup.sparing(excluding([443]));
         for flags in 0..=u8::MAX {
             for payload in [vec![], vec![0]] {
                 let request = Request { destination_port: 443, flags, payload, ..Request::ack() };
@@ -49,8 +49,8 @@ fn on_a_spared_port_all_tcp_is_passed_under_takeover_too() {
 }
 
 #[test]
-fn a_spared_port_of_the_other_side_does_not_matter() {
-    let setup = Setup::takeover().sparing(spare([443]));
+fn ignores_excluded_source_ports() {
+    let setup = Setup::takeover().sparing(excluding([443]));
     for flags in [SYN, ACK, ACK | PSH, FIN | ACK, RST] {
         let request = Request { source_port: 443, destination_port: 444, flags, ..Request::ack() };
         let expected = common::expected(flags, true, false, true);
@@ -59,7 +59,7 @@ fn a_spared_port_of_the_other_side_does_not_matter() {
 }
 
 #[test]
-fn a_new_set_is_empty() {
+fn starts_empty() {
     for empty in [PortSet::new(), PortSet::default()] {
         assert!((0..=u16::MAX).all(|port| !empty.contains(port)));
     }
@@ -69,19 +69,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_set_holds_exactly_what_was_inserted(inserted in hash_set(any::<u16>(), 0..300)) {
-        let spared = spare(inserted.iter().copied());
+    fn contains_exactly_the_inserted_ports(inserted in hash_set(any::<u16>(), 0..300)) {
+        let spared = excluding(inserted.iter().copied());
         let held: HashSet<u16> = (0..=u16::MAX).filter(|&port| spared.contains(port)).collect();
         prop_assert_eq!(&held, &inserted);
-        // Order and repetition do not matter.
+        // Order and repetition have no effect.
         let again = inserted.iter().chain(&inserted).copied().collect::<Vec<_>>();
-        prop_assert_eq!(spare(again.into_iter().rev()), spared);
+        prop_assert_eq!(excluding(again.into_iter().rev()), spared);
     }
 
     #[test]
-    fn exactly_the_spared_ports_are_not_answered(inserted in hash_set(1..u16::MAX, 1..100)) {
-        let setup = Setup::takeover().sparing(spare(inserted.iter().copied()));
-        // The ports beside a spared one, and those a bit or a word of the set away, are where a mistake would show.
+    fn excludes_exactly_the_inserted_ports(inserted in hash_set(1..u16::MAX, 1..100)) {
+        let setup = Setup::takeover().sparing(excluding(inserted.iter().copied()));
+        // Mistakes would show at neighbouring ports, and at ports one bit or one word of the set away.
         let near = |port: u16| (0..16).map(move |bit| port ^ 1 << bit).chain([port - 1, port, port + 1]);
         for port in inserted.iter().copied().flat_map(near) {
             let expected = if inserted.contains(&port) { Verdict::Excluded } else { Verdict::Answered };

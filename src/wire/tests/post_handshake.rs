@@ -1,31 +1,33 @@
-//! What becomes of a connection after its handshake, mode by mode.
+//! Connections after the handshake, for each action.
 //!
-//! `Setup::respond` checks of each answer what all have in common: lengths, addresses, checksums, timestamps.
+//! `Setup::respond` checks the common properties of all answers: lengths, addresses, checksums, timestamps.
 
 use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, Segment, Setup};
 use tcp_bounce_wire::{Action, Verdict};
 
-/// A client's ISN, 11 before it wraps: data goes beyond.
+/// The client's ISN. Sequence numbers wrap after the first bytes of data.
 const CLIENT: u32 = u32::MAX - 10;
-/// The window of answers, where the mode has none of its own; over IPv6 it is told for another MSS.
+/// The window of answers over IPv4, for actions without a window of their own.
 const WINDOW: u16 = 64240;
+/// The window of answers over IPv6, where the MSS is smaller.
 const WINDOW_V6: u16 = 64800;
 
-/// What an answer says: flags, sequence number, acknowledgment number, window, payload.
-type Said = (u8, u32, u32, u16, Vec<u8>);
+/// The fields of an answer: flags, sequence number, acknowledgment number, window, payload.
+type Fields = (u8, u32, u32, u16, Vec<u8>);
 
-/// A connection under a mode: numbers are told from the client's ISN and from ours.
+/// A connection with an action. Its numbers are relative to the ISNs of client and server.
 struct Connection {
     setup: Setup,
     request: Request,
-    /// Our ISN.
+    /// The server's ISN.
     server: u32,
 }
 
 impl Connection {
-    /// Over IPv4 and IPv6, with and without timestamps and tags, with a fixed ISN if that is possible and with a key.
+    /// Returns connections over IPv4 and IPv6, with and without timestamps and VLAN tags, with a fixed ISN where the
+    /// action allows it, and with a key.
     fn all(action: Action) -> Vec<Self> {
         let mut connections = Vec::new();
         let timestamps = vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -57,8 +59,8 @@ impl Connection {
         connections
     }
 
-    /// The verdict on a segment, and the answer to it; sequence numbers are how far each is from the ISN.
-    fn send(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> (Verdict, Option<Said>) {
+    /// Returns the verdict on a segment and the answer to it. Sequence numbers are relative to the ISNs.
+    fn send(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> (Verdict, Option<Fields>) {
         self.send_with_window(flags, sequence, acknowledgment, payload, 65535)
     }
 
@@ -69,12 +71,12 @@ impl Connection {
         acknowledgment: u32,
         payload: &[u8],
         window: u16,
-    ) -> (Verdict, Option<Said>) {
+    ) -> (Verdict, Option<Fields>) {
         let request = Request { window, ..self.request(flags, sequence, acknowledgment, payload) };
         self.send_request(&request.with_checksum())
     }
 
-    /// A segment whose checksum is wrong.
+    /// Returns a segment with a wrong checksum.
     fn request(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> Request {
         Request {
             flags,
@@ -86,7 +88,7 @@ impl Connection {
         }
     }
 
-    fn send_request(&self, request: &Request) -> (Verdict, Option<Said>) {
+    fn send_request(&self, request: &Request) -> (Verdict, Option<Fields>) {
         let (verdict, result) = self.setup.respond(&request.frame());
         let answer = (verdict.action() == tcp_bounce_wire::XdpAction::Tx).then(|| {
             let segment = Segment::parse(&result).expect("a segment");
@@ -102,19 +104,19 @@ impl Connection {
     }
 }
 
-const NOTHING: Option<Said> = None;
+const NOTHING: Option<Fields> = None;
 
-fn said(flags: u8, sequence: u32, acknowledgment: u32, window: u16) -> Option<Said> {
+fn answer(flags: u8, sequence: u32, acknowledgment: u32, window: u16) -> Option<Fields> {
     Some((flags, sequence, acknowledgment, window, Vec::new()))
 }
 
-/// Whatever the mode, a segment that acknowledges none of our numbers is the host's, and no answer is given to a RST.
+/// This includes a RST, which is never answered.
 #[test]
-fn what_is_not_ours_is_passed_in_every_mode() {
+fn passes_unknown_segments_for_each_action() {
     for action in Action::ALL {
         for connection in Connection::all(action) {
             for acknowledgment in [600, 5000, 1 << 31, 0u32.wrapping_sub(600)] {
-                // The last is a SYN-ACK: it opens a connection of the host's.
+                // The last is a SYN-ACK for a connection of the host.
                 for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | 2, b"")] {
                     let outcome = connection.send(flags, 1, acknowledgment, payload);
                     assert_eq!(outcome, (Verdict::OtherTcp, None), "{action:?} {acknowledgment} {flags:#x}");
@@ -130,7 +132,7 @@ fn what_is_not_ours_is_passed_in_every_mode() {
 }
 
 #[test]
-fn the_hosts_own_connections_are_not_touched_in_any_mode() {
+fn passes_the_hosts_connections_for_each_action() {
     for action in Action::ALL {
         for mut connection in Connection::all(action) {
             connection.setup.connected = Some(1234);
@@ -139,7 +141,7 @@ fn the_hosts_own_connections_are_not_touched_in_any_mode() {
             }
             connection.setup.settings.takeover = true;
             assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::TakenOver, None), "{action:?}");
-            // The client's port, and not ours.
+            // Now only the server's port is that of a connection of the host.
             connection.setup.connected = Some(443);
             assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::TakenOver, "{action:?}");
         }
@@ -147,61 +149,62 @@ fn the_hosts_own_connections_are_not_touched_in_any_mode() {
 }
 
 #[test]
-fn drop_says_nothing() {
+fn ignores_everything() {
     for connection in Connection::all(Action::Ignore) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::OtherTcp, NOTHING), "we send no FIN");
+        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::OtherTcp, NOTHING), "the server sends no FIN");
     }
 }
 
 #[test]
-fn reset_resets_in_sequence() {
+fn resets_in_sequence() {
     for connection in Connection::all(Action::Reset) {
-        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Reset, said(RST | ACK, 1, 1, 0)));
-        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(RST | ACK, 1, 5, 0)));
-        assert_eq!(connection.send(ACK | FIN, 1, 1, b"data"), (Verdict::Replied, said(RST | ACK, 1, 6, 0)));
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Reset, answer(RST | ACK, 1, 1, 0)));
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, answer(RST | ACK, 1, 5, 0)));
+        assert_eq!(connection.send(ACK | FIN, 1, 1, b"data"), (Verdict::Replied, answer(RST | ACK, 1, 6, 0)));
         assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::OtherTcp, NOTHING), "we send no FIN");
+        assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::OtherTcp, NOTHING), "the server sends no FIN");
     }
 }
 
 #[test]
-fn close_closes_and_acknowledges_what_comes() {
+fn closes_and_acknowledges_later_data() {
     for connection in Connection::all(Action::Close) {
-        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Closed, said(FIN | ACK, 1, 1, WINDOW)));
-        // Our FIN is lost, or on its way.
-        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(FIN | ACK, 1, 5, WINDOW)));
-        assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Replied, said(FIN | ACK, 1, 2, WINDOW)));
-        // It has arrived.
+        assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Closed, answer(FIN | ACK, 1, 1, WINDOW)));
+        // The server's FIN is lost, or still in flight.
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, answer(FIN | ACK, 1, 5, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Replied, answer(FIN | ACK, 1, 2, WINDOW)));
+        // The FIN has arrived.
         assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK | PSH, 1, 2, b"data"), (Verdict::Replied, said(ACK, 2, 5, WINDOW)));
-        assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Replied, said(ACK, 2, 6, WINDOW)));
+        assert_eq!(connection.send(ACK | PSH, 1, 2, b"data"), (Verdict::Replied, answer(ACK, 2, 5, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Replied, answer(ACK, 2, 6, WINDOW)));
         assert_eq!(connection.send(ACK | RST, 5, 2, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK, 5, 3, b""), (Verdict::OtherTcp, NOTHING));
     }
 }
 
 #[test]
-fn discard_acknowledges_all_data_and_closes_with_the_client() {
+fn discards_all_data_and_closes_with_the_client() {
     for connection in Connection::all(Action::Discard) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
-        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, said(ACK, 1, 5, WINDOW)));
-        // What came before may be lost: nobody wants it.
+        assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, answer(ACK, 1, 5, WINDOW)));
+        // Earlier data may be lost: nobody reads it.
         let much = vec![7; 1400];
-        assert_eq!(connection.send(ACK, 7_001, 1, &much), (Verdict::Replied, said(ACK, 1, 8_401, WINDOW)));
-        assert_eq!(connection.send(ACK | FIN, 5, 1, b""), (Verdict::Replied, said(FIN | ACK, 1, 6, WINDOW)));
-        assert_eq!(connection.send(ACK | FIN | PSH, 5, 1, b"end"), (Verdict::Replied, said(FIN | ACK, 1, 9, WINDOW)));
+        assert_eq!(connection.send(ACK, 7_001, 1, &much), (Verdict::Replied, answer(ACK, 1, 8_401, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN, 5, 1, b""), (Verdict::Replied, answer(FIN | ACK, 1, 6, WINDOW)));
+        assert_eq!(connection.send(ACK | FIN | PSH, 5, 1, b"end"), (Verdict::Replied, answer(FIN | ACK, 1, 9, WINDOW)));
         assert_eq!(connection.send(ACK, 6, 2, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | RST, 5, 1, b""), (Verdict::Later, NOTHING));
     }
 }
 
-/// `Setup::respond` checks that they come back, and those that count. What is no option of the header's is data.
+/// `Setup::respond` checks the timestamps of the answer. Bytes after the header are data, even if they look like an
+/// option.
 #[test]
-fn timestamps_are_found_wherever_they_are() {
+fn finds_timestamps_anywhere_in_the_options() {
     let timestamps = [8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
     let others = [8, 10, 0x11, 2, 3, 4, 0x55, 6, 7, 8];
     for options in [
@@ -215,30 +218,30 @@ fn timestamps_are_found_wherever_they_are() {
     ] {
         for mut connection in Connection::all(Action::Discard) {
             connection.request.options = options.clone();
-            let (verdict, answer) = connection.send(ACK, 1, 1, &[1, 1, 8, 10, 9, 9, 9, 9, 9, 9, 9, 9]);
-            assert_eq!((verdict, answer), (Verdict::Replied, said(ACK, 1, 13, WINDOW)), "{options:?}");
+            let outcome = connection.send(ACK, 1, 1, &[1, 1, 8, 10, 9, 9, 9, 9, 9, 9, 9, 9]);
+            assert_eq!(outcome, (Verdict::Replied, answer(ACK, 1, 13, WINDOW)), "{options:?}");
         }
     }
 }
 
-/// A segment that is as long as IP allows, as a virtual NIC delivers what the sender's kernel has not cut yet.
+/// A virtual NIC delivers segments up to the limit of IP, which the sender's kernel has not divided yet.
 #[test]
-fn discard_takes_the_longest_segments() {
+fn discards_the_longest_segments() {
     let connections = Connection::all(Action::Discard);
     let connection = &connections[0];
     let longest = vec![1; 65_535 - 40];
-    assert_eq!(connection.send(ACK, 1, 1, &longest), (Verdict::Replied, said(ACK, 1, 65_496, WINDOW)));
+    assert_eq!(connection.send(ACK, 1, 1, &longest), (Verdict::Replied, answer(ACK, 1, 65_496, WINDOW)));
 }
 
 #[test]
-fn echo_sends_back_what_the_client_sends() {
+fn echoes_data() {
     let echoed = |flags, at, acknowledgment, payload: &[u8]| {
         (Verdict::Replied, Some((flags, at, acknowledgment, 536, payload.to_vec())))
     };
     for connection in Connection::all(Action::Echo) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), echoed(ACK | PSH, 1, 5, b"data"));
-        // It has it, and goes on; lengths of all remainders.
+        // The client has received that, and sends more, of any length modulo 8.
         for length in 1..=536 {
             let payload: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             let end = 5 + length;
@@ -252,23 +255,23 @@ fn echo_sends_back_what_the_client_sends() {
 }
 
 #[test]
-fn echo_acknowledges_nothing_that_the_client_may_not_get_back() {
-    let bare = |acknowledgment, at| (Verdict::Replied, said(ACK, at, acknowledgment, 536));
+fn echo_acknowledges_only_delivered_data() {
+    let bare = |acknowledgment, at| (Verdict::Replied, answer(ACK, at, acknowledgment, 536));
     let echoed = |flags, at, acknowledgment, payload: &[u8]| {
         (Verdict::Replied, Some((flags, at, acknowledgment, 536, payload.to_vec())))
     };
     for connection in Connection::all(Action::Echo) {
-        // The four bytes before these are still on their way back, or lost.
+        // The echo of the four bytes before these is still in flight, or lost.
         assert_eq!(connection.send(ACK, 5, 1, b"more"), echoed(ACK, 5, 1, b"more"));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b"more"), echoed(ACK | FIN, 5, 1, b"more"));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b""), echoed(ACK | FIN, 5, 1, b""));
-        // The client has these already, or some of them: it may have missed what else we said.
+        // The client has received some or all of this echo, but may have missed the acknowledgment.
         assert_eq!(connection.send(ACK, 1, 5, b"data"), bare(5, 5));
         assert_eq!(connection.send(ACK, 1, 6, b"data"), bare(6, 6));
         assert_eq!(connection.send(ACK, 1, 4, b"data"), echoed(ACK, 1, 5, b"data"));
         assert_eq!(connection.send(ACK | FIN, 1, 5, b"data"), echoed(ACK | FIN, 1, 6, b"data"));
         assert_eq!(connection.send(ACK | FIN, 1, 2, b""), bare(2, 2));
-        // There is room for some of it, for all of it but not for a FIN, and for none.
+        // The window has room for some data, for all data without the FIN, and for none.
         let send = |flags, window| connection.send_with_window(flags, 5, 5, b"more", window);
         assert_eq!(send(ACK, 3), echoed(ACK, 5, 8, b"mor"));
         assert_eq!(send(ACK | FIN, 3), echoed(ACK, 5, 8, b"mor"));
@@ -280,10 +283,10 @@ fn echo_acknowledges_nothing_that_the_client_may_not_get_back() {
     }
 }
 
-/// The client may have a window under way, and a FIN behind it; or send what it has got back long since, or a keepalive, which
-/// begins a byte before.
+/// The client may have a full window in flight and a FIN after it. It may also retransmit data whose echo it has
+/// received, or send a keepalive, which starts one byte early.
 #[test]
-fn echo_knows_its_segments_by_a_window_and_one_more() {
+fn echo_accepts_segments_within_a_window_and_one_byte() {
     for connection in Connection::all(Action::Echo) {
         for distance in [-538, -537, -536, -1, 0, 1, 536, 537, 538i32] {
             let expected = if distance.abs() <= 537 { Verdict::Later } else { Verdict::OtherTcp };
@@ -293,9 +296,9 @@ fn echo_knows_its_segments_by_a_window_and_one_more() {
     }
 }
 
-/// Else the answer could be answered.
+/// Otherwise the answer could be answered.
 #[test]
-fn echo_answers_neither_a_bare_ack_nor_a_reset() {
+fn echo_answers_neither_bare_acks_nor_resets() {
     for connection in Connection::all(Action::Echo) {
         for acknowledgment in [1, 4, 5, 6, 10] {
             assert_eq!(connection.send(ACK, 5, acknowledgment, b""), (Verdict::Later, NOTHING));
@@ -305,10 +308,10 @@ fn echo_answers_neither_a_bare_ack_nor_a_reset() {
     }
 }
 
-/// A client that does not care for the window of 536 gets back what fits an Ethernet, and has that acknowledged; if the
-/// segment is longer than what a checksum is computed of, only where there is none to be computed.
+/// A client that exceeds the window of 536 bytes gets the payload of one Ethernet frame back. For a longer segment that
+/// works only if there is no checksum to verify.
 #[test]
-fn echo_sends_back_no_more_than_fits() {
+fn echo_limits_its_payload() {
     for connection in Connection::all(Action::Echo) {
         let payload: Vec<u8> = (0..3000).map(|byte| byte as u8).collect();
         let fitting = connection.send(ACK, 1, 1, &payload[..1460]);
@@ -320,9 +323,9 @@ fn echo_sends_back_no_more_than_fits() {
     }
 }
 
-/// All of it is in the checksum that the rules of these tests compute.
+/// The tests compute the checksum of the whole answer.
 #[test]
-fn echo_sends_back_as_much_behind_the_longest_header() {
+fn echo_sends_full_payload_after_the_longest_header() {
     for mut connection in Connection::all(Action::Echo) {
         if connection.request.ip_options.is_empty() {
             connection.request.options = vec![1; 40];
@@ -333,15 +336,15 @@ fn echo_sends_back_as_much_behind_the_longest_header() {
     }
 }
 
-/// It would come back with a checksum that is right, and the client would take it for what it sent.
+/// The echo of a damaged segment would have a correct checksum, and the client would accept it.
 #[test]
-fn echo_drops_what_was_damaged_on_the_way() {
+fn echo_drops_damaged_segments() {
     for connection in Connection::all(Action::Echo) {
         for (flags, payload) in [(ACK | PSH, &b"odd"[..]), (ACK | PSH, b"even"), (ACK | FIN, b"")] {
             let request = connection.request(flags, 1, 1, payload);
             assert_eq!(connection.send_request(&request), (Verdict::Later, NOTHING));
             let partial = request.clone().with_partial_checksum();
-            assert_eq!(connection.send_request(&partial).0, Verdict::Replied, "nobody has computed it yet");
+            assert_eq!(connection.send_request(&partial).0, Verdict::Replied, "the checksum is not complete yet");
             let intact = request.with_checksum();
             assert_eq!(connection.send_request(&intact).0, Verdict::Replied);
             for bit in 0..payload.len() * 8 {
@@ -353,9 +356,9 @@ fn echo_drops_what_was_damaged_on_the_way() {
     }
 }
 
-/// IP options become TCP padding, of which there is no more than 40 bytes.
+/// IP options become TCP padding of up to 40 bytes.
 #[test]
-fn echo_has_no_room_for_too_many_options() {
+fn echo_drops_segments_with_too_many_options() {
     let mut connections = Connection::all(Action::Echo);
     let connection = &mut connections[0];
     for (ip, tcp, verdict) in [(20, 20, Verdict::Replied), (40, 0, Verdict::Replied), (24, 20, Verdict::Later)] {
@@ -368,24 +371,24 @@ fn echo_has_no_room_for_too_many_options() {
 }
 
 #[test]
-fn tarpit_answers_probes_and_takes_nothing() {
-    let held = (Verdict::Replied, said(ACK, 1, 1, 0));
+fn tarpit_answers_probes_and_accepts_no_data() {
+    let held = (Verdict::Replied, answer(ACK, 1, 1, 0));
     for connection in Connection::all(Action::Tarpit) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
-        // A probe of Linux's, and a keepalive; with a byte, as others send them.
+        // Linux sends window probes and keepalives without data, other systems with one byte.
         assert_eq!(connection.send(ACK, 0, 1, b""), held);
         assert_eq!(connection.send(ACK, 0, 1, b"?"), held);
         assert_eq!(connection.send(ACK, 1, 1, b"?"), held);
         assert_eq!(connection.send(ACK | PSH, 1, 1, &[1; 1000]), held);
         assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 2, 1, b""), (Verdict::OtherTcp, NOTHING), "it may not have sent that");
+        assert_eq!(connection.send(ACK, 2, 1, b""), (Verdict::OtherTcp, NOTHING), "the window never allowed that byte");
     }
 }
 
-/// `Setup::respond` knows which SYN-ACK each port has to give.
+/// `Setup::respond` checks the SYN-ACK for the action of each port.
 #[test]
-fn each_port_has_its_own_mode() {
+fn applies_the_action_of_each_port() {
     let setup = Setup {
         actions_by_port: vec![
             (7, Action::Echo),
@@ -413,7 +416,7 @@ fn each_port_has_its_own_mode() {
                 ..syn.clone()
             };
             let (verdict, answer) = setup.respond(&ack.with_checksum().frame());
-            let said = Segment::parse(&answer).map(|segment| (segment.flags(), segment.tcp.payload().to_vec()));
+            let fields = Segment::parse(&answer).map(|segment| (segment.flags(), segment.tcp.payload().to_vec()));
             let (expected, flags, payload) = match port {
                 0 | 65535 => (Verdict::Replied, RST | ACK, &b""[..]),
                 7 => (Verdict::Replied, ACK | PSH, &b"data"[..]),
@@ -421,19 +424,19 @@ fn each_port_has_its_own_mode() {
                 79 => (Verdict::Replied, FIN | ACK, &b""[..]),
                 _ => (Verdict::Later, ACK | PSH, &b"data"[..]),
             };
-            assert_eq!((verdict, said), (expected, Some((flags, payload.to_vec()))), "{port}");
+            assert_eq!((verdict, fields), (expected, Some((flags, payload.to_vec()))), "{port}");
         }
     }
 }
 
-/// Without a key nobody proves an address: what needs that is not done.
+/// Without a key, no client proves its address, and these actions are replaced.
 #[test]
-fn nothing_is_sent_back_or_held_without_a_key() {
+fn replaces_echo_and_tarpit_without_a_key() {
     for action in [Action::Echo, Action::Tarpit] {
         let setup = Setup::new(Choice { action, ..Choice::DEFAULT });
-        let drop = Setup::standard();
+        let ignoring = Setup::standard();
         for request in [Request::ack(), Request { payload: b"data".to_vec(), ..Request::ack() }] {
-            assert_eq!(setup.verdict(&request.frame()), drop.verdict(&request.frame()));
+            assert_eq!(setup.verdict(&request.frame()), ignoring.verdict(&request.frame()));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What holds for any request, any settings, and any bytes at all.
+//! Properties of any request, with any settings, and of random bytes.
 //!
-//! `Setup::verdict` checks the reply with an independent parser, and that all else is left as it was.
+//! `Setup::verdict` checks replies with an independent parser, and that other frames stay unchanged.
 
 use crate::common;
 
@@ -35,12 +35,12 @@ fn settings() -> impl Strategy<Value = Choice> {
     )
 }
 
-/// Sequence numbers, among them those that wrap.
+/// Generates sequence numbers, some of which wrap.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![4 => any::<u32>(), 1 => Just(u32::MAX), 1 => Just(0), 1 => Just(0xffff), 1 => Just(0xffff_0000)]
 }
 
-/// Addresses of hosts; many octets are extreme.
+/// Generates addresses of hosts, many with extreme octets.
 fn address() -> impl Strategy<Value = [u8; 4]> {
     let octet = || prop_oneof![any::<u8>(), Just(0), Just(255)];
     (prop_oneof![1..=126u8, 128..=223u8], octet(), octet(), octet()).prop_map(|(a, b, c, d)| [a, b, c, d])
@@ -53,7 +53,7 @@ fn mac() -> impl Strategy<Value = [u8; 6]> {
     })
 }
 
-/// Options of any kind, well formed or not: whole words of any bytes.
+/// Generates options of random bytes, in whole words.
 fn options() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<[u8; 4]>(), 0..=10).prop_map(|words| words.concat())
 }
@@ -62,7 +62,7 @@ fn port() -> impl Strategy<Value = u16> {
     prop_oneof![4 => any::<u16>(), 1 => Just(0), 1 => Just(u16::MAX)]
 }
 
-/// Whole segments from one host to another, with any flags and any contents.
+/// Generates whole segments from one host to another, with any flags and contents.
 fn request() -> impl Strategy<Value = Request> {
     let ethernet = (mac(), mac());
     let ipv4 = (any::<u8>(), any::<u16>(), select(vec![0, 0x4000, 0x8000, 0xc000]), any::<u8>(), any::<u16>());
@@ -105,18 +105,18 @@ fn request() -> impl Strategy<Value = Request> {
     })
 }
 
-/// Requests to open a connection, with any of the flags that do not matter.
+/// Generates SYNs, with any of the flags that have no effect.
 fn syn() -> impl Strategy<Value = Request> {
     (request(), any::<u8>())
         .prop_map(|(request, flags)| Request { flags: SYN | flags & (PSH | URG | ECE | CWR), ..request })
 }
 
-/// Whether a set has every address or none; or that there is no set.
+/// Generates a set of all addresses, the empty set, or no set.
 fn set() -> impl Strategy<Value = Option<bool>> {
     prop_oneof![2 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))]
 }
 
-/// SYNs as Linux sends them, over IPv4 and IPv6, from and to any addresses, some to their own source.
+/// Generates SYNs of Linux over IPv4 and IPv6 between any addresses, some to their own source.
 fn linux_syn() -> impl Strategy<Value = Request> {
     let first = || select(vec![0, 1, 10, 127, 192, 224, 0xfd, 0xff]);
     let addresses = (first(), first(), any::<bool>(), any::<bool>());
@@ -164,23 +164,23 @@ fn linux_syn() -> impl Strategy<Value = Request> {
     )
 }
 
-/// The same bytes, but each of them another.
+/// Returns other bytes at each position.
 fn inverted(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| !byte).collect()
 }
 
-/// What can go wrong with a frame on its way, or be made wrong.
+/// Damage to a frame, by accident or by an attacker.
 #[derive(Clone, Debug)]
 enum Damage {
-    /// A byte becomes another.
+    /// Replaces a byte.
     Change(Index, u8),
-    /// A byte of the headers becomes another.
+    /// Replaces a byte of the headers.
     ChangeHeader(usize, u8),
-    /// The frame ends early.
+    /// Truncates the frame.
     Cut(Index),
-    /// Bytes are added at the end.
+    /// Appends bytes.
     Extend(Vec<u8>),
-    /// Bytes are missing in the middle.
+    /// Removes bytes from the middle.
     Remove(Index, Index),
 }
 
@@ -221,7 +221,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_syn_is_answered_as_specified(request in syn(), settings in settings(), room in 0..8usize) {
+    fn answers_each_syn_as_specified(request in syn(), settings in settings(), room in 0..8usize) {
         let frame = request.frame();
         let offer = SynOptions::of(&request.options);
         let options = offer.taken_up(0, 0, 0).len() - 4;
@@ -233,11 +233,11 @@ proptest! {
         prop_assert_eq!(Setup { room, ..Setup::new(settings) }.verdict(&frame), expected);
     }
 
-    /// So none of it can be in the reply, not even folded into a checksum; and checksums that are wrong do not matter.
-    /// The options are another matter.
+    /// None of these fields has an effect on the reply, not even on a checksum. Wrong checksums have no effect either.
+    /// Options do have one.
     #[test]
-    fn the_reply_does_not_depend_on_what_the_request_contains(request in syn(), settings in settings()) {
-        // Else there is no reply.
+    fn replies_independently_of_other_fields(request in syn(), settings in settings()) {
+        // A signed SYN has no reply.
         prop_assume!(!SynOptions::of(&request.options).signed);
         let other = Request {
             type_of_service: !request.type_of_service,
@@ -261,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn every_segment_gets_the_verdict_that_its_flags_ask_for(
+    fn decides_by_flags_and_acknowledgment(
         request in request(),
         settings in settings(),
         beyond_isn in select(vec![Some(0), Some(1), Some(2), None]),
@@ -279,20 +279,19 @@ proptest! {
         prop_assert_eq!(Setup::new(settings).verdict(&request.frame()), expected);
     }
 
-    /// The SYN that is recognised at one glance gets what it would get without.
+    /// Without a primary address, SYNs take the slow path.
     #[test]
-    fn a_glance_sees_what_a_closer_look_does(
+    fn answers_the_same_on_both_paths(
         request in linux_syn(),
         settings in settings(),
         is_own in any::<bool>(),
-        // Sets with no address, and with every one; or none at all.
         (to, from) in (set(), set()),
-        is_spared in any::<bool>(),
+        is_excluded in any::<bool>(),
         damage in vec(Damage::strategy(), 0..2),
     ) {
         let v6 = request.v6.clone().unwrap_or_else(V6::new).destination;
         let others = (request.destination.map(|octet| !octet), v6.map(|octet| !octet));
-        // Those that are asked for, if they may be; else none.
+        // A primary address is possible, and belongs to the destinations. Otherwise there is none.
         let mut primary = (request.destination, v6);
         if !is_own || to == Some(false) || !is_host(&primary.0) {
             primary.0 = [0; 4];
@@ -300,15 +299,16 @@ proptest! {
         if !is_own || to == Some(false) || !is_host(&primary.1) {
             primary.1 = [0; 16];
         }
-        let mut spared = PortSet::new();
-        if is_spared {
-            spared.insert(request.destination_port);
+        let mut excluded = PortSet::new();
+        if is_excluded {
+            excluded.insert(request.destination_port);
         }
         let [with, without] = [primary, others].map(|primary| {
             let choice = Choice { mac: Some(request.destination_mac), primary: Some(primary), ..settings };
-            let mut setup = Setup::new(choice).sparing(spared.clone());
+            let mut setup = Setup::new(choice).sparing(excluded.clone());
             (setup.filters_destinations, setup.filters_sources) = (to.is_some(), from.is_some());
-            let every = [AddressRange { first: AddressBits { high: 0, low: 0 }, last: AddressBits { high: u64::MAX, low: u64::MAX } }];
+            let (first, last) = (AddressBits { high: 0, low: 0 }, AddressBits { high: u64::MAX, low: u64::MAX });
+            let every = [AddressRange { first, last }];
             let ranges = |is_full: Option<bool>| if is_full == Some(true) { &every[..] } else { &[] };
             setup.filters.destinations[0].fill(ranges(to)).expect("one range");
             setup.filters.sources.fill(ranges(from)).expect("one range");
@@ -320,13 +320,13 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_are_harmless(frame in vec(any::<u8>(), 0..200), settings in settings()) {
+    fn handles_random_bytes(frame in vec(any::<u8>(), 0..200), settings in settings()) {
         common::assert_expected(&frame, Setup::new(settings).verdict(&frame), &settings);
     }
 
-    /// Random bytes behind an Ethernet header that says IPv4: the parser gets further with them.
+    /// Random bytes after a valid ethertype and valid lengths, which lead deeper into the parser.
     #[test]
-    fn random_datagrams_are_harmless(
+    fn handles_random_packets(
         mut frame in vec(any::<u8>(), 34..200),
         ihl in 4..16u8,
         data_offset in 4..16u8,
@@ -339,7 +339,7 @@ proptest! {
         frame[16..18].copy_from_slice(&(total_length as u16).to_be_bytes());
         frame[20..22].copy_from_slice(&[0, 0]);
         frame[23] = 6;
-        // No address is of a group.
+        // No group addresses.
         [frame[0], frame[6], frame[26], frame[30]] = [2, 2, 10, 11];
         let tcp = 14 + usize::from(ihl) * 4;
         if let Some(byte) = frame.get_mut(tcp + 12) {
@@ -349,7 +349,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_segments_are_answered_only_if_they_are_still_whole(
+    fn answers_damaged_segments_only_if_whole(
         request in request(),
         flags in select(vec![SYN, SYN, SYN, ACK, ACK | PSH, FIN | ACK, RST]),
         damage in vec(Damage::strategy(), 1..4),

@@ -1,4 +1,4 @@
-//! A reply needs 58 bytes. How long its frame is depends on how long the request's frame was and on its room to grow.
+//! The length of a reply's frame: 58 bytes, or a little more if the request's frame was longer.
 
 use crate::common;
 
@@ -6,10 +6,11 @@ use common::{Choice, REPLY_LENGTH, Request, Segment, Setup};
 use tcp_bounce_wire::frame::{Buffer, View};
 use tcp_bounce_wire::{Action, Frame, Verdict};
 
-/// A change of length is the dearest step in the kernel, so a frame keeps it if this much is left behind the reply.
+/// A resize is the most expensive step in the kernel. A frame with less than this many bytes after the reply keeps its
+/// length.
 const PADDING_LIMIT: usize = 23;
 
-/// SYNs in frames of each length, from the shortest. What makes a frame longer is data, in the others it is padding.
+/// Returns SYNs in frames of all lengths, which `filled` fills with data or padding.
 fn syns(filled: fn(Vec<u8>) -> Request) -> impl Iterator<Item = Vec<u8>> {
     (0..=200).map(move |more| filled(vec![0xee; more]).frame())
 }
@@ -23,7 +24,7 @@ fn with_padding(bytes: Vec<u8>) -> Request {
 }
 
 #[test]
-fn a_reply_has_58_bytes_or_the_little_more_that_its_request_had() {
+fn keeps_the_length_of_slightly_longer_frames() {
     let setup = Setup::standard();
     for frame in syns(with_data).chain(syns(with_padding)) {
         let expected = match frame.len() {
@@ -36,7 +37,7 @@ fn a_reply_has_58_bytes_or_the_little_more_that_its_request_had() {
 }
 
 #[test]
-fn a_frame_that_is_too_short_is_answered_exactly_if_it_has_room_to_grow() {
+fn answers_short_frames_with_room_to_grow() {
     for frame in syns(with_data).chain(syns(with_padding)) {
         for room in 0..=5 {
             let fits = frame.len() + room >= REPLY_LENGTH;
@@ -47,7 +48,7 @@ fn a_frame_that_is_too_short_is_answered_exactly_if_it_has_room_to_grow() {
     }
 }
 
-/// A frame whose length cannot be changed: the kernel may refuse.
+/// A frame that cannot be resized, as the kernel may refuse it.
 struct Rigid<'a>(Buffer<'a>);
 
 impl Frame for Rigid<'_> {
@@ -69,7 +70,7 @@ impl Frame for Rigid<'_> {
 }
 
 #[test]
-fn a_frame_whose_length_cannot_be_changed_is_answered_in_its_length_or_left_as_it_was() {
+fn leaves_frames_unchanged_if_the_resize_fails() {
     for request in syns(with_data).chain(syns(with_padding)) {
         let mut bytes = request.clone();
         let mut frame = Rigid(Buffer::new(&mut bytes, request.len()));
@@ -83,9 +84,9 @@ fn a_frame_whose_length_cannot_be_changed_is_answered_in_its_length_or_left_as_i
     }
 }
 
-/// An answer that is as long as what it answers needs no change of length.
+/// An echo of equal length needs no resize.
 #[test]
-fn what_is_sent_back_whole_is_so_in_a_frame_whose_length_cannot_be_changed() {
+fn echoes_without_a_resize() {
     let setup = Setup::new(Choice { action: Action::Echo, key: Some([6; 16]), ..Choice::DEFAULT });
     for request in [Request::ack(), Request::ack().over_ipv6()] {
         for (trailer, verdict) in [(0, Verdict::Replied), (1, Verdict::Later)] {

@@ -1,11 +1,11 @@
-//! A frame that ends too early is passed as it came, wherever it ends.
+//! Truncated frames are passed unchanged, wherever they end.
 
 use crate::common;
 
 use common::{ACK, PSH, Request, Setup};
 use tcp_bounce_wire::Verdict;
 
-/// With options and data of every kind, so that the frame can end within each.
+/// Returns the request with all kinds of options and data, so that the frame can end within each of them.
 fn with_everything(request: Request) -> Request {
     Request {
         ip_options: vec![0x94, 4, 0, 0],
@@ -26,7 +26,7 @@ fn assert_only_complete(request: &Request, complete: Verdict) {
 }
 
 #[test]
-fn a_truncated_syn_is_malformed() {
+fn rejects_truncated_syns() {
     assert_only_complete(&Request::syn(), Verdict::Answered);
     assert_only_complete(&with_everything(Request::syn()), Verdict::Answered);
     assert_only_complete(&with_everything(Request::syn()).twice_tagged(), Verdict::Answered);
@@ -35,13 +35,13 @@ fn a_truncated_syn_is_malformed() {
 }
 
 #[test]
-fn a_truncated_ack_is_malformed() {
+fn rejects_truncated_acks() {
     assert_only_complete(&Request::ack(), Verdict::Completed);
     assert_only_complete(&with_everything(Request { flags: ACK | PSH, ..Request::ack() }), Verdict::Later);
 }
 
 #[test]
-fn a_total_length_below_the_headers_or_beyond_the_frame_is_malformed() {
+fn rejects_contradictory_total_lengths() {
     let request = with_everything(Request::syn());
     for setup in Setup::both() {
         for total_length in 0..=u16::MAX {
@@ -54,7 +54,7 @@ fn a_total_length_below_the_headers_or_beyond_the_frame_is_malformed() {
 }
 
 #[test]
-fn the_longest_datagram_is_answered() {
+fn answers_the_longest_packet() {
     let mut request = Request::syn();
     request.payload = vec![0xee; usize::from(u16::MAX) - request.headers_length()];
     assert_eq!(request.datagram_length(), 65_535);

@@ -8,17 +8,19 @@ use super::segment::Segment;
 use super::setup::Choice;
 use super::syn_options::SynOptions;
 
-/// Checks the verdict on any bytes at all, if no port is spared and there is room: etherparse says what they are.
+/// Checks the verdict on any frame without filters and with enough room, by the rules of [`Segment::expected`].
 pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     match Segment::parse(frame) {
-        Some(segment) if segment.is_unicast() && segment.is_looked_at() => {
+        Some(segment) if segment.is_unicast() && segment.has_plain_extensions() => {
             assert_eq!(segment.expected(settings), verdict, "{segment:?}")
         }
-        _ => assert_eq!(XdpAction::Pass, verdict.action(), "{verdict:?} on what is no segment between two hosts"),
+        _ => {
+            assert_eq!(XdpAction::Pass, verdict.action(), "{verdict:?} on a frame without a segment between two hosts")
+        }
     }
 }
 
-/// Checks that `reply` is the SYN-ACK to `request` in every field, and holds nothing else.
+/// Checks all fields of the SYN-ACK `reply` to `request`, and that nothing follows it.
 pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let parsed = Segment::parse(request).expect("only a whole segment is answered");
     assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
@@ -41,8 +43,8 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert_eq!(answer.tcp.options(), options, "options");
 }
 
-/// Checks what holds for every answer to a segment that is no SYN: it is not longer, carries nothing but what came, and has
-/// its timestamps, swapped.
+/// Checks the common properties of answers to later segments: they are not longer than the segment, carry only its
+/// data, and have its timestamps, swapped.
 pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert!(reply.len() <= request.len(), "{} bytes are more than {}", reply.len(), request.len());
     let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
@@ -50,7 +52,7 @@ pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let payload = answer.tcp.payload();
     assert!(
         asked.tcp.payload().starts_with(payload),
-        "data that is not the client's: {payload:x?} {asked:?} {answer:?}"
+        "data other than the client's: {payload:x?} {asked:?} {answer:?}"
     );
     let mut options = answer.tcp.options();
     let asked_for = SynOptions::of(asked.tcp.options());
@@ -65,7 +67,7 @@ pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert_ne!(answer.flags() & ACK, 0, "flags");
 }
 
-/// Checks all that does not depend on what the reply is: that it is one to `request`, and holds nothing else.
+/// Checks the common properties of all replies, and that nothing follows the reply.
 fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options: usize, payload: usize) -> Segment<'a> {
     let request_bytes = request;
     let request = Segment::parse(request).expect("only a whole segment is answered");
@@ -76,7 +78,7 @@ fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options:
 
     assert!(reply.len() <= request_bytes.len().max(length), "{} bytes are too many", reply.len());
     let padding = reply.get(length..).expect("a frame that is too short for a reply");
-    assert!(padding.iter().all(|&byte| byte == 0), "behind the reply: {padding:02x?}");
+    assert!(padding.iter().all(|&byte| byte == 0), "after the reply: {padding:02x?}");
     assert_eq!(reply[12..ip_offset], request_bytes[12..ip_offset], "tags and ethertype");
     let reply = Segment::parse(reply).expect("the reply is no whole segment");
 

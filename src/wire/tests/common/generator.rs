@@ -1,4 +1,4 @@
-//! Packets of all kinds for setups of all kinds, as choices have it: random ones, or a fuzzer's.
+//! Generates setups and packets from choices: random ones, or those of a fuzzer.
 
 use std::ops::Range;
 
@@ -8,25 +8,25 @@ use tcp_bounce_wire::{Action, TelemetrySettings};
 
 use super::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
 
-/// Where choices come from.
+/// A source of choices.
 pub trait Choices {
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which is not 0.
     fn below(&mut self, bound: usize) -> usize;
 
-    /// Any bytes.
+    /// Fills the slice with any bytes.
     fn fill(&mut self, bytes: &mut [u8]);
 }
 
-/// The MAC address of those that have one.
+/// The MAC address of setups that check it.
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// The usual addresses of those that have some. They are among those that are answered for.
-const USUAL: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+/// The primary addresses of setups that have some. The filters contain them.
+const PRIMARY: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
-/// Ports that a packet is often for: those that are spared, their neighbours in the bitmap, and some others.
+/// Frequent destination ports: excluded ones, their neighbours in the bitmap, and some others.
 const PORTS: [u16; 14] = [0, 1, 22, 23, 62, 63, 64, 65, 80, 443, 8080, 8081, u16::MAX - 1, u16::MAX];
 
-/// Most addresses that are generated, in many ranges and in few.
+/// Ranges that contain most generated addresses.
 const FILTERS: [AddressRange; 7] = [
     v4([1, 0, 0, 0], [1, 255, 255, 255]),
     v4([10, 0, 0, 0], [10, 127, 255, 255]),
@@ -46,17 +46,17 @@ const fn v4(first: [u8; 4], last: [u8; 4]) -> AddressRange {
     }
 }
 
-/// By their first 16 bits.
+/// Returns the range of addresses whose first 16 bits are between these.
 const fn v6(first: u64, last: u64) -> AddressRange {
     let (first, last) =
         (AddressBits { high: first << 48, low: 0 }, AddressBits { high: ((last + 1) << 48) - 1, low: u64::MAX });
     AddressRange { first, last }
 }
 
-/// That of the settings which decides what the program consists of.
+/// The settings that decide which code the program keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// What becomes of connections; `None`: each of [`PORTS`] has a mode of its own.
+    /// The post-handshake action, or `None` for a different action at each of [`PORTS`].
     pub action: Option<Action>,
     pub keyed: bool,
     pub takeover: bool,
@@ -68,7 +68,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// All that the command line takes.
+    /// Returns all shapes that the command line allows.
     pub fn all() -> Vec<Self> {
         let thens = Action::ALL.map(Some).into_iter().chain([None]);
         let needs_key = |action: Option<Action>| action.is_none_or(Action::follows_client);
@@ -83,7 +83,7 @@ impl Shape {
         shapes.collect()
     }
 
-    /// A setup of this shape.
+    /// Returns a setup of this shape.
     pub fn setup(self, choices: &mut impl Choices) -> Setup {
         let mut setup = Setup::new(Choice::DEFAULT);
         let mut generator = Generator { choices, setup: &setup };
@@ -102,7 +102,7 @@ impl Shape {
             window: generator.pick(&[None, None, Some(0), Some(1), Some(u16::MAX)]),
             now: generator.u32(),
             mac: self.checks_mac.then_some(MAC),
-            primary: self.primary.then_some(USUAL),
+            primary: self.primary.then_some(PRIMARY),
         };
         let spared: &[u16] = generator.pick(&[&[][..], &[22], &[22, 80, 443], &[0, 22], &[63, 64, u16::MAX]]);
         let (index, first) = (generator.below(2), generator.below(FILTERS.len()));
@@ -126,14 +126,14 @@ impl Shape {
     }
 }
 
-/// Makes packets, most of which are segments that the program has something to do with.
+/// Generates packets, most of which are TCP segments.
 pub struct Generator<'a, C> {
     pub choices: &'a mut C,
     pub setup: &'a Setup,
 }
 
 impl<C: Choices> Generator<'_, C> {
-    /// A segment, often with something wrong with it; `longest` is as long as a frame may be.
+    /// Returns a frame of at most `longest` bytes with a TCP segment, which often has errors.
     pub fn packet(&mut self, longest: usize) -> Vec<u8> {
         let mut request = self.segment();
         for _ in 0..self.pick(&[0, 0, 0, 1, 1, 2]) {
@@ -147,7 +147,7 @@ impl<C: Choices> Generator<'_, C> {
         frame
     }
 
-    /// A whole segment from one host to another.
+    /// Returns a whole segment from one host to another.
     fn segment(&mut self) -> Request {
         let ip_options = self.pick(&[0..1, 0..1, 0..1, 0..1, 0..1, 1..11]);
         let payload = self.pick(&[0..1, 0..1, 0..1, 1..2, 1..40, 1..1461, 1461..3300]);
@@ -162,7 +162,7 @@ impl<C: Choices> Generator<'_, C> {
             ttl: self.u8(),
             header_checksum: self.u16(),
             source: self.address(),
-            destination: if self.flip() { USUAL.0 } else { self.address() },
+            destination: if self.flip() { PRIMARY.0 } else { self.address() },
             ip_options: self.words(ip_options),
             source_port: self.port(),
             destination_port: self.port(),
@@ -192,7 +192,7 @@ impl<C: Choices> Generator<'_, C> {
         }
     }
 
-    /// Mostly none.
+    /// Returns VLAN tags, mostly none.
     fn tags(&mut self) -> Vec<u8> {
         let tag = self.pick(&[[0x81, 0, 0, 42], [0x88, 0xa8, 0xf0, 7]]);
         let count = self.pick(&[0, 0, 0, 0, 1, 2, 3]);
@@ -200,7 +200,7 @@ impl<C: Choices> Generator<'_, C> {
     }
 
     fn v6(&mut self) -> V6 {
-        let destination = if self.flip() { USUAL.1 } else { self.address_v6() };
+        let destination = if self.flip() { PRIMARY.1 } else { self.address_v6() };
         let mut v6 = V6 { source: self.address_v6(), destination, ..V6::new() };
         v6.class_and_flow = self.pick(&[0, 0, 0x0ff0_1234]);
         for _ in 0..self.pick(&[0, 0, 0, 0, 1, 1, 2, 4, 5]) {
@@ -214,7 +214,7 @@ impl<C: Choices> Generator<'_, C> {
         v6
     }
 
-    /// Those of common systems, any order of known ones, and nonsense; whole words.
+    /// Returns options in whole words: those of common systems, known ones in any order, or random bytes.
     fn options(&mut self) -> Vec<u8> {
         const KNOWN: [&[u8]; 12] = [
             &[2, 4, 5, 0xb4],
@@ -230,7 +230,7 @@ impl<C: Choices> Generator<'_, C> {
             &[5, 0],
             &[254, 200],
         ];
-        // The second, with SACK blocks or without, is what later segments have.
+        // The second form, with or without SACK blocks, is that of segments after the handshake.
         let mut options = match self.below(8) {
             0 => Vec::new(),
             1 => {
@@ -257,7 +257,7 @@ impl<C: Choices> Generator<'_, C> {
         }
     }
 
-    /// Mostly one that belongs to our SYN-ACK, or to what we said later.
+    /// Returns an acknowledgment number, mostly one of the SYN-ACK or of later answers.
     fn acknowledgment_number(&mut self, request: &Request) -> u32 {
         let tuple = Segment::parse(&request.frame()).map(|segment| segment.tuple()).unwrap_or_default();
         if self.setup.settings.action.follows_client() || (!self.setup.actions_by_port.is_empty() && self.flip()) {
@@ -277,7 +277,7 @@ impl<C: Choices> Generator<'_, C> {
         self.pick(&[any, any, any, 0, u32::MAX, 0xffff, 0xffff_0000])
     }
 
-    /// Mostly one that has room, seldom one that has little or none.
+    /// Returns a window, mostly a large one.
     fn window(&mut self) -> u16 {
         let (any, small) = (self.u16(), self.below(3000) as u16);
         self.pick(&[any, any, small, 0, 1])
@@ -293,14 +293,14 @@ impl<C: Choices> Generator<'_, C> {
         if self.below(4) == 0 { mac } else { MAC }
     }
 
-    /// An address that a host can have.
+    /// Returns an address that a host can have.
     fn address_v6(&mut self) -> [u8; 16] {
         let mut address: [u8; 16] = self.octets();
         address[0] = self.pick(&[0x20, 0x3f, 0xfd, 0xfe]);
         address
     }
 
-    /// An address that a host can have.
+    /// Returns an address that a host can have.
     fn address(&mut self) -> [u8; 4] {
         let [_, b, c, d] = self.octets();
         [self.pick(&[1, 10, 126, 128, 192, 198, 223]), b, c, d]
@@ -313,7 +313,7 @@ impl<C: Choices> Generator<'_, C> {
         })
     }
 
-    /// Some 32-bit words, as options come.
+    /// Returns random 32-bit words.
     fn words(&mut self, number: Range<usize>) -> Vec<u8> {
         let number = self.within(number);
         self.bytes(number * 4..number * 4 + 1)
@@ -325,7 +325,7 @@ impl<C: Choices> Generator<'_, C> {
         bytes
     }
 
-    /// Makes one field something else, mostly something wrong.
+    /// Changes one field, mostly to an invalid value.
     fn spoil(&mut self, request: &mut Request) {
         match self.below(15) {
             0 => request.ethertype = self.pick(&[0x0806, 0x8100, 0x86dd, 0x0800, 0x05dc, 0x0801, 0x88a8]),
@@ -351,26 +351,26 @@ impl<C: Choices> Generator<'_, C> {
         }
     }
 
-    /// Of a first, a middle and a last fragment, and of others.
+    /// Returns flags and offset of a first, a middle, a last or any fragment.
     fn fragment(&mut self) -> u16 {
         let any = self.u16();
         self.pick(&[0x2000, 0x2001, 0x0001, 0x1000, 0x4100, any])
     }
 
-    /// The first octet of an address that no host can have, or of a neighbour of one.
+    /// Returns the first octet of an impossible address, or of a neighbour of one.
     fn group(&mut self) -> u8 {
         self.pick(&[0, 127, 224, 239, 240, 255, 1, 126, 128, 223])
     }
 
-    /// A length that is at most 2 off.
+    /// Returns a length that differs by at most 2.
     fn near(&mut self, length: usize) -> u16 {
         (length + self.below(5) - 2) as u16
     }
 
-    /// Damages the frame without regard to what is in it.
+    /// Damages the frame, whatever its contents.
     fn damage(&mut self, frame: &mut Vec<u8>) {
         match self.below(3) {
-            // A test run wants an Ethernet header.
+            // A test run in the kernel requires an Ethernet header.
             0 => frame.truncate(14 + self.below(frame.len() - 13)),
             1 => {
                 let offset = self.below(frame.len().min(80));

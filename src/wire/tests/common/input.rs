@@ -1,4 +1,4 @@
-//! What a fuzzer makes of bytes: a setup, and a packet for it.
+//! Turns a fuzzer's input into a setup and a packet for it.
 
 use arbitrary::Unstructured;
 use tcp_bounce_wire::{Action, PortSet};
@@ -6,21 +6,21 @@ use tcp_bounce_wire::{Action, PortSet};
 use super::common::generator::{Choices, Generator, Shape};
 use super::common::{Setup, assert_expected};
 
-/// Longer frames have nothing new.
+/// The longest frame. Longer ones lead to no other code.
 const LONGEST: usize = 2048;
 
 impl Choices for Unstructured<'_> {
     fn below(&mut self, bound: usize) -> usize {
-        // When there are no bytes left, it is 0.
+        // Without input left, the number is 0.
         self.int_in_range(0..=bound - 1).unwrap_or_default()
     }
 
     fn fill(&mut self, bytes: &mut [u8]) {
-        self.fill_buffer(bytes).expect("it fills with zeros when there are no bytes left");
+        self.fill_buffer(bytes).expect("without input left, it fills with zeros");
     }
 }
 
-/// Has the packet logic run on what these bytes stand for, and checks all that holds whatever it is.
+/// Runs the packet logic with the setup and the packet of this input, and checks all invariants.
 pub fn run(bytes: &[u8]) {
     let mut choices = Unstructured::new(bytes);
     let shapes = Shape::all();
@@ -35,7 +35,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Changes what the grammar has made, without regard to it: what is left of the input says where, and to what.
+/// Replaces bytes of the frame, at positions and by values from the rest of the input.
 fn mutate(choices: &mut Unstructured, frame: &mut [u8]) {
     while !choices.is_empty() && !frame.is_empty() {
         let offset = choices.below(frame.len().min(128));
@@ -45,11 +45,11 @@ fn mutate(choices: &mut Unstructured, frame: &mut [u8]) {
     }
 }
 
-/// Whether the verdict follows from the packet alone.
+/// Returns whether the verdict depends on the packet alone.
 fn is_plain(setup: &Setup) -> bool {
     let is_unfiltered =
         !setup.filters_destinations && !setup.filters_sources && setup.filters.excluded_ports == PortSet::new();
     let drops = setup.actions_by_port.is_empty() && setup.settings.action == Action::Ignore;
-    // What a reply needs at most: IPv6 for IPv4 is no question, and options make up to 24 bytes more.
+    // The largest room is enough for any reply.
     is_unfiltered && drops && setup.room == 64
 }

@@ -1,7 +1,7 @@
 //! Support for the tests of the packet logic, which the tests of the loaded program and the fuzzer use, too.
 //!
-//! [`request`] builds frames, [`setup`] runs the packet logic over them, and [`assertions`] checks the result. Parsing and
-//! rules are independent of the crate: [`segment`] uses etherparse, and [`syn_options`] has a parser of its own.
+//! [`request`] builds frames, [`setup`] runs the packet logic over them, and [`assertions`] checks the result. Parsing
+//! and rules are independent of the crate: [`segment`] uses etherparse, and [`syn_options`] has a parser of its own.
 
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 #![allow(unused_imports, reason = "each test crate uses its own part of this")]

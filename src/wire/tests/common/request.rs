@@ -12,30 +12,30 @@ pub const URG: u8 = 0x20;
 pub const ECE: u8 = 0x40;
 pub const CWR: u8 = 0x80;
 
-/// An Ethernet header.
+/// The length of an Ethernet header.
 pub const ETHERNET_LENGTH: usize = 14;
-/// An Ethernet header, an IPv4 header, a TCP header and the option MSS: the reply to a SYN that offers nothing.
+/// The length of the reply to a SYN without options over IPv4: with the MSS option alone.
 pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
 
 /// The options of Linux's SYN.
 pub const LINUX_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
 
-/// A frame to send to `respond`, field by field. What is `None` follows from the rest, so that it fits together.
+/// A frame, field by field. Fields that are `None` are computed from the others.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub destination_mac: [u8; 6],
     pub source_mac: [u8; 6],
-    /// VLAN tags, each with its ethertype before it.
+    /// VLAN tags, each after its ethertype.
     pub tags: Vec<u8>,
     pub ethertype: u16,
-    /// Over IPv6: then all fields of IPv4 but `ttl` and `protocol` have no meaning.
+    /// The fields of IPv6. With them, all fields of IPv4 except `ttl` and `protocol` are unused.
     pub v6: Option<V6>,
     pub version: u8,
     pub ihl: Option<u8>,
     pub type_of_service: u8,
     pub total_length: Option<u16>,
     pub identification: u16,
-    /// The flags and the fragment offset: 16 bits, as they stand in the header.
+    /// Flags and fragment offset: 16 bits, as in the header.
     pub fragment: u16,
     pub ttl: u8,
     pub protocol: u8,
@@ -48,7 +48,7 @@ pub struct Request {
     pub sequence_number: u32,
     pub acknowledgment_number: u32,
     pub data_offset: Option<u8>,
-    /// The four bits between the data offset and the flags.
+    /// The four bits between data offset and flags.
     pub reserved: u8,
     pub flags: u8,
     pub window: u16,
@@ -56,25 +56,25 @@ pub struct Request {
     pub urgent_pointer: u16,
     pub options: Vec<u8>,
     pub payload: Vec<u8>,
-    /// What lies in the frame behind the datagram.
+    /// Bytes of the frame after the packet.
     pub trailer: Vec<u8>,
 }
 
-/// What a request over IPv6 has instead of what one over IPv4 has.
+/// The fields of a request over IPv6.
 #[derive(Clone, Debug)]
 pub struct V6 {
     pub class_and_flow: u32,
     pub payload_length: Option<u16>,
     pub source: [u8; 16],
     pub destination: [u8; 16],
-    /// The type of the first extension header. The last names `protocol`.
+    /// The type of the first extension header. Its default is `protocol`.
     pub next_header: Option<u8>,
     /// All extension headers.
     pub extensions: Vec<u8>,
 }
 
 impl V6 {
-    /// From 2001:db8::a to 2001:db8::7, without extension headers.
+    /// Returns the fields of a packet from 2001:db8::a to 2001:db8::7 without extension headers.
     pub fn new() -> Self {
         let address = |last| [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
         Self {
@@ -89,22 +89,22 @@ impl V6 {
 }
 
 impl Request {
-    /// The same over IPv6.
+    /// Returns this request over IPv6.
     pub fn over_ipv6(self) -> Self {
         Self { ethertype: 0x86dd, version: 6, v6: Some(V6::new()), ..self }
     }
 
-    /// The same with one VLAN tag.
+    /// Returns this request with one VLAN tag.
     pub fn tagged(self) -> Self {
         Self { tags: vec![0x81, 0x00, 0xa0, 0x2a], ..self }
     }
 
-    /// The same with two VLAN tags.
+    /// Returns this request with two VLAN tags.
     pub fn twice_tagged(self) -> Self {
         Self { tags: vec![0x88, 0xa8, 0x60, 0x07, 0x81, 0x00, 0x00, 0x2a], ..self }
     }
 
-    /// A SYN without options. Its checksums are wrong, as they are where the sender leaves them to the hardware.
+    /// Returns a SYN without options. Its checksums are wrong, as before checksum offload.
     pub fn syn() -> Self {
         Self {
             destination_mac: [0x52, 0x54, 0x00, 0x12, 0x34, 0x56],
@@ -140,20 +140,20 @@ impl Request {
         }
     }
 
-    /// The last segment of a handshake with a SYN-ACK that had the default ISN.
+    /// Returns the ACK of a SYN-ACK with the default ISN.
     pub fn ack() -> Self {
         Self { sequence_number: 0x3b9a_ca08, acknowledgment_number: Choice::DEFAULT.isn + 1, flags: ACK, ..Self::syn() }
     }
 
-    /// The same with the right TCP checksum.
+    /// Returns this request with the correct TCP checksum.
     pub fn with_checksum(self) -> Self {
         let frame = self.frame();
         let checksum = Segment::parse(&frame).map_or(self.checksum, |segment| segment.checksum());
         Self { checksum, ..self }
     }
 
-    /// The same with the sum of the pseudo-header alone, to which a NIC adds the rest: as it comes from a sender that is
-    /// not across a wire.
+    /// Returns this request with the checksum of the pseudo-header alone, which hardware would complete. It comes from
+    /// senders on the same machine.
     pub fn with_partial_checksum(self) -> Self {
         let frame = self.frame();
         let Some(segment) = Segment::parse(&frame) else { return self };
@@ -166,7 +166,7 @@ impl Request {
         Self { checksum: ((folded & 0xffff) + (folded >> 16)) as u16, ..self }
     }
 
-    /// The length of both headers with their options or extension headers.
+    /// Returns the length of both headers with options or extension headers.
     pub fn headers_length(&self) -> usize {
         let ip = match &self.v6 {
             Some(v6) => 40 + v6.extensions.len(),
@@ -175,16 +175,17 @@ impl Request {
         ip + 20 + self.options.len()
     }
 
-    /// The length of the reply's frame, if its options have `options` bytes besides MSS.
+    /// Returns the length of the reply's frame, given the length of its options without MSS.
     pub fn reply_length(&self, options: usize) -> usize {
         ETHERNET_LENGTH + self.tags.len() + if self.v6.is_some() { 40 } else { 20 } + 24 + options
     }
 
-    /// The length of the datagram.
+    /// Returns the length of the packet.
     pub fn datagram_length(&self) -> usize {
         self.headers_length() + self.payload.len()
     }
 
+    /// Returns the bytes of the frame.
     pub fn frame(&self) -> Vec<u8> {
         let data_offset = self.data_offset.unwrap_or((20 + self.options.len()).div_ceil(4) as u8);
         let fields: [&[u8]; 17] = [

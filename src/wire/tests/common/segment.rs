@@ -9,11 +9,11 @@ use super::request::{ACK, ETHERNET_LENGTH, FIN, RST, SYN};
 use super::setup::Choice;
 use super::syn_options::SynOptions;
 
-/// A whole TCP segment, as etherparse reads it: strictly, so that all lengths agree.
+/// A whole TCP segment, whose lengths etherparse has checked.
 pub struct Segment<'a> {
     pub source_mac: [u8; 6],
     pub destination_mac: [u8; 6],
-    /// VLAN tags.
+    /// The number of VLAN tags.
     pub tags: usize,
     pub net: NetSlice<'a>,
     pub tcp: TcpSlice<'a>,
@@ -26,18 +26,19 @@ impl Debug for Segment<'_> {
 }
 
 impl<'a> Segment<'a> {
+    /// Parses the frame, or returns `None` if it is no TCP segment that tcp-bounce looks at.
     pub fn parse(frame: &'a [u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else { return None };
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return None };
         let tags = packet.link_exts.len();
-        // etherparse knows 0x9100, too, which came before IEEE 802.1ad.
+        // etherparse also accepts 0x9100, which predates IEEE 802.1ad.
         let is_vlan = |tag: usize| [[0x81, 0], [0x88, 0xa8]].contains(&[frame[12 + tag * 4], frame[13 + tag * 4]]);
         if tags > 2 || !(0..tags).all(is_vlan) {
             return None;
         }
-        // etherparse also looks behind AH, and takes an IPv6 packet of length 0 for a jumbogram.
-        let is_primary = match packet.net.as_ref()? {
+        // etherparse also skips AH, and takes an IPv6 packet of length 0 for a jumbogram.
+        let is_plain = match packet.net.as_ref()? {
             NetSlice::Ipv4(ipv4) => ipv4.header().protocol() == IpNumber::TCP,
             NetSlice::Ipv6(ipv6) => {
                 let header = ipv6.header();
@@ -45,7 +46,7 @@ impl<'a> Segment<'a> {
             }
             NetSlice::Arp(_) => false,
         };
-        if !is_primary {
+        if !is_plain {
             return None;
         }
         Some(Self {
@@ -57,7 +58,7 @@ impl<'a> Segment<'a> {
         })
     }
 
-    /// Source and destination address.
+    /// Returns source and destination address.
     pub fn addresses(&self) -> (Vec<u8>, Vec<u8>) {
         match &self.net {
             NetSlice::Ipv4(ipv4) => (ipv4.header().source().to_vec(), ipv4.header().destination().to_vec()),
@@ -66,7 +67,7 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Where the datagram ends in its frame.
+    /// Returns the offset of the end of the packet.
     pub fn end(&self) -> usize {
         let datagram = match &self.net {
             NetSlice::Ipv4(ipv4) => usize::from(ipv4.header().total_len()),
@@ -76,7 +77,7 @@ impl<'a> Segment<'a> {
         ETHERNET_LENGTH + self.tags * 4 + datagram
     }
 
-    /// The checksum that it should have.
+    /// Returns the correct TCP checksum.
     pub fn checksum(&self) -> u16 {
         let checksum = match &self.net {
             NetSlice::Ipv4(ipv4) => self.tcp.calc_checksum_ipv4(ipv4.header().source(), ipv4.header().destination()),
@@ -86,7 +87,7 @@ impl<'a> Segment<'a> {
         checksum.expect("it is not too long")
     }
 
-    /// Whether it is on its way from one host to another one.
+    /// Returns whether the segment is sent from one host to another.
     pub fn is_unicast(&self) -> bool {
         let is_group = |mac: [u8; 6]| mac[0] % 2 == 1;
         let (source, destination) = self.addresses();
@@ -97,36 +98,37 @@ impl<'a> Segment<'a> {
             && source != destination
     }
 
-    /// Whether its extension headers are not too many, and none says that it is to be routed on, that it is authenticated, or that
-    /// it is a fragment, be it the only one (RFC 6946).
-    pub fn is_looked_at(&self) -> bool {
+    /// Returns whether tcp-bounce skips all extension headers: at most four, and none for segments left, authentication
+    /// or fragments, not even for an atomic fragment (RFC 6946).
+    pub fn has_plain_extensions(&self) -> bool {
         let NetSlice::Ipv6(ipv6) = &self.net else { return true };
         let mut extensions = ipv6.extensions().clone().into_iter();
-        let is_in_the_way = |extension| match extension {
+        let is_obstacle = |extension| match extension {
             Ipv6ExtensionSlice::Routing(routing) => routing.slice()[3] != 0,
             Ipv6ExtensionSlice::HopByHop(_) | Ipv6ExtensionSlice::DestinationOptions(_) => false,
             _ => true,
         };
-        extensions.clone().count() <= 4 && !extensions.any(is_in_the_way)
+        extensions.clone().count() <= 4 && !extensions.any(is_obstacle)
     }
 
+    /// Returns the TCP flags.
     pub fn flags(&self) -> u8 {
         self.tcp.slice()[13]
     }
 
-    /// The ISN that a SYN-ACK to its sender has.
+    /// Returns the ISN of the SYN-ACK in this connection.
     pub fn isn(&self, settings: &Choice) -> u32 {
         settings.isn_of(&self.tuple())
     }
 
-    /// Addresses and ports, as they lie in it.
+    /// Returns addresses and ports in network byte order.
     pub fn tuple(&self) -> Vec<u8> {
         let (source, destination) = self.addresses();
         let ports = [self.tcp.source_port().to_be_bytes(), self.tcp.destination_port().to_be_bytes()].concat();
         [source, destination, ports].concat()
     }
 
-    /// What becomes of it, if its port is not spared and its addresses are answered.
+    /// Returns the expected verdict without filters.
     pub fn expected(&self, settings: &Choice) -> Verdict {
         if settings.mac.is_some_and(|mac| mac != self.destination_mac) {
             return Verdict::OtherHost;
@@ -138,7 +140,7 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Whether a host on a network can have this address.
+/// Returns whether a host on a network can have this address.
 pub fn is_host(address: &[u8]) -> bool {
     match <[u8; 16]>::try_from(address) {
         Ok(v6) => {
@@ -152,8 +154,7 @@ pub fn is_host(address: &[u8]) -> bool {
     }
 }
 
-/// What becomes of a segment from one host to another that is not signed. `is_ours`: its acknowledgment number is our
-/// ISN + 1.
+/// Returns the expected verdict on an unsigned segment. `is_ours` means that it acknowledges ISN + 1.
 pub fn expected(flags: u8, is_ours: bool, has_payload: bool, takeover: bool) -> Verdict {
     let [fin, syn, rst, ack] = [FIN, SYN, RST, ACK].map(|flag| flags & flag != 0);
     match (syn, ack, fin || rst || has_payload) {

@@ -13,26 +13,26 @@ use zerocopy::FromZeros as _;
 use super::assertions::{assert_answer, assert_later_answer};
 use super::segment::Segment;
 
-/// What a user may choose, and the MTU of the interface: what a reply is made from besides the request.
+/// The settings on which a reply depends: those of the user, and the MTU of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     pub isn: u32,
-    /// Instead of `isn`.
+    /// The key of the ISN, instead of `isn`.
     pub key: Option<[u8; 16]>,
     pub ttl: u8,
     pub window_scale: u8,
-    /// What becomes of connections to every port, unless a [`Setup`] says otherwise.
+    /// The post-handshake action of all ports, except those in [`Setup::actions_by_port`].
     pub action: Action,
     pub takeover: bool,
     pub attach_mode: u16,
     pub mtu: u32,
     pub mss: Option<u16>,
     pub window: Option<u16>,
-    /// The time that TSval tells.
+    /// The host's time, which becomes TSval.
     pub now: u32,
-    /// The MAC address of the interface, if only frames for it are answered.
+    /// The interface's MAC address, if only frames to it are answered.
     pub mac: Option<[u8; 6]>,
-    /// The addresses that most clients ask for, if it is known that these are answered.
+    /// The primary addresses.
     pub primary: Option<([u8; 4], [u8; 16])>,
 }
 
@@ -53,7 +53,7 @@ impl Choice {
         primary: None,
     };
 
-    /// For the program. Whether there are filters is told apart.
+    /// Returns the settings of the program.
     pub fn settings(&self, filters_destinations: bool, filters_sources: bool) -> ProgramSettings {
         ProgramSettings {
             isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
@@ -70,6 +70,7 @@ impl Choice {
         }
     }
 
+    /// Returns the state of the interface.
     pub fn interface(&self) -> InterfaceState {
         let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window);
         if let Some((v4, v6)) = self.primary {
@@ -78,39 +79,39 @@ impl Choice {
         link
     }
 
-    /// What the ISN of a SYN-ACK is more than that of the SYN, in the modes in which that is all there is to know.
+    /// Returns the offset of the SYN-ACK's ISN from the client's, for actions that follow the client.
     pub fn offset_of(&self, tuple: &[u8]) -> u32 {
         self.isn_of(tuple) / 4 + 0x2000_0000
     }
 
-    /// The MSS of a reply: what the MTU leaves beside the headers, but never less than Linux announces.
+    /// Returns the MSS of a SYN-ACK: the MTU without headers, but at least the minimum of Linux.
     pub fn mss(&self, is_v6: bool) -> u16 {
         let (headers, least) = if is_v6 { (60, 1220) } else { (40, 256) };
         self.mss.unwrap_or((self.mtu - headers).clamp(least, 65535) as u16)
     }
 
-    /// The window of a reply: the whole segments that 64 KiB hold, or all of it, where the options leave nothing of a segment.
+    /// Returns the window of a SYN-ACK: the whole segments in 64 KiB, or 65,535 if options leave no room in a segment.
     pub fn window(&self, mss: u16, timestamps: bool) -> u16 {
         let payload = u32::from(mss).saturating_sub(if timestamps { 12 } else { 0 });
         let whole = 65536u32.checked_div(payload).map_or(65535, |count| (count * payload).min(65535));
         self.window.unwrap_or(whole as u16)
     }
 
-    /// The ISN for the connection with this tuple, addresses and ports, as siphasher has it.
+    /// Returns the ISN for the connection with these addresses and ports, which siphasher computes.
     pub fn isn_of(&self, tuple: &[u8]) -> u32 {
         let hash = |key: [u8; 16]| siphasher::sip::SipHasher13::new_with_key(&key).hash(tuple) as u32;
         self.key.map_or(self.isn, hash)
     }
 }
 
-/// What tcp-bounce is told, and the room that its buffers have behind a frame.
+/// Settings and filters, and the room after a frame.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub settings: Choice,
     pub filters: Box<Filters>,
-    /// The modes of some ports. All that are used are so in the whole setup.
+    /// The post-handshake actions of some ports.
     pub actions_by_port: Vec<(u16, Action)>,
-    /// The client's port in connections that are the host's own.
+    /// The client's port of the host's own connections.
     pub connected: Option<u16>,
     pub filters_destinations: bool,
     pub filters_sources: bool,
@@ -119,7 +120,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// No port is spared, every address is answered, and there is room enough.
+    /// Returns a setup without filters, and with enough room for any reply.
     pub fn new(settings: Choice) -> Self {
         let filters = Filters::new_box_zeroed().expect("memory");
         Self {
@@ -134,28 +135,28 @@ impl Setup {
         }
     }
 
-    /// The same with these ports spared.
+    /// Returns this setup with these excluded ports.
     pub fn sparing(mut self, spared: PortSet) -> Self {
         self.filters.excluded_ports = spared;
         self
     }
 
-    /// The default settings.
+    /// Returns the default settings.
     pub fn standard() -> Self {
         Self::new(Choice::DEFAULT)
     }
 
-    /// The default settings, but what is not ours is dropped.
+    /// Returns the default settings with takeover.
     pub fn takeover() -> Self {
         Self::new(Choice { takeover: true, ..Choice::DEFAULT })
     }
 
-    /// Without and with takeover.
+    /// Returns the default settings without and with takeover.
     pub fn both() -> [Self; 2] {
         [Self::standard(), Self::takeover()]
     }
 
-    /// For the program.
+    /// Returns the settings of the program.
     pub fn settings(&self) -> ProgramSettings {
         let settings = self.settings.settings(self.filters_destinations, self.filters_sources);
         ProgramSettings {
@@ -165,7 +166,7 @@ impl Setup {
         }
     }
 
-    /// For the program.
+    /// Returns the action of each port.
     pub fn actions_by_port(&self) -> Box<ActionByPort> {
         let mut by_port = Box::new(ActionByPort::new());
         if self.settings.action != Action::Ignore {
@@ -175,12 +176,12 @@ impl Setup {
         by_port
     }
 
-    /// What becomes of connections to `port`.
+    /// Returns the action of `port`.
     pub fn action(&self, port: u16) -> Action {
         self.actions_by_port.iter().find(|(own, _)| *own == port).map_or(self.settings.action, |&(_, action)| action)
     }
 
-    /// The verdict that the packet logic gives on `frame`, which becomes what it becomes.
+    /// Runs the packet logic on `frame`, without any check.
     pub fn run(&self, frame: &mut impl Frame) -> Verdict {
         let config = ProgramConfig::new(self.settings());
         let host = TestHost { filters: &self.filters, now: self.settings.now, connected: self.connected };
@@ -199,18 +200,18 @@ impl Setup {
         )
     }
 
-    /// The verdict on `frame`, after a check of all that holds for every frame.
+    /// Returns the verdict on `frame`, with the checks of [`Self::respond`].
     pub fn verdict(&self, frame: &[u8]) -> Verdict {
         self.respond(frame).0
     }
 
-    /// The verdict on `frame` and what it became.
+    /// Returns the verdict on `frame`, and the frame afterwards.
     ///
-    /// Whatever the test is about, this holds: what lies behind the frame in memory changes nothing and is not changed;
-    /// a frame that is not answered keeps its length and every byte; one that is has become the right reply.
+    /// It checks the invariants of all tests. Memory after the frame has no effect and stays unchanged. A frame without
+    /// an answer keeps its length and all bytes. An answer is correct.
     pub fn respond(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
         let outcome = self.respond_before_junk(frame, 0xa5);
-        assert_eq!(outcome, self.respond_before_junk(frame, 0x5a), "depends on what lies behind the frame");
+        assert_eq!(outcome, self.respond_before_junk(frame, 0x5a), "the memory after the frame has an effect");
         let (verdict, result) = outcome;
         match (verdict, verdict.action()) {
             (Verdict::Answered, _) => {
@@ -224,6 +225,7 @@ impl Setup {
         (verdict, result)
     }
 
+    /// Returns the verdict on `frame` and the frame afterwards, with bytes of `junk` as the memory after it.
     fn respond_before_junk(&self, frame: &[u8], junk: u8) -> (Verdict, Vec<u8>) {
         let mut bytes = frame.to_vec();
         bytes.resize(frame.len() + self.room, junk);
@@ -231,13 +233,13 @@ impl Setup {
         let verdict = self.run(&mut buffer);
         let length = buffer.len();
         let behind = &bytes[frame.len().max(length)..];
-        assert!(behind.iter().all(|&byte| byte == junk), "{verdict:?} wrote behind the frame: {behind:02x?}");
+        assert!(behind.iter().all(|&byte| byte == junk), "{verdict:?} wrote after the frame: {behind:02x?}");
         bytes.truncate(length);
         (verdict, bytes)
     }
 }
 
-/// Where the packet logic runs in the tests.
+/// The host of the tests.
 struct TestHost<'a> {
     filters: &'a Filters,
     now: u32,

@@ -1,6 +1,6 @@
 //! An independent parser of a SYN's options.
 
-/// What the options of a SYN offer.
+/// The options of a SYN that a SYN-ACK can accept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SynOptions {
     pub timestamp: Option<[u8; 4]>,
@@ -11,32 +11,32 @@ pub struct SynOptions {
 }
 
 impl SynOptions {
-    /// Options are read up to the first that makes no sense.
+    /// Parses options up to the first malformed one.
     pub fn of(mut options: &[u8]) -> Self {
-        let mut offer = Self::default();
+        let mut parsed = Self::default();
         loop {
             options = match *options {
                 [1, ref rest @ ..] => rest,
                 [kind, length, ..] if kind > 1 && length > 1 && usize::from(length) <= options.len() => {
                     let (option, rest) = options.split_at(length.into());
                     match (kind, &option[2..]) {
-                        (3, [_]) => offer.window_scale = true,
-                        (4, []) => offer.sack = true,
+                        (3, [_]) => parsed.window_scale = true,
+                        (4, []) => parsed.sack = true,
                         (8, &[a, b, c, d, e, f, g, h]) => {
-                            offer.timestamp = Some([a, b, c, d]);
-                            offer.echo_reply = [e, f, g, h];
+                            parsed.timestamp = Some([a, b, c, d]);
+                            parsed.echo_reply = [e, f, g, h];
                         }
-                        (19 | 29, _) => offer.signed = true,
+                        (19 | 29, _) => parsed.signed = true,
                         _ => {}
                     }
                     rest
                 }
-                _ => return offer,
+                _ => return parsed,
             }
         }
     }
 
-    /// The options of Linux's SYN-ACK to such a SYN (`tcp_options_write`).
+    /// Returns the options of Linux's SYN-ACK to such a SYN (`tcp_options_write`).
     pub fn taken_up(&self, mss: u16, now: u32, window_scale: u8) -> Vec<u8> {
         let mut options = vec![2, 4];
         options.extend(mss.to_be_bytes());

@@ -1,5 +1,5 @@
-//! Two hosts that run tcp-bounce do not keep each other busy, whatever their modes, and whatever is forged in their names:
-//! also what only those can forge who know all keys.
+//! Two hosts that run tcp-bounce never exchange replies without end: with any actions, and for any forged segment, even
+//! of an attacker who knows all keys.
 
 use crate::common;
 
@@ -8,13 +8,13 @@ use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::post_handshake::isn_offset;
 use tcp_bounce_wire::{Action, Frame, XdpAction};
 
-/// More answers than any chain has: a FIN to the last ACK of a handshake, a FIN to that, an ACK to that.
-const MOST: usize = 4;
+/// More answers than in the longest chain: a FIN to the last ACK of a handshake, a FIN to that, and an ACK to that.
+const MAX_ANSWERS: usize = 4;
 
-/// How many answers there are, one to the other, until there is none.
+/// Returns the number of answers that the hosts send each other, starting with this frame to the first one.
 fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
     let mut frame = frame.to_vec();
-    for turn in 0..2 * MOST {
+    for turn in 0..2 * MAX_ANSWERS {
         let length = frame.len();
         let mut buffer = Buffer::new(&mut frame, length);
         let verdict = setups[turn % 2].run(&mut buffer);
@@ -24,11 +24,11 @@ fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
         }
         frame.truncate(length);
     }
-    2 * MOST
+    2 * MAX_ANSWERS
 }
 
-/// What the first of the two counts from in a segment with these ends: its ISN, or its offset.
-fn base(setup: &Setup, frame: &[u8]) -> u32 {
+/// Returns the ISN of this host in the connection of `frame` or, for an action that follows the client, its offset.
+fn isn_base(setup: &Setup, frame: &[u8]) -> u32 {
     let tuple = Segment::parse(frame).expect("a segment").tuple();
     if setup.settings.action.follows_client() {
         setup.settings.offset_of(&tuple)
@@ -37,8 +37,9 @@ fn base(setup: &Setup, frame: &[u8]) -> u32 {
     }
 }
 
-/// Checks all that can be forged to `first` in the name of `second`, numbers chosen so that the answers fit where they can.
-fn check(first: &Setup, second: &Setup, request: &Request) -> usize {
+/// Returns the length of the longest chain of answers to segments that are forged to `first` in the name of `second`,
+/// with numbers close to those that both accept.
+fn longest_chain(first: &Setup, second: &Setup, request: &Request) -> usize {
     let forward = request.frame();
     let mut back = request.clone();
     std::mem::swap(&mut back.source_port, &mut back.destination_port);
@@ -46,10 +47,10 @@ fn check(first: &Setup, second: &Setup, request: &Request) -> usize {
     if let Some(v6) = &mut back.v6 {
         std::mem::swap(&mut v6.source, &mut v6.destination);
     }
-    let (own, other) = (base(first, &forward), base(second, &back.frame()));
+    let (own, other) = (isn_base(first, &forward), isn_base(second, &back.frame()));
     let mut most = 0;
     for near in -3..=3i32 {
-        // The sequence number is near what the second counts from, as an acknowledgment of it will be.
+        // The second host sees an acknowledgment of this number, which must be close to its own base.
         for sequence_number in [other.wrapping_add_signed(near), own.wrapping_add_signed(near), near as u32] {
             for acknowledgment in 0..=3 {
                 let acknowledgment_number = match first.settings.action.follows_client() {
@@ -70,7 +71,7 @@ fn check(first: &Setup, second: &Setup, request: &Request) -> usize {
                             let request = request.with_checksum();
                             let count = answers([first, second], &request.frame());
                             assert!(
-                                count <= MOST,
+                                count <= MAX_ANSWERS,
                                 "{:?} and {:?} keep each other busy: {request:?}",
                                 first.settings,
                                 second.settings
@@ -86,11 +87,11 @@ fn check(first: &Setup, second: &Setup, request: &Request) -> usize {
 }
 
 #[test]
-fn no_two_modes_keep_each_other_busy() {
+fn ends_chains_of_answers_between_any_two_actions() {
     let mut most = 0;
     for first in Action::ALL {
         for second in Action::ALL {
-            // Nobody has a key who needs none; all have the same; each has its own.
+            // Keys only where an action needs one, the same key on both hosts, and different keys.
             for keys in [[None, None], [Some([5; 16]), Some([5; 16])], [Some([1; 16]), Some([2; 16])]] {
                 for window in [None, Some(0)] {
                     let key =
@@ -99,22 +100,27 @@ fn no_two_modes_keep_each_other_busy() {
                         |action, own| Setup::new(Choice { action, key: key(action, own), window, ..Choice::DEFAULT });
                     let (a, b) = (setup(first, keys[0]), setup(second, keys[1]));
                     for request in [Request::ack(), Request::ack().over_ipv6()] {
-                        let longest = check(&a, &b, &request);
+                        let longest = longest_chain(&a, &b, &request);
                         let answers = first != Action::Ignore;
-                        assert_eq!(longest > 0, answers, "{first:?} and {second:?}: what was forged does not fit");
+                        assert_eq!(
+                            longest > 0,
+                            answers,
+                            "{first:?} and {second:?}: the forged segments are not accepted"
+                        );
                         most = most.max(longest);
                     }
                 }
             }
         }
     }
-    assert!(most >= 2, "nothing that was forged had a chain of answers: it was not what fits");
+    assert!(most >= 2, "no forged segment had an answer that was answered");
 }
 
-/// What fits an echo or a tarpit differs from its offset by no more than a window. A reply, seen from the other side, has the
-/// difference of its two numbers reversed, so it would fit both if the offsets added up to as little.
+/// Echo and tarpit accept a segment if the difference of its numbers is the offset, a window more or less. A reply,
+/// seen from the other side, has the negative difference. Both hosts would accept it if their offsets added up to
+/// nearly zero.
 #[test]
-fn no_two_offsets_add_up_to_nearly_zero() {
+fn never_adds_two_offsets_up_to_nearly_zero() {
     let hashes = [0, 1, 2, 3, 4, 1 << 30, 1 << 31, 3 << 30, u32::MAX - 3, u32::MAX];
     let mut random = (0..100_000u32).map(|number| number.wrapping_mul(0x9e37_79b9));
     let check = |a, b| {

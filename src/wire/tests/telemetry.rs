@@ -1,4 +1,4 @@
-//! What is told of clients besides the counters.
+//! Client events, tables of clients, and the settings that enable them.
 
 use crate::common;
 
@@ -11,7 +11,7 @@ use tcp_bounce_wire::{
 };
 
 #[test]
-fn an_event_is_a_syn_that_is_answered_a_completed_handshake_or_an_end() {
+fn maps_verdicts_to_events() {
     for verdict in Verdict::ALL {
         for flags in [SYN, ACK, ACK | PSH, ACK | FIN, ACK | RST, RST] {
             let expected = match verdict {
@@ -27,7 +27,7 @@ fn an_event_is_a_syn_that_is_answered_a_completed_handshake_or_an_end() {
     }
 }
 
-/// A table of one stripe.
+/// A table with one stripe.
 struct Table(Vec<Bucket>);
 
 impl Table {
@@ -39,10 +39,10 @@ impl Table {
         add(&self.0[Bucket::index(source)].counters_of(source).syns, 1);
     }
 
-    /// How often `source` has been counted, as far as that is remembered.
+    /// Returns the count of a client, or 0 if it has no slot.
     fn get(&self, source: AddressBits) -> u64 {
-        let places = self.0[Bucket::index(source)].0.iter();
-        places.map(Slot::get).find(|(other, _)| *other == source).map_or(0, |(_, count)| count.syns)
+        let slots = self.0[Bucket::index(source)].0.iter();
+        slots.map(Slot::get).find(|(other, _)| *other == source).map_or(0, |(_, count)| count.syns)
     }
 }
 
@@ -55,40 +55,40 @@ fn v4(address: u32) -> AddressBits {
 }
 
 #[test]
-fn the_clients_of_a_network_are_counted_exactly() {
+fn counts_the_clients_of_a_network_exactly() {
     let v6 = |address| AddressBits { high: 0x2001_0db8 << 32, low: u64::from(address) };
     for number in [v4, v6 as fn(u32) -> AddressBits] {
         let table = Table::new();
-        // Neighbours, and some of each of many networks; the unspecified address, too.
+        // Neighbouring addresses, and one address each of many networks, including the unspecified one.
         let sources = || (0..4096).chain((0..4096u32).map(|network| network << 20)).map(number);
         for source in sources().chain(sources().step_by(2)) {
             table.count(source);
         }
         for (index, source) in (0..4096).map(number).enumerate() {
             let twice = u64::from(index % 2 == 0);
-            // 0 is in both.
+            // Address 0 is in both groups.
             assert_eq!(table.get(source), if index == 0 { 4 } else { 1 + twice }, "{index}");
         }
     }
 }
 
 #[test]
-fn who_comes_often_is_remembered_under_a_flood_of_others() {
+fn keeps_active_clients_under_a_flood() {
     let table = Table::new();
     let regulars: Vec<AddressBits> = (0..1000).map(|client| v4(0x0a00_0000 + client)).collect();
     for _ in 0..100 {
         regulars.iter().for_each(|&client| table.count(client));
     }
-    // Each comes once.
+    // Each of these connects once.
     for other in 0..1_000_000u32 {
         table.count(v4(0x2000_0000 + other.wrapping_mul(0x9e37_79b9) % 0x8000_0000));
     }
     assert!(regulars.iter().all(|&client| table.get(client) == 100));
 }
 
-/// The SYN of a client may be handled on another CPU than its ACK, which counts in a table of its own.
+/// Another CPU may have handled the client's SYN, and counted it in another stripe.
 #[test]
-fn who_has_only_completed_handshakes_has_a_place_too() {
+fn keeps_clients_that_only_completed_handshakes() {
     let bucket = Bucket::default();
     for client in 1..=4 {
         add(&bucket.counters_of(v4(client)).completed, 1);
@@ -97,15 +97,15 @@ fn who_has_only_completed_handshakes_has_a_place_too() {
         assert_eq!(bucket.counters_of(v4(client)).get(), ClientCounts { syns: 0, completed: 1 }, "{client}");
         add(&bucket.counters_of(v4(client)).syns, if client == 3 { 9 } else { 10 });
     }
-    // There is no place left: the one with the least goes.
+    // All slots are taken, so that this client replaces the least active one.
     add(&bucket.counters_of(v4(5)).syns, 1);
-    assert!(bucket.0.iter().all(|place| place.get().0 != v4(3)));
+    assert!(bucket.0.iter().all(|slot| slot.get().0 != v4(3)));
     assert_eq!(bucket.counters_of(v4(5)).get(), ClientCounts { syns: 1, completed: 0 });
 }
 
-/// So the stripes of a table become one.
+/// The stripes of a table are added up in this way.
 #[test]
-fn counts_are_added_up_each_by_itself() {
+fn adds_counts_separately() {
     let counts = [(1, 20), (300, 4000), (50_000, 600_000)].map(|(syns, completed)| ClientCounts { syns, completed });
     let sum = counts.into_iter().sum::<ClientCounts>();
     assert_eq!(sum, ClientCounts { syns: 50_301, completed: 604_020 });
@@ -113,22 +113,21 @@ fn counts_are_added_up_each_by_itself() {
 }
 
 #[test]
-fn nothing_is_observed_unless_it_is_asked_for() {
-    let observes = |observe| {
-        ProgramConfig::new(ProgramSettings { telemetry: observe, ..ProgramSettings::DEFAULT }).has_telemetry()
-    };
+fn enables_no_telemetry_by_default() {
+    let has_telemetry =
+        |telemetry| ProgramConfig::new(ProgramSettings { telemetry, ..ProgramSettings::DEFAULT }).has_telemetry();
     let nothing = TelemetrySettings { stripes: 16, shared: true, ..TelemetrySettings::default() };
-    assert!(!observes(TelemetrySettings::default()) && !observes(nothing));
-    for observe in [
+    assert!(!has_telemetry(TelemetrySettings::default()) && !has_telemetry(nothing));
+    for telemetry in [
         TelemetrySettings { ports: true, ..nothing },
         TelemetrySettings { sources: true, ..nothing },
         TelemetrySettings { events: 1, ..TelemetrySettings::default() },
     ] {
-        for observe in [observe, TelemetrySettings { shared: false, ..observe }] {
-            assert!(observes(observe));
+        for telemetry in [telemetry, TelemetrySettings { shared: false, ..telemetry }] {
+            assert!(has_telemetry(telemetry));
             assert_eq!(
-                ProgramConfig::new(ProgramSettings { telemetry: observe, ..ProgramSettings::DEFAULT }).telemetry(),
-                observe
+                ProgramConfig::new(ProgramSettings { telemetry, ..ProgramSettings::DEFAULT }).telemetry(),
+                telemetry
             );
         }
     }

@@ -1,11 +1,11 @@
-//! Only what goes from one host to another is answered, or dropped.
+//! Packets that are not sent from one host to another are passed.
 
 use crate::common;
 
 use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
 use tcp_bounce_wire::Verdict;
 
-/// Checks a SYN and an ACK that differ from the usual ones in their addresses, by `edit`.
+/// Checks a SYN and an ACK whose addresses `edit` has changed.
 fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
     for setup in Setup::both() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
@@ -16,14 +16,14 @@ fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
     }
 }
 
-/// Not 0/8, 127/8, 224/4 or 240/4: these can be no host's address on a network.
+/// Returns whether a host can have an address with this first octet: not in 0/8, 127/8, 224/4 and 240/4.
 fn is_host(first_octet: u8) -> bool {
     first_octet != 0 && first_octet != 127 && first_octet / 16 != 14 && first_octet / 16 != 15
 }
 
-/// An interface without an address has none that is asked for, and not the unspecified one.
+/// An interface without addresses has no primary address, not even the unspecified one.
 #[test]
-fn the_unspecified_address_is_not_answered_for() {
+fn never_answers_for_the_unspecified_address() {
     let linux = Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() };
     let over_ipv6 = V6 { destination: [0; 16], ..V6::new() };
     for primary in [None, Some(Default::default())] {
@@ -35,31 +35,31 @@ fn the_unspecified_address_is_not_answered_for() {
     }
 }
 
-/// The lowest, the highest and another address of each /8.
+/// Returns the lowest, the highest and two other addresses of each /8.
 fn addresses() -> impl Iterator<Item = [u8; 4]> {
     (0..=u8::MAX).flat_map(|first| [[first, 0, 0, 0], [first, 255, 255, 255], [first, 0, 0, 1], [first, 1, 2, 3]])
 }
 
 #[test]
-fn a_source_that_no_host_can_have_is_not_answered() {
+fn passes_impossible_sources() {
     for source in addresses() {
         assert_unicast(is_host(source[0]), |request| Request { source, ..request });
     }
 }
 
 #[test]
-fn a_destination_that_no_host_can_have_is_not_answered() {
+fn passes_impossible_destinations() {
     for destination in addresses() {
         assert_unicast(is_host(destination[0]), |request| Request { destination, ..request });
     }
 }
 
 #[test]
-fn a_source_that_is_the_destination_is_not_answered() {
+fn passes_packets_to_their_own_source() {
     for address in addresses() {
         assert_unicast(false, |request| Request { source: address, destination: address, ..request });
     }
-    // The land attack proper: the ports are the same too.
+    // In a LAND attack, the ports are equal, too.
     let port = 139;
     let address = [192, 0, 2, 1];
     assert_unicast(false, |request| Request {
@@ -72,8 +72,8 @@ fn a_source_that_is_the_destination_is_not_answered() {
 }
 
 #[test]
-fn addresses_that_differ_in_a_single_bit_are_two_hosts() {
-    // No bit of its first octet makes this another kind of address.
+fn distinguishes_addresses_by_each_bit() {
+    // No change of one bit makes this address impossible.
     let source = [10, 20, 30, 40];
     for bit in 0..32 {
         let destination = (u32::from_be_bytes(source) ^ 1 << bit).to_be_bytes();
@@ -83,14 +83,14 @@ fn addresses_that_differ_in_a_single_bit_are_two_hosts() {
 }
 
 #[test]
-fn the_same_port_on_both_sides_does_not_matter() {
+fn answers_between_equal_ports() {
     assert_unicast(true, |request| Request { source_port: 443, destination_port: 443, ..request });
 }
 
 #[test]
-fn a_mac_address_with_the_group_bit_is_not_answered() {
+fn passes_group_mac_addresses() {
     for first in 0..=u8::MAX {
-        // Broadcast and all zero are among them.
+        // These include broadcast and all zeros.
         for rest in [0, 0xff, 0x01] {
             let mac = [first, rest, rest, rest, rest, rest];
             let is_single = first % 2 == 0;

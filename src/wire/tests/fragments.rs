@@ -1,4 +1,4 @@
-//! Frames of which the program can read and write the first part alone: with XDP fragments, the rest lies elsewhere.
+//! Frames with XDP fragments, of which the program can access only the first part.
 
 use crate::common;
 
@@ -6,13 +6,13 @@ use common::{ACK, Choice, FIN, PSH, Request, SYN, Segment, Setup};
 use tcp_bounce_wire::frame::View;
 use tcp_bounce_wire::{Action, Frame, ProgramConfig, ProgramSettings, Verdict, XdpAction};
 
-/// A frame whose first part ends somewhere.
-struct Parted {
+/// A frame with an accessible part of `first` bytes.
+struct Fragmented {
     bytes: Vec<u8>,
     first: usize,
 }
 
-impl Frame for Parted {
+impl Frame for Fragmented {
     fn len(&self) -> usize {
         self.first
     }
@@ -30,17 +30,17 @@ impl Frame for Parted {
     }
 
     fn resize(&mut self, len: usize) -> Option<()> {
-        // What is added is added to the last part, which may be the first.
+        // Bytes are added to the last part, which may be the first.
         self.first = if self.first == self.bytes.len() { len } else { self.first.min(len) };
         self.bytes.resize(len, 0);
         Some(())
     }
 }
 
-/// Wherever the first part ends, what is answered is answered as if there were but one, with nothing of the request behind;
-/// or not at all, where the program would have to read or write what it cannot.
+/// The answer is that to a whole frame, with no data of the request after it. Without access to all the data that it
+/// needs, there is no answer. The first part may end anywhere.
 #[test]
-fn nothing_of_the_rest_goes_back() {
+fn sends_back_nothing_of_the_fragments() {
     let mut answered = 0;
     for action in Action::ALL {
         let setup = Setup::new(Choice { action, key: Some([4; 16]), ..Choice::DEFAULT });
@@ -56,26 +56,30 @@ fn nothing_of_the_rest_goes_back() {
                     let request = request.with_partial_checksum();
                     let frame = request.frame();
                     let (verdict, whole) = setup.respond(&frame);
-                    // All of the reply, without what may be behind it.
+                    // The end of the reply without padding.
                     let end = Segment::parse(&whole).map_or(0, |reply| reply.end());
                     for first in frame.len() - payload..=frame.len() {
-                        let mut parted = Parted { bytes: frame.clone(), first };
-                        let given = setup.run(&mut parted);
+                        let mut fragmented = Fragmented { bytes: frame.clone(), first };
+                        let given = setup.run(&mut fragmented);
                         if given.action() == XdpAction::Tx {
                             assert_eq!(given, verdict, "{action:?} {request:?} {first}");
-                            let datagram = whole.len().min(parted.bytes.len());
-                            assert_eq!(parted.bytes[..datagram], whole[..datagram], "{action:?} {request:?} {first}");
+                            let datagram = whole.len().min(fragmented.bytes.len());
+                            assert_eq!(
+                                fragmented.bytes[..datagram],
+                                whole[..datagram],
+                                "{action:?} {request:?} {first}"
+                            );
                             assert!(
-                                parted.bytes[datagram..].iter().all(|&byte| byte == 0),
+                                fragmented.bytes[datagram..].iter().all(|&byte| byte == 0),
                                 "{action:?} {request:?} {first}: {:x?}",
-                                &parted.bytes[datagram..]
+                                &fragmented.bytes[datagram..]
                             );
                             answered += 1;
                         } else {
                             let may_be = [verdict, Verdict::Later, Verdict::NoRoom].contains(&given);
                             let has_no_room = verdict.action() != XdpAction::Tx || first < end;
                             assert!(may_be && has_no_room, "{action:?} {request:?} {first} {given:?}");
-                            assert_eq!(parted.bytes, frame, "{action:?} {request:?} {first} {given:?}");
+                            assert_eq!(fragmented.bytes, frame, "{action:?} {request:?} {first} {given:?}");
                         }
                     }
                 }
@@ -85,9 +89,8 @@ fn nothing_of_the_rest_goes_back() {
     assert!(answered > 1000);
 }
 
-/// The program takes other ways to read such frames.
 #[test]
-fn the_program_knows_whether_there_may_be_parts() {
+fn configures_fragments() {
     for frags in [false, true] {
         assert_eq!(ProgramConfig::new(ProgramSettings { frags, ..ProgramSettings::DEFAULT }).has_frags(), frags);
     }

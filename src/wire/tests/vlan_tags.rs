@@ -1,4 +1,4 @@
-//! VLAN tags: up to two are gone through, and come back as they were.
+//! VLAN tags: up to two are skipped, and stay in the reply.
 
 use crate::common;
 
@@ -13,7 +13,7 @@ fn families(request: Request) -> [Request; 2] {
 }
 
 #[test]
-fn one_tag_and_two_are_gone_through() {
+fn skips_one_or_two_tags() {
     for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
         for request in families(request) {
             for outer in TAGS {
@@ -29,7 +29,7 @@ fn one_tag_and_two_are_gone_through() {
 }
 
 #[test]
-fn more_tags_than_two_are_passed() {
+fn passes_frames_with_more_tags() {
     for request in families(Request::syn()) {
         for outer in TAGS {
             let request = Request { tags: [outer, TAGS[0], TAGS[0]].concat(), ..request.clone() };
@@ -39,7 +39,7 @@ fn more_tags_than_two_are_passed() {
 }
 
 #[test]
-fn other_types_are_no_tags() {
+fn passes_other_ethertypes() {
     for first in [[0x91, 0x00], [0x81, 0x01], [0x88, 0xa9], [0x88, 0xe5]] {
         let request = Request { tags: vec![first[0], first[1], 0, 42], ..Request::syn() };
         assert_eq!(Setup::takeover().verdict(&request.frame()), Verdict::NotIp, "{request:?}");
