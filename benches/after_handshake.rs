@@ -1,7 +1,7 @@
-//! What it is worth after the handshake to have no sockets.
+//! Compares tcp-bounce with servers that have sockets, after the handshake.
 //!
-//! tcp-bounce and servers with sockets take turns at the end of a veth pair, and the median of a few turns counts. The
-//! client is the kernel's TCP, and on a small machine most of what is measured is the client.
+//! The servers take turns at one end of a veth pair, and the median of the turns counts. The client is the kernel's
+//! TCP, which takes most of the measured time on a small machine.
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
@@ -20,32 +20,34 @@ use crate::fixtures::programs::pass;
 use crate::report::{Report, median, row};
 
 const TURNS: usize = 5;
-/// How much is sent, in MiB.
+/// The volume that is sent, in MiB.
 const VOLUME: usize = 256;
-/// How many connections are made.
+/// The number of connections that are opened.
 const CONNECTIONS: usize = 10_000;
 
 const DISCARD: u16 = 9;
 
-/// Measures servers that discard and servers that close.
+/// Measures servers that discard data and servers that close connections.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "After the handshake",
-        "A server at one end of a veth pair, and the kernel's TCP at the other. The server of the standard library reads 64 KiB at a \
-         time; in brackets, how many times its rate.",
+        "A server runs at one end of a veth pair, the kernel's TCP is the client at the other. The server of the standard library \
+         reads 64 KiB at a time; the ratio to its rate is in brackets.",
     );
-    let servers = [Server::Bounce(Mode::Native), Server::Bounce(Mode::Skb), Server::Std, Server::Netcat];
+    let servers = [Server::TcpBounce(Mode::Native), Server::TcpBounce(Mode::Skb), Server::Std, Server::Netcat];
     report.paragraph(&format!("Discard, {VOLUME} MiB over one connection, Gbit/s:"));
     table(report, &servers, &[Cable::Xdp, Cable::Segments, Cable::Bare], Cable::name, |server, cable| {
         if server.runs_on(cable) { discard(server, cable).map(Some) } else { Ok(None) }
     })?;
     report.paragraph(
-        "The columns are kinds of cable. A veth end that has an XDP program takes packets of one segment only, and native replies arrive \
-         only if the other end has a program too. Without programs a packet is what the client's kernel makes it, up to 64 KiB.",
+        "The columns are kinds of cable. A veth end with an XDP program accepts only packets of one segment, and native replies \
+         arrive only if the other end has a program, too. Without programs, a packet holds up to 64 KiB.",
     );
 
     let clients = [1, 2 * thread::available_parallelism()?.get()];
-    report.paragraph("Connect, be closed, close; thousands of connections per second, with XDP at both ends in native mode, else with none:");
+    report.paragraph(
+        "Connections that the server closes first, thousands per second. In native mode both ends have a program, otherwise none:",
+    );
     table(
         report,
         &servers[..3],
@@ -55,41 +57,39 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     )
 }
 
-/// Who answers.
 #[derive(Clone, Copy, PartialEq)]
 enum Server {
-    /// tcp-bounce.
-    Bounce(Mode),
-    /// A few lines with the standard library, which read 64 KiB at a time.
+    TcpBounce(Mode),
+    /// A server of a few lines with the standard library, which reads 64 KiB at a time.
     Std,
-    /// `nc` into /dev/null.
+    /// `nc`, with its output in /dev/null.
     Netcat,
 }
 
-/// How packets get from one end of the pair to the other.
+/// The setup of the veth pair.
 #[derive(Clone, Copy, PartialEq)]
 enum Cable {
-    /// With an XDP program at both ends, so that native replies arrive: a packet has one segment.
+    /// Both ends have an XDP program, so native replies arrive, and a packet has one segment.
     Xdp,
-    /// With none, and the client does not put more than one segment into a packet.
+    /// No programs, and the client's kernel puts one segment into each packet.
     Segments,
-    /// With none: a packet has up to 64 KiB.
+    /// No programs, and a packet holds up to 64 KiB.
     Bare,
 }
 
 impl Server {
     fn name(self) -> String {
         match self {
-            Self::Bounce(mode) => format!("tcp-bounce, {}", mode.name()),
+            Self::TcpBounce(mode) => format!("tcp-bounce, {}", mode.name()),
             Self::Std => "standard library".to_owned(),
             Self::Netcat => "nc > /dev/null".to_owned(),
         }
     }
 
-    /// In native mode it makes a cable the first kind, and in skb mode it is for the others.
+    /// Returns whether the server can be measured on this cable. In native mode tcp-bounce needs programs at both ends.
     fn runs_on(self, cable: Cable) -> bool {
         match self {
-            Self::Bounce(mode) => (mode == Mode::Native) == (cable == Cable::Xdp),
+            Self::TcpBounce(mode) => (mode == Mode::Native) == (cable == Cable::Xdp),
             Self::Std | Self::Netcat => true,
         }
     }
@@ -105,27 +105,27 @@ impl Cable {
         .to_owned()
     }
 
-    /// A network with such a cable, and the program at the host's end if `server` is none.
+    /// Creates a network with this cable. A server without a program gets one at its end if the cable needs it.
     fn connect(self, server: Server) -> (Network, Option<XdpLink>) {
         let network = Network::new(if self == Self::Xdp { Mode::Native } else { Mode::Skb });
         if self == Self::Segments {
             network.client.run("ethtool", "-K client0 tso off gso off");
         }
-        let is_program = matches!(server, Server::Bounce(_));
-        let program = (self == Self::Xdp && !is_program).then(|| pass(&network.host, "host0"));
+        let has_program = matches!(server, Server::TcpBounce(_));
+        let program = (self == Self::Xdp && !has_program).then(|| pass(&network.host, "host0"));
         (network, program)
     }
 }
 
-/// What ends when it is dropped.
+/// A server that is running. Processes end when it is dropped.
 enum Running {
-    Bounce { _process: TcpBounce },
+    TcpBounce { _process: TcpBounce },
     Std(Vec<JoinHandle<io::Result<()>>>),
     Netcat { _process: Process },
 }
 
 impl Running {
-    /// Waits for those that end by themselves.
+    /// Waits for the threads of a server, which end with their connections.
     fn finish(self) -> Result<(), Box<dyn Error>> {
         if let Self::Std(threads) = self {
             for thread in threads {
@@ -136,11 +136,11 @@ impl Running {
     }
 }
 
-/// Gbit/s of data that `server` takes.
+/// Returns the rate at which `server` discards data, in Gbit/s.
 fn discard(server: Server, cable: Cable) -> Result<f64, Box<dyn Error>> {
     let (network, _program) = cable.connect(server);
     let running = match server {
-        Server::Bounce(_) => Running::Bounce { _process: network.start_responder("--then discard") },
+        Server::TcpBounce(_) => Running::TcpBounce { _process: network.start_responder("--then discard") },
         Server::Std => {
             let listener = network.listen(DISCARD);
             Running::Std(vec![thread::spawn(move || {
@@ -168,23 +168,23 @@ fn discard(server: Server, cable: Cable) -> Result<f64, Box<dyn Error>> {
         stream.write_all(&chunk)?;
     }
     stream.shutdown(Shutdown::Write)?;
-    // Then all has been taken.
+    // The server closes once it has read everything.
     if stream.read(&mut [0])? != 0 {
-        return Err("a discard server said something".into());
+        return Err("a discard server sent data".into());
     }
     let seconds = start.elapsed().as_secs_f64();
     running.finish()?;
     Ok((VOLUME * chunk.len() * 8) as f64 / seconds / 1e9)
 }
 
-/// Thousands of connections per second that this many clients open, see closed by `server`, and close.
+/// Returns the rate at which clients open connections and `server` closes them, in thousands per second.
 fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
-    let cable = if server == Server::Bounce(Mode::Native) { Cable::Xdp } else { Cable::Bare };
+    let cable = if server == Server::TcpBounce(Mode::Native) { Cable::Xdp } else { Cable::Bare };
     let (network, _program) = cable.connect(server);
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     let each = CONNECTIONS / clients;
     let running = match server {
-        Server::Bounce(_) => Running::Bounce { _process: network.start_responder("--then close") },
+        Server::TcpBounce(_) => Running::TcpBounce { _process: network.start_responder("--then close") },
         Server::Std | Server::Netcat => {
             let listener = network.listen(DISCARD);
             let accept = |listener: TcpListener| {
@@ -199,7 +199,7 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
             stream.set_read_timeout(Some(DEADLINE))?;
             stream.read_exact(&mut [0]).map_or_else(
                 |error| if error.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) },
-                |()| Err(io::Error::other("a server that only closes said something")),
+                |()| Err(io::Error::other("a server that closes sent data")),
             )?;
         }
         Ok(())
@@ -214,7 +214,7 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
     Ok((each * clients) as f64 / seconds / 1e3)
 }
 
-/// Measures each server in each column where it can be, in turns, and reports the medians.
+/// Measures each server under the condition of each column, in turns, and reports the medians.
 fn table<C: Copy>(
     report: &mut Report,
     servers: &[Server],
@@ -230,7 +230,7 @@ fn table<C: Copy>(
             }
         }
     }
-    let base = servers.iter().position(|&server| server == Server::Std).ok_or("nothing to compare with")?;
+    let base = servers.iter().position(|&server| server == Server::Std).ok_or("no server to compare with")?;
     let cell = |(rates, base): (&Vec<f64>, &Vec<f64>)| {
         if rates.is_empty() {
             return "-".to_owned();

@@ -1,7 +1,7 @@
-//! What a SYN costs with all that the kernel does about it, and how others do it.
+//! Measures the cost of a SYN across a veth pair, with all work of the kernel, for tcp-bounce and other servers.
 //!
-//! A program in the kernel sends SYNs from forged sources across a veth pair, and another counts and drops what comes back. All
-//! of it takes place on one CPU, so the time of it all is the sum.
+//! A program in the kernel sends SYNs from forged sources, and another one counts and drops the replies. Everything
+//! runs on one CPU, so the elapsed time is the sum of all costs.
 
 use std::any::Any;
 use std::error::Error;
@@ -15,46 +15,45 @@ use crate::fixtures::programs;
 use crate::peer::{self, Peers};
 use crate::report::{Report, median, percent, rounded, row};
 
-/// How often all is set up anew: where in memory the kernel puts a program and its maps makes a difference of some
-/// nanoseconds, which stays as long as they do.
+/// Repetitions of the whole setup. The addresses of a program and its maps in the kernel's memory make a difference of
+/// some nanoseconds, which lasts as long as the program.
 const SETUPS: usize = 7;
-/// Turns of each in a set-up. The median of all counts.
+/// Turns of each server in a setup. The median of all turns counts.
 const TURNS: usize = 5;
 /// SYNs in a turn.
 const SYNS: u32 = 200_000;
-/// The same where the kernel keeps each: in a set-up fewer than the smallest table of connections takes, of 65,536.
+/// SYNs in a turn if the kernel tracks each one. All turns of a setup fit in the smallest connection table (65,536).
 const TRACKED_SYNS: u32 = 60_000 / (TURNS as u32 + 1);
 
-/// The port that SYNs go to.
+/// The destination port of the SYNs.
 const PORT: u16 = 80;
-/// The port of the one listener that all others lead to.
+/// The port of the listener that NAT redirects all ports to.
 const LISTENER: u16 = 4444;
 
-/// Who answers.
 #[derive(Clone, Copy, PartialEq)]
 enum Server<'a> {
-    /// Nobody: dropped on arrival.
-    Nobody,
-    /// The least that sends a frame back.
+    /// Drops each SYN on arrival.
+    Drop,
+    /// The cheapest program that sends a frame back.
     SwapMacs(Mode),
-    Bounce(Mode),
+    TcpBounce(Mode),
     /// Another XDP program.
     Program(&'a str, &'a Path, Mode),
-    /// The kernel, with RST: nobody listens.
+    /// The kernel answers with RST, because nothing is listening.
     ClosedPort,
-    /// A listener whose kernel keeps no state.
+    /// A listener for which the kernel keeps no state.
     SynCookies,
     Synproxy,
-    /// portspoof's way: every port leads to one listener.
+    /// NAT redirects every port to one listener, as for portspoof.
     Redirect,
 }
 
 impl Server<'_> {
     fn name(self) -> String {
         match self {
-            Self::Nobody => "nobody: `XDP_DROP` on arrival".to_owned(),
+            Self::Drop => "no answer: `XDP_DROP` on arrival".to_owned(),
             Self::SwapMacs(mode) => format!("floor: swap the MACs, {}", mode.name()),
-            Self::Bounce(mode) => format!("tcp-bounce, {}", mode.name()),
+            Self::TcpBounce(mode) => format!("tcp-bounce, {}", mode.name()),
             Self::Program(name, _, mode) => format!("{name}, {}", mode.name()),
             Self::ClosedPort => "closed port: RST by the kernel".to_owned(),
             Self::SynCookies => "listener with SYN cookies".to_owned(),
@@ -67,7 +66,7 @@ impl Server<'_> {
         if self == Self::Redirect { TRACKED_SYNS } else { SYNS }
     }
 
-    /// How many of what came back are answers.
+    /// Returns the number of answers among the received frames.
     fn answers(self, received: Received) -> u64 {
         match self {
             Self::SwapMacs(_) => received.others,
@@ -76,24 +75,24 @@ impl Server<'_> {
         }
     }
 
-    /// Sets it up at the host's end; it is there as long as the result.
+    /// Sets up the server at the host's end. It runs until the result is dropped.
     fn start(self, network: &Network) -> Box<dyn Any> {
         let host = &network.host;
         host.ip(&format!("route add {FORGED} via {CLIENT}"));
         network.receive_redirected();
         let attach = |object, name, mode| {
-            let attachment = programs::attach(&object, name, host, "host0", attach_mode(mode));
-            Box::new((attachment, object))
+            let link = programs::attach(&object, name, host, "host0", attach_mode(mode));
+            Box::new((link, object))
         };
         let listen = |port| Box::new(network.listen(port));
         match self {
-            Self::Nobody => attach(programs::bench(&[]), "discard", Mode::Native),
+            Self::Drop => attach(programs::bench(&[]), "discard", Mode::Native),
             Self::SwapMacs(mode) => attach(programs::bench(&[]), "swap_macs", mode),
-            Self::Bounce(_) => Box::new(network.start_responder("")),
+            Self::TcpBounce(_) => Box::new(network.start_responder("")),
             Self::Program(_, path, mode) => {
-                let program = peer::load(path).expect("it was loaded before");
-                let attachment = programs::attach_program(peer::program(&program), host, "host0", attach_mode(mode));
-                Box::new((attachment, program))
+                let program = peer::load(path).expect("the program was loaded before");
+                let link = programs::attach_program(peer::program(&program), host, "host0", attach_mode(mode));
+                Box::new((link, program))
             }
             Self::ClosedPort => Box::new(()),
             Self::SynCookies => {
@@ -116,7 +115,7 @@ impl Server<'_> {
     }
 }
 
-/// Adds a rule for what arrives.
+/// Adds a rule for arriving packets.
 fn nft(network: &Network, rule: &str, priority: &str) {
     let kind = if priority == "dstnat" { "nat" } else { "filter" };
     let chain = format!("add chain inet t prerouting {{ type {kind} hook prerouting priority {priority}; }}");
@@ -130,23 +129,31 @@ fn attach_mode(mode: Mode) -> AttachMode {
     }
 }
 
-/// What all turns of a server gave.
+/// The results of all turns of a server.
 #[derive(Default)]
 struct Turns {
     /// Nanoseconds per SYN that arrived.
     costs: Vec<f64>,
-    /// The share of them that was answered.
+    /// The share of the SYNs that was answered.
     answered: Vec<f64>,
-    /// How many were lost on the way there.
+    /// The number of SYNs that were lost on the way to the server.
     lost: u64,
 }
 
-/// Sets all of them up, and has them take turns; also makes the SYNs without sending them.
-fn set_up(servers: &[Server], turns: &mut [Turns], zeros: &mut Vec<f64>) {
+impl Turns {
+    /// Returns the median cost of a SYN in nanoseconds, less that of the same turn in `baseline`.
+    fn cost_above(&self, baseline: &[f64]) -> f64 {
+        median(self.costs.iter().zip(baseline).map(|(cost, base)| cost - base))
+    }
+}
+
+/// Sets up all servers and lets them take turns. `zeros` gets the cost of generating a SYN without sending it, in
+/// nanoseconds, for each turn.
+fn take_turns(servers: &[Server], turns: &mut [Turns], zeros: &mut Vec<f64>) {
     let networks: Vec<_> = servers
         .iter()
         .map(|server| match server {
-            Server::SwapMacs(mode) | Server::Bounce(mode) | Server::Program(.., mode) => *mode,
+            Server::SwapMacs(mode) | Server::TcpBounce(mode) | Server::Program(.., mode) => *mode,
             _ => Mode::Native,
         })
         .map(Network::without_program)
@@ -155,7 +162,7 @@ fn set_up(servers: &[Server], turns: &mut [Turns], zeros: &mut Vec<f64>) {
     let _running: Vec<_> = servers.iter().zip(&networks).map(|(server, network)| server.start(network)).collect();
     let floods: Vec<_> = networks.iter().map(|network| Flood::new(network, Kind::Syn, PORT)).collect();
     for turn in 0..=TURNS {
-        // The first is for warming up.
+        // The first turn only warms up.
         let counts = turn > 0;
         let zero = floods[0].rehearse(SYNS).as_secs_f64() * 1e9 / f64::from(SYNS);
         zeros.extend(counts.then_some(zero));
@@ -175,63 +182,67 @@ fn set_up(servers: &[Server], turns: &mut [Turns], zeros: &mut Vec<f64>) {
     }
 }
 
-/// Measures them all.
-pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
-    report.section(
-        "Across a veth pair",
-        "All that the kernel does from the moment when a SYN is sent into one end until the answer has been consumed there, on one CPU. \
-         What it takes to make the SYNs, in the kernel as well, is subtracted. In the next two columns the way there, the first row, is \
-         subtracted too.",
-    );
-    let mut servers = vec![Server::Nobody];
+/// Returns the servers in the order of the report.
+fn all_servers(peers: &Peers) -> Vec<Server<'_>> {
+    let mut servers = vec![Server::Drop];
     for mode in [Mode::Native, Mode::Skb] {
-        servers.extend([Server::SwapMacs(mode), Server::Bounce(mode)]);
+        servers.extend([Server::SwapMacs(mode), Server::TcpBounce(mode)]);
         servers.extend(peers.all().map(|(name, path)| Server::Program(name, path, mode)));
     }
     servers.extend([Server::ClosedPort, Server::SynCookies, Server::Synproxy, Server::Redirect]);
+    servers
+}
 
+/// Measures all servers.
+pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    report.section(
+        "Across a veth pair",
+        "The time from sending a SYN into one end until its answer is consumed there, all on one CPU. The cost of generating the SYNs \
+         is subtracted. The next two columns also subtract the cost of delivering the SYN, which is the first row.",
+    );
+    let servers = all_servers(peers);
     let (mut turns, mut zeros) = (servers.iter().map(|_| Turns::default()).collect::<Vec<_>>(), Vec::new());
     for _ in 0..SETUPS {
-        set_up(&servers, &mut turns, &mut zeros);
+        take_turns(&servers, &mut turns, &mut zeros);
     }
-    let above =
-        |index: usize, zeros: &[f64]| median(turns[index].costs.iter().zip(zeros).map(|(cost, zero)| cost - zero));
-    // The first is nobody.
-    let own = |index| above(index, &turns[0].costs);
-    let own_of = |wanted| own(servers.iter().position(|&server| server == wanted).expect("it is one of them"));
-    let native = own_of(Server::Bounce(Mode::Native));
-    let rows = servers.iter().enumerate().map(|(index, server)| {
-        let (name, cost) = (server.name(), above(index, &zeros));
+    // The first server only drops.
+    let own_cost = |turns_of: &Turns| turns_of.cost_above(&turns[0].costs);
+    let own_cost_of = |wanted| {
+        let index = servers.iter().position(|&server| server == wanted);
+        own_cost(&turns[index.expect("the server was measured")])
+    };
+    let native = own_cost_of(Server::TcpBounce(Mode::Native));
+    let mut rows = Vec::new();
+    for (server, turns) in servers.iter().zip(&turns) {
+        let (name, cost) = (server.name(), turns.cost_above(&zeros));
         report.bar(&name, cost);
-        let answered = median(turns[index].answered.iter().copied());
-        let figures = if index == 0 {
-            ["-".to_owned(), "-".to_owned()]
-        } else {
-            [rounded(own(index)), rounded(own(index) / native)]
+        let figures = match server {
+            Server::Drop => ["-".to_owned(), "-".to_owned()],
+            _ => [rounded(own_cost(turns)), rounded(own_cost(turns) / native)],
         };
-        row(name, [rounded(cost)].into_iter().chain(figures).chain([percent(answered)]))
-    });
-    let rows: Vec<_> = rows.collect();
-    report.table(&["who answers", "ns per SYN", "above nobody", "of tcp-bounce, native", "answered"], rows);
+        let answered = percent(median(turns.answered.iter().copied()));
+        rows.push(row(name, [rounded(cost)].into_iter().chain(figures).chain([answered])));
+    }
+    report.table(&["server", "ns per SYN", "above no answer", "of tcp-bounce, native", "answered"], rows);
     let zero = median(zeros.iter().copied());
     let lost: u64 = turns.iter().map(|turns| turns.lost).sum();
     report.paragraph(&format!(
-        "To make a SYN takes {} ns: the generator's own rate is {} million per second on one CPU. Of all SYNs, {lost} were lost on the \
-         way there; what a SYN costs is the time divided by the rest.",
+        "Generating a SYN takes {} ns, so the generator alone reaches {} million per second on one CPU. On the way to the servers, \
+         {lost} SYNs were lost; the costs count only the others.",
         rounded(zero),
         rounded(1e3 / zero)
     ));
     report.at_most(
-        "across a veth pair, native, above nobody: of a bare MAC swap",
+        "across a veth pair, native, above no answer: of a bare MAC swap",
         1.15,
         "",
-        native / own_of(Server::SwapMacs(Mode::Native)),
+        native / own_cost_of(Server::SwapMacs(Mode::Native)),
     );
     report.at_least(
-        "NAT of all ports to one listener, above nobody: of tcp-bounce, native",
+        "NAT of all ports to one listener, above no answer: of tcp-bounce, native",
         50.0,
         "",
-        own_of(Server::Redirect) / native,
+        own_cost_of(Server::Redirect) / native,
     );
     Ok(())
 }

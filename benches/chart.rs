@@ -1,4 +1,4 @@
-//! The chart of what a SYN costs.
+//! Draws the chart of the cost of a SYN.
 
 use std::error::Error;
 
@@ -6,9 +6,9 @@ use plotters::prelude::*;
 
 use crate::report::rounded;
 
-/// Draws what a SYN costs with each name, in nanoseconds, into the file `path`.
+/// Draws a bar for each name and cost in nanoseconds, in an SVG file.
 ///
-/// The scale is logarithmic: they differ by more than a hundred times.
+/// The scale is logarithmic, because the costs differ by more than a hundred times.
 pub fn draw(bars: &[(String, f64)], path: &str) -> Result<(), Box<dyn Error>> {
     const WIDTH: u32 = 900;
     const BAR: u32 = 26;
@@ -22,8 +22,8 @@ pub fn draw(bars: &[(String, f64)], path: &str) -> Result<(), Box<dyn Error>> {
         (10, 14),
         title,
     ))?;
-    let most = bars.iter().map(|&(_, cost)| cost).fold(10.0, f64::max);
-    let scale = f64::from(WIDTH as i32 - NAMES - 90) / most.log10();
+    let highest = bars.iter().map(|&(_, cost)| cost).fold(10.0, f64::max);
+    let scale = f64::from(WIDTH as i32 - NAMES - 90) / highest.log10();
     let label = ("sans-serif", 14).into_font().color(&BLACK);
     for (index, (name, cost)) in bars.iter().enumerate() {
         let top = 44 + (BAR * index as u32) as i32;

@@ -1,4 +1,4 @@
-//! How soon it answers, and what it takes up.
+//! Measures the start time and the memory of tcp-bounce.
 
 use std::error::Error;
 use std::fs;
@@ -18,15 +18,15 @@ use crate::fixtures::resources::Memory;
 use crate::report::{Report, median, rounded, row};
 
 const TURNS: usize = 21;
-/// Between two SYNs.
+/// The time between two SYNs.
 const PAUSE: Duration = Duration::from_millis(1);
 const CONNECTIONS: u64 = 1_000_000;
 
-/// Measures it all.
+/// Measures start, memory and open connections.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "Start and size",
-        "From the start of the process to the first SYN that is answered; and what it takes up then.",
+        "The time from the start of the process to the first SYN that is answered, and the memory in use then.",
     );
     let mut rows = Vec::new();
     for (mode, arguments) in
@@ -34,20 +34,20 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     {
         let turns: Vec<_> = (0..TURNS).map(|_| start(mode, arguments)).collect();
         let times: Vec<_> = turns.iter().map(|(time, _)| time.as_secs_f64() * 1e3).collect();
-        let most = times.iter().copied().fold(0.0, f64::max);
+        let longest = times.iter().copied().fold(0.0, f64::max);
         let resident = turns.iter().map(|(_, memory)| mebibytes(memory.resident)).fold(0.0, f64::max);
         let maps = median(turns.iter().map(|(_, memory)| mebibytes(memory.maps)));
         let name = format!("`--mode {} {arguments}`", mode.name()).replace(" `", "`");
-        rows.push(row(&name, [rounded(median(times)), rounded(most), rounded(resident), rounded(maps)]));
+        rows.push(row(&name, [rounded(median(times)), rounded(longest), rounded(resident), rounded(maps)]));
         if arguments.is_empty() {
-            report.at_most(&format!("{name}: start to first SYN answered, longest of {TURNS}"), 150.0, " ms", most);
+            report.at_most(&format!("{name}: start to first SYN answered, longest of {TURNS}"), 150.0, " ms", longest);
             report.at_most(&format!("{name}: resident memory"), 20.0, " MiB", resident);
         }
     }
     report.table(&["", "first answer, ms", "longest, ms", "resident, MiB", "maps, MiB"], rows);
     let [binary, object] = [BINARY, PROGRAM_OBJECT].map(|path| fs::metadata(path).map(|file| file.len()));
     report.paragraph(&format!(
-        "The binary has {} MiB, with the BPF object of {} KiB in it.",
+        "The binary has {} MiB, including the BPF object of {} KiB.",
         rounded(mebibytes(binary?)),
         rounded(object? as f64 / 1024.0)
     ));
@@ -55,17 +55,17 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How long it takes until the first SYN is answered, and the memory that is used then.
+/// Returns the time until the first SYN is answered, and the memory in use then.
 fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
     let network = Network::new(mode);
     let mut command = TcpBounce::command(&network.host, &network.arguments(arguments));
-    network.connect(80).expect_err("nobody answers yet, and the address is resolved");
+    network.connect(80).expect_err("no answer yet, but the address is resolved");
     let start = Instant::now();
     let process = Process::start(&mut command);
     let time = network.client.enter(|| {
-        // The kernel refuses each at once. A SYN that is lost is not waited for, and little CPU time is taken.
+        // Until then the kernel refuses each connection at once. The timeout skips lost SYNs, the pause saves CPU time.
         while TcpStream::connect_timeout(&SocketAddr::from((HOST, 80)), 10 * PAUSE).is_err() {
-            assert!(start.elapsed() < DEADLINE, "it does not answer");
+            assert!(start.elapsed() < DEADLINE, "no answer within the deadline");
             thread::sleep(PAUSE);
         }
         start.elapsed()
@@ -75,7 +75,7 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
     (time, Memory::of(&responder))
 }
 
-/// What connections take up that stay open.
+/// Measures the memory that open connections take.
 fn connections(report: &mut Report) {
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);
@@ -85,7 +85,7 @@ fn connections(report: &mut Report) {
     let after = Memory::of(&responder);
     let per_connection = |after: u64, before: u64| rounded((after as f64 - before as f64) / CONNECTIONS as f64);
     report.paragraph(&format!(
-        "{} handshakes were completed, and the connections stayed open. For each, the process took {} bytes more, and its maps {}.",
+        "{} handshakes were completed, and the connections stayed open. Each one took {} bytes of the process and {} bytes of its maps.",
         network.counters()[Verdict::Completed],
         per_connection(after.resident, before.resident),
         per_connection(after.maps, before.maps),

@@ -1,4 +1,4 @@
-//! How the cost of a SYN grows.
+//! Measures how the cost of a SYN depends on settings, connections, interfaces and CPUs.
 
 use std::error::Error;
 use std::thread;
@@ -10,20 +10,20 @@ use crate::fixtures::command::TcpBounce;
 use crate::fixtures::flood::{Flood, Kind, Sink, cpus, open_connections};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::resources::Memory;
-use crate::in_kernel::{fd, filters, load, load_elsewhere, many_prefixes, own, settings};
+use crate::in_kernel::{fd, filters, load, load_searching, many_prefixes, own_addresses, settings};
 use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
 use crate::report::{Report, median, rounded, row};
 use crate::wrapper::{Case, Wrapper, measure};
 
-/// Turns of what is measured across a veth pair.
+/// Turns of each measurement across a veth pair.
 const TURNS: usize = 11;
-/// SYNs in such a turn.
+/// SYNs in a turn.
 const SYNS: u32 = 200_000;
 
-/// Measures it all.
+/// Measures all dependencies.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
-    report.section("How it grows", "What the cost of a SYN depends on, and what it does not.");
-    spared_ports(report)?;
+    report.section("Growth", "The cost of a SYN in relation to settings, connections, interfaces and CPUs.");
+    excluded_ports(report)?;
     prefixes(report)?;
     connections(report);
     interfaces(report);
@@ -31,15 +31,15 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// In the kernel, with ports that are spared.
-fn spared_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
+/// Measures in the kernel, with excluded ports.
+fn excluded_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let counts = [0, 1, 10, 100, 1000, 10_000, 60_000];
     let syn = Wrapper::new(&packet(LINUX_SYN));
     let program = |count: u16| {
-        let mut filters = own()?;
-        // From above: the SYN is for port 5000.
+        let mut filters = own_addresses()?;
+        // From the highest port down, because the SYN is for port 5000.
         (0..count).for_each(|port| filters.excluded_ports.insert(u16::MAX - port));
-        // There may be more from one moment to the next, so that the program is the same with none.
+        // The set may change at any time, so the program is the same for an empty one.
         load(settings(), &filters)
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
@@ -47,18 +47,18 @@ fn spared_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
     measure(&mut cases)?;
     let header = counts.map(|count| count.to_string());
-    columns(report, "spared ports", &header, "ns above zero", cases.iter().map(Case::cost));
+    columns(report, "excluded ports", &header, "ns above zero", cases.iter().map(Case::cost));
     Ok(())
 }
 
-/// In the kernel, with prefixes of sources.
+/// Measures in the kernel, with prefixes of destinations and sources.
 fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let counts = [0, 1, 10, 100, 1000];
     let syn = Wrapper::new(&packet(LINUX_SYN_V6));
     let program = |count: usize| match count {
-        0 => load(settings(), &*own()?),
+        0 => load(settings(), &*own_addresses()?),
         count => {
-            load_elsewhere(ProgramSettings { filters_sources: true, ..settings() }, &*filters(&many_prefixes(count))?)
+            load_searching(ProgramSettings { filters_sources: true, ..settings() }, &*filters(&many_prefixes(count))?)
         }
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
@@ -76,12 +76,12 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Across a veth pair, with connections that are open.
+/// Measures across a veth pair, with open connections.
 fn connections(report: &mut Report) {
     let counts = [0u64, 1000, 10_000, 100_000, 1_000_000];
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);
-    let _bouncer = network.start_responder("");
+    let _responder = network.start_responder("");
     let measured = Flood::new(&network, Kind::Syn, 443);
     let costs: Vec<_> = counts
         .iter()
@@ -95,7 +95,7 @@ fn connections(report: &mut Report) {
     columns(report, "open connections", &header, "ns across a veth pair, generator included", costs);
 }
 
-/// Across a veth pair, with more interfaces.
+/// Measures across a veth pair, with further interfaces.
 fn interfaces(report: &mut Report) {
     let counts = [1, 2, 4, 8, 16];
     let figures: Vec<[f64; 3]> = counts
@@ -125,7 +125,7 @@ fn interfaces(report: &mut Report) {
     report.table(&header, rows);
 }
 
-/// With a generator on each CPU, each for a queue of its own.
+/// Measures the rate with a generator on each CPU, each for a queue of its own.
 fn generators(report: &mut Report) {
     let cpus = cpus();
     let (available, counts) = (cpus.len(), 1..=cpus.len());
@@ -134,7 +134,7 @@ fn generators(report: &mut Report) {
         namespace.run("ethtool", &format!("-L {interface} rx {available} tx {available}"));
     }
     let sink = Sink::new(&network);
-    let _bouncer = network.start_responder("");
+    let _responder = network.start_responder("");
     let rates: Vec<_> = counts
         .clone()
         .map(|count| {
@@ -154,8 +154,8 @@ fn generators(report: &mut Report) {
     columns(report, "CPUs", &header, "million SYNs answered per second, generator included", rates);
 }
 
-/// A table of one row.
-fn columns(report: &mut Report, what: &str, header: &[String], unit: &str, figures: impl IntoIterator<Item = f64>) {
-    let header: Vec<_> = std::iter::once(what).chain(header.iter().map(String::as_str)).collect();
+/// Reports a table of one row.
+fn columns(report: &mut Report, name: &str, header: &[String], unit: &str, figures: impl IntoIterator<Item = f64>) {
+    let header: Vec<_> = std::iter::once(name).chain(header.iter().map(String::as_str)).collect();
     report.table(&header, [row(unit, figures.into_iter().map(rounded))]);
 }

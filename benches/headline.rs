@@ -1,4 +1,4 @@
-//! The article's headline: 10,000 threads connect at once.
+//! Repeats the experiment in the headline of the article: 10,000 threads connect at once.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::report::{Report, percent, row};
 
 const THREADS: u16 = 10_000;
 
-/// Has them connect to each program, and reports what that took.
+/// Lets all threads connect to each program, and reports the CPU time.
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "10,000 threads connect at once",
-        "Each to a port of its own, when all threads have started. The program runs for each SYN and for each ACK. The time in it is as the \
-         kernel measures it, which adds to it; then comes the CPU time of the process; and what share both have of the time of all CPUs, \
+        "Each thread connects to a port of its own once all have started. The program runs for each SYN and each ACK. The kernel \
+         measures the time in the program, which adds to it. The shares are those of program and process in the time of all CPUs: \
          from the start of the first thread to the last connection, and from the first connect to the last connection (the rush).",
     );
     let _statistics = Statistics::start();
@@ -51,22 +51,23 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     if let Some(object) = peers.load_article()? {
         let network = Network::new(Mode::Native);
         let program = peer::program(&object);
-        let _attachment = programs::attach_program(program, &network.host, "host0", AttachMode::Native);
+        let _link = programs::attach_program(program, &network.host, "host0", AttachMode::Native);
         rows.push(row("the article's program, native", Run::new(&network).cells(None)));
     }
     report.table(
-        &["who answers", "accepted", "runs", "in the program", "in the process", "run", "share", "of the rush"],
+        &["server", "accepted", "runs", "in the program", "in the process", "run", "share", "of the rush"],
         rows,
     );
     Ok(())
 }
 
-/// What it took.
+/// The cost of a run.
 struct Run {
     crowd: Crowd,
     accepted: usize,
-    /// How often the program ran, and for how long.
+    /// The number of times that the program ran.
     runs: u64,
+    /// The time in the program.
     program: Duration,
 }
 
@@ -74,14 +75,14 @@ impl Run {
     fn new(network: &Network) -> Self {
         let id = programs::attached(&network.host, "host0").expect("a program is attached");
         let crowd = connect_at_once(network, THREADS);
-        let info = ProgInfoIter::default().find(|info| info.id == id).expect("it is still there");
+        let info = ProgInfoIter::default().find(|info| info.id == id).expect("the program is still attached");
         let accepted = crowd.connections.iter().filter(|connection| connection.is_ok()).count();
         Self { crowd, accepted, runs: info.run_cnt, program: Duration::from_nanos(info.run_time_ns) }
     }
 
-    /// The share that the program and the process had of the CPUs' time in this time.
-    fn share(&self, process: Duration, time: Duration) -> f64 {
-        (self.program + process).as_secs_f64() / (time.as_secs_f64() * cpus().len() as f64)
+    /// Returns the share of program and process in the time of all CPUs during `period`.
+    fn share(&self, process: Duration, period: Duration) -> f64 {
+        (self.program + process).as_secs_f64() / (period.as_secs_f64() * cpus().len() as f64)
     }
 
     fn cells(&self, process: Option<Duration>) -> [String; 7] {

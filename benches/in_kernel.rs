@@ -1,4 +1,6 @@
-//! What a packet costs in the kernel: each program behind the same wrapper, in turns, less the wrapper alone.
+//! Measures the cost of a packet in the kernel.
+//!
+//! Programs take turns behind one wrapper, whose own cost is subtracted.
 
 use std::error::Error;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -14,7 +16,9 @@ use tcp_bounce_wire::{
 };
 use zerocopy::FromZeros as _;
 
-use crate::packets::{KEY, LATER, LINUX_SYN, LINUX_SYN_V6, OTHERS, TAGGED_LINUX_SYN_V6, TX, acknowledge, packet};
+use crate::packets::{
+    KEY, LINUX_SYN, LINUX_SYN_V6, OTHERS, POST_HANDSHAKE, TAGGED_LINUX_SYN_V6, TX, acknowledge, packet,
+};
 use crate::peer::{self, Peers};
 use crate::report::{Report, percent};
 use crate::wrapper::{Case, Wrapper, measure, table};
@@ -22,12 +26,14 @@ use crate::wrapper::{Case, Wrapper, measure, table};
 const ARTICLE: &str = "the article's program";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-/// The settings that the command makes, but for `frags`: a program without may not call one with, and the peers are without.
+/// Returns the settings of the command, but without `frags`.
+///
+/// The other programs lack `frags`, so the wrapper must lack it, too, and then cannot call programs that have it.
 pub fn settings() -> ProgramSettings {
     ProgramSettings { checks_mac: true, filters_destinations: true, ..ProgramSettings::DEFAULT }
 }
 
-/// Loads tcp-bounce as for an interface that has the addresses of the packets: those are compared, and not looked for.
+/// Loads tcp-bounce for an interface whose primary addresses are those of the packets, so that no search is needed.
 pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     let mut link = InterfaceState::new(MAC, 1500, None, None);
     link.primary_v4 = Ipv4Address([10, 0, 0, 2]);
@@ -36,8 +42,8 @@ pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSke
     load_at(&link, settings, filters)
 }
 
-/// Loads it as for an interface that has other addresses, so that those of the packets are looked for among the prefixes.
-pub fn load_elsewhere(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+/// Loads tcp-bounce for an interface without primary addresses, so that it has to search the prefixes.
+pub fn load_searching(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     load_at(&InterfaceState::new(MAC, 1500, None, None), settings, filters)
 }
 
@@ -50,7 +56,7 @@ fn load_at(
     Ok(loader::load(&ProgramInputs { settings, interface: link, filters, actions: &actions }, None)?)
 }
 
-/// Filters with these prefixes of destinations and sources.
+/// Returns filters with the given prefixes, both as destinations and as sources.
 pub fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Error>> {
     let prefixes = prefixes.iter().map(|prefix| prefix.as_ref().parse()).collect::<Result<Vec<_>, _>>()?;
     let mut filters = Filters::new_box_zeroed().map_err(|_| "no memory")?;
@@ -59,65 +65,65 @@ pub fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Err
     Ok(filters)
 }
 
-/// As many prefixes, of which the last has the addresses of the packets.
+/// Returns a number of prefixes, of which the last contains the addresses of the packets.
 pub fn many_prefixes(count: usize) -> Vec<String> {
     let others = (1..count).map(|number| format!("2001:db8:{number:x}::/48"));
     others.chain(["fd00::/64".to_owned()]).collect()
 }
 
-/// Filters for the addresses of the packets alone.
-pub fn own() -> Result<Box<Filters>, Box<dyn Error>> {
+/// Returns filters for the addresses of the packets only.
+pub fn own_addresses() -> Result<Box<Filters>, Box<dyn Error>> {
     filters(&["10.0.0.2/32", "fd00::2/128"])
 }
 
-/// The program.
+/// Returns the XDP program of an object.
 pub fn fd<'a>(program: &'a TcpBounceSkel) -> BorrowedFd<'a> {
     program.progs.tcp_bounce.as_fd()
 }
 
-/// Measures all packets.
+/// Measures all packets and settings.
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "In the kernel",
-        "What a packet costs above the zero, a program that returns `XDP_TX` at once; each packet is written anew. The last two columns: \
-         the instructions that the verifier left of the program, and how many it went over to accept it, of a million that it \
-         allows.",
+        "The cost of a packet above the zero: a program that returns `XDP_TX` at once. Each packet is written anew. The last two \
+         columns are the instructions that the verifier left in the program, and the instructions that it processed, of at most a \
+         million.",
     );
     syn(report, peers)?;
-    told(report, peers)?;
-    others(report, peers)?;
-    later(report, peers)
+    telemetry(report, peers)?;
+    other_packets(report, peers)?;
+    post_handshake(report, peers)
 }
 
-/// Linux's SYN.
+/// Measures Linux's SYN with different settings, and with other programs.
 fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
-    let (settings, own, keyed) = (settings(), own()?, Isn::Keyed(KEY));
-    let mut sparing = own.clone();
-    (0..100).for_each(|port| sparing.excluded_ports.insert(port));
+    let (settings, own, keyed) = (settings(), own_addresses()?, Isn::Keyed(KEY));
+    let mut hundred_ports = own.clone();
+    (0..100).for_each(|port| hundred_ports.excluded_ports.insert(port));
     let prefixes = filters(&many_prefixes(1000))?;
     let default = load(settings, &own)?;
-    let sparing = load(settings, &sparing)?;
+    let excluding = load(settings, &hundred_ports)?;
     let takeover = load(ProgramSettings { takeover: true, filters_destinations: false, ..settings }, &own)?;
     let keyed_isn = load(ProgramSettings { isn: keyed, ..settings }, &own)?;
-    let filtering = load_elsewhere(ProgramSettings { filters_sources: true, ..settings }, &prefixes)?;
-    let following = load(
+    let filtering = load_searching(ProgramSettings { filters_sources: true, ..settings }, &prefixes)?;
+    let echoing = load(
         ProgramSettings { isn: keyed, actions: ActionSet::only(Action::Ignore).with(Action::Echo), ..settings },
         &own,
     )?;
-    let everything = load_elsewhere(ProgramSettings { isn: keyed, filters_sources: true, ..settings }, &prefixes)?;
+    let everything = load_searching(ProgramSettings { isn: keyed, filters_sources: true, ..settings }, &prefixes)?;
 
     let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(|hex| Wrapper::new(&packet(hex)));
     let peers = peers.load()?;
     let mut cases = vec![
         Case::new("floor: swap the MACs", &syn, syn.program("swap_macs")?, TX)?,
         Case::new("**tcp-bounce**", &syn, fd(&default), TX)?,
-        Case::new("with 100 ports spared", &syn, fd(&sparing), TX)?,
+        Case::new("with 100 excluded ports", &syn, fd(&excluding), TX)?,
         Case::new("`--takeover`", &syn, fd(&takeover), TX)?,
         Case::new("`--isn keyed`", &syn, fd(&keyed_isn), TX)?,
-        Case::new("`--then echo:7`, to another port", &syn, fd(&following), TX)?,
+        Case::new("`--then echo:7`, to another port", &syn, fd(&echoing), TX)?,
         Case::new("over IPv6", &syn_v6, fd(&default), TX)?,
         Case::new("over IPv6, `--to` and `--from` with 1000 prefixes each", &syn_v6, fd(&filtering), TX)?,
-        Case::new("everything on: the same, `--isn keyed`, two VLAN tags", &tagged, fd(&everything), TX)?,
+        Case::new("everything on: these prefixes, `--isn keyed`, two VLAN tags", &tagged, fd(&everything), TX)?,
     ];
     for (name, object) in &peers {
         cases.push(Case::new(name, &syn, peer::program(object), TX)?);
@@ -128,14 +134,15 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     if let Some(article) = cases.iter().find(|case| case.name() == ARTICLE) {
         report.at_most("in the kernel: of the article's program", 0.40, "", bounce.ratio(article));
     }
-    // What is hardly more than nothing is measured badly, turn by turn.
+    // The cost of the floor is so small that ratios of single turns mean nothing.
     report.at_most("in the kernel: of the floor", 4.0, "", bounce.cost() / floor.cost());
     Ok(())
 }
 
-/// Measures these, and the article's program on Linux's SYN, if it is there.
+/// Measures the cases and, if it is given, the article's program with Linux's SYN.
 fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
+    // A shorter lifetime, which the article's program lives up to.
     let mut cases: Vec<Case> = cases;
     if let Some(object) = &article {
         cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
@@ -145,18 +152,18 @@ fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) ->
     Ok(())
 }
 
-/// What is told of a SYN besides the counters.
-fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
-    let (own, syn) = (own()?, Wrapper::new(&packet(LINUX_SYN)));
-    let observing = |observe| load(ProgramSettings { telemetry: observe, ..settings() }, &own);
+/// Measures Linux's SYN with telemetry besides the counters.
+fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let (own, syn) = (own_addresses()?, Wrapper::new(&packet(LINUX_SYN)));
+    let load_with = |telemetry| load(ProgramSettings { telemetry, ..settings() }, &own);
     let (stripes, shared) = client_tables::stripes()?;
     let nothing = TelemetrySettings { stripes, shared, ..TelemetrySettings::default() };
     let default = load(settings(), &own)?;
-    let by_port = observing(TelemetrySettings { ports: true, ..nothing })?;
-    let by_source = observing(TelemetrySettings { sources: true, ..nothing })?;
-    let by_both = observing(TelemetrySettings { ports: true, sources: true, ..nothing })?;
-    let events = observing(TelemetrySettings { events: 1, ..nothing })?;
-    let sampled = observing(TelemetrySettings { events: 1000, ..nothing })?;
+    let by_port = load_with(TelemetrySettings { ports: true, ..nothing })?;
+    let by_source = load_with(TelemetrySettings { sources: true, ..nothing })?;
+    let by_both = load_with(TelemetrySettings { ports: true, sources: true, ..nothing })?;
+    let events = load_with(TelemetrySettings { events: 1, ..nothing })?;
+    let sampled = load_with(TelemetrySettings { events: 1000, ..nothing })?;
     let mut reader = EventReader::default();
     for program in [&events, &sampled] {
         reader.read(program, "", drop)?;
@@ -169,35 +176,35 @@ fn told(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         Case::new("events, 1 in 1000", &syn, fd(&sampled), TX)?,
         Case::new("events, 1 in 1 (`--events`)", &syn, fd(&events), TX)?,
     ];
-    compare(report, "what is told of it", cases, peers)?;
+    compare(report, "telemetry", cases, peers)?;
     reader.finish();
     let EventCounts { delivered, dropped, .. } = event_ring::counts(&events)?;
-    let lost = percent(dropped as f64 / (delivered + dropped) as f64);
-    report.paragraph(&format!("Of the events, 1 in 1, {lost} were lost, with the reader on another CPU."));
+    let share = percent(dropped as f64 / (delivered + dropped) as f64);
+    report.paragraph(&format!("Of the events, 1 in 1, {share} were dropped, with the reader on another CPU."));
     Ok(())
 }
 
-/// Packets other than Linux's SYN.
-fn others(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
-    let default = load(settings(), &*own()?)?;
+/// Measures packets other than Linux's SYN.
+fn other_packets(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let default = load(settings(), &*own_addresses()?)?;
     let others = OTHERS.map(|(name, action, hex)| (name, action, Wrapper::new(&packet(hex))));
     let cases = others.iter().map(|(name, action, wrapper)| Case::new(name, wrapper, fd(&default), *action));
     compare(report, "other packets (the article's: Linux's SYN)", cases.collect::<Result<_, _>>()?, peers)
 }
 
-/// What follows the handshake.
-fn later(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
-    let (settings, own, keyed) = (settings(), own()?, Isn::Keyed(KEY));
-    let later = LATER.map(|(mode, name, action, hex)| {
+/// Measures segments after the handshake.
+fn post_handshake(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let (settings, own, keyed) = (settings(), own_addresses()?, Isn::Keyed(KEY));
+    let segments = POST_HANDSHAKE.map(|(post_handshake, name, xdp_action, hex)| {
         let mut packet = packet(hex);
-        let isn = if mode.follows_client() { keyed } else { settings.isn };
-        if mode.follows_client() {
+        let isn = if post_handshake.follows_client() { keyed } else { settings.isn };
+        if post_handshake.follows_client() {
             acknowledge(&mut packet);
         }
-        let program = load(ProgramSettings { actions: ActionSet::only(mode), isn, ..settings }, &own)?;
-        Ok::<_, Box<dyn Error>>((name, action, Wrapper::new(&packet), program))
+        let program = load(ProgramSettings { actions: ActionSet::only(post_handshake), isn, ..settings }, &own)?;
+        Ok::<_, Box<dyn Error>>((name, xdp_action, Wrapper::new(&packet), program))
     });
-    let later = later.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let cases = later.iter().map(|(name, action, wrapper, program)| Case::new(name, wrapper, fd(program), *action));
+    let segments = segments.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let cases = segments.iter().map(|(name, action, wrapper, program)| Case::new(name, wrapper, fd(program), *action));
     compare(report, "after the handshake (the article's: Linux's SYN)", cases.collect::<Result<_, _>>()?, peers)
 }

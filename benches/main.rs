@@ -1,7 +1,7 @@
 //! The benchmarks: `make bench`, as root.
 //!
-//! Absolute times differ from machine to machine and from run to run. What is compared takes turns in one run, and the median
-//! counts: compare the ratios.
+//! Absolute times differ between machines and runs. Everything that is compared takes turns in one run, and the median
+//! counts, so only ratios are meaningful.
 
 #[path = "../tests/it/fixtures/mod.rs"]
 #[allow(dead_code, unused_macros, reason = "the tests use the rest")]
@@ -41,13 +41,17 @@ fn bench() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.
     let mut chosen: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(&part.as_str())) {
-        return Err(format!("there is no part {unknown:?}: name some of {}, or none for all", PARTS.join(", ")).into());
+        return Err(
+            format!("no part is named {unknown:?}: choose from {}, or name none for all", PARTS.join(", ")).into()
+        );
     }
     if !Uid::effective().is_root() {
-        return Err("it loads BPF programs and makes network namespaces: run it as root, `make bench`".into());
+        return Err("root is needed to load BPF programs and to create network namespaces: run `make bench`".into());
     }
     if fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")?.trim() != "0" {
-        return Err("the kernel measures too, which costs: sysctl kernel.bpf_stats_enabled=0".into());
+        return Err(
+            "the kernel collects BPF statistics, which takes time: run `sysctl kernel.bpf_stats_enabled=0`".into()
+        );
     }
     let peers = Peers::from_environment()?;
     let is_whole = chosen.is_empty();

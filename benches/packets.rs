@@ -1,4 +1,4 @@
-//! The packets that are measured.
+//! The packets of the benchmarks.
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use tcp_bounce_wire::Action;
@@ -7,28 +7,28 @@ use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::post_handshake::isn_offset;
 
-/// Linux's SYN: MSS, SACK permitted, timestamps, window scale.
+/// A SYN with the options of Linux: MSS, SACK permitted, timestamps, window scale.
 pub const LINUX_SYN: &str = "020000000002 020000000001 0800 \
     4500003c1c4640004006 0a70 0a000001 0a000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405b4 0402 080a1122334400000000 01 030307";
-/// The same over IPv6.
+/// A SYN of Linux over IPv6.
 pub const LINUX_SYN_V6: &str = "020000000002 020000000001 86dd \
     60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
-/// The same with two VLAN tags.
+/// A SYN of Linux over IPv6 with two VLAN tags.
 pub const TAGGED_LINUX_SYN_V6: &str = "020000000002 020000000001 88a8 0064 8100 002a 86dd \
     60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
 
-/// The key of the ISN.
+/// The key of the initial sequence numbers.
 pub const KEY: [u8; 16] = *b"0123456789abcdef";
 
-/// XDP actions.
+/// The XDP actions, as numbers of the kernel.
 pub const DROP: u32 = 1;
 pub const PASS: u32 = 2;
 pub const TX: u32 = 3;
 
-/// Other packets: what they are, what becomes of them, and their bytes.
+/// Packets other than Linux's SYN: the description, the expected XDP action, and the bytes.
 pub const OTHERS: [(&str, u32, &str); 5] = [
     (
         "SYN without options, 60 bytes",
@@ -66,11 +66,11 @@ pub const OTHERS: [(&str, u32, &str); 5] = [
     ),
 ];
 
-/// Segments of connections that were bounced: the mode, what they are, what becomes of them, and their bytes.
-pub const LATER: [(Action, &str, u32, &str); 7] = [
+/// Segments after the handshake: the post-handshake action, the description, the expected XDP action, and the bytes.
+pub const POST_HANDSHAKE: [(Action, &str, u32, &str); 7] = [
     (Action::Ignore, "--then drop: the last ACK of the handshake", DROP, LAST_ACK),
-    (Action::Reset, "--then reset: the same, answered with RST", TX, LAST_ACK),
-    (Action::Close, "--then close: the same, answered with FIN", TX, LAST_ACK),
+    (Action::Reset, "--then reset: the last ACK, answered with RST", TX, LAST_ACK),
+    (Action::Close, "--then close: the last ACK, answered with FIN", TX, LAST_ACK),
     (
         Action::Discard,
         "--then discard: FIN, answered with FIN",
@@ -80,21 +80,22 @@ pub const LATER: [(Action, &str, u32, &str); 7] = [
         01 01 080a1122334455667788",
     ),
     (Action::Discard, "--then discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
-    (Action::Echo, "--then echo: 48 bytes, and back", TX, DATA),
+    (Action::Echo, "--then echo: 48 bytes, sent back", TX, DATA),
     (Action::Tarpit, "--then tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
 ];
 
-/// It acknowledges the fixed ISN.
+/// The last ACK of a handshake, which acknowledges the fixed initial sequence number.
 const LAST_ACK: &str = "020000000002 020000000001 0800 \
     450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801001f6 b0a8 0000 \
     01 01 080a1122334455667788";
 
+/// A segment with 48 bytes of data.
 const DATA: &str = "020000000002 020000000001 0800 \
     450000641c4640004006 0a48 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801801f6 b0a8 0000 \
     01 01 080a1122334455667788 \
     000000000000000000000000000000000000000000000000 000000000000000000000000000000000000000000000000";
 
-/// The bytes of a packet, with the right checksums if it is TCP over IPv4.
+/// Converts hexadecimal digits to a packet. Corrects its checksums if it is TCP over IPv4.
 pub fn packet(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
     let mut packet: Vec<u8> = digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect();
@@ -102,7 +103,7 @@ pub fn packet(hex: &str) -> Vec<u8> {
     packet
 }
 
-/// Makes a segment over IPv4 acknowledge what a server has sent that followed the client up to here.
+/// Makes a segment over IPv4 acknowledge all data of a server whose sequence numbers follow the client's.
 pub fn acknowledge(packet: &mut [u8]) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));
@@ -119,7 +120,7 @@ fn correct(packet: &mut [u8]) {
         Ok(SlicedPacket { net: Some(NetSlice::Ipv4(ipv4)), transport: Some(TransportSlice::Tcp(tcp)), .. }) => {
             let header = ipv4.header();
             let checksum = tcp.calc_checksum_ipv4(header.source(), header.destination());
-            Some((header.to_header().calc_header_checksum(), checksum.expect("it is short")))
+            Some((header.to_header().calc_header_checksum(), checksum.expect("the segment is short")))
         }
         _ => None,
     };

@@ -1,4 +1,4 @@
-//! Other XDP programs, to compare with: `PEER_OBJ=FILE`, `SYNPROXY_OBJ=FILE`.
+//! Loads other XDP programs to compare with, which `PEER_OBJ=FILE` and `SYNPROXY_OBJ=FILE` name.
 
 use std::error::Error;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -7,20 +7,19 @@ use std::{env, fs};
 
 use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, Program, ProgramType};
 
-/// The objects that were given.
+/// The object files of the other programs, if given.
 pub struct Peers {
-    /// The C program of the article that tcp-bounce comes from.
+    /// The C program of the article that gave the idea for tcp-bounce.
     pub article: Option<PathBuf>,
     /// `xdp_synproxy` of the kernel's selftests.
     pub synproxy: Option<PathBuf>,
 }
 
 impl Peers {
-    /// Those that the environment names.
+    /// Takes the files from the environment, and checks that their programs load.
     pub fn from_environment() -> Result<Self, Box<dyn Error>> {
         let find = |variable| {
             let path = env::var_os(variable).map(PathBuf::from);
-            // Before anything is measured.
             let check = |path: PathBuf| match fs::metadata(&path) {
                 Ok(_) => load(&path).map(|_| path),
                 Err(error) => Err(format!("{variable}={}: {error}", path.display()).into()),
@@ -30,24 +29,24 @@ impl Peers {
         Ok(Self { article: find("PEER_OBJ")?, synproxy: find("SYNPROXY_OBJ")? })
     }
 
-    /// Their names and paths.
+    /// Returns the names and paths of the given programs.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let peers = [("the article's program", &self.article), ("`xdp_synproxy`", &self.synproxy)];
         peers.into_iter().filter_map(|(name, path)| Some((name, path.as_deref()?)))
     }
 
-    /// Loads them all.
+    /// Loads all given programs.
     pub fn load(&self) -> Result<Vec<(&'static str, Object)>, Box<dyn Error>> {
         self.all().map(|(name, path)| Ok((name, load(path)?))).collect()
     }
 
-    /// Loads the article's, if it is there.
+    /// Loads the article's program, if it is given.
     pub fn load_article(&self) -> Result<Option<Object>, Box<dyn Error>> {
         self.article.as_deref().map(load).transpose()
     }
 }
 
-/// Loads the first XDP program of an object, for the ports that are measured.
+/// Loads the first XDP program of an object, and allows the benchmarks' ports in the article's program.
 pub fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
     let error = |error| format!("{}: {error:#}", path.display());
     let mut object = ObjectBuilder::default().open_file(path).map_err(error)?;
@@ -58,7 +57,7 @@ pub fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
         found |= is_first;
     }
     if !found {
-        return Err(format!("{}: there is no XDP program in it", path.display()).into());
+        return Err(format!("{}: no XDP program in this object", path.display()).into());
     }
     let object = object.load().map_err(error)?;
     if let Some(map) = object.maps().find(|map| map.name() == "allowed_ports") {
@@ -69,9 +68,9 @@ pub fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
     Ok(object)
 }
 
-/// The program that was loaded.
+/// Returns the program that [`load`] selected.
 pub fn program(object: &Object) -> BorrowedFd<'_> {
-    let program = object.progs().find(Program::autoload).expect("there is one, or it would not have been loaded");
-    // SAFETY: The object keeps it open, and is borrowed.
+    let program = object.progs().find(Program::autoload).expect("`load` selected a program");
+    // SAFETY: The object keeps the descriptor open, and is borrowed as long as it.
     unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }
 }

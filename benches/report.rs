@@ -1,4 +1,4 @@
-//! What was measured, in words, tables and a chart: printed as it comes, and written to `docs` when all of it is there.
+//! Prints the results as they come and, after a complete run, writes them to `docs` with a chart.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -10,10 +10,10 @@ use nix::sys::utsname::uname;
 
 use crate::chart;
 
-/// Where it is written to.
+/// The folder of the report and the chart.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 
-/// What was measured so far.
+/// The results so far.
 pub struct Report {
     heading: String,
     sections: String,
@@ -22,66 +22,66 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing yet but what it depends on: until the end, a change in the tree would be one of what is measured.
+    /// Starts a report with a description of the machine and of the commit.
     pub fn new() -> Result<Self, Box<dyn Error>> {
         Ok(Self { heading: heading()?, sections: String::new(), targets: Vec::new(), bars: Vec::new() })
     }
 
-    /// Begins a section.
+    /// Starts a section.
     pub fn section(&mut self, title: &str, explanation: &str) {
-        self.say(&format!("\n## {title}\n\n{explanation}"));
+        self.print(&format!("\n## {title}\n\n{explanation}"));
     }
 
     /// Adds a paragraph.
     pub fn paragraph(&mut self, text: &str) {
-        self.say(&format!("\n{text}"));
+        self.print(&format!("\n{text}"));
     }
 
-    /// Adds a table whose columns, but for the first, hold numbers.
+    /// Adds a table. All columns but the first hold numbers.
     pub fn table(&mut self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         let mut table = Table::new();
         table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
         table.add_rows(rows);
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        self.say(&format!("\n{table}"));
+        self.print(&format!("\n{table}"));
     }
 
-    /// Compares a figure with the most that it may be.
-    pub fn at_most(&mut self, what: &str, limit: f64, unit: &str, value: f64) {
-        self.target(what, format!("at most {limit}{unit}"), format!("{}{unit}", rounded(value)), value <= limit);
+    /// Adds a target with an upper limit.
+    pub fn at_most(&mut self, name: &str, limit: f64, unit: &str, value: f64) {
+        self.target(name, format!("at most {limit}{unit}"), format!("{}{unit}", rounded(value)), value <= limit);
     }
 
-    /// Compares a figure with the least that it may be.
-    pub fn at_least(&mut self, what: &str, limit: f64, unit: &str, value: f64) {
-        self.target(what, format!("at least {limit}{unit}"), format!("{}{unit}", rounded(value)), value >= limit);
+    /// Adds a target with a lower limit.
+    pub fn at_least(&mut self, name: &str, limit: f64, unit: &str, value: f64) {
+        self.target(name, format!("at least {limit}{unit}"), format!("{}{unit}", rounded(value)), value >= limit);
     }
 
-    fn target(&mut self, what: &str, limit: String, value: String, is_met: bool) {
-        self.targets.push([what.to_owned(), limit, value, if is_met { "yes" } else { "**no**" }.to_owned()]);
+    fn target(&mut self, name: &str, limit: String, value: String, is_met: bool) {
+        self.targets.push([name.to_owned(), limit, value, if is_met { "yes" } else { "**no**" }.to_owned()]);
     }
 
-    /// Adds a bar to the chart: nanoseconds per SYN.
+    /// Adds a bar to the chart, with a cost in nanoseconds per SYN.
     pub fn bar(&mut self, name: &str, cost: f64) {
         self.bars.push((name.replace('`', ""), cost));
     }
 
-    fn say(&mut self, text: &str) {
+    fn print(&mut self, text: &str) {
         println!("{text}");
         self.sections.push_str(text);
         self.sections.push('\n');
     }
 
-    /// Ends with the targets.
+    /// Ends the report with the targets.
     pub fn finish(&mut self) {
         let targets = std::mem::take(&mut self.targets);
         if targets.is_empty() {
             return;
         }
-        self.section("Targets", "What it should be, and what it was in this run.");
+        self.section("Targets", "The targets, and the results of this run.");
         self.table(&["", "target", "measured", "met"], targets.into_iter().map(Vec::from));
     }
 
-    /// Writes all of it to `docs`.
+    /// Writes the report and the chart to `docs`.
     pub fn write(&self) -> Result<(), Box<dyn Error>> {
         let text = format!("{}{}", self.heading, self.sections);
         fs::write(format!("{FOLDER}/benchmarks.md"), text)?;
@@ -89,7 +89,7 @@ impl Report {
     }
 }
 
-/// What all of it depends on, and how it was made.
+/// Returns the heading: how the report was made, and on which machine.
 fn heading() -> Result<String, Box<dyn Error>> {
     let kernel = uname()?;
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
@@ -107,12 +107,11 @@ fn heading() -> Result<String, Box<dyn Error>> {
         .map(|name| if env::var_os(name).is_some() { format!("{name}=FILE ") } else { String::new() });
     Ok(format!(
         "# Benchmarks\n\n\
-         One run of `{}make bench`, as root, which wrote this file and the chart. Absolute times differ from machine to machine and from \
-         run to run, and those of a table from those of the next: only ratios within one mean something. They are medians of the ratios of \
-         each turn, and need not be the ratio of the medians beside them. [performance.md](performance.md) tells how it is measured and \
-         what it comes from.\n\n\
-         - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- how the kernel guards returns from functions (`spec_rstack_overflow`): {}\n\n\
-         ![What a SYN costs](benchmarks.svg)\n",
+         One run of `{}make bench`, as root, wrote this file and the chart. Absolute times differ between machines, runs and tables, \
+         so only ratios within a table are meaningful. A ratio is the median of the ratios of all turns, and may differ from the ratio \
+         of the medians beside it. [performance.md](performance.md) explains the measurements and their results.\n\n\
+         - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- guard for returns from functions (`spec_rstack_overflow`): {}\n\n\
+         ![The cost of a SYN](benchmarks.svg)\n",
         objects.concat(),
         String::from_utf8_lossy(&commit).trim(),
         field("model name"),
@@ -123,7 +122,7 @@ fn heading() -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// A figure with three digits that mean something.
+/// Formats a number with three significant digits.
 pub fn rounded(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
@@ -133,19 +132,19 @@ pub fn rounded(value: f64) -> String {
     }
 }
 
-/// A share in percent.
+/// Formats a share in percent.
 pub fn percent(share: f64) -> String {
     format!("{} %", rounded(100.0 * share))
 }
 
-/// The middle of these.
+/// Returns the median.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// A row of a table.
+/// Returns a row of a table: a name and figures.
 pub fn row(name: impl Display, figures: impl IntoIterator<Item = String>) -> Vec<String> {
     std::iter::once(name.to_string()).chain(figures).collect()
 }

@@ -1,4 +1,4 @@
-//! What a flood does to the host's own services.
+//! Measures the host's own service during a flood.
 
 use std::error::Error;
 use std::thread;
@@ -10,18 +10,18 @@ use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::programs::pass;
 use crate::report::{Report, percent, rounded, row};
 
-/// SYNs of a flood.
+/// SYNs in a flood.
 const SYNS: u32 = 5_000_000;
-/// How long a client uses the service without one.
-const USUAL: Duration = Duration::from_secs(2);
+/// The time that a client uses the service without a flood.
+const QUIET: Duration = Duration::from_secs(2);
 
-/// Measures how long a request to the host's own service takes.
+/// Measures the time of a request, with and without a flood.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "The host's own service during a flood",
-        "A client connects, says something and gets it back, again and again, while an interface gets as many SYNs from forged sources as the \
-         kernel can send from one CPU: a client at the same interface, and one at another, where tcp-bounce answers as well. A veth end \
-         has room for 256 packets, loses the rest, and the client sends again after 0.2 seconds or a second.",
+        "A client repeatedly connects, sends data and gets it back. Meanwhile an interface receives SYNs from forged sources, as \
+         many as the kernel can send from one CPU. The client is at the flooded interface or at another, where tcp-bounce answers, \
+         too. A veth end has room for 256 packets and loses the rest, and the client retransmits after 0.2 seconds or a second.",
     );
     let mut rows = Vec::new();
     for mode in [Mode::Native, Mode::Skb] {
@@ -32,17 +32,17 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
             let other = network.add_cable();
             let _pass = (mode == Mode::Native).then(|| pass(&network.client, "client1"));
             let service = Service::new(&network, if is_same { HOST } else { other });
-            let _bouncer = network.start_responder("host1");
+            let _responder = network.start_responder("host1");
             let flood = Flood::new(&network, Kind::Syn, 80);
             flood.send(1000);
-            let (_, usual) = service.during(|| thread::sleep(USUAL));
+            let (_, quiet) = service.during(|| thread::sleep(QUIET));
             let lost = network.lost();
             let (time, flooded) = service.during(|| flood.send(SYNS));
             let million = f64::from(SYNS) / 1e6 / time.as_secs_f64();
             let lost = (network.lost() - lost) as f64 / f64::from(SYNS);
             let place = if is_same { "the same interface" } else { "another interface" };
             let flood = format!("{million:.2} million SYNs/s, {} of them lost", percent(lost));
-            for (name, times, during) in [("no flood".to_owned(), usual, USUAL), (flood, flooded, time)] {
+            for (name, times, during) in [("no flood".to_owned(), quiet, QUIET), (flood, flooded, time)] {
                 let ms = |share| format!("{:.3}", percentile(&times, share).as_secs_f64() * 1e3);
                 let rate = rounded(times.len() as f64 / during.as_secs_f64());
                 let figures = [rate].into_iter().chain([0.5, 0.9, 0.99, 1.0].map(ms));

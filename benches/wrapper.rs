@@ -1,5 +1,5 @@
-//! A program behind `restore` of `src/bpf/bench.rs`, which writes the packet anew for each round: a repeated test run feeds a
-//! program its own output.
+//! Measures programs behind `restore` of `src/bpf/bench.rs`, which writes the packet anew for each round. Without it, a
+//! repeated test run would feed a program its own output.
 
 use std::error::Error;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -14,27 +14,28 @@ use crate::fixtures::programs;
 use crate::packets::TX;
 use crate::report::{Report, median, rounded, row};
 
-/// Turns of each program, of which the median counts.
+/// Turns of each program. The median counts.
 const TURNS: usize = 31;
+/// Packets in a turn.
 const ROUNDS: u32 = 1_000_000;
 
-/// A program, and the packet that it gets.
+/// A program, the packet that it gets, and the results.
 pub struct Case<'a> {
     name: &'a str,
     wrapper: &'a Wrapper,
     program: BorrowedFd<'a>,
-    /// The XDP action that it must take.
+    /// The XDP action that the program must return.
     action: u32,
-    /// How many instructions the verifier left of it.
+    /// The number of instructions that the verifier left in the program.
     instructions: usize,
-    /// How many it went over.
+    /// The number of instructions that the verifier processed.
     verified: u32,
-    /// Nanoseconds per packet above the zero, turn by turn.
+    /// Nanoseconds per packet above the zero, for each turn.
     costs: Vec<f64>,
 }
 
 impl<'a> Case<'a> {
-    /// A case that has not been measured yet.
+    /// Creates a case without results.
     pub fn new(
         name: &'a str,
         wrapper: &'a Wrapper,
@@ -45,29 +46,29 @@ impl<'a> Case<'a> {
         Ok(Self { name, wrapper, program, action, instructions, verified, costs: Vec::new() })
     }
 
-    /// What it is called.
+    /// Returns the name of the case.
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// Nanoseconds per packet above the zero.
+    /// Returns the median cost above the zero, in nanoseconds per packet.
     pub fn cost(&self) -> f64 {
         median(self.costs.iter().copied())
     }
 
-    /// How many times the cost of another case it was, turn by turn.
+    /// Returns the median ratio to the cost of another case in the same turn.
     pub fn ratio(&self, other: &Self) -> f64 {
         median(self.costs.iter().zip(&other.costs).map(|(cost, other)| cost / other))
     }
 }
 
-/// Has the programs take turns, on one CPU.
+/// Measures the programs in turns, on one CPU.
 pub fn measure(cases: &mut [Case]) -> Result<(), Box<dyn Error>> {
     let (this, all) = (Pid::from_raw(0), sched_getaffinity(Pid::from_raw(0))?);
     run_on(cpus()[0]);
     for _ in 0..TURNS {
         for case in &mut *cases {
-            // Both at once, so that a machine that gets slower for a while does it to both.
+            // The zero comes right before, so that a machine that is slow for a while slows both.
             let zero = case.wrapper.measure(case.wrapper.program("transmit")?, TX)?;
             case.costs.push(case.wrapper.measure(case.program, case.action)? - zero);
         }
@@ -76,7 +77,7 @@ pub fn measure(cases: &mut [Case]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reports what they cost, also as shares of what the case with the name `reference` costs, if there is one.
+/// Reports the costs, and their ratios to the cost of the case named `reference`, if it is among them.
 pub fn table(report: &mut Report, title: &str, cases: &[Case], reference: &str) {
     let reference_case = cases.iter().find(|case| case.name == reference);
     let rows = cases.iter().map(|case| {
@@ -86,27 +87,27 @@ pub fn table(report: &mut Report, title: &str, cases: &[Case], reference: &str) 
     report.table(&[title, "ns above zero", "of the article's", "instructions", "verified"], rows);
 }
 
-/// `restore`, with the packet that it writes.
+/// The program `restore`, and the packet that it writes.
 pub struct Wrapper {
     object: Object,
     packet: Vec<u8>,
 }
 
 impl Wrapper {
-    /// One that writes this packet.
+    /// Loads a wrapper that writes the given packet.
     pub fn new(packet: &[u8]) -> Self {
         Self { object: programs::bench(packet), packet: packet.to_vec() }
     }
 
-    /// A program of the same object.
+    /// Returns another program of the wrapper's object.
     pub fn program(&self, name: &str) -> Result<BorrowedFd<'_>, Box<dyn Error>> {
         let program = self.object.progs().find(|program| program.name() == name);
-        let program = program.ok_or_else(|| format!("no program {name}"))?;
-        // SAFETY: The object keeps it open, and is borrowed.
+        let program = program.ok_or_else(|| format!("no program named {name}"))?;
+        // SAFETY: The object keeps the descriptor open, and is borrowed as long as it.
         Ok(unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) })
     }
 
-    /// Nanoseconds per packet, those of the wrapper included.
+    /// Returns the cost of a program and the wrapper, in nanoseconds per packet.
     fn measure(&self, program: BorrowedFd, action: u32) -> Result<f64, Box<dyn Error>> {
         let key = 0u32.to_ne_bytes();
         self.map("NEXT")?.update(&key, &program.as_raw_fd().to_ne_bytes(), MapFlags::ANY)?;
@@ -115,7 +116,7 @@ impl Wrapper {
         let input = ProgramInput { data_in: Some(&self.packet), repeat: ROUNDS, ..Default::default() };
         let output = restore.test_run(input)?;
         if output.return_value != action {
-            return Err(format!("a program gave the XDP action {}, not {action}", output.return_value).into());
+            return Err(format!("a program returned the XDP action {}, not {action}", output.return_value).into());
         }
 
         Ok(programs::time(&self.object).as_secs_f64() * 1e9 / f64::from(ROUNDS - 1))
@@ -123,15 +124,15 @@ impl Wrapper {
 
     fn map(&self, name: &str) -> Result<libbpf_rs::Map<'_>, Box<dyn Error>> {
         let map = self.object.maps().find(|map| map.name().to_string_lossy().ends_with(name));
-        map.ok_or_else(|| format!("no map {name}").into())
+        map.ok_or_else(|| format!("no map named {name}").into())
     }
 }
 
-/// How many instructions the verifier left of a program, and how many it went over.
+/// Returns the number of instructions that the verifier left in a program, and the number that it processed.
 fn instructions(program: BorrowedFd) -> Result<(usize, u32), Box<dyn Error>> {
     let id = Program::id_from_fd(program)?;
     let options = ProgInfoQueryOptions::default().include_xlated_prog_insns(true);
     let program = ProgInfoIter::with_query_opts(options).find(|program| program.id == id);
-    let program = program.ok_or("the program is gone")?;
+    let program = program.ok_or("the kernel does not list the program")?;
     Ok((program.xlated_prog_insns.len() / 8, program.verified_insns))
 }
