@@ -1,7 +1,7 @@
-"""Sends what scapy makes of each argument, and prints for each the flags of the answer and its VLAN identifiers.
+"""Sends a packet for each scapy expression among the arguments, and prints the flags and VLAN identifiers of each answer.
 
-What it sends last is always answered. On one CPU answers keep the order of the questions, so there is none to wait for
-when that answer has come.
+The last packet always gets an answer. On one CPU the answers keep the order of the packets, so no answer is due after
+the last one.
 """
 
 import os
@@ -39,7 +39,7 @@ def send_all():
 answers = {}
 
 
-def note(frame):
+def record_answer(frame):
     answers[frame[TCP].dport] = frame
 
 
@@ -47,7 +47,7 @@ sniff(
     opened_socket=wire,
     started_callback=send_all,
     lfilter=lambda frame: TCP in frame and frame[Ether].src == HOST_MAC and frame[TCP].dport in ports,
-    prn=note,
+    prn=record_answer,
     stop_filter=lambda frame: frame[TCP].dport == ports[-1],
     timeout=50,
     store=False,

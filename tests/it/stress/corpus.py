@@ -1,6 +1,7 @@
-"""Makes packets that are malformed, or may be: the same ones for the same seed. Each is written behind its length.
+"""Prints packets, most of them malformed, each behind its length. Equal seeds give equal packets.
 
-Most come from scapy's fuzz(), or are cut or damaged; the others are what a parser might believe: lengths, and chains.
+Most packets come from scapy's fuzz(), or are truncated or damaged. The others have false lengths or header chains that a
+parser might trust.
 """
 
 import random
@@ -12,7 +13,7 @@ from scapy.all import *
 seed, fuzzed, HOST_MAC, CLIENT_MAC, HOST, CLIENT, HOST_V6, CLIENT_V6 = sys.argv[1:]
 random.seed(int(seed))
 
-# What the program answers with by default, so that segments that acknowledge it belong to a bounced connection.
+# The default ISN. Segments that acknowledge it belong to a connection of the responder.
 ISN = 0x74637062
 LINUX = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)]
 LONGEST = 1514
@@ -35,7 +36,7 @@ frames = []
 
 
 def add(frame):
-    # A packet socket sends no less than the Ethernet header.
+    # A packet socket sends at least an Ethernet header.
     if 14 <= len(frame) <= LONGEST:
         frames.append(frame)
 
@@ -48,12 +49,12 @@ def some_bytes(most):
     return random.randbytes(random.randrange(most + 1))
 
 
-# Cut off anywhere.
+# Every truncation.
 for frame in whole:
     for length in range(14, len(frame)):
         add(frame[:length])
 
-# Every length of a header, and every total length that might matter.
+# Every header length, and the total lengths at every limit.
 LENGTHS = [*range(0, 130), 255, 256, 1480, 1500, 1501, 0x7FFF, 0x8000, *range(0xFFE0, 0x10000)]
 v4, v6 = bytes(ether / ip / syn), bytes(ether / ip6 / syn)
 for first in range(256):
@@ -67,7 +68,7 @@ for offset in range(16):
         for flags in (0x02, 0x10, 0x12, 0x00, 0xFF):
             add(with_bytes(frame, start + 12, bytes([offset << 4, flags])))
 
-# Tags in tags.
+# Nested VLAN tags.
 for depth in range(1, 12):
     for _ in range(10):
         types = random.choices((b"\x81\x00", b"\x88\xa8", b"\x91\x00"), k=depth)
@@ -77,7 +78,7 @@ for depth in range(1, 12):
             add(tagged)
             add(tagged[: random.randrange(14, len(tagged))])
 
-# Chains of extension headers, which may be longer than they say, or than the packet.
+# Chains of extension headers, some longer than stated or than the packet.
 HEADERS = [0, 43, 44, 50, 51, 59, 60, 135, 139, 140, 253]
 for _ in range(2500):
     kinds = random.choices(HEADERS[:7] if random.random() < 0.5 else [0, 43, 60], k=random.randrange(1, 13))
@@ -91,7 +92,7 @@ for _ in range(2500):
     stated = len(payload) if random.random() < 0.7 else random.choice(LENGTHS)
     add(v6[:18] + struct.pack("!HB", stated, kinds[0]) + v6[21:54] + payload)
 
-# Options that are too short, too long, or end in the middle.
+# Options that are too short, too long or cut off.
 for _ in range(1000):
     kinds = random.choices((0, 1, 2, 3, 4, 5, 8, 19, 29, 30, 34, 254), k=6)
     options = b"".join(bytes([kind, random.choice((0, 1, 2, 3, 4, 10, 40, 255))]) + some_bytes(8) for kind in kinds)
@@ -102,7 +103,7 @@ for _ in range(1000):
         add(with_bytes(frame[: start + 20], start + 12, bytes([size + 5 << 4])) + options)
     add(with_bytes(v4, 14, bytes([0x45 + size]))[:34] + options + v4[34:])
 
-# What scapy makes of it.
+# scapy's fuzz().
 TEMPLATES = [
     ether / fuzz(IP(src=CLIENT, dst=HOST)) / fuzz(TCP()),
     ether / IP(src=CLIENT, dst=HOST) / fuzz(TCP()),
@@ -128,11 +129,11 @@ for _ in range(int(fuzzed) // len(TEMPLATES)):
         add(frame)
         add((frame + some_bytes(40))[: random.randrange(14, len(frame) + 41)])
 
-# Bytes that are not what they were.
+# Damaged bytes.
 for _ in range(3000):
     frame = bytearray(random.choice(whole))
     for _ in range(random.randrange(1, 5)):
-        # The addresses of the client stay: nobody else is to be drawn in.
+        # The client's MAC address stays, so that no other host gets an answer.
         frame[random.randrange(12, len(frame))] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
     add(bytes(frame))
     add(bytes(frame[: random.randrange(14, len(frame))]))
