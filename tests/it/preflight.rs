@@ -155,11 +155,11 @@ fn reports_a_foreign_program_and_a_command_that_removes_it() {
     let network = Network::new(Mode::Skb);
     for (attach, mode) in [("xdpdrv", "native"), ("xdpgeneric", "skb")] {
         ip_link_set(&network.host, &format!("host0 {attach} object {BENCH_OBJECT} program pass"));
-        let theirs = attached(&network.host, "host0").unwrap();
+        let foreign = attached(&network.host, "host0").unwrap();
         let report = check(&network.host, "host0");
         let host0 = &report["interfaces"][0];
-        assert_eq!(host0["program"], json!({ "name": "pass", "id": theirs, "mode": mode, "has_link": false }));
-        assert_eq!(attached(&network.host, "host0"), Some(theirs));
+        assert_eq!(host0["program"], json!({ "name": "pass", "id": foreign, "mode": mode, "has_link": false }));
+        assert_eq!(attached(&network.host, "host0"), Some(foreign));
 
         let command = only(&host0["findings"], "problem", "occupied");
         network.host.ip(command.strip_prefix("ip ").unwrap());

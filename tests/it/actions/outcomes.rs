@@ -228,7 +228,7 @@ fn each_port_has_its_own_action(mode: Mode) {
         assert_eq!(&received, b"there and back");
 
         let mut discard = connect(&network, address, 9);
-        discard.write_all(b"for nobody").unwrap();
+        discard.write_all(b"some words").unwrap();
         discard.shutdown(Shutdown::Write).unwrap();
         assert_eq!(read_to_end(&mut discard), b"");
 
@@ -304,7 +304,7 @@ fn echo_leaves_matching_host_connection_alone(mode: Mode) {
         flags: ACK,
         window: 65535,
     };
-    assert!(segment.classify(ActionSet::only(Action::Echo), offset_of(key), 0).is_some(), "it looks like ours");
+    assert!(segment.classify(ActionSet::only(Action::Echo), offset_of(key), 0).is_some(), "the segment matches the key");
 
     let mut file = NamedTempFile::new().unwrap();
     write!(file, "{key:032x}").unwrap();

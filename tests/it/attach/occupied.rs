@@ -13,12 +13,12 @@ fn names_a_foreign_program_and_keeps_it() {
     let _pass = pass(&network.client, "client0");
     for attach in ["xdpdrv", "xdpgeneric"] {
         ip_link_set(&network.host, &format!("host0 {attach} object {BENCH_OBJECT} program pass"));
-        let theirs = attached(&network.host, "host0").unwrap();
+        let foreign = attached(&network.host, "host0").unwrap();
         for mode in ["auto", "native", "skb"] {
             let reason = refusal(&network.host, &format!("--mode {mode} host0"));
             let hint = format!("`ip link set dev host0 {attach} off` takes it off");
-            assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], &hint);
-            assert_eq!(attached(&network.host, "host0"), Some(theirs));
+            assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {foreign},")], &hint);
+            assert_eq!(attached(&network.host, "host0"), Some(foreign));
         }
         // The hint's command works.
         network.host.ip(&format!("link set dev host0 {attach} off"));
@@ -26,11 +26,11 @@ fn names_a_foreign_program_and_keeps_it() {
     }
     // A program attached by a link, which `ip` cannot remove.
     let _theirs = pass(&network.host, "host0");
-    let theirs = attached(&network.host, "host0").unwrap();
+    let foreign = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
     let hint = "goes when the process ends that attached it";
-    assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {theirs},")], hint);
-    assert_eq!(attached(&network.host, "host0"), Some(theirs));
+    assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {foreign},")], hint);
+    assert_eq!(attached(&network.host, "host0"), Some(foreign));
 }
 
 #[test]

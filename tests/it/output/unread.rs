@@ -1,4 +1,4 @@
-//! Output that nobody reads, such as a terminal after Ctrl-S or one whose connection `--takeover` drops: the run is
+//! Output without a reader, such as a terminal after Ctrl-S or one whose connection `--takeover` drops: the run is
 //! not affected.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -63,7 +63,7 @@ fn excludes_a_later_listener() {
     let network = Network::new(Mode::Skb);
     let (process, _reader) = start_unread(&network, "");
     let _listener = network.listen(2222);
-    until("for the listener to be spared", || {
+    until("for the port to be excluded", || {
         network.connect(2222).unwrap_or_else(|error| panic!("{HOST}: {error}"));
         (network.counters()[Verdict::Excluded] > 0).then_some(())
     });

@@ -196,9 +196,9 @@ fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
         .syn()
         .ack(syn.sequence_number.wrapping_add(1))
         .options_raw(&options)
-        .expect("that is not too much");
+        .expect("the options fit");
     let mut frame = Vec::new();
-    builder.write(&mut frame, &[]).expect("a vector takes all");
+    builder.write(&mut frame, &[]).expect("a vector grows");
     padded(frame, length)
 }
 
@@ -268,7 +268,7 @@ fn answers_syns_with_options_and_data() {
         case("PSH and URG", Request { flags: SYN | PSH | URG, urgent_pointer: 7, ..syn() }, 58),
         case("reserved bits", Request { reserved: 0xf, ..syn() }, 58),
         case("an acknowledgment number, which means nothing", Request { acknowledgment_number: 7, ..syn() }, 58),
-        case("our own acknowledgment number", Request { flags: SYN, ..ack() }, 58),
+        case("the acknowledgment number of a SYN-ACK", Request { flags: SYN, ..ack() }, 58),
         case("the last sequence number", Request { sequence_number: u32::MAX, ..syn() }, 58),
         case("TTL 1", Request { ttl: 1, ..syn() }, 58),
         case("a type of service", Request { type_of_service: 0xff, ..syn() }, 58),
@@ -380,8 +380,8 @@ fn passes_all_tcp_to_excluded_ports() {
     check_without_and_with_takeover([
         case("a SYN", syn()),
         case("a SYN to the other port", Request { destination_port: 22, ..syn() }),
-        case("an ACK that looks as if it were for our SYN-ACK", ack()),
-        case("data that looks as if it were for us", Request { payload: vec![0xee; 9], ..ack() }),
+        case("an ACK that looks as if it were for a SYN-ACK of the program", ack()),
+        case("data that looks as if it were for the program", Request { payload: vec![0xee; 9], ..ack() }),
         case("another ACK", Request { acknowledgment_number: 7, ..ack() }),
         case("a SYN-ACK", Request { flags: SYN | ACK, ..ack() }),
         case("an RST", Request { flags: RST, ..syn() }),
@@ -389,8 +389,9 @@ fn passes_all_tcp_to_excluded_ports() {
     let from_excluded = |request| Request { source_port: 22, ..request };
     let reply = syn_ack(&from_excluded(syn()), DEFAULT, 58);
     check_without_and_with_takeover([
-        Case::answered("a SYN from a spared port", from_excluded(syn()).frame(), reply).excluding(&[22]),
-        Case::dropped("an ACK from a spared port", from_excluded(ack()).frame(), Verdict::Completed).excluding(&[22]),
+        Case::answered("a SYN from an excluded port", from_excluded(syn()).frame(), reply).excluding(&[22]),
+        Case::dropped("an ACK from an excluded port", from_excluded(ack()).frame(), Verdict::Completed)
+            .excluding(&[22]),
     ]);
 }
 
@@ -420,19 +421,22 @@ fn drops_acknowledgments_of_its_syn_acks() {
 #[ignore = "needs root: loads a BPF program"]
 fn passes_other_tcp_without_takeover() {
     let cases = [
-        ("an ACK of our ISN", Request { acknowledgment_number: 0x7463_7062, ..ack() }),
-        ("an ACK beyond our SYN-ACK", Request { acknowledgment_number: 0x7463_7064, ..ack() }),
-        ("an ACK of our ISN + 1 in the wrong byte order", Request { acknowledgment_number: 0x6370_6374, ..ack() }),
+        ("an ACK of the program's ISN", Request { acknowledgment_number: 0x7463_7062, ..ack() }),
+        ("an ACK beyond the program's SYN-ACK", Request { acknowledgment_number: 0x7463_7064, ..ack() }),
+        (
+            "an ACK of the program's ISN + 1 in the wrong byte order",
+            Request { acknowledgment_number: 0x6370_6374, ..ack() },
+        ),
         ("data of another connection", Request { acknowledgment_number: 7, payload: vec![0xee; 100], ..ack() }),
         ("a FIN of another connection", Request { acknowledgment_number: 7, flags: FIN | ACK, ..ack() }),
         ("a SYN-ACK", Request { flags: SYN | ACK, acknowledgment_number: 7, ..syn() }),
-        ("a SYN-ACK that acknowledges our ISN + 1", Request { flags: SYN | ACK, ..ack() }),
+        ("a SYN-ACK that acknowledges the program's ISN + 1", Request { flags: SYN | ACK, ..ack() }),
         ("an RST", Request { flags: RST, ..syn() }),
-        ("an RST without ACK, with our ISN + 1", Request { flags: RST, ..ack() }),
+        ("an RST without ACK, with the program's ISN + 1", Request { flags: RST, ..ack() }),
         ("a SYN with RST", Request { flags: SYN | RST, ..syn() }),
         ("a SYN with FIN", Request { flags: SYN | FIN, ..syn() }),
-        ("a SYN with ACK and FIN, and our ISN + 1", Request { flags: SYN | ACK | FIN, ..ack() }),
-        ("a SYN with ACK and RST, and our ISN + 1", Request { flags: SYN | ACK | RST, ..ack() }),
+        ("a SYN with ACK and FIN, and the program's ISN + 1", Request { flags: SYN | ACK | FIN, ..ack() }),
+        ("a SYN with ACK and RST, and the program's ISN + 1", Request { flags: SYN | ACK | RST, ..ack() }),
         ("a FIN alone", Request { flags: FIN, ..ack() }),
         ("no flags", Request { flags: 0, ..ack() }),
         ("FIN, PSH and URG", Request { flags: FIN | PSH | URG, ..ack() }),
@@ -458,11 +462,11 @@ fn passes_everything_but_tcp() {
     };
     let udp = built(&|out| {
         let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
-        ipv4.udp(40262, 443).write(out, &[2; 20]).expect("a vector takes all");
+        ipv4.udp(40262, 443).write(out, &[2; 20]).expect("a vector grows");
     });
     let ping = built(&|out| {
         let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
-        ipv4.icmpv4_echo_request(7, 1).write(out, &[2; 56]).expect("a vector takes all");
+        ipv4.icmpv4_echo_request(7, 1).write(out, &[2; 56]).expect("a vector grows");
     });
     let not_ip = |name, ethertype| Case::passed(name, Request { ethertype, ..syn() }.frame(), NotIp);
     let not_tcp = |name, protocol| Case::passed(name, Request { protocol, ..syn() }.frame(), NotTcp);
@@ -553,23 +557,23 @@ fn passes_truncated_packets() {
 #[ignore = "needs root: loads a BPF program"]
 fn passes_packets_with_non_unicast_addresses() {
     let cases: [(_, fn(&mut Request)); 19] = [
-        ("to everybody on the link", |request| request.destination_mac = [0xff; 6]),
-        ("to a group on the link", |request| request.destination_mac = [1, 0, 0x5e, 0, 0, 1]),
-        ("from a group on the link", |request| request.source_mac = [3, 0, 0, 0, 0, 1]),
-        ("to everybody", |request| request.destination = [255; 4]),
-        ("to a group", |request| request.destination = [224, 0, 0, 1]),
-        ("to the last group", |request| request.destination = [239, 255, 255, 255]),
+        ("to the broadcast MAC address", |request| request.destination_mac = [0xff; 6]),
+        ("to a multicast MAC address", |request| request.destination_mac = [1, 0, 0x5e, 0, 0, 1]),
+        ("from a multicast MAC address", |request| request.source_mac = [3, 0, 0, 0, 0, 1]),
+        ("to the broadcast address", |request| request.destination = [255; 4]),
+        ("to a multicast address", |request| request.destination = [224, 0, 0, 1]),
+        ("to the last multicast address", |request| request.destination = [239, 255, 255, 255]),
         ("to a reserved address", |request| request.destination = [240, 0, 0, 1]),
-        ("to nobody", |request| request.destination = [0; 4]),
+        ("to the unspecified address", |request| request.destination = [0; 4]),
         ("to loopback", |request| request.destination = [127, 0, 0, 1]),
-        ("from nobody", |request| request.source = [0; 4]),
+        ("from the unspecified address", |request| request.source = [0; 4]),
         ("from this network", |request| request.source = [0, 1, 2, 3]),
         ("from loopback", |request| request.source = [127, 0, 0, 1]),
         ("from the last loopback address", |request| request.source = [127, 255, 255, 255]),
-        ("from a group", |request| request.source = [224, 0, 0, 1]),
-        ("from the last group", |request| request.source = [239, 255, 255, 255]),
+        ("from a multicast address", |request| request.source = [224, 0, 0, 1]),
+        ("from the last multicast address", |request| request.source = [239, 255, 255, 255]),
         ("from a reserved address", |request| request.source = [240, 0, 0, 1]),
-        ("from everybody", |request| request.source = [255; 4]),
+        ("from the broadcast address", |request| request.source = [255; 4]),
         ("from its destination", |request| request.source = request.destination),
         ("from its destination, port and all", |request| {
             (request.source, request.source_port) = (request.destination, request.destination_port);
@@ -670,7 +674,7 @@ fn settings_are_in_frozen_memory() {
     };
     let kernel = Kernel::load(settings);
     let rodata = &kernel.program.maps.rodata;
-    let read = || rodata.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).expect("it can be read");
+    let read = || rodata.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).expect("the map can be read");
     let expected = Some(ProgramConfig::new(settings.settings(false, false)).as_bytes().to_vec());
     assert_eq!(read(), expected);
 
@@ -687,7 +691,7 @@ fn settings_are_in_frozen_memory() {
 fn loaded_program_shows_its_attach_mode() {
     for attach_mode in [0, 2, 4, 8, u16::MAX] {
         let kernel = Kernel::load(Choice { attach_mode, ..DEFAULT });
-        let rodata = kernel.program.maps.rodata_data.expect("it is mapped");
+        let rodata = kernel.program.maps.rodata_data.expect("the map is mapped");
         assert_eq!(rodata.CONFIG.__0.value.attach_mode, attach_mode);
     }
 }
@@ -702,7 +706,7 @@ fn kernel_knows_name_licence_and_types() {
     assert!(gpl_compatible);
     assert_eq!(ifindex, 0, "not for one NIC only");
 
-    let btf = Btf::from_prog_id(id).expect("it has BTF");
+    let btf = Btf::from_prog_id(id).expect("the program has BTF");
     assert!(btf.type_by_name::<Func>("tcp_bounce").is_some());
     let object = fs::read(OBJECT).expect("the object is there");
     let licence = b"Dual MIT/GPL\0";
@@ -738,16 +742,17 @@ fn verifier_stays_far_from_its_limit() {
 }
 
 fn info(kernel: &Kernel) -> ProgramInfo {
-    let handle = ProgramHandle::try_from(&kernel.program.progs.tcp_bounce).expect("it has a descriptor");
-    ProgInfoIter::default().find(|program| program.id == handle.id()).expect("it is loaded")
+    let handle = ProgramHandle::try_from(&kernel.program.progs.tcp_bounce).expect("the program has a descriptor");
+    ProgInfoIter::default().find(|program| program.id == handle.id()).expect("the program is loaded")
 }
 
 /// `ip link` and `xdp-loader` load it like this, without settings.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn object_without_a_loader_answers_on_every_port() {
-    let object = ObjectBuilder::default().open_file(OBJECT).and_then(|object| object.load()).expect("it loads");
-    let program = object.progs_mut().find(|program| program.name() == "tcp_bounce").expect("it is in the object");
+    let object = ObjectBuilder::default().open_file(OBJECT).and_then(|object| object.load()).expect("the object loads");
+    let program =
+        object.progs_mut().find(|program| program.name() == "tcp_bounce").expect("the object has the program");
 
     for destination_port in [0, 22, 80, 443, 65535] {
         let syn = Request { destination_port, ..syn() };
@@ -778,7 +783,7 @@ fn verifier_error_leaves_its_log_in_a_file() {
     };
 
     let output = fs::read_to_string(log).expect("the log is there");
-    fs::remove_file(log).expect("it can be removed");
+    fs::remove_file(log).expect("the log can be removed");
     assert!(log.starts_with(std::env::temp_dir()), "{}", log.display());
     assert!(output.contains("invalid"), "{output}");
     assert!(output.contains("processed ") && output.contains(" insns"), "{output}");

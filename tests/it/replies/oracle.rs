@@ -471,14 +471,14 @@ fn tcp(frame: &[u8]) -> TcpHeader {
 
 fn checksums_are_right(frame: &[u8]) -> bool {
     let headers = PacketHeaders::from_ethernet_slice(frame).unwrap();
-    let Some(TransportHeader::Tcp(tcp)) = headers.transport else { unreachable!("it is a SYN-ACK") };
+    let Some(TransportHeader::Tcp(tcp)) = headers.transport else { unreachable!("the frame is a SYN-ACK") };
     let payload = headers.payload.slice();
     let (ip_is_right, expected) = match headers.net.unwrap() {
         NetHeaders::Ipv4(ip, _) => {
             (ip.header_checksum == ip.calc_header_checksum(), tcp.calc_checksum_ipv4(&ip, payload))
         }
         NetHeaders::Ipv6(ip, _) => (true, tcp.calc_checksum_ipv6(&ip, payload)),
-        NetHeaders::Arp(_) => unreachable!("it is a SYN-ACK"),
+        NetHeaders::Arp(_) => unreachable!("the frame is a SYN-ACK"),
     };
     let expected = expected.unwrap();
     // In one's complement 0xffff is also zero. The kernel writes it instead of zero (`CSUM_MANGLED_0`).
