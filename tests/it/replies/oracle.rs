@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use etherparse::{NetHeaders, PacketHeaders, TcpHeader, TcpOptionElement, TransportHeader};
 use nix::ifaddrs::getifaddrs;
-use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, shutdown, socket,
@@ -191,6 +191,26 @@ struct Wire {
     family: Family,
     mtu: u16,
     socket: OwnedFd,
+    _pinned: Pinned,
+}
+
+/// Keeps the calling thread and its new processes on one CPU, until it is dropped.
+struct Pinned(CpuSet);
+
+impl Pinned {
+    fn new() -> Self {
+        let before = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let mut cpu = CpuSet::new();
+        cpu.set(sched_getcpu().unwrap()).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        sched_setaffinity(Pid::from_raw(0), &self.0).unwrap();
+    }
 }
 
 impl Wire {
@@ -210,11 +230,9 @@ impl Wire {
         host.run("ethtool", "--offload host0 tx off");
 
         // On one CPU the answers arrive in the order of the SYNs.
-        let mut cpu = CpuSet::new();
-        cpu.set(sched_getcpu().unwrap()).unwrap();
-        sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
+        let pinned = Pinned::new();
         let socket = client.enter(packet_socket);
-        Self { network, mode, family, mtu, socket }
+        Self { network, mode, family, mtu, socket, _pinned: pinned }
     }
 
     /// Sends each SYN to the kernel and to tcp-bounce, and compares the answers.
