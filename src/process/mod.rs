@@ -7,3 +7,4 @@ pub mod signals;
 
 pub use error::ProcessError;
 pub use service::ServiceManager;
+pub use signals::SignalHandlers;

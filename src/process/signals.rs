@@ -1,43 +1,141 @@
-//! Signal handlers: Ctrl-C, SIGTERM and SIGHUP end a run.
+//! Signal handlers: a first Ctrl-C, SIGTERM or SIGHUP ends the run, a second one ends the process at once.
 
 use std::io;
-use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::ProcessError;
 
-/// Sends to `interrupt` at each Ctrl-C, SIGTERM or SIGHUP. SIGHUP stays ignored under `nohup`.
+/// The time within which further signals belong to the first.
 ///
-/// When nothing receives any more, the next signal ends the process at once.
+/// `timeout` signals its child and then its process group. When a terminal closes, the kernel and the shell both send SIGHUP.
+const BURST: Duration = Duration::from_secs(1);
+
+/// The installed handlers of Ctrl-C, SIGTERM and SIGHUP.
 ///
-/// # Errors
-///
-/// [`ProcessError::Signals`] if a handler cannot be installed.
-pub fn forward(interrupt: Sender<()>) -> Result<(), ProcessError> {
-    let has_nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
-    ctrlc::set_handler(move || {
-        if interrupt.send(()).is_err() {
-            process::exit(1);
+/// Until [`SignalHandlers::defer_exit`], a signal ends the process with success. From then on, the first one is sent to the
+/// main thread. If that thread still runs at the second one, or takes no more signals, the process ends with status 1.
+pub struct SignalHandlers {
+    is_deferred: Arc<AtomicBool>,
+}
+
+impl SignalHandlers {
+    /// Installs the handlers. SIGHUP stays ignored under `nohup`.
+    ///
+    /// `interrupt` takes the first signal. `before_exit` is called before status 1 ends the process; it must not block.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Signals`] if a handler cannot be installed.
+    pub fn install(interrupt: Sender<()>, before_exit: impl Fn() + Send + 'static) -> Result<Self, ProcessError> {
+        let is_deferred = Arc::new(AtomicBool::new(false));
+        let handler = handler(interrupt, Arc::clone(&is_deferred), before_exit);
+        let has_nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
+        ctrlc::set_handler(handler).map_err(|error| match error {
+            // The message of `ctrlc::Error` leaves out the cause.
+            ctrlc::Error::System(source) => ProcessError::Signals(source),
+            error => ProcessError::Signals(io::Error::other(error)),
+        })?;
+        if has_nohup {
+            set_hangup(SigHandler::SigIgn)?;
         }
-    })
-    .map_err(|error| match error {
-        // The message of `ctrlc::Error` leaves out the cause.
-        ctrlc::Error::System(source) => ProcessError::Signals(source),
-        error => ProcessError::Signals(io::Error::other(error)),
-    })?;
-    if has_nohup {
-        set_hangup(SigHandler::SigIgn)?;
+        // A background process that writes to its terminal would be stopped, and then only SIGKILL could end it.
+        // SAFETY: `SigIgn` installs no function.
+        unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }.map_err(|errno| ProcessError::Signals(errno.into()))?;
+        Ok(Self { is_deferred })
     }
-    // A background process that writes to its terminal would be stopped, and then only SIGKILL could end it.
-    // SAFETY: `SigIgn` installs no function.
-    unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }
-        .map(drop)
-        .map_err(|errno| ProcessError::Signals(errno.into()))
+
+    /// Sends the first signal to the main thread from now on, so that files are removed and programs detached in order.
+    pub fn defer_exit(&self) {
+        self.is_deferred.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Returns the function that the signal thread calls at each signal.
+fn handler(interrupt: Sender<()>, is_deferred: Arc<AtomicBool>, before_exit: impl Fn()) -> impl FnMut() {
+    let mut sequence = SignalSequence { first: None };
+    move || {
+        if !is_deferred.load(Ordering::SeqCst) {
+            exit(0);
+        }
+        let ends_process = match sequence.next(Instant::now()) {
+            Reaction::Interrupt => interrupt.send(()).is_err(),
+            Reaction::Ignore => false,
+            Reaction::Exit => true,
+        };
+        if ends_process {
+            before_exit();
+            exit(1);
+        }
+    }
+}
+
+/// The signals so far.
+struct SignalSequence {
+    first: Option<Instant>,
+}
+
+/// The reaction to a signal.
+#[derive(Debug, PartialEq, Eq)]
+enum Reaction {
+    /// Interrupt the main thread.
+    Interrupt,
+    /// Do nothing: the signal belongs to the first.
+    Ignore,
+    /// End the process.
+    Exit,
+}
+
+impl SignalSequence {
+    /// Returns the reaction to a signal at `now`.
+    fn next(&mut self, now: Instant) -> Reaction {
+        match self.first {
+            None => {
+                self.first = Some(now);
+                Reaction::Interrupt
+            }
+            Some(first) if now.saturating_duration_since(first) < BURST => Reaction::Ignore,
+            Some(_) => Reaction::Exit,
+        }
+    }
+}
+
+/// Ends the process, which closes its links and so detaches its programs.
+fn exit(status: i32) -> ! {
+    // Exit handlers may wait for a lock or an output that the main thread is stuck with.
+    // SAFETY: `_exit` only ends the process.
+    unsafe { libc::_exit(status) }
 }
 
 fn set_hangup(handler: SigHandler) -> Result<SigHandler, ProcessError> {
     // SAFETY: `handler` is not a function of Rust.
     unsafe { signal(Signal::SIGHUP, handler) }.map_err(|errno| ProcessError::Signals(errno.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interrupts_at_the_first_signal_and_exits_at_the_second() {
+        let start = Instant::now();
+        let mut sequence = SignalSequence { first: None };
+        assert_eq!(sequence.next(start), Reaction::Interrupt);
+        assert_eq!(sequence.next(start + BURST), Reaction::Exit);
+        assert_eq!(sequence.next(start + BURST), Reaction::Exit);
+    }
+
+    #[test]
+    fn takes_a_burst_for_one_signal() {
+        let start = Instant::now();
+        let mut sequence = SignalSequence { first: None };
+        assert_eq!(sequence.next(start), Reaction::Interrupt);
+        assert_eq!(sequence.next(start), Reaction::Ignore);
+        assert_eq!(sequence.next(start + BURST - Duration::from_nanos(1)), Reaction::Ignore);
+    }
 }

@@ -25,7 +25,7 @@ use crate::responder::Sample;
 use crate::telemetry::{ClientEvent, EventSink};
 use crate::xdp::ClientTables;
 
-pub use self::terminal::check as check_terminal;
+pub use self::terminal::{check as check_terminal, restore_now};
 
 /// The time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);

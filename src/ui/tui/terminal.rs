@@ -1,14 +1,19 @@
 //! The terminal of the full-screen view: whether it can be used, and how it is restored.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::Builder;
 
 use nix::libc::c_int;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::termios::{FlushArg, tcflush};
-use nix::unistd::{getpgrp, tcgetpgrp};
+use nix::unistd::{self, getpgrp, tcgetpgrp};
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::queue;
+use ratatui::crossterm::terminal::{LeaveAlternateScreen, disable_raw_mode};
 
-use super::lock;
+use super::{RESTORE_TIMEOUT, lock};
 use crate::ui::UiError;
 
 /// Checks that standard input and output are a terminal, and that this process is in its foreground.
@@ -41,6 +46,9 @@ pub fn handle_resize_signal() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a [`RestoreGuard`] exists.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Restores the terminal when it is dropped.
 pub struct RestoreGuard(Arc<Mutex<RestoreState>>);
 
@@ -54,6 +62,7 @@ pub struct RestoreState {
 impl RestoreGuard {
     /// Creates the guard. It restores the terminal also if drawing never starts.
     pub fn new(state: Arc<Mutex<RestoreState>>) -> Self {
+        IS_TAKEN.store(true, Ordering::SeqCst);
         Self(state)
     }
 }
@@ -68,6 +77,7 @@ impl Drop for RestoreGuard {
         }
         drop(state);
         ratatui::restore();
+        IS_TAKEN.store(false, Ordering::SeqCst);
     }
 }
 
@@ -85,5 +95,27 @@ impl RestoreState {
         self.needs_room = true;
         tcflush(io::stdout(), FlushArg::TCOFLUSH)?;
         Ok(true)
+    }
+}
+
+/// Restores the terminal for a process that exits without waiting for its threads. Does nothing if the view is off.
+///
+/// Takes at most [`RESTORE_TIMEOUT`], even if the terminal accepts no output.
+pub fn restore_now() {
+    if !IS_TAKEN.load(Ordering::SeqCst) {
+        return;
+    }
+    let (sender, restored) = mpsc::channel();
+    let restore = move || {
+        let _ = disable_raw_mode();
+        let mut sequence = Vec::new();
+        let _ = queue!(sequence, LeaveAlternateScreen, Show);
+        let _ = tcflush(io::stdout(), FlushArg::TCOFLUSH);
+        // The standard library's lock may be held by the thread that draws.
+        let _ = unistd::write(io::stdout(), &sequence);
+        let _ = sender.send(());
+    };
+    if Builder::new().spawn(restore).is_ok() {
+        let _ = restored.recv_timeout(RESTORE_TIMEOUT);
     }
 }

@@ -1,0 +1,74 @@
+//! The last phase of a run: detach, restore the terminal, write the report, print the summary.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::views::Views;
+use crate::config::OutputOptions;
+use crate::error::Error;
+use crate::process::ServiceManager;
+use crate::responder::ResponderSet;
+use crate::telemetry::RunningCollector;
+use crate::ui::{Message, Tui, UiError, output};
+
+/// A run that has ended, with the programs still attached.
+pub struct Ended<'a> {
+    /// The outputs that the user asked for.
+    pub outputs: &'a OutputOptions,
+    /// The attached programs.
+    pub responders: ResponderSet,
+    /// The time since the start.
+    pub elapsed: Duration,
+    /// The error that ended the run, if one did.
+    pub result: Result<(), Error>,
+    /// Collects the remaining events.
+    pub collector: RunningCollector,
+    /// The service manager to notify.
+    pub manager: ServiceManager,
+    /// The outputs to end.
+    pub views: Views<'a>,
+    /// Receives the first signal, if it has not ended the run.
+    pub interrupted: Receiver<()>,
+}
+
+impl Ended<'_> {
+    /// Detaches, restores the terminal, writes the report and prints the summary.
+    ///
+    /// # Errors
+    ///
+    /// The last error of the run and of these steps. The others are printed.
+    pub fn finish(self) -> Result<(), Error> {
+        let Self { outputs, responders, elapsed, result, collector, manager, views, interrupted } = self;
+        // Detaching comes before anything that may block. The maps of a removed interface stay readable.
+        let programs = responders.detach();
+        manager.notify_stopping();
+        let Views { printer, tui, .. } = views;
+        let restored = tui.map_or(Ok(()), Tui::finish).map_err(UiError::Terminal);
+        printer.release();
+        // From here on, a first signal ends the waiting for standard output, and a second one the process.
+        printer.begin_shutdown(interrupted);
+        let (summary, written) = collector.finish(elapsed, &programs);
+        let (summary, read) = match summary {
+            Ok(summary) => (Some(summary), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let dropped = summary.as_ref().and_then(|summary| summary.events).map_or(0, |events| events.dropped);
+        let printed = printer.finish(summary);
+        // A quiet run prints no summary, which would show the dropped events.
+        if outputs.quiet && dropped > 0 {
+            output::print_errors(outputs.json, vec![Message::EventsDropped { events: dropped }]);
+        }
+        let results = [result, written.map_err(Error::from), restored.map_err(Error::from), read.map_err(Error::from)];
+        last_error(results.into_iter().chain([printed.map_err(Error::from)]), outputs)
+    }
+}
+
+/// Returns the last error of `results`, and prints the others.
+fn last_error(results: impl Iterator<Item = Result<(), Error>>, outputs: &OutputOptions) -> Result<(), Error> {
+    let mut errors: Vec<Error> = results.filter_map(Result::err).collect();
+    let Some(last) = errors.pop() else { return Ok(()) };
+    if !errors.is_empty() {
+        output::print_errors(outputs.json, errors.iter().map(Message::from).collect());
+    }
+    Err(last)
+}

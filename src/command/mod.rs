@@ -1,0 +1,60 @@
+//! The course of the command: a check, or a run in five phases.
+
+mod finish;
+mod session;
+mod views;
+
+use std::io;
+
+use self::session::Session;
+use crate::config::{Config, OutputOptions};
+use crate::error::Error;
+use crate::preflight::{Check, Finding};
+use crate::telemetry::{MetricsServer, PortReport};
+use crate::ui::{Message, UiError, output, tui};
+
+/// Answers on the interfaces of `config`, on all or on none, until a signal or the configured duration ends the run. When
+/// it returns, nothing is attached.
+///
+/// # Errors
+///
+/// tcp-bounce cannot start, has to stop, or cannot write an output. If there are several errors, the last one is returned
+/// and the others are printed.
+pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
+    let session = Session::prepare(config, outputs)?;
+    let Some(attached) = session.attach()? else { return Ok(()) };
+    session.drop_privileges(&attached)?;
+    session.serve(attached)?.finish()
+}
+
+/// Runs the preflight check, prints it, and returns whether tcp-bounce would start.
+///
+/// # Errors
+///
+/// The host cannot be read, or standard output not be written.
+pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
+    let check = Check::run(config, output_findings(outputs))?.brief(outputs.quiet);
+    let starts = check.starts();
+    if outputs.quiet && starts && !outputs.json {
+        return Ok(true);
+    }
+    match output::Output::stdout(outputs.json).print([&Message::Check(check)]) {
+        // A closed pipe (`| head`) is not an error.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(starts),
+        written => written.map(|()| starts).map_err(|error| UiError::Write(error).into()),
+    }
+}
+
+/// Opens each output and closes it again. Returns a finding for each one that cannot be used.
+fn output_findings(outputs: &OutputOptions) -> Vec<Finding> {
+    let report = outputs.report.as_ref().and_then(|file| PortReport::new(file).err());
+    let metrics = outputs.metrics.and_then(|address| MetricsServer::bind(address).err());
+    let terminal = outputs.tui.then(tui::check_terminal).and_then(Result::err);
+    let errors: [(_, Option<Error>); 3] = [
+        ("report", report.map(Error::from)),
+        ("metrics", metrics.map(Error::from)),
+        ("terminal", terminal.map(Error::from)),
+    ];
+    let errors = errors.into_iter().filter_map(|(code, error)| Some((code, error?)));
+    errors.map(|(code, error)| Finding::error(code, &error, error.hint())).collect()
+}

@@ -1,0 +1,197 @@
+//! The phases of a run before the last: prepare, attach, drop privileges, serve.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Instant;
+
+use caps::Capability;
+use tcp_bounce_wire::Isn;
+
+use super::finish::Ended;
+use super::views::Views;
+use crate::config::{Config, OutputOptions, ReportFile, isn};
+use crate::error::Error;
+use crate::host::{Interface, kernel};
+use crate::preflight::{self, Finding};
+use crate::process::privileges::{self, NeededLater};
+use crate::process::{ProcessError, ServiceManager, SignalHandlers};
+use crate::responder::{self, AffectedConnections, HostSnapshot, REFRESH_INTERVAL, ResponderSet};
+use crate::telemetry::{Collector, MetricsServer};
+use crate::ui::{Message, Printer, Tui, UiError, tui};
+
+/// A prepared run: everything that needs no program in the kernel is checked and open.
+pub struct Session<'a> {
+    config: &'a Config,
+    outputs: &'a OutputOptions,
+    interfaces: Vec<Interface>,
+    isn: Isn,
+    collector: Collector,
+    manager: ServiceManager,
+    metrics: Option<MetricsServer>,
+    printer: Printer,
+    signals: Signals,
+}
+
+/// The channel that ends a run: from the signal handlers and the keyboard to the main thread.
+struct Signals {
+    sender: Sender<()>,
+    receiver: Receiver<()>,
+    handlers: SignalHandlers,
+}
+
+/// The attached programs of a run.
+pub struct Attached {
+    responders: ResponderSet,
+    /// The findings to report at the start, for each responder.
+    findings: Vec<Vec<Finding>>,
+    started: Instant,
+}
+
+impl<'a> Session<'a> {
+    /// Checks the host, installs the signal handlers, reads the key, and opens the outputs.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot start as configured. Nothing is attached.
+    pub fn prepare(config: &'a Config, outputs: &'a OutputOptions) -> Result<Self, Error> {
+        if outputs.tui {
+            tui::check_terminal()?;
+        }
+        let interfaces = Interface::find(&config.interfaces)?;
+        kernel::check()?;
+        interfaces.iter().try_for_each(responder::check_vacant)?;
+        let signals = Signals::handle()?;
+
+        let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
+        // The key file may be a FIFO that nobody writes to, but from here on an interrupted run has files to remove.
+        signals.handlers.defer_exit();
+        let collector = Collector::new(config.observe, outputs.top || outputs.tui, outputs.report.as_ref())?;
+        let manager = ServiceManager::from_environment();
+        let listener = outputs.metrics.map(MetricsServer::bind).transpose()?;
+        let start_threads = || Ok((listener.map(MetricsServer::serve).transpose()?, Printer::new(outputs)?));
+        let (metrics, printer) = unprivileged(start_threads)?.map_err(ProcessError::Thread)?;
+        Ok(Self { config, outputs, interfaces, isn, collector, manager, metrics, printer, signals })
+    }
+
+    /// Attaches to all interfaces or to none. Returns `None` if a signal arrives meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The first interface that the program cannot be attached to.
+    pub fn attach(&self) -> Result<Option<Attached>, Error> {
+        if self.config.scope.takeover {
+            self.report_affected_connections()?;
+        }
+        let mut responders = ResponderSet::new(self.config, self.isn);
+        for interface in &self.interfaces {
+            if self.signals.has_arrived() {
+                return Ok(None);
+            }
+            responders.attach(interface)?;
+        }
+        if self.signals.has_arrived() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        if self.outputs.tui {
+            self.printer.hold();
+        }
+        let (snapshot, _) = responders.refresh()?;
+        let findings = responders.responders().iter();
+        let findings = findings.map(|responder| preflight::start_findings(self.config, responder, &snapshot)).collect();
+        Ok(Some(Attached { responders, findings, started }))
+    }
+
+    /// Lists the established connections that takeover ends.
+    fn report_affected_connections(&self) -> Result<(), Error> {
+        let scope = &self.config.scope;
+        let connections = AffectedConnections::list(&self.interfaces, scope, &HostSnapshot::read(scope)?)?;
+        if !connections.is_empty() {
+            self.printer.print(Message::AffectedConnections { connections });
+        }
+        Ok(())
+    }
+
+    /// Drops every privilege that reading the maps or writing the report does not need.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Privileges`] if one cannot be dropped.
+    pub fn drop_privileges(&self, attached: &Attached) -> Result<(), Error> {
+        // Before Linux 5.19, reading maps needs CAP_BPF where unprivileged BPF is disabled.
+        let reads_maps = || attached.responders.samples().is_ok();
+        let folder = self.outputs.report.as_ref().map(ReportFile::folder);
+        let writes_report = || folder.is_none_or(|folder| tempfile::tempfile_in(folder).is_ok());
+        let needed: [NeededLater; 2] = [
+            (&[Capability::CAP_BPF, Capability::CAP_SYS_ADMIN], &reads_maps),
+            // Root may write to another user's folder only with this capability.
+            (&[Capability::CAP_DAC_OVERRIDE], &writes_report),
+        ];
+        Ok(privileges::drop_privileges(&needed, folder).map_err(ProcessError::Privileges)?)
+    }
+
+    /// Reports the start, and follows the host until a signal, the configured duration or an error ends the run.
+    ///
+    /// # Errors
+    ///
+    /// The terminal or a reader thread cannot be started. An error that ends the run later is part of the result.
+    pub fn serve(self, attached: Attached) -> Result<Ended<'a>, Error> {
+        let Self { config, outputs, collector, manager, metrics, printer, signals, .. } = self;
+        let Attached { mut responders, findings, started } = attached;
+        let tables = Arc::new(responders.client_tables()?);
+        let tui = outputs.tui.then(|| Tui::start(Arc::clone(&tables), signals.sender.clone()));
+        let views = Views { config, printer, tui: tui.transpose().map_err(UiError::Terminal)?, metrics };
+        // The reader threads may fail to start, so they start before the line that promises events.
+        let mut collector = collector.start(&responders, tables, views.event_sink(outputs))?;
+        views.report_start(&responders, findings);
+        collector.release();
+        manager.notify_ready(&status(&responders));
+
+        // A duration beyond the range of the clock never ends.
+        let deadline = config.duration.and_then(|duration| started.checked_add(duration));
+        let result = views.publish(started.elapsed(), &responders).and_then(|()| {
+            signals.wait(deadline, || {
+                views.report_changes(responders.refresh()?.1);
+                views.publish(started.elapsed(), &responders)
+            })
+        });
+        let elapsed = started.elapsed();
+        Ok(Ended { outputs, responders, elapsed, result, collector, manager, views, interrupted: signals.receiver })
+    }
+}
+
+impl Signals {
+    /// Handles Ctrl-C, SIGTERM and SIGHUP from now on.
+    fn handle() -> Result<Self, Error> {
+        let (sender, receiver) = mpsc::channel();
+        let handlers = unprivileged(|| SignalHandlers::install(sender.clone(), tui::restore_now))??;
+        Ok(Self { sender, receiver, handlers })
+    }
+
+    fn has_arrived(&self) -> bool {
+        self.receiver.try_recv().is_ok()
+    }
+
+    /// Calls `tick` regularly until a signal arrives, the deadline passes or `tick` fails.
+    fn wait(&self, deadline: Option<Instant>, mut tick: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+        loop {
+            let left = deadline.map_or(REFRESH_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.receiver.recv_timeout(left.min(REFRESH_INTERVAL)) {
+                Err(RecvTimeoutError::Timeout) if left > REFRESH_INTERVAL || deadline.is_none() => tick()?,
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Returns the status line for the service manager.
+fn status(responders: &ResponderSet) -> String {
+    let names = responders.responders().iter();
+    let names = names.map(|responder| format!("{} ({} mode)", responder.interface().name, responder.mode()));
+    format!("Answering on {}", names.collect::<Vec<_>>().join(", "))
+}
+
+/// Runs `work` in a thread without privileges, so that the threads that it starts have none to drop.
+fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ProcessError> {
+    privileges::run_unprivileged(work).map_err(ProcessError::Privileges)
+}

@@ -1,0 +1,79 @@
+//! The outputs of a run while the programs answer: the printer, the full-screen view and the metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, OutputOptions};
+use crate::error::Error;
+use crate::preflight::Finding;
+use crate::responder::{AnswerSummary, Change, ResponderSet};
+use crate::telemetry::{EventSink, MetricsServer};
+use crate::ui::{Message, Printer, Tui};
+
+/// The outputs while the programs answer.
+pub struct Views<'a> {
+    /// The configuration that messages summarize.
+    pub config: &'a Config,
+    /// Prints messages, and the status line on a terminal.
+    pub printer: Printer,
+    /// Shows the full-screen view, if it is enabled.
+    pub tui: Option<Tui>,
+    /// Serves the metrics, if they are enabled.
+    pub metrics: Option<MetricsServer>,
+}
+
+impl Views<'_> {
+    /// Returns the receiver of client events, if an output shows them.
+    pub fn event_sink(&self, outputs: &OutputOptions) -> Option<Arc<dyn EventSink>> {
+        match &self.tui {
+            Some(tui) => Some(Arc::new(tui.tui_events())),
+            None if outputs.events => Some(Arc::new(self.printer.event_printer())),
+            None => None,
+        }
+    }
+
+    /// Reports each interface that answers, with its findings.
+    pub fn report_start(&self, responders: &ResponderSet, findings: Vec<Vec<Finding>>) {
+        let answering = AnswerSummary::new(self.config, responders.exclusions());
+        for (responder, findings) in responders.responders().iter().zip(findings) {
+            let interface = responder.interface().name.clone();
+            self.printer.print(Message::Started {
+                interface: interface.clone(),
+                mode: responder.mode(),
+                remark: responder.remark().map(str::to_owned),
+                scope: responder.scope().clone(),
+                answering: answering.clone(),
+            });
+            for finding in findings {
+                self.printer.print(Message::Warning { interface: interface.clone(), finding });
+            }
+        }
+    }
+
+    /// Reports changes of the host that the programs followed.
+    pub fn report_changes(&self, changes: Vec<Change>) {
+        for change in changes {
+            self.printer.print(match change {
+                Change::Scope { interface, scope } => Message::ScopeChanged { interface, scope },
+                Change::Exclusions(exclusions) => Message::AnswerChanged(AnswerSummary::new(self.config, &exclusions)),
+            });
+        }
+    }
+
+    /// Publishes the present counters.
+    ///
+    /// # Errors
+    ///
+    /// The maps of the programs cannot be read.
+    pub fn publish(&self, elapsed: Duration, responders: &ResponderSet) -> Result<(), Error> {
+        let samples = responders.samples()?;
+        self.printer.show_progress(elapsed, samples.iter().map(|sample| sample.counters).sum());
+        if let Some(tui) = &self.tui {
+            tui.publish(samples.clone());
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.publish(samples);
+        }
+        Ok(())
+    }
+}
