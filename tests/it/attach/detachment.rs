@@ -1,5 +1,6 @@
 //! The end of a run: nothing stays attached, and a run ends when its program is detached.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
@@ -7,10 +8,15 @@ use std::process::Command;
 use crate::fixtures::command::{BINARY, Summary, TcpBounce};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
-use crate::fixtures::process::{Process, rerun, run};
+use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
 use crate::fixtures::programs::{attached, pass};
+use crate::fixtures::until;
 use libbpf_rs::query::LinkInfoIter;
+use nix::libc;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode as Permissions;
+use nix::unistd::{Pid, mkfifo};
+use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     sigint_sigterm_and_sighup_detach,
@@ -45,6 +51,61 @@ fn sighup_detaches_in_a_test_run_that_ignores_it() {
     shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(test.get_program()).args(test.get_args());
     let output = run(&mut shell).success();
     assert!(output.contains("test result: ok. 1 passed"), "{output}");
+}
+
+/// Nobody writes to the FIFO.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn signals_end_the_wait_for_a_key() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("key");
+    mkfifo(&fifo, Permissions::S_IRUSR).unwrap();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let arguments = format!("--mode skb --isn keyed --key-file {} host0", fifo.display());
+        let process = Process::start(&mut TcpBounce::command(&network.host, &arguments));
+        let system_call = format!("/proc/{}/syscall", process.child.id());
+        let open = format!("{} ", libc::SYS_openat);
+        until("for tcp-bounce to open the FIFO", || fs::read_to_string(&system_call).unwrap().starts_with(&open).then_some(()));
+        process.signal(signal);
+        let finished = process.finish();
+        assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
+        network.assert_nothing_is_attached();
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn second_signal_ends_a_run_whose_main_thread_is_stuck() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let responder = network.start_responder(&format!("--report {}", folder.path().join("report.json").display()));
+    let mut process = responder.0;
+    stop_main_thread(Pid::from_raw(process.child.id() as i32));
+    let status = until("for the end", || {
+        process.signal(Signal::SIGINT);
+        process.child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(1));
+    network.wait_until_detached();
+}
+
+/// `timeout` signals its child, and then the process group in which both are.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn burst_of_signals_keeps_the_report() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let responder = network.start_responder(&format!("--report {}", report.display()));
+    network.connect(80).unwrap();
+    network.wait_until_counted(Verdict::Completed, 1);
+    responder.0.signal(Signal::SIGTERM);
+    responder.0.signal(Signal::SIGINT);
+    responder.0.signal(Signal::SIGHUP);
+    let summary = Summary::of(&responder.0.finish());
+    assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
+    assert!(fs::read_to_string(report).unwrap().contains("\"port\": 80"));
 }
 
 /// A user who reads the list of connections that `--takeover` affects may change their mind.

@@ -10,14 +10,15 @@ use std::sync::{Arc, mpsc};
 
 use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{HOST, Mode, Network};
-use crate::fixtures::process::{Process, rerun, run};
+use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
 use crate::fixtures::programs::attached;
 use crate::fixtures::{DEADLINE, until};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
-use nix::unistd::ttyname;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, ttyname};
 use tcp_bounce::internals::Tui;
 use tcp_bounce::internals::client_tables::ClientTables;
 use tcp_bounce_wire::TelemetrySettings;
@@ -101,6 +102,24 @@ impl<'a> Terminal<'a> {
         let screen = self.wait_for("42");
         assert!(screen.contains("echo $((6 * 7))"), "{screen}");
     }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn second_signal_restores_the_terminal_while_the_main_thread_is_stuck() {
+    let network = Network::new(Mode::Skb);
+    let terminal = Terminal::new(&network, 80, 24);
+    terminal.start("ports 0 to 65535");
+    let process = Pid::from_raw(terminal.process().parse().unwrap());
+    stop_main_thread(process);
+    until("for the end", || {
+        kill(process, Signal::SIGTERM).unwrap();
+        let status = waitpid(process, Some(WaitPidFlag::WNOHANG)).unwrap();
+        (status == WaitStatus::Exited(process, 1)).then_some(())
+    });
+    terminal.wait_for("it returned 1");
+    terminal.assert_usable();
+    network.wait_until_detached();
 }
 
 /// The foreground colours of the busiest ports, and of ports without clients.
