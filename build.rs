@@ -98,7 +98,7 @@ fn compile(target_dir: &Path, compiler: &Tool, linker: &Tool) -> Result<PathBuf>
     };
     let mut cargo = Command::new(env::var("CARGO")?);
     // Wrappers and flags for the host's compiler must not reach the BPF target.
-    for variable in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
+    for variable in ["CARGO_INCREMENTAL", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
         cargo.env_remove(variable);
     }
     cargo
