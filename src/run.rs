@@ -18,10 +18,11 @@ use crate::xdp::XdpError;
 /// The number of event batches that wait for [`Run::events`]. Further ones are dropped.
 const BATCHES: usize = 1024;
 
-/// Interfaces that answer for as long as this value lives.
+/// A running responder on one or more interfaces. It stays attached as long as this value lives.
 ///
 /// A thread follows the host: it excludes the ports of new listeners, follows changed addresses, and ends the run when an
-/// interface is removed or [`Config::duration`] is over.
+/// interface is removed or [`Config::duration`] is over. If the host cannot be read, the last known state stays in force, and
+/// the run ends after a minute of failures.
 ///
 /// The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Unlike the command, a run keeps
 /// its privileges.
@@ -32,19 +33,21 @@ pub struct Run {
     follower: Option<JoinHandle<Result<(), Error>>>,
 }
 
+/// The state that the follower thread shares with the handle.
 enum State {
+    /// The responders, which answer.
     Attached(Box<ResponderSet>),
     /// The counters at the end.
     Detached(Counters),
 }
 
 impl Run {
-    /// Attaches to all interfaces of `config`, or to none.
+    /// Attaches to all interfaces of `config` or to none, and starts to follow the host.
     ///
     /// # Errors
     ///
-    /// `config` contradicts itself, an interface does not fit or is occupied by another XDP program, or the kernel refuses
-    /// the program.
+    /// Settings of `config` contradict each other; an interface is unfit or has another XDP program; the kernel refuses the
+    /// program.
     pub fn start(config: &Config) -> Result<Self, Error> {
         config.validate()?;
         let interfaces = Interface::find(&config.interfaces)?;
@@ -71,7 +74,7 @@ impl Run {
         Ok(Self { state, events, stop, follower: Some(follower) })
     }
 
-    /// Reads the counters of all interfaces since the start.
+    /// Returns the counters since the start, summed over all interfaces. After the run they stay as they were at its end.
     ///
     /// # Errors
     ///
@@ -83,10 +86,9 @@ impl Run {
         }
     }
 
-    /// Returns client events as they happen. Blocks between events, and ends with the run.
+    /// Returns an iterator over client events. It blocks until the next event, and ends with the run.
     ///
-    /// There are none unless [`Observe::events`](crate::Observe::events) enables them. Events that are not read in time are
-    /// dropped.
+    /// [`Observe::events`](crate::Observe::events) enables events. Those that are not read in time are dropped.
     pub fn events(&self) -> impl Iterator<Item = ClientEvent> {
         self.events.iter().flatten()
     }
@@ -95,12 +97,13 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// The error that ended the run before, such as a removed interface.
+    /// The error that ended the run earlier, such as a removed interface.
     pub fn stop(mut self) -> Result<Counters, Error> {
         self.join()?;
         self.counters()
     }
 
+    /// Ends the follower thread, and returns its result the first time.
     fn join(&mut self) -> Result<(), Error> {
         // The follower may have ended already.
         let _ = self.stop.send(());
@@ -115,7 +118,7 @@ impl Drop for Run {
     }
 }
 
-/// Follows the host until the run ends, and detaches.
+/// Follows the host until the run ends, and detaches then.
 fn follow(
     state: &Mutex<State>,
     collector: RunningCollector,
@@ -130,7 +133,7 @@ fn follow(
             _ => break Ok(()),
         }
         if let State::Attached(responders) = &mut *lock(state)
-            && let Err(error) = responders.refresh()
+            && let Err(error) = responders.follow()
         {
             break Err(error.into());
         }
@@ -144,7 +147,7 @@ fn follow(
     result.and(counters.map(drop).map_err(XdpError::into))
 }
 
-/// Hands events to [`Run::events`].
+/// The sink that feeds [`Run::events`].
 struct EventQueue(SyncSender<Vec<ClientEvent>>);
 
 impl EventSink for EventQueue {

@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
         let deadline = config.duration.and_then(|duration| started.checked_add(duration));
         let result = views.publish(started.elapsed(), &responders).and_then(|()| {
             signals.wait(deadline, || {
-                views.report_changes(responders.refresh()?.1);
+                views.report_changes(responders.follow()?);
                 views.publish(started.elapsed(), &responders)
             })
         });

@@ -56,6 +56,8 @@ impl Views<'_> {
             self.printer.print(match change {
                 Change::Scope { interface, scope } => Message::ScopeChanged { interface, scope },
                 Change::Exclusions(exclusions) => Message::AnswerChanged(AnswerSummary::new(self.config, &exclusions)),
+                Change::Unreadable(error) => Message::unreadable_host(&error.into()),
+                Change::Readable => Message::HostReadable,
             });
         }
     }

@@ -1,4 +1,4 @@
-//! Errors of attaching to an interface and of staying attached.
+//! Errors of attaching to an interface, and of losing it later.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::diagnosis;
 use crate::host::HostError;
 use crate::xdp::{AttachedProgram, XdpError};
 
-/// The program cannot be attached, or is attached no longer.
+/// The reason why the program cannot be attached, or is no longer attached.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponderError {
     /// Another XDP program is attached to the interface.
@@ -18,7 +18,7 @@ pub enum ResponderError {
         /// The other program.
         program: AttachedProgram,
     },
-    /// Another XDP program is attached to an upper device, so that the kernel accepts none below it.
+    /// Another XDP program is attached to an upper device. The kernel then accepts none below it.
     #[error("the kernel takes no XDP program on {interface} below {above}, which has {program}")]
     OccupiedAbove {
         /// The name of the interface.
@@ -28,13 +28,13 @@ pub enum ResponderError {
         /// The other program.
         program: AttachedProgram,
     },
-    /// The kernel reports a program on an upper device that cannot be found.
+    /// The kernel reports a program on an upper device, but no device has one.
     #[error("the kernel takes no XDP program on {interface} below an interface that has one")]
     OccupiedSomewhere {
         /// The name of the interface.
         interface: String,
     },
-    /// The driver does not support the mode, or not in its present state.
+    /// The driver does not support the mode, or not with its present settings.
     #[error("the driver of {interface} refuses {mode} XDP")]
     Refused {
         /// The name of the interface.
@@ -44,7 +44,7 @@ pub enum ResponderError {
         /// The error of `BPF_LINK_CREATE` or `BPF_PROG_LOAD`.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The kernel denies attaching.
+    /// The kernel denies attaching, as a security module may demand.
     #[error("cannot attach to {interface} in {mode} mode")]
     Attach {
         /// The name of the interface.
@@ -54,7 +54,7 @@ pub enum ResponderError {
         /// The error of `BPF_LINK_CREATE`.
         source: io::Error,
     },
-    /// The interface is gone.
+    /// The interface was removed or moved to another network namespace.
     #[error("{interface} was removed or moved to another network namespace; nothing is attached any more")]
     Removed {
         /// The name that the interface had.
@@ -85,7 +85,7 @@ pub enum ResponderError {
     /// The host cannot be read.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The program cannot be loaded, or its maps not be reached.
+    /// The program cannot be loaded, or its maps cannot be accessed.
     #[error(transparent)]
     Xdp(#[from] XdpError),
 }
@@ -110,6 +110,20 @@ impl ResponderError {
             Self::Xdp(error) => return error.hint(),
         };
         Some(hint.to_owned())
+    }
+
+    /// Returns whether the host could not be read for a reason that may pass, such as a lack of file descriptors or a netlink
+    /// dump that changes kept interrupting.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Host(
+                HostError::ListInterfaces(_)
+                    | HostError::ListAddresses(_)
+                    | HostError::ListListeners(_)
+                    | HostError::ListConnections(_)
+            )
+        )
     }
 
     /// Returns the messages of libbpf, if there are any.

@@ -1,10 +1,11 @@
-//! Responders: interfaces on which the program is attached and answers, and follows the state of the host.
+//! Responders: interfaces on which the program answers, kept in step with the state of the host.
 
 pub mod affected;
 mod error;
 pub mod exclusions;
 pub mod mode;
 mod plan;
+mod retry;
 pub mod scope;
 mod set;
 pub mod snapshot;
@@ -17,7 +18,7 @@ pub use error::ResponderError;
 pub use exclusions::Exclusions;
 pub use plan::ProgramPlan;
 pub use scope::Scope;
-pub use set::{Change, REFRESH_INTERVAL, ResponderSet};
+pub use set::{Change, REFRESH_INTERVAL, RETRY_TIME, ResponderSet};
 pub use snapshot::HostSnapshot;
 pub use summary::AnswerSummary;
 
@@ -25,7 +26,7 @@ use crate::config::AttachMode;
 use crate::host::Interface;
 use crate::xdp::{AttachedProgram, TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
 
-/// The program, loaded and attached to one interface for as long as this value lives.
+/// The program on one interface. It is attached as long as this value lives.
 pub struct Responder {
     interface: Interface,
     mode: AttachMode,
@@ -39,7 +40,7 @@ pub struct Responder {
 /// The counters of one interface at one moment.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// The name that the interface had at the start.
+    /// The name of the interface at the start.
     pub interface: String,
     /// The mode that the program is attached in.
     pub mode: AttachMode,
@@ -50,9 +51,9 @@ pub struct Sample {
 }
 
 impl Responder {
-    /// Loads the program as `plan` says, and attaches it to the interface of the plan.
+    /// Loads the program with the data of `plan`, and attaches it to the interface of the plan.
     ///
-    /// Without a configured mode, the program is attached in native mode, or in skb mode if the driver refuses that.
+    /// Without a configured mode, native mode is tried first, except on veth. If the driver refuses it, skb mode follows.
     ///
     /// # Errors
     ///
@@ -62,46 +63,55 @@ impl Responder {
         Ok(Self { interface: plan.interface().clone(), mode, remark, link, program, plan })
     }
 
-    /// Checks that the program is still attached, and updates it with what changed on the host. Returns whether the
-    /// scope changed.
+    /// Checks that the program is still attached, and updates it from `snapshot`. Returns whether the scope changed.
     ///
     /// # Errors
     ///
-    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program answers no longer.
+    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program is not attached any more; the error of
+    /// updating it.
     pub fn refresh(&mut self, snapshot: &HostSnapshot) -> Result<bool, ResponderError> {
-        let name = || self.interface.name.clone();
         let Some(interface) = snapshot.interfaces.iter().find(|other| other.index == self.interface.index) else {
-            return Err(ResponderError::Removed { interface: name() });
+            return Err(ResponderError::Removed { interface: self.interface.name.clone() });
         };
-        match self.link.is_attached() {
-            Ok(true) => {}
-            Ok(false) => return Err(ResponderError::Detached { interface: name() }),
-            Err(source) => return Err(XdpError::QueryLink { interface: name(), source }.into()),
-        }
+        self.check_attached()?;
         self.plan.update(interface, snapshot, &self.program)
     }
 
-    /// The interface as it was at the start.
+    /// Checks that the program is still attached.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponderError::Detached`] if it is not; [`XdpError::QueryLink`] if the kernel does not say.
+    pub fn check_attached(&self) -> Result<(), ResponderError> {
+        let name = || self.interface.name.clone();
+        match self.link.is_attached() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ResponderError::Detached { interface: name() }),
+            Err(source) => Err(XdpError::QueryLink { interface: name(), source }.into()),
+        }
+    }
+
+    /// Returns the interface as it was at the start.
     pub fn interface(&self) -> &Interface {
         &self.interface
     }
 
-    /// The mode that the program is attached in.
+    /// Returns the mode that the program is attached in.
     pub fn mode(&self) -> AttachMode {
         self.mode
     }
 
-    /// The reason for the mode, if it is worth a remark.
+    /// Returns the reason for the mode, if it is worth a remark.
     pub fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
     }
 
-    /// The destinations that are answered.
+    /// Returns the destination addresses that are answered.
     pub fn scope(&self) -> &Scope {
         self.plan.scope()
     }
 
-    /// The loaded program.
+    /// Returns the loaded program.
     pub fn program(&self) -> &TcpBounceSkel<'static> {
         &self.program
     }
@@ -111,11 +121,11 @@ impl Responder {
         self.program
     }
 
-    /// Reads the counters.
+    /// Reads the counters of the program.
     ///
     /// # Errors
     ///
-    /// [`XdpError::Maps`] if the kernel denies it.
+    /// [`XdpError::Maps`] if the kernel denies reading them.
     pub fn sample(&self) -> Result<Sample, XdpError> {
         let counters = counters::read(&self.program).map_err(XdpError::Maps)?;
         let has_events = self.program.maps.EVENTS.autocreate();
@@ -124,7 +134,7 @@ impl Responder {
     }
 }
 
-/// Checks that no XDP program is attached to `interface`. Programs of others are never replaced.
+/// Checks that no XDP program is attached to `interface`, since one of another process is never replaced.
 ///
 /// # Errors
 ///

@@ -1,17 +1,21 @@
-//! The responders of a run: one for each interface, started together and refreshed together.
+//! The responders of a run: one for each interface, updated together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tcp_bounce_wire::Isn;
 
+use super::retry::{Reaction, RetryWindow};
 use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope};
 use crate::config::Config;
 use crate::host::Interface;
 use crate::xdp::{ClientTables, TcpBounceSkel, XdpError};
 
-/// The time between two calls of [`ResponderSet::refresh`].
+/// The time between two calls of [`ResponderSet::follow`].
 pub const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 const _: () = assert!(REFRESH_INTERVAL.as_millis() <= 1000, "a new listener is excluded within two seconds");
+
+/// How long failures to read the host are retried. Then the next one ends the run.
+pub const RETRY_TIME: Duration = Duration::from_secs(60);
 
 /// The responders of all interfaces of a run.
 pub struct ResponderSet {
@@ -19,10 +23,11 @@ pub struct ResponderSet {
     isn: Isn,
     responders: Vec<Responder>,
     exclusions: Exclusions,
+    retries: RetryWindow,
 }
 
-/// A change that [`ResponderSet::refresh`] followed.
-#[derive(Clone, Debug)]
+/// A change that a [`ResponderSet`] followed.
+#[derive(Debug)]
 pub enum Change {
     /// The scope of an interface changed.
     Scope {
@@ -33,15 +38,25 @@ pub enum Change {
     },
     /// The excluded ports changed.
     Exclusions(Exclusions),
+    /// The host cannot be read, for this reason. The programs keep the state that was last read.
+    Unreadable(ResponderError),
+    /// The host can be read again.
+    Readable,
 }
 
 impl ResponderSet {
-    /// Creates a set without responders.
+    /// Creates an empty set, which configures its responders with `config` and `isn`.
     pub fn new(config: &Config, isn: Isn) -> Self {
-        Self { config: config.clone(), isn, responders: Vec::new(), exclusions: Exclusions::default() }
+        Self {
+            config: config.clone(),
+            isn,
+            responders: Vec::new(),
+            exclusions: Exclusions::default(),
+            retries: RetryWindow::new(RETRY_TIME),
+        }
     }
 
-    /// Attaches to `interface`.
+    /// Adds a responder: attaches to `interface`.
     ///
     /// # Errors
     ///
@@ -54,11 +69,11 @@ impl ResponderSet {
         Ok(())
     }
 
-    /// Reads the host and updates every program. Returns the snapshot and the changes.
+    /// Reads the host and updates every program. Returns the snapshot and what changed since the last one.
     ///
     /// # Errors
     ///
-    /// The host cannot be read, or an interface answers no longer.
+    /// The host cannot be read, or a program is not attached any more.
     pub fn refresh(&mut self) -> Result<(HostSnapshot, Vec<Change>), ResponderError> {
         let snapshot = HostSnapshot::read(&self.config.scope)?;
         let mut changes = Vec::new();
@@ -75,23 +90,49 @@ impl ResponderSet {
         Ok((snapshot, changes))
     }
 
-    /// The ports that are excluded now.
+    /// Refreshes, and tolerates failures to read the host for [`RETRY_TIME`]. Returns the changes.
+    ///
+    /// # Errors
+    ///
+    /// The host could not be read for too long, or a program is not attached any more.
+    pub fn follow(&mut self) -> Result<Vec<Change>, ResponderError> {
+        match self.refresh() {
+            Ok((_, mut changes)) => {
+                if self.retries.record_success() {
+                    changes.insert(0, Change::Readable);
+                }
+                Ok(changes)
+            }
+            Err(error) if error.is_transient() => {
+                // The links can be checked all the same.
+                self.responders.iter().try_for_each(Responder::check_attached)?;
+                match self.retries.record_failure(Instant::now()) {
+                    Reaction::Warn => Ok(vec![Change::Unreadable(error)]),
+                    Reaction::Retry => Ok(Vec::new()),
+                    Reaction::GiveUp => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the ports that are excluded now.
     pub fn exclusions(&self) -> &Exclusions {
         &self.exclusions
     }
 
-    /// The responders, in the order of the configured interfaces.
+    /// Returns the responders, in the order in which they were attached.
     pub fn responders(&self) -> &[Responder] {
         &self.responders
     }
 
-    /// Maps the tables by port and by client of all programs.
+    /// Maps the client tables of all programs.
     ///
     /// # Errors
     ///
     /// [`XdpError::ClientTables`] if the kernel denies it.
     pub fn client_tables(&self) -> Result<ClientTables, XdpError> {
-        // All plans have these settings in common. They cannot be read again once privileges are dropped.
+        // The settings are the same for all. They cannot be read again once privileges are dropped.
         let settings = self.responders.first().map(|responder| responder.plan.telemetry()).unwrap_or_default();
         let programs = self.responders.iter().map(Responder::program);
         ClientTables::of(programs, settings).map_err(XdpError::ClientTables)

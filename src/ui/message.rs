@@ -10,7 +10,7 @@ use super::numbers::{grouped, rounded};
 use crate::config::AttachMode;
 use crate::error::Error;
 use crate::preflight::{Check, Finding};
-use crate::responder::{AffectedConnections, AnswerSummary, Scope};
+use crate::responder::{AffectedConnections, AnswerSummary, RETRY_TIME, Scope};
 use crate::telemetry::{ClientEvent, EventTotals, Summary, TopEntry, TopList};
 
 /// A message to the user. `docs/output.schema.json` describes the JSON that it serializes to.
@@ -58,6 +58,17 @@ pub enum Message {
     /// A change of the excluded ports.
     #[serde(rename = "answering")]
     AnswerChanged(AnswerSummary),
+    /// The host cannot be read for now. The last known state stays in force.
+    #[serde(rename = "retrying")]
+    HostUnreadable {
+        /// The error, with its causes.
+        message: String,
+        /// The remedy.
+        hint: Option<String>,
+    },
+    /// The host can be read again.
+    #[serde(rename = "recovered")]
+    HostReadable,
     /// A client event.
     Event(ClientEvent),
     /// The totals at the end of the run.
@@ -87,11 +98,21 @@ impl Message {
         match self {
             Self::Error { .. } => Priority::Error,
             Self::Check(check) if !check.starts() => Priority::Error,
-            Self::AffectedConnections { .. } | Self::Warning { .. } | Self::EventsDropped { .. } => Priority::Warning,
+            Self::AffectedConnections { .. }
+            | Self::Warning { .. }
+            | Self::HostUnreadable { .. }
+            | Self::EventsDropped { .. } => Priority::Warning,
             // journald limits the rate for each priority. Events must not push out other messages.
             Self::Event(_) => Priority::Debug,
             _ => Priority::Info,
         }
+    }
+}
+
+impl Message {
+    /// Warns that the host cannot be read because of `error`.
+    pub fn unreadable_host(error: &Error) -> Self {
+        Self::HostUnreadable { message: error.with_causes(), hint: error.hint() }
     }
 }
 
@@ -115,6 +136,12 @@ impl Display for Message {
             Self::Warning { interface, finding } => write!(f, "{interface}: {finding}"),
             Self::ScopeChanged { interface, scope } => write!(f, "{interface}: from now on for {scope}"),
             Self::AnswerChanged(answering) => write!(f, "from now on {answering}"),
+            Self::HostUnreadable { message, hint } => {
+                let retry_time = rounded(RETRY_TIME);
+                write!(f, "warning: {message}; keeping the last known state, retrying for {retry_time}")?;
+                hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
+            }
+            Self::HostReadable => f.write_str("the state of the host can be read again"),
             Self::Event(event) => write!(f, "{event}"),
             Self::Summary(summary) => write!(f, "{summary}"),
             Self::EventsDropped { events } => write!(f, "tcp-bounce: {events} events were lost"),
