@@ -1,4 +1,4 @@
-//! The host's own TCP connections that takeover cuts.
+//! The host's established connections that takeover ends.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -14,7 +14,7 @@ use crate::host::{HostError, Interface, sockets};
 /// The number of connections that the text output lists.
 const SHOWN: usize = 20;
 
-/// An established connection, as the host sees it. Connections are ordered by their local end.
+/// An established connection of the host. Connections are ordered by local address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Connection {
     local: SocketAddr,
@@ -22,7 +22,7 @@ pub struct Connection {
 }
 
 impl From<SocketId> for Connection {
-    /// Converts IPv4-mapped addresses, which IPv6 sockets have for connections over IPv4.
+    /// Converts IPv4-mapped addresses to IPv4: IPv6 sockets have them for connections over IPv4.
     fn from(id: SocketId) -> Self {
         Self {
             local: (id.source_address.to_canonical(), id.source_port).into(),
@@ -42,7 +42,7 @@ impl Display for Connection {
 pub struct AffectedConnections(Vec<Connection>);
 
 impl AffectedConnections {
-    /// Lists the host's connections and keeps those whose segments arrive on `interfaces` within `scope`.
+    /// Lists the connections whose segments arrive on `interfaces` within `scope`.
     ///
     /// # Errors
     ///
@@ -53,13 +53,14 @@ impl AffectedConnections {
         Ok(Self::select(connections, interfaces, scope, snapshot))
     }
 
+    /// Keeps those of `connections` whose segments arrive on `interfaces` within `scope`.
     fn select(
         connections: impl Iterator<Item = Connection>,
         interfaces: &[Interface],
         scope: &ScopeConfig,
         snapshot: &HostSnapshot,
     ) -> Self {
-        // There may be 100,000 connections, so the sets are built only once.
+        // There may be 100,000 connections, so each set is built once.
         let excluded = snapshot.exclusions.to_set();
         let own: BTreeSet<IpAddr> = snapshot.addresses.iter().map(|&(_, address)| address).collect();
         let answered: BTreeSet<IpAddr> =
@@ -68,7 +69,7 @@ impl AffectedConnections {
             |address| scope.sources.is_empty() || scope.sources.iter().any(|prefix| prefix.contains(&address));
         let mut affected: Vec<_> = connections
             .filter(|Connection { local, remote }| {
-                // Connections between two addresses of the host never leave it.
+                // A connection between two addresses of the host arrives on no interface.
                 !own.contains(&remote.ip())
                     && !excluded.contains(local.port())
                     && answered.contains(&local.ip())
@@ -93,8 +94,8 @@ fn answered_addresses(interface: &Interface, scope: &ScopeConfig, snapshot: &Hos
     received.filter(|&address| scope.contains(address)).collect()
 }
 
-/// Returns the interfaces whose addresses receive packets that arrive on `interface`: itself, the bridge or bond above it,
-/// and loopback, whose addresses are reachable through any interface.
+/// Returns the interfaces whose addresses are reachable through `interface`: itself, the bridge or bond above it, and
+/// loopback.
 fn receivers<'a>(interface: &'a Interface, all: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
     let others = all.iter().filter(|other| interface.master == Some(other.index) || other.is_loopback());
     [interface].into_iter().chain(others)
@@ -112,3 +113,6 @@ impl Display for AffectedConnections {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Excluded ports: local listeners, and ports that the configuration leaves out.
+//! The excluded ports: those with local listeners, and those that the user excluded.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -9,7 +9,7 @@ use tcp_bounce_wire::PortSet;
 use crate::config::{PortList, ScopeConfig};
 use crate::host::{HostError, listeners};
 
-/// The ports that are left to the host, by reason.
+/// The excluded ports, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exclusions {
     /// Ports with local listeners.
@@ -18,7 +18,7 @@ pub struct Exclusions {
     /// Ports that the user excluded.
     #[serde(rename = "except")]
     excluded: PortList,
-    /// The only ports that are answered, if the user selected some.
+    /// The ports that the user selected with `--ports`. All others are excluded.
     only: Option<PortList>,
 }
 
@@ -36,7 +36,7 @@ impl Exclusions {
             only: scope.ports.only().cloned(),
         };
         if let Some(only) = &exclusions.only {
-            // All other ports are excluded anyway.
+            // Other ports are excluded anyway, and need no second reason.
             exclusions.listeners.0.retain(|port| only.0.contains(port));
             exclusions.excluded.0.retain(|port| only.0.contains(port));
         }
@@ -55,7 +55,7 @@ impl Exclusions {
 }
 
 impl Display for Exclusions {
-    /// Writes a clause that says which ports are answered.
+    /// Writes a clause that names the answered ports.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match &self.only {
             None => f.write_str("every TCP port answers")?,

@@ -1,4 +1,4 @@
-//! The choice of the attach mode, and attaching in it.
+//! The attach mode: its choice, and the attempts to attach.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -13,8 +13,10 @@ use crate::xdp::{AttachedProgram, TcpBounceSkel, XdpError, XdpLink, loader};
 /// The reason why skb mode is the default on veth.
 pub const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
 
-/// The largest MTU, in bytes, that native mode supports without multi-buffer frames: a frame must fit in one page, beside
-/// the space that the kernel reserves there. Drivers differ a little; this is the least of the common ones (ena).
+/// The largest MTU, in bytes, that native mode supports without multi-buffer frames.
+///
+/// A frame must fit in one page, beside the space that the kernel reserves there. Drivers differ a little: the ena driver has
+/// the smallest limit of the common ones.
 pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
 
 /// A loaded program with the link that attaches it.
@@ -50,6 +52,7 @@ pub fn attach(plan: &ProgramPlan) -> Result<Attached, ResponderError> {
     }
 }
 
+/// Loads the program and attaches it in `mode`. `remark` is the reason for the mode.
 fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Result<Attached, ResponderError> {
     let program = load(plan, mode)?;
     let link = XdpLink::new(program.progs.tcp_bounce.as_fd(), plan.interface(), mode)
@@ -65,13 +68,13 @@ fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Re
 pub fn load(plan: &ProgramPlan, mode: AttachMode) -> Result<TcpBounceSkel<'static>, ResponderError> {
     let offload = (mode == AttachMode::Hw).then_some(plan.interface().index);
     loader::load(&plan.inputs(mode), offload).map_err(|error| match error {
-        // The kernel asks the driver when it loads a program for a NIC, not when it attaches it.
+        // For hw mode, the driver refuses a program when it is loaded, not when it is attached.
         XdpError::Load { source, .. } if offload.is_some() => refused(plan.interface(), mode, source.into()),
         error => error.into(),
     })
 }
 
-/// Explains an error of `BPF_LINK_CREATE`, for which the kernel returns no more than an errno.
+/// Converts an error of `BPF_LINK_CREATE`, and looks for its cause where the errno does not tell.
 fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> ResponderError {
     match source.raw_os_error().map(Errno::from_raw) {
         // Another process attached a program after `check_vacant`.
@@ -88,7 +91,7 @@ fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> R
     }
 }
 
-/// Returns the error that names the upper device with a program.
+/// Finds the upper device with a program, and returns the error that names it.
 fn occupied_above(interface: &Interface) -> Result<ResponderError, ResponderError> {
     let name = interface.name.clone();
     let all = Interface::list()?;

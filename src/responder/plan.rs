@@ -1,4 +1,4 @@
-//! The data that the program is loaded with on one interface, and keeps up to date.
+//! The program's data for one interface: planned before it is loaded, and updated while it runs.
 
 use tcp_bounce_wire::address::Mac;
 use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings};
@@ -11,7 +11,7 @@ use crate::host::{Interface, kernel};
 use crate::xdp::loader::{self, ProgramInputs};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
-/// Everything that the program needs to know on one interface.
+/// The settings, state and filters of the program on one interface.
 pub struct ProgramPlan {
     interface: Interface,
     config: Config,
@@ -24,11 +24,12 @@ pub struct ProgramPlan {
 }
 
 impl ProgramPlan {
-    /// Plans the program for `interface` in its present state.
+    /// Plans the program for `interface`, in the state that `snapshot` shows.
     ///
     /// # Errors
     ///
-    /// [`ResponderError::TooManyPrefixes`] if the scope does not fit, [`ResponderError::OutOfMemory`].
+    /// [`ResponderError::TooManyPrefixes`] if the scope does not fit in an address set; [`ResponderError::OutOfMemory`];
+    /// [`XdpError::ClientTables`] if the number of CPUs cannot be read.
     pub fn new(
         interface: Interface,
         config: &Config,
@@ -53,22 +54,22 @@ impl ProgramPlan {
         })
     }
 
-    /// The interface.
+    /// Returns the interface as it was when the program was planned.
     pub fn interface(&self) -> &Interface {
         &self.interface
     }
 
-    /// The mode that the user asked for.
+    /// Returns the configured mode. `None` selects the best one that works.
     pub fn configured_mode(&self) -> Option<AttachMode> {
         self.config.attach_mode
     }
 
-    /// The destinations that are answered.
+    /// Returns the destination addresses that are answered.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// The telemetry that the program is told to collect.
+    /// Returns the settings of the client tables and events.
     pub fn telemetry(&self) -> TelemetrySettings {
         self.telemetry
     }
@@ -79,7 +80,7 @@ impl ProgramPlan {
         ProgramInputs { settings, interface: &self.state, filters: &self.filters, actions: &self.actions }
     }
 
-    /// Loads the program for `mode`, so that the kernel verifies it, and unloads it.
+    /// Loads the program for `mode` and unloads it, so that the kernel verifies it.
     ///
     /// # Errors
     ///
@@ -88,11 +89,11 @@ impl ProgramPlan {
         mode::load(self, mode).map(drop)
     }
 
-    /// Follows a change of the host, and updates the loaded program. Returns whether the scope changed.
+    /// Updates the loaded `program` with what changed on the host. Returns whether the scope changed.
     ///
     /// # Errors
     ///
-    /// [`XdpError::Maps`] if the kernel denies it, [`ResponderError::TooManyPrefixes`] if the new scope does not fit.
+    /// [`XdpError::Maps`] if the kernel denies writing; [`ResponderError::TooManyPrefixes`] if the new scope does not fit.
     pub fn update(
         &mut self,
         interface: &Interface,
@@ -105,8 +106,8 @@ impl ProgramPlan {
             self.state = state;
             loader::set_interface_state(program, &self.state).map_err(XdpError::Maps)?;
         }
-        let is_moved = scope != self.scope;
-        if is_moved {
+        let has_new_scope = scope != self.scope;
+        if has_new_scope {
             // The program reads the active set while this one is written. One map update guarantees no order, so the
             // set becomes active by a second update.
             let inactive = 1 - (self.filters.active_destinations & 1);
@@ -116,13 +117,14 @@ impl ProgramPlan {
             self.scope = scope;
         }
         let excluded_ports = snapshot.exclusions.to_set();
-        if is_moved || excluded_ports != self.filters.excluded_ports {
+        if has_new_scope || excluded_ports != self.filters.excluded_ports {
             self.filters.excluded_ports = excluded_ports;
             loader::set_filters(program, &self.filters).map_err(XdpError::Maps)?;
         }
-        Ok(is_moved)
+        Ok(has_new_scope)
     }
 
+    /// Returns the settings that the program is loaded with. They stay the same while it runs.
     fn settings(&self, mode: AttachMode) -> ProgramSettings {
         let Config { syn_ack, scope, post_handshake, .. } = &self.config;
         ProgramSettings {
@@ -141,12 +143,14 @@ impl ProgramPlan {
     }
 }
 
+/// Returns the settings of the client tables and events, which depend on the number of CPUs.
 fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
     let (stripes, shared) = client_tables::stripes().map_err(XdpError::ClientTables)?;
     let Observe { ports, sources, events } = observe;
     Ok(TelemetrySettings { ports, sources, events, stripes, shared })
 }
 
+/// Returns the program's state of `interface`: its MAC address, primary addresses, and advertised MSS and window.
 fn interface_state(
     interface: &Interface,
     syn_ack: &SynAckConfig,

@@ -1,4 +1,4 @@
-//! The scope of an interface: the destination addresses that it answers for.
+//! The scope: the destination addresses that an interface answers for.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -20,14 +20,14 @@ use crate::host::Interface;
 pub enum Scope {
     /// Every address.
     Any,
-    /// The addresses within these prefixes.
+    /// The addresses with these prefixes.
     Prefixes(Vec<IpNet>),
-    /// These addresses of the interface and its VLAN devices.
+    /// The addresses of the interface and of its VLAN devices.
     Own(BTreeSet<IpAddr>),
 }
 
 impl Scope {
-    /// Determines the scope of `interface` in its present state.
+    /// Returns the scope of `interface`, in the state that `snapshot` shows.
     pub fn of(interface: &Interface, choice: &DestinationChoice, snapshot: &HostSnapshot) -> Self {
         match choice {
             DestinationChoice::Any => Self::Any,
@@ -47,8 +47,7 @@ impl Scope {
 
     /// Returns the primary address of each family: the first of the interface's `own` addresses in the scope.
     ///
-    /// The program compares the primary addresses before it searches the address set. An unspecified address stands for
-    /// none.
+    /// The program compares them before it searches the address set. The unspecified address means that there is none.
     pub fn primary_addresses(&self, own: &BTreeSet<IpAddr>) -> (Ipv4Address, Ipv6Address) {
         let in_scope = || own.iter().filter(|address| self.contains(**address));
         let v4 = in_scope().find_map(|address| match address {
@@ -62,11 +61,11 @@ impl Scope {
         (v4.unwrap_or_default(), v6.unwrap_or_default())
     }
 
-    /// Writes the scope to an address set of the program. [`Scope::Any`] needs none.
+    /// Fills an address set of the program with the scope. [`Scope::Any`] leaves the set as it is.
     ///
     /// # Errors
     ///
-    /// [`ResponderError::TooManyPrefixes`] if the set has no room.
+    /// [`ResponderError::TooManyPrefixes`] if the scope has more ranges than the set holds.
     pub fn fill(&self, set: &mut AddressSet) -> Result<(), ResponderError> {
         match self {
             Self::Any => Ok(()),
@@ -78,11 +77,11 @@ impl Scope {
     }
 }
 
-/// Writes `prefixes` to an address set of the program. `origin` is the option that they come from.
+/// Fills an address set of the program with `prefixes`. The error names `origin`: an option or the interface.
 ///
 /// # Errors
 ///
-/// [`ResponderError::TooManyPrefixes`] if the set has no room.
+/// [`ResponderError::TooManyPrefixes`] if there are more ranges than the set holds.
 pub fn fill(set: &mut AddressSet, prefixes: &[IpNet], origin: &'static str) -> Result<(), ResponderError> {
     let ranges = ranges(prefixes);
     set.fill(&ranges).ok_or(ResponderError::TooManyPrefixes { origin, count: ranges.len(), most: MAX_RANGES })

@@ -1,4 +1,4 @@
-//! A snapshot of the host state that responders follow.
+//! A snapshot of the host: the state that responders follow.
 
 use std::net::IpAddr;
 
@@ -13,16 +13,16 @@ pub struct HostSnapshot {
     pub interfaces: Vec<Interface>,
     /// All addresses, each with the index of its interface.
     pub addresses: Vec<(u32, IpAddr)>,
-    /// The ports that are not answered.
+    /// The excluded ports.
     pub exclusions: Exclusions,
 }
 
 impl HostSnapshot {
-    /// Reads the present state of the host.
+    /// Reads the present state of the host. `scope` decides about excluded ports.
     ///
     /// # Errors
     ///
-    /// A netlink dump failed.
+    /// The error of the netlink dump that failed.
     pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
         Ok(Self {
             interfaces: Interface::list()?,

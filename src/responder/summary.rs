@@ -1,4 +1,4 @@
-//! A summary of the configuration in force, for people and for JSON.
+//! A summary of the answered ports and clients, for people and for JSON.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -12,10 +12,10 @@ use crate::config::{Config, DestinationChoice, PostHandshake};
 /// The ports and clients that are answered, and the actions after the handshake.
 #[derive(Clone, Debug, Serialize)]
 pub struct AnswerSummary {
-    /// The ports that are left to the host.
+    /// The excluded ports.
     #[serde(rename = "spared")]
     exclusions: Exclusions,
-    /// The client prefixes that are answered. Empty: every client.
+    /// The prefixes of the answered clients. Empty: every client.
     #[serde(rename = "from")]
     sources: Vec<String>,
     /// The action of each port.
@@ -26,7 +26,7 @@ pub struct AnswerSummary {
 }
 
 impl AnswerSummary {
-    /// Summarizes `config` with the ports that are excluded now.
+    /// Summarizes `config`, with the ports that are excluded now.
     pub fn new(config: &Config, exclusions: &Exclusions) -> Self {
         Self {
             sources: config.scope.sources.iter().map(IpNet::to_string).collect(),
