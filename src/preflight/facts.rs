@@ -1,4 +1,4 @@
-//! What there is to know about an interface, without touching it.
+//! The facts about an interface, read without changing it.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
@@ -11,75 +11,83 @@ use crate::host::kernel;
 use crate::responder::HostSnapshot;
 use crate::xdp::{AttachedProgram, XdpError, attached};
 
-/// An interface as it is.
+/// The facts about an interface. The field names are those of the JSON output.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What kind of virtual interface it is, like "bridge".
+    /// The kind of virtual interface, such as "bridge".
     pub kind: Option<String>,
-    /// The name of its driver.
+    /// The name of the driver.
     pub driver: Option<String>,
-    /// Whether it is up.
+    /// Whether the interface is up.
     pub up: bool,
-    /// The longest packet that it carries, in bytes.
+    /// The MTU, in bytes.
     pub mtu: u32,
-    /// Its addresses.
+    /// The addresses of the interface itself, without those of its VLAN devices.
     pub addresses: Vec<IpAddr>,
-    /// Its queues.
+    /// The numbers of queues. `None` if the driver does not report them.
     pub queues: Option<Channels>,
-    /// What its NIC does before XDP sees a packet.
+    /// The offloads that change packets before XDP sees them.
     pub offloads: Offloads,
-    /// What its driver announces of XDP. Linux before 6.3 does not tell.
+    /// The XDP features of the driver. `None` before Linux 6.3, which does not report them.
     pub xdp: Option<XdpFeatures>,
-    /// The bridge or bond whose port it is.
+    /// The bridge, bond or VRF that the interface is a port of.
     pub master: Option<Neighbour>,
-    /// The VLAN devices on it.
+    /// The names of the VLAN devices on the interface.
     pub vlans: Vec<String>,
-    /// The XDP program that is attached to it.
+    /// The XDP program that is attached to the interface.
     pub program: Option<AttachedProgram>,
-    /// The interfaces on it that have an XDP program: the kernel then takes none below.
+    /// The upper devices with an XDP program. The kernel then accepts none on the interface below.
     pub programs_above: Vec<Above>,
 }
 
-/// What a driver supports of XDP.
+/// The XDP features of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct XdpFeatures {
-    /// Native mode.
+    /// Whether native mode works.
     pub native: bool,
-    /// Packets longer than a page, in native mode.
+    /// Whether native mode accepts packets longer than a page, in several buffers.
     pub fragments: bool,
-    /// hw mode.
+    /// Whether the NIC can run the program.
     pub offload: bool,
 }
 
-/// What a NIC may do to packets before XDP sees them.
+/// The offloads of a NIC that change packets before XDP sees them. `None` stands for an offload that the NIC does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Offloads {
-    /// Merges TCP segments, not reversibly.
+    /// Large receive offload: merges TCP segments irreversibly.
     pub lro: Option<Feature>,
-    /// Merges TCP segments, reversibly.
+    /// Hardware GRO: merges TCP segments reversibly.
     pub gro_hw: Option<Feature>,
-    /// Takes the VLAN tag off.
+    /// Removes the VLAN tag.
     pub rx_vlan: Option<Feature>,
 }
 
-/// Another interface.
+/// An interface that another one is a port of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Neighbour {
+    /// The name.
     pub name: String,
+    /// The kind of virtual interface, such as "bridge".
     pub kind: Option<String>,
 }
 
-/// An interface above that has an XDP program.
+/// An upper device with an XDP program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Above {
+    /// The name of the upper device.
     pub name: String,
+    /// The program that is attached to it.
     pub program: AttachedProgram,
 }
 
 impl Facts {
-    /// Reads all about `interface`, which has these snapshot.
+    /// Reads the facts about `interface`. Interfaces around it and addresses come from `snapshot`.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Query`] if the kernel does not report attached programs.
     pub fn read(interface: &Interface, snapshot: &HostSnapshot) -> Result<Self, XdpError> {
         let HostSnapshot { interfaces: all, addresses, .. } = snapshot;
         let name = interface.name.clone();
@@ -98,8 +106,8 @@ impl Facts {
             mtu: interface.mtu,
             addresses: own.collect(),
             queues: ethtool::channels(&name).ok(),
-            offloads: Offloads::of(&name),
-            xdp: XdpFeatures::of(interface)?,
+            offloads: Offloads::read(&name),
+            xdp: XdpFeatures::read(interface)?,
             master: all.iter().find(|other| interface.master == Some(other.index)).map(Neighbour::from),
             vlans: above.iter().filter(is_vlan).map(|other| other.name.clone()).collect(),
             program: AttachedProgram::find(interface)?,
@@ -120,8 +128,8 @@ impl From<&Interface> for Neighbour {
 }
 
 impl Offloads {
-    /// Drivers that tell nothing have none.
-    fn of(name: &str) -> Self {
+    /// Reads the offloads of the interface `name`. A driver that reports none has none.
+    fn read(name: &str) -> Self {
         let features = ethtool::features(name).unwrap_or_default();
         let feature = |name| features.get(name).copied();
         Self { lro: feature("rx-lro"), gro_hw: feature("rx-gro-hw"), rx_vlan: feature("rx-vlan-hw-parse") }
@@ -129,12 +137,12 @@ impl Offloads {
 }
 
 impl XdpFeatures {
-    // `enum netdev_xdp_act` of `linux/netdev.h`.
+    // From `enum netdev_xdp_act` of `linux/netdev.h`.
     const BASIC: u64 = 1;
     const HW_OFFLOAD: u64 = 16;
     const RX_SG: u64 = 32;
 
-    fn of(interface: &Interface) -> Result<Option<Self>, XdpError> {
+    fn read(interface: &Interface) -> Result<Option<Self>, XdpError> {
         if kernel::is_older_than(kernel::DRIVER_FEATURES) {
             return Ok(None);
         }
@@ -145,7 +153,7 @@ impl XdpFeatures {
 }
 
 impl Display for Facts {
-    /// A table of all but the name.
+    /// Writes a table of the facts, without the name.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut row = |label, value: String| {
             if value.is_empty() { Ok(()) } else { writeln!(f, "  {label:<11} {value}") }

@@ -1,4 +1,4 @@
-//! What a check has to say.
+//! The findings of the preflight check.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,58 +6,58 @@ use serde::Serialize;
 
 use crate::diagnosis;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// tcp-bounce would not start.
+    /// The finding keeps tcp-bounce from starting.
     Problem,
-    /// It would start, but may not do what is expected of it.
+    /// tcp-bounce would start, but may not behave as expected.
     Warning,
 }
 
-/// One thing that somebody should know, and how to change it.
+/// A fact that the user should know, with its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// A name for programs, which stays the same.
+    /// A stable name, for programs.
     pub code: &'static str,
-    /// What it is, for people.
+    /// A description, for people.
     pub message: String,
-    /// What else there is to know, or what to do where no command does it.
+    /// Further explanation, or the remedy where no command is one.
     pub hint: Option<String>,
-    /// The command that mends it.
+    /// The command that removes the cause.
     pub command: Option<String>,
 }
 
 impl Finding {
-    /// Something that keeps tcp-bounce from starting.
+    /// Creates a finding that keeps tcp-bounce from starting.
     pub fn problem(code: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Problem, code, message: message.into(), hint: None, command: None }
     }
 
-    /// Something that does not.
+    /// Creates a finding that does not keep tcp-bounce from starting.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::problem(code, message) }
     }
 
-    /// Reports the error that keeps tcp-bounce from starting, with the hint of the error.
+    /// Creates a problem from the error that would keep tcp-bounce from starting, and the error's hint.
     pub fn error(code: &'static str, error: &dyn std::error::Error, hint: Option<String>) -> Self {
         Self { hint, ..Self::problem(code, diagnosis::with_causes(error)) }
     }
 
-    /// The same with this hint.
-    pub fn hint(self, hint: impl Into<String>) -> Self {
+    /// Adds a hint.
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// The same with this command.
-    pub fn command(self, command: impl Into<String>) -> Self {
+    /// Adds a command.
+    pub fn with_command(self, command: impl Into<String>) -> Self {
         Self { command: Some(command.into()), ..self }
     }
 
-    /// Whether it keeps tcp-bounce from starting.
+    /// Returns whether the finding keeps tcp-bounce from starting.
     pub fn is_problem(&self) -> bool {
         self.severity == Severity::Problem
     }

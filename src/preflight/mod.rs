@@ -12,7 +12,7 @@ use serde::Serialize;
 use tcp_bounce_wire::Isn;
 
 use self::facts::Facts;
-pub use self::finding::Finding;
+pub use self::finding::{Finding, Severity};
 use self::rules::Choice;
 use crate::config::{AttachMode, Config, isn};
 use crate::host::Interface;
@@ -21,10 +21,9 @@ use crate::responder::{
     AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope,
 };
 
-/// The result of the preflight check. The serialized field names are those of the JSON output.
+/// The result of the preflight check. It displays as text for people, and serializes to the JSON of `--check --json`.
 #[derive(Debug, Serialize)]
 pub struct Check {
-    /// Whether tcp-bounce would start.
     starts: bool,
     /// Whether the text lists only problems.
     #[serde(skip)]
@@ -32,13 +31,13 @@ pub struct Check {
     host: HostReport,
     #[serde(flatten)]
     answering: AnswerSummary,
-    /// The connections that takeover would cut. `None` without takeover.
+    /// The connections that takeover would end. `None` without takeover.
     #[serde(rename = "cut")]
     affected_connections: Option<AffectedConnections>,
     interfaces: Vec<InterfaceReport>,
 }
 
-/// The kernel, the privileges and the outputs.
+/// The kernel and the privileges, with findings about them and about the outputs.
 #[derive(Debug, Serialize)]
 struct HostReport {
     kernel: KernelFeatures,
@@ -46,37 +45,38 @@ struct HostReport {
     findings: Vec<Finding>,
 }
 
-/// An interface, and how tcp-bounce would attach to it.
+/// An interface, the mode that tcp-bounce would attach in, and the findings about both.
 #[derive(Debug, Serialize)]
 struct InterfaceReport {
     #[serde(flatten)]
     facts: Facts,
     #[serde(rename = "to")]
     scope: Scope,
-    /// The mode. `None` if the interface does not fit.
+    /// The mode. `None` if the interface is unfit.
     mode: Option<AttachMode>,
+    /// The reason for the mode, if it is worth a remark.
     reason: Option<String>,
-    /// Whether the kernel accepts the program. `None` if it was not tried.
+    /// Whether the kernel accepts the program. `None` if it was not loaded.
     loads: Option<bool>,
     findings: Vec<Finding>,
 }
 
-/// Returns the findings that a start must report for a responder. Facts that cannot be read are left out.
+/// Returns the findings about a responder that are reported when it starts. There are none if the facts cannot be read.
 pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSnapshot) -> Vec<Finding> {
     let index = responder.interface().index;
     let interface = snapshot.interfaces.iter().find(|interface| interface.index == index);
     let Some(Ok(facts)) = interface.map(|interface| Facts::read(interface, snapshot)) else { return Vec::new() };
     let mut findings = rules::warnings(&facts, responder.scope());
     if config.attach_mode.is_none() && responder.mode() == AttachMode::Skb {
-        // The likely reasons why the driver refused native mode.
+        // Likely reasons why the driver refused native mode.
         findings.extend(rules::choose(&facts, config.attach_mode).1);
     }
     findings
 }
 
 impl Check {
-    /// Checks whether tcp-bounce would start with `config`. `output_findings` are those of the outputs, which this layer
-    /// does not know.
+    /// Checks whether tcp-bounce would start with `config`. `output_findings` are findings about the outputs,
+    /// which this layer does not know.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Check {
         Ok(Self { starts, ..check })
     }
 
-    /// Makes the text list only problems, if `is_brief`.
+    /// Lists only problems in the text, if `is_brief`.
     pub fn brief(self, is_brief: bool) -> Self {
         Self { is_brief, ..self }
     }
@@ -111,12 +111,14 @@ impl Check {
         self.starts
     }
 
-    fn findings(&self) -> impl Iterator<Item = &Finding> {
+    /// Returns the findings: first those about interfaces, then those about the host.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.interfaces.iter().flat_map(|interface| &interface.findings).chain(&self.host.findings)
     }
 }
 
 impl HostReport {
+    /// Reads the kernel's release and features, and the capabilities of this thread.
     fn read() -> Self {
         let findings = [
             kernel::check_release().err().map(|error| Finding::error("kernel_too_old", &error, error.hint())),
@@ -134,6 +136,7 @@ impl HostReport {
 }
 
 impl InterfaceReport {
+    /// Reads the facts about `interface` and applies the rules. Loads the program if it `may_load`.
     fn read(
         interface: &Interface,
         config: &Config,
@@ -149,7 +152,7 @@ impl InterfaceReport {
         }
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
         findings.extend(rules::findings(&facts, &scope));
-        // Offloading would load the program into the NIC, which is more than a check may do.
+        // In hw mode, loading would change the NIC.
         let verified = (may_load && mode != AttachMode::Hw)
             .then(|| ProgramPlan::new(interface.clone(), config, isn, snapshot).and_then(|plan| plan.verify(mode)));
         if let Some(Err(error)) = &verified {
@@ -182,7 +185,7 @@ impl Display for Check {
 }
 
 /// Writes findings, indented below their subject.
-fn list(f: &mut Formatter, findings: &[Finding]) -> fmt::Result {
+fn write_findings(f: &mut Formatter, findings: &[Finding]) -> fmt::Result {
     findings.iter().try_for_each(|finding| writeln!(f, "  {}", finding.to_string().replace('\n', "\n  ")))
 }
 
@@ -190,7 +193,7 @@ impl Display for HostReport {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(f, "host:")?;
         writeln!(f, "  {:<11} {}", "kernel", self.kernel)?;
-        list(f, &self.findings)
+        write_findings(f, &self.findings)
     }
 }
 
@@ -209,9 +212,9 @@ impl Display for InterfaceReport {
             writeln!(f, "  {:<11} {}", "answers for", self.scope)?;
         }
         if let Some(loads) = self.loads {
-            let answer = if loads { "accepted by the kernel's verifier" } else { "refused by the kernel" };
-            writeln!(f, "  {:<11} {answer}", "program")?;
+            let verdict = if loads { "accepted by the kernel's verifier" } else { "refused by the kernel" };
+            writeln!(f, "  {:<11} {verdict}", "program")?;
         }
-        list(f, &self.findings)
+        write_findings(f, &self.findings)
     }
 }

@@ -1,4 +1,4 @@
-//! What follows from the facts about an interface.
+//! The rules that derive findings and the attach mode from the facts about an interface.
 
 use super::facts::{Above, Facts};
 use super::finding::{Finding, Severity};
@@ -6,36 +6,36 @@ use crate::config::AttachMode;
 use crate::responder::mode::{LOST_ON_VETH, MTU_WITHOUT_FRAGMENTS};
 use crate::responder::{ResponderError, Scope};
 
-/// The mode that tcp-bounce would attach in, and why that, if there is something to say about it.
+/// The mode that tcp-bounce would attach in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The mode, as far as it can be known before.
+    /// The mode. The driver may still refuse it.
     pub mode: AttachMode,
-    /// The reason.
+    /// The reason for the mode, if it is worth a remark.
     pub reason: Option<String>,
 }
 
-/// The mode for an interface when `asked` is asked for, and what comes of that.
+/// Predicts the mode for an interface, and returns it with the findings about it. `configured` is the user's choice.
 ///
-/// The rules are those of [`crate::responder::mode`], which learns by trying what a driver refuses.
-pub fn choose(facts: &Facts, asked: Option<AttachMode>) -> (Choice, Vec<Finding>) {
+/// The rules mirror [`crate::responder::mode`], which tries native mode and learns from the driver's refusal.
+pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Finding>) {
     let choice = |mode, reason: Option<&str>| Choice { mode, reason: reason.map(str::to_owned) };
     let is_veth = facts.kind.as_deref() == Some("veth");
     let refusal = native_refusal(facts);
-    match (asked, refusal) {
+    match (configured, refusal) {
         (Some(AttachMode::Skb), _) => (choice(AttachMode::Skb, None), vec![]),
         (Some(AttachMode::Hw), _) => (choice(AttachMode::Hw, None), offload_refusal(facts).into_iter().collect()),
         (None, _) if is_veth => (choice(AttachMode::Skb, Some(LOST_ON_VETH)), vec![]),
         (None, Some(refusal)) => {
             let choice = choice(AttachMode::Skb, Some(&refusal.message));
-            // What cannot be changed is no more than the reason.
+            // A refusal without a remedy explains the mode, but is no finding.
             (choice, vec![refusal].into_iter().filter(|refusal| refusal.command.is_some()).collect())
         }
         (Some(AttachMode::Native), Some(refusal)) => {
             (choice(AttachMode::Native, None), vec![Finding { severity: Severity::Problem, ..refusal }])
         }
         (Some(AttachMode::Native), None) if is_veth => {
-            let lost = Finding::warning("native_on_veth", LOST_ON_VETH).hint("--mode auto takes skb mode");
+            let lost = Finding::warning("native_on_veth", LOST_ON_VETH).with_hint("--mode auto takes skb mode");
             (choice(AttachMode::Native, None), [vec![lost], native_doubts(facts)].concat())
         }
         (Some(AttachMode::Native), None) => (choice(AttachMode::Native, None), native_doubts(facts)),
@@ -46,17 +46,17 @@ pub fn choose(facts: &Facts, asked: Option<AttachMode>) -> (Choice, Vec<Finding>
     }
 }
 
-/// Why the driver will refuse native mode, if that is known.
+/// Returns the reason why the driver will refuse native mode, if there is one.
 fn native_refusal(facts: &Facts) -> Option<Finding> {
     let name = &facts.name;
     if facts.xdp.is_some_and(|xdp| !xdp.native) {
         let message = "the driver has no native XDP";
-        return Some(Finding::warning("no_native_xdp", message).hint("--mode skb works with every driver"));
+        return Some(Finding::warning("no_native_xdp", message).with_hint("--mode skb works with every driver"));
     }
     match (facts.driver.as_deref()?, facts.offloads.gro_hw, facts.queues) {
         ("virtio_net", Some(gro), _) if gro.on && gro.fixed => {
             let message = "virtio_net refuses native mode as long as the virtual machine's host merges packets";
-            Some(Finding::warning("gro_hw_fixed", message).hint("--mode skb works; the rest is up to that host"))
+            Some(Finding::warning("gro_hw_fixed", message).with_hint("--mode skb works; the rest is up to that host"))
         }
         ("ena", _, Some(queues)) if queues.combined > queues.max_combined / 2 => {
             let message = format!(
@@ -64,52 +64,53 @@ fn native_refusal(facts: &Facts) -> Option<Finding> {
                 queues.combined, queues.max_combined
             );
             let command = format!("ethtool -L {name} combined {}", (queues.max_combined / 2).max(1));
-            Some(Finding::warning("channels", message).command(command))
+            Some(Finding::warning("channels", message).with_command(command))
         }
         _ => None,
     }
 }
 
-/// What some drivers refuse native mode for.
+/// Returns settings for which some drivers refuse native mode.
 fn native_doubts(facts: &Facts) -> Vec<Finding> {
     let name = &facts.name;
     let has_fragments = facts.xdp.is_some_and(|xdp| xdp.fragments);
     let mtu = (facts.mtu > MTU_WITHOUT_FRAGMENTS && !has_fragments).then(|| {
         let message = format!("the driver may refuse native mode with an MTU of {}", facts.mtu);
-        Finding::warning("mtu", message).command(format!("ip link set dev {name} mtu {MTU_WITHOUT_FRAGMENTS}"))
+        Finding::warning("mtu", message).with_command(format!("ip link set dev {name} mtu {MTU_WITHOUT_FRAGMENTS}"))
     });
     let merging = [("lro", "lro", facts.offloads.lro), ("gro_hw", "rx-gro-hw", facts.offloads.gro_hw)];
     let merging = merging.into_iter().filter(|(_, _, feature)| feature.is_some_and(|it| it.on && !it.fixed));
     let merging = merging.map(|(code, feature, _)| {
         let message = format!("the driver may refuse native mode while the NIC merges packets ({feature})");
-        Finding::warning(code, message).command(format!("ethtool -K {name} {feature} off"))
+        Finding::warning(code, message).with_command(format!("ethtool -K {name} {feature} off"))
     });
     mtu.into_iter().chain(merging).collect()
 }
 
+/// Returns the reason why the driver will refuse hw mode, if there is one.
 fn offload_refusal(facts: &Facts) -> Option<Finding> {
     let can = facts.xdp.is_none_or(|xdp| xdp.offload);
     let problem =
-        || Finding::problem("no_offload", "the driver has no XDP offload").hint("--mode auto takes what works");
+        || Finding::problem("no_offload", "the driver has no XDP offload").with_hint("--mode auto takes what works");
     (!can).then(problem)
 }
 
-/// What there is to say about an interface that is to answer for `to`, whatever the mode.
-pub fn findings(facts: &Facts, to: &Scope) -> Vec<Finding> {
-    let mut findings = programs(facts);
-    findings.extend(warnings(facts, to));
+/// Returns the findings about an interface that answers for `scope`, independent of the mode.
+pub fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
+    let mut findings = attached_programs(facts);
+    findings.extend(warnings(facts, scope));
     findings
 }
 
-/// What does not keep it from starting.
-pub fn warnings(facts: &Facts, to: &Scope) -> Vec<Finding> {
-    let mut findings = state(facts, to);
-    findings.extend(neighbours(facts, to));
+/// Returns those findings that do not keep tcp-bounce from starting.
+pub fn warnings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
+    let mut findings = lacks(facts, scope);
+    findings.extend(neighbours(facts, scope));
     findings
 }
 
-/// Programs that are in the way.
-fn programs(facts: &Facts) -> Vec<Finding> {
+/// Returns a problem for each XDP program that prevents attaching.
+fn attached_programs(facts: &Facts) -> Vec<Finding> {
     let occupied = facts.program.iter().map(|program| {
         let error = ResponderError::Occupied { interface: facts.name.clone(), program: program.clone() };
         Finding { command: program.detach_command(&facts.name), ..Finding::error("occupied", &error, error.hint()) }
@@ -122,34 +123,34 @@ fn programs(facts: &Facts) -> Vec<Finding> {
     occupied.chain(above).collect()
 }
 
-/// What keeps packets away.
-fn state(facts: &Facts, to: &Scope) -> Vec<Finding> {
+/// Returns a warning for each thing without which no packet is answered.
+fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let name = &facts.name;
     let down =
-        (!facts.up).then(|| Finding::warning("down", "it is down").command(format!("ip link set dev {name} up")));
-    let has_none = matches!(to, Scope::Own(addresses) if addresses.is_empty());
+        (!facts.up).then(|| Finding::warning("down", "it is down").with_command(format!("ip link set dev {name} up")));
+    let has_none = matches!(scope, Scope::Own(addresses) if addresses.is_empty());
     let no_address = (has_none && facts.master.is_none()).then(|| {
         Finding::warning("no_address", "it has no IP address, so it answers for none without --to")
-            .hint(format!("`ip address add ADDRESS/LENGTH dev {name}`"))
+            .with_hint(format!("`ip address add ADDRESS/LENGTH dev {name}`"))
     });
     down.into_iter().chain(no_address).collect()
 }
 
-/// What the interfaces around it do.
-fn neighbours(facts: &Facts, to: &Scope) -> Vec<Finding> {
+/// Returns warnings about the bond or bridge above the interface, and about its VLAN devices.
+fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let master = facts.master.as_ref().and_then(|master| {
         let (name, kind) = (&master.name, master.kind.as_deref()?);
         match kind {
             "bond" | "team" => Some(
                 Finding::warning("bond_port", format!("it is one port of the {kind} {name}; the others do not answer"))
-                    .hint(format!("attach to {name} instead")),
+                    .with_hint(format!("attach to {name} instead")),
             ),
-            "bridge" if matches!(to, Scope::Own(_)) => Some(
+            "bridge" if matches!(scope, Scope::Own(_)) => Some(
                 Finding::warning(
                     "bridge_port",
                     format!("it is a port of the bridge {name}, whose addresses it does not answer for"),
                 )
-                .hint(format!("attach to {name} instead")),
+                .with_hint(format!("attach to {name} instead")),
             ),
             _ => None,
         }
@@ -157,15 +158,15 @@ fn neighbours(facts: &Facts, to: &Scope) -> Vec<Finding> {
     master.into_iter().chain(stripped_tags(facts)).collect()
 }
 
-/// That the NIC hides VLAN tags, if there are VLANs.
+/// Warns that the NIC removes VLAN tags, if there are VLAN devices.
 fn stripped_tags(facts: &Facts) -> Option<Finding> {
     let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty())?;
     let vlans = facts.vlans.join(", ");
     let message = format!("the NIC takes VLAN tags off before XDP sees them: what is for {vlans} is answered untagged");
     let finding = Finding::warning("vlan_tags", message);
     Some(match rx_vlan.fixed {
-        true => finding.hint("this NIC cannot leave them on; attach to an interface without VLANs"),
-        false => finding.command(format!("ethtool -K {} rxvlan off", facts.name)),
+        true => finding.with_hint("this NIC cannot leave them on; attach to an interface without VLANs"),
+        false => finding.with_command(format!("ethtool -K {} rxvlan off", facts.name)),
     })
 }
 
