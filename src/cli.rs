@@ -1,4 +1,4 @@
-//! The command line: clap's arguments, and their conversion to a [`Config`].
+//! The command line: arguments, their parsers, and their conversion to a [`Config`] and [`OutputOptions`].
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::config::{
 };
 use crate::ui::{Message, output};
 
-/// What `--version` tells: also the commit, and the XDP program's object.
+/// The output of `--version`: the version and the commit; the hash of the XDP program's object, and the tools that built it.
 const LONG_VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), env!("TCP_BOUNCE_COMMIT"), "\nXDP program: ", env!("TCP_BOUNCE_OBJECT"));
 
@@ -164,7 +164,7 @@ pub enum To {
 }
 
 impl Args {
-    /// Runs the command that the arguments describe, and returns its exit status. Errors are printed.
+    /// Runs the command, prints its error if it fails, and returns the exit status.
     pub fn execute(self) -> ExitCode {
         let (check, json) = (self.check, self.json);
         let result = self.into_config().map_err(Into::into).and_then(|(config, outputs)| {
@@ -180,11 +180,11 @@ impl Args {
         }
     }
 
-    /// Converts the arguments.
+    /// Converts the arguments to the configuration of a run and its outputs.
     ///
     /// # Errors
     ///
-    /// The rule that the arguments violate.
+    /// Arguments that contradict each other.
     fn into_config(self) -> Result<(Config, OutputOptions), ConfigError> {
         let ports = PortSelection::new(
             (!self.ports.is_empty()).then(|| PortList::union(&self.ports)),
@@ -241,6 +241,7 @@ impl From<Mode> for Option<AttachMode> {
     }
 }
 
+/// Returns the destinations that `--to` selects. Without it, takeover answers for any address.
 fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
     let prefixes: Option<Vec<IpNet>> = to
         .iter()
@@ -257,6 +258,7 @@ fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
     }
 }
 
+/// Parses a value of `--isn`.
 fn isn(text: &str) -> Result<IsnChoice, String> {
     if text == "keyed" {
         return Ok(IsnChoice::Keyed);
@@ -265,6 +267,7 @@ fn isn(text: &str) -> Result<IsnChoice, String> {
     Ok(IsnChoice::Fixed(isn))
 }
 
+/// Parses a value of `--to`.
 fn to(text: &str) -> Result<To, String> {
     if text == "any" {
         return Ok(To::Any);
@@ -272,7 +275,7 @@ fn to(text: &str) -> Result<To, String> {
     prefix(text).map(To::Prefix).map_err(|error| format!("{error}, or `any`"))
 }
 
-/// A prefix or a single address.
+/// Parses a prefix or a single address.
 fn prefix(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let prefix = address.or_else(|_| text.parse::<IpNet>());
@@ -286,13 +289,13 @@ fn prefix(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32 (repeat the option for more)".to_owned())
 }
 
-/// Reads a time that is not over at once.
+/// Parses a duration above zero.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
     duration.ok_or_else(|| "not a time above zero with its unit, like 60s, 10m or 1h30m".into())
 }
 
-/// A parser of decimal or hexadecimal numbers in `range`.
+/// Returns a parser of decimal or hexadecimal numbers in `range`.
 fn number<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
 where
     N: TryFrom<u64> + PartialOrd + Display + Clone + Send + Sync + 'static,
@@ -302,7 +305,7 @@ where
             Some(digits) => u64::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        // `+5` would be one for the standard library.
+        // The standard library accepts `+5`.
         let number = number.ok().filter(|_| !text.contains('+'));
         let number = number.and_then(|number| N::try_from(number).ok());
         number

@@ -1,4 +1,4 @@
-//! The error of the crate, which joins those of its layers.
+//! The error of the crate, which joins the errors of its layers.
 
 use crate::config::ConfigError;
 use crate::diagnosis;
@@ -9,21 +9,21 @@ use crate::telemetry::TelemetryError;
 use crate::ui::UiError;
 use crate::xdp::XdpError;
 
-/// The reason why tcp-bounce did not start, or stopped. Nothing is attached when one is returned.
+/// The reason why tcp-bounce did not start, or stopped. When it is returned, nothing is attached.
 ///
-/// Display it with [`Error::with_causes`], and the remedy, if there is one, with [`Error::hint`].
+/// [`Error::with_causes`] describes the error in one line, and [`Error::hint`] returns the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The process cannot be set up.
+    /// Signal handlers, threads or privileges cannot be set up.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The host, its kernel or an interface does not fit.
+    /// The kernel or an interface is unfit, or the host cannot be read.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The XDP program cannot be loaded or read.
+    /// The XDP program cannot be loaded, or its maps cannot be read.
     #[error(transparent)]
     Xdp(#[from] XdpError),
     /// The program cannot be attached, or is attached no longer.

@@ -1,8 +1,55 @@
-//! tcp-bounce makes every TCP port of a machine accept connections, with no sockets and no state.
+//! Makes every TCP port of a machine accept connections, with no sockets and no state.
 //!
-//! This crate is the user-space half: it loads the XDP program, attaches it, excludes the ports that the host itself
-//! listens on, and reads the counters. The packet logic is the package `tcp-bounce-wire` (`src/wire`); `src/bpf` is its
-//! entry point in the kernel.
+//! An XDP program answers each SYN that arrives on a network interface with a SYN-ACK, before the kernel's network stack
+//! sees it. The ports of local listeners are excluded, so the host's own services keep working. This crate loads the program,
+//! attaches it, follows the state of the host, and reads counters and client events.
+//!
+//! # Example
+//!
+//! [`Run`] attaches when it starts, and detaches when it is stopped or dropped:
+//!
+//! ```no_run
+//! use tcp_bounce::{Config, Error, Observe, Run};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let config = Config { observe: Observe { events: 1, ..Observe::default() }, ..Config::new(["eth0"]) };
+//!     let run = Run::start(&config)?;
+//!     for event in run.events().take(10) {
+//!         println!("{event}");
+//!     }
+//!     let counters = run.stop()?;
+//!     println!("{} handshakes completed", counters.completed());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`preflight()`] checks whether a configuration would start, without attaching anything.
+//!
+//! # Requirements
+//!
+//! The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Root has these capabilities outside of
+//! user namespaces. A [`Run`] keeps its privileges; the command `tcp-bounce` drops them once it is attached.
+//!
+//! # Layers
+//!
+//! Each module imports from lower layers only. All but the items below are private.
+//!
+//! | layer | purpose | public items |
+//! |---|---|---|
+//! | `cli` | The command line | |
+//! | `command`, `run` | The course of the command; the library's handle | [`Run`] |
+//! | `error` | Joins the errors of the layers | [`Error`] |
+//! | `ui` | Messages, their formats, the full-screen view | [`UiError`] |
+//! | `preflight` | The check before a start: facts, rules, findings | [`preflight()`], [`Check`], [`Finding`] |
+//! | `telemetry` | Client events, the port report, metrics | [`ClientEvent`], [`TelemetryError`] |
+//! | `responder` | An interface that answers: mode, scope, excluded ports | [`ResponderError`] |
+//! | `xdp` | The program in the kernel | [`XdpError`], [`Counters`] |
+//! | `host` | The host, read only | [`HostError`] |
+//! | `process` | Privileges, signals, the service manager | [`ProcessError`] |
+//! | `config` | The validated configuration | [`Config`] and its parts, [`ConfigError`] |
+//!
+//! The packet logic is the crate [`tcp_bounce_wire`]: it decides about each packet, in the kernel and in tests alike. `src/bpf` in
+//! the repository is its entry point in the kernel. `docs/architecture.md` describes how the parts work together.
 
 #![warn(clippy::too_many_lines)]
 
@@ -26,17 +73,19 @@ pub use config::{
 };
 pub use error::Error;
 pub use host::HostError;
-pub use preflight::{Check, Finding};
+pub use ipnet::IpNet;
+pub use preflight::{Check, Finding, Severity};
 pub use process::ProcessError;
 pub use responder::ResponderError;
 pub use run::Run;
 pub use tcp_bounce_wire::{Counters, Verdict};
 pub use telemetry::{ClientEvent, TelemetryError};
 pub use ui::UiError;
-pub use xdp::XdpError;
+pub use xdp::{AttachedProgram, XdpError};
 
-/// Checks whether [`Run::start`] would succeed with `config`, and collects what the user should know before. Attaches and
-/// changes nothing.
+/// Checks whether [`Run::start`] would succeed with `config`, and collects what the user should know before.
+///
+/// The program is loaded for the kernel to verify it, and unloaded. Nothing is attached or changed.
 ///
 /// # Errors
 ///

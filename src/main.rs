@@ -1,4 +1,4 @@
-//! The command: parses the arguments and runs.
+//! The command `tcp-bounce`: parses its arguments and runs.
 
 use std::process::ExitCode;
 
