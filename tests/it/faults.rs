@@ -14,7 +14,8 @@ use crate::fixtures::command::{BINARY, TcpBounce, assert_error};
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::programs::attached;
-use crate::fixtures::{amount, until};
+use crate::fixtures::schema::validate;
+use crate::fixtures::{accept, amount, until};
 use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -112,6 +113,42 @@ fn too_few_descriptors_are_reported() {
             output.contains("Too many open files") || output.contains("hint: the limit of open files is low");
         assert!(output.starts_with("tcp-bounce: ") && says_why, "{limit}: {output}");
     }
+}
+
+/// Limits the open files of a running process to `limit`.
+fn limit_open_files(process: &Process, limit: u64) {
+    // Root may lack CAP_SYS_RESOURCE, but processes of one user may limit each other.
+    let mut prlimit = Command::new("setpriv");
+    prlimit.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit"]);
+    run(prlimit.args([format!("--pid={}", process.child.id()), format!("--nofile={limit}:")])).success();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn keeps_answering_while_the_host_cannot_be_read() {
+    let network = Network::new(Mode::Skb);
+    let process = Process::start(&mut TcpBounce::command(&network.host, "--mode skb --json host0"));
+    process.wait_for("\"started\"");
+    // Reading the host takes a netlink socket.
+    limit_open_files(&process, 0);
+    process.wait_for("\"retrying\"");
+    network.connect(80).unwrap();
+    // Time for a few more attempts, none of which may warn again.
+    thread::sleep(Duration::from_secs(2));
+    network.connect(443).unwrap();
+    limit_open_files(&process, 1024);
+    process.wait_for("\"recovered\"");
+    let listener = network.listen(2222);
+    process.wait_for("\"listening\":\"2222\"");
+    network.connect(2222).unwrap();
+    drop(accept(&listener));
+    process.signal(Signal::SIGINT);
+    let output = process.finish().success();
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(validate(&lines), Ok(()));
+    let types: Vec<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["started", "retrying", "recovered", "answering", "summary"]);
+    assert_eq!(lines[1]["message"], "cannot list the network interfaces: Too many open files (os error 24)");
 }
 
 /// With hardly any address space the process dies before it can print anything. If it can, it reports the shortage,

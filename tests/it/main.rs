@@ -36,6 +36,7 @@ mod host_coexistence {
     mod routing;
     mod takeover;
 }
+mod library;
 mod metrics;
 /// Messages, and the places that they go to.
 mod output {
