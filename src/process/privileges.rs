@@ -47,7 +47,7 @@ const NOBODY: u32 = 65534;
 
 /// Gives up, in this thread and those that it starts: to be root, unless files are to be named in `folder`; all capabilities
 /// but those that `later` does not work without; and, as far as the kernel has Landlock for it, to open files, to execute any, to
-/// name or remove any but in `folder`, to open TCP connections or listen for some, and to signal other processes.
+/// create, write or remove any but in `folder`, to open TCP connections or listen for some, and to signal other processes.
 pub fn drop_privileges(later: &[NeededLater], folder: Option<&Path>) -> Result<(), PrivilegeError> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
@@ -74,12 +74,12 @@ pub fn drop_privileges(later: &[NeededLater], folder: Option<&Path>) -> Result<(
         .handle_access(AccessNet::from_all(ABI::V6))?
         .scope(Scope::Signal)?
         .create()?;
-    // What is open already is given its name.
-    let name_files = AccessFs::MakeReg | AccessFs::RemoveFile;
+    // Creates a file, writes it, and renames it over the older one.
+    let replace_files = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile;
     // What cannot be opened is not opened later either.
     let folder = folder.and_then(|folder| PathFd::new(folder).ok());
     rules
-        .add_rules(folder.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, name_files))))?
+        .add_rules(folder.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, replace_files))))?
         .restrict_self()?;
     Ok(())
 }
