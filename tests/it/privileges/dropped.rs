@@ -1,7 +1,7 @@
 //! The privileges that tcp-bounce drops once it is attached.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::chown;
 use std::process::Command;
@@ -113,11 +113,15 @@ fn dropped_privileges_forbid_files_sockets_and_signals() {
                 if !kernel::is_older_than((5, 13)) {
                     assert!(File::open("/etc/passwd").is_err_and(denied));
                     assert!(File::open(own.path().join("file")).is_err_and(denied));
-                    assert!(File::create(own.path().join("another")).is_err_and(denied));
                     assert!(File::create(other.path().join("file")).is_err_and(denied));
                     assert!(Command::new("/bin/true").status().is_err_and(denied));
                 }
-                fs::rename(own.path().join("file"), own.path().join("renamed")).unwrap();
+                if !kernel::is_older_than((6, 2)) {
+                    assert!(File::create(own.path().join("file")).is_err_and(denied), "truncates");
+                }
+                // A report is created, written, and renamed over an older one.
+                File::create_new(own.path().join("report")).unwrap().write_all(b"report").unwrap();
+                fs::rename(own.path().join("report"), own.path().join("file")).unwrap();
                 if !kernel::is_older_than((6, 7)) {
                     assert!(TcpStream::connect(address).is_err_and(denied));
                     assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).is_err_and(denied));
