@@ -23,6 +23,12 @@ pub enum TelemetryError {
         /// The error of the file system.
         source: io::Error,
     },
+    /// The path of the port report names a folder, a link or a device.
+    #[error("cannot write the report {}: what has this name is no regular file", path.display())]
+    ReportNotRegular {
+        /// The file of the report.
+        path: PathBuf,
+    },
     /// The port report was written, but cannot be renamed.
     #[error("cannot give the report the name {}; it is in {}", path.display(), kept.display())]
     ReportElsewhere {
@@ -43,7 +49,7 @@ impl TelemetryError {
                 "name a port above 1023, or let it have CAP_NET_BIND_SERVICE"
             }
             Self::Metrics { .. } => "name an address of this host, and a port that nobody else listens on",
-            Self::Report { source, .. } if source.kind() == io::ErrorKind::Other => "name another file",
+            Self::ReportNotRegular { .. } => "name another file",
             Self::Report { .. } => "name a file in a folder that is there, may be written to, and has room",
             Self::ReportElsewhere { kept, .. } => {
                 return Some(format!("move it yourself: `mv {} ...`", kept.display()));

@@ -1,58 +1,57 @@
-//! `--report`: what arrived, port by port, in a file.
+//! The port report (`--report`): the SYNs, completed handshakes, times and clients of each port, in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Seek as _, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::ClientCounts;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
-use super::ClientEvent;
-use super::{SCHEMA_VERSION, TelemetryError};
+use super::{ClientEvent, SCHEMA_VERSION, TelemetryError};
 use crate::config::{ReportFile, ReportFormat};
 
-/// How many clients are named for a port.
-const NAMED: usize = 16;
+/// The most clients that the report lists for a port.
+const MAX_SOURCES: usize = 16;
 
-/// How much room there must be at the start, in bytes: that for a few ports.
-const ROOM: usize = 4096;
+/// The free space that a start requires, in bytes: enough for a few ports.
+const REQUIRED_SPACE: usize = 4096;
 
-/// What has arrived so far. Until it is written, what has the name of the file stays as it is.
+/// Collects the port report of a run.
 pub struct PortReport {
-    to: ReportFile,
-    file: NamedTempFile,
-    ports: BTreeMap<u16, Arrival>,
+    file: ReportFile,
+    ports: BTreeMap<u16, PortActivity>,
 }
 
-/// What is known of a port from events.
-struct Arrival {
+/// The times and clients of a port, as far as events tell.
+struct PortActivity {
     first: SystemTime,
     last: SystemTime,
     sources: BTreeSet<IpAddr>,
-    has_more: bool,
+    /// There are more clients than `sources` lists.
+    has_more_sources: bool,
 }
 
-/// What there is in the file.
+/// The contents of the file.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     version: u32,
     r#type: &'static str,
-    /// When it was written.
+    /// The time of writing.
     #[serde(serialize_with = "timestamp")]
     time: Option<SystemTime>,
     interfaces: &'a [&'a str],
-    /// If some events were lost, times and sources may be incomplete; numbers never are.
+    /// The number of dropped events. If there are any, times and sources may be incomplete; counts never are.
     events_lost: u64,
-    ports: Vec<Line>,
+    ports: Vec<Row>,
 }
 
-/// What there is of a port.
+/// One port in the file.
 #[derive(Debug, Serialize)]
-struct Line {
+struct Row {
     port: u16,
     syns: u64,
     completed: u64,
@@ -61,138 +60,183 @@ struct Line {
     #[serde(serialize_with = "timestamp")]
     last: Option<SystemTime>,
     sources: Vec<IpAddr>,
-    /// Whether there were more than are named.
-    more_sources: bool,
-}
-
-fn timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|time| humantime::format_rfc3339_micros(time).to_string()).serialize(serializer)
+    #[serde(rename = "more_sources")]
+    has_more_sources: bool,
 }
 
 impl PortReport {
-    /// Nothing yet, but a place to write to.
-    pub fn new(to: &ReportFile) -> Result<Self, TelemetryError> {
-        let file = place(to).and_then(|file| check_room(file.as_file()).map(|()| file));
-        let file = file.map_err(|source| TelemetryError::Report { path: to.path().to_owned(), source })?;
-        Ok(Self { to: to.clone(), file, ports: BTreeMap::new() })
+    /// Starts an empty report, and checks that it can be written later. Nothing of the check stays in the folder.
+    ///
+    /// The file is not created before [`Self::write`]. In a long run, a cleaner of temporary files such as
+    /// `systemd-tmpfiles` might remove it.
+    ///
+    /// # Errors
+    ///
+    /// The path names something else than a regular file, the folder permits no new file, or it has no space for one.
+    pub fn new(file: &ReportFile) -> Result<Self, TelemetryError> {
+        let path = file.path();
+        if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(TelemetryError::ReportNotRegular { path: path.to_owned() });
+        }
+        check_space(file).map_err(|source| TelemetryError::Report { path: path.to_owned(), source })?;
+        Ok(Self { file: file.clone(), ports: BTreeMap::new() })
     }
 
-    /// Takes note of an event.
+    /// Adds the time and the client of an event.
     pub fn add(&mut self, event: &ClientEvent) {
         let ClientEvent { time, source, port, .. } = *event;
-        let arrival = self.ports.entry(port).or_insert_with(|| Arrival {
+        let activity = self.ports.entry(port).or_insert_with(|| PortActivity {
             first: time,
             last: time,
             sources: BTreeSet::new(),
-            has_more: false,
+            has_more_sources: false,
         });
-        arrival.first = arrival.first.min(time);
-        arrival.last = arrival.last.max(time);
-        if arrival.sources.len() < NAMED || arrival.sources.contains(&source) {
-            arrival.sources.insert(source);
+        activity.first = activity.first.min(time);
+        activity.last = activity.last.max(time);
+        if activity.sources.len() < MAX_SOURCES || activity.sources.contains(&source) {
+            activity.sources.insert(source);
         } else {
-            arrival.has_more = true;
+            activity.has_more_sources = true;
         }
     }
 
-    /// Writes the file, with what was counted at each port.
+    /// Writes the report, with the counts that `counts` returns for each port. An older file stays until the new one is
+    /// complete.
+    ///
+    /// # Errors
+    ///
+    /// [`TelemetryError::ReportElsewhere`] if the file is written but cannot be renamed; else [`TelemetryError::Report`].
     pub fn write(
-        mut self,
+        self,
         interfaces: &[&str],
-        count: impl Fn(u16) -> ClientCounts,
+        counts: impl Fn(u16) -> ClientCounts,
         events_lost: u64,
     ) -> Result<(), TelemetryError> {
-        let line = |port| {
-            let ClientCounts { syns, completed } = count(port);
-            let arrival = self.ports.get(&port);
-            Line {
-                port,
-                syns,
-                completed,
-                first: arrival.map(|arrival| arrival.first),
-                last: arrival.map(|arrival| arrival.last),
-                sources: arrival.map(|arrival| arrival.sources.iter().copied().collect()).unwrap_or_default(),
-                more_sources: arrival.is_some_and(|arrival| arrival.has_more),
-            }
-        };
-        let ports = (0..=u16::MAX).map(line).filter(|line| line.syns > 0 || line.completed > 0).collect();
+        let rows = (0..=u16::MAX).map(|port| self.row(port, counts(port)));
         let report = Report {
             version: SCHEMA_VERSION,
             r#type: "report",
             time: Some(SystemTime::now()),
             interfaces,
             events_lost,
-            ports,
+            ports: rows.filter(|row| row.syns > 0 || row.completed > 0).collect(),
         };
-        let written = match self.to.format() {
-            ReportFormat::Json => write_json(&mut self.file, &report),
-            ReportFormat::Csv => write_csv(&mut self.file, &report),
+        let path = self.file.path().to_owned();
+        let written = write_temporary(&self.file, |writer| match self.file.format() {
+            ReportFormat::Json => write_json(writer, &report),
+            ReportFormat::Csv => write_csv(writer, &report),
+        });
+        let temporary = match written {
+            Ok(temporary) => temporary,
+            Err(source) => return Err(TelemetryError::Report { path, source }),
         };
-        let path = self.to.path().to_owned();
-        let written = written.and_then(|()| self.file.as_file().sync_all());
-        if let Err(source) = written {
-            return Err(TelemetryError::Report { path, source });
-        }
-        self.file.persist(&path).map(drop).map_err(|tempfile::PersistError { error, file }| {
-            // What took hours is not thrown away.
-            match file.keep() {
-                Ok((_, kept)) => TelemetryError::ReportElsewhere { path, kept, source: error },
-                Err(_) => TelemetryError::Report { path, source: error },
-            }
+        temporary.persist(&path).map(drop).map_err(|PersistError { error: source, file }| match file.keep() {
+            // The results of a long run are not thrown away.
+            Ok((_, kept)) => TelemetryError::ReportElsewhere { path, kept, source },
+            Err(_) => TelemetryError::Report { path, source },
         })
     }
-}
 
-/// A place to write to until the file has its name, in the same folder.
-fn place(to: &ReportFile) -> io::Result<NamedTempFile> {
-    if let Ok(there) = fs::symlink_metadata(to.path())
-        && !there.is_file()
-    {
-        return Err(io::Error::other("what has this name is no regular file"));
+    fn row(&self, port: u16, ClientCounts { syns, completed }: ClientCounts) -> Row {
+        let activity = self.ports.get(&port);
+        Row {
+            port,
+            syns,
+            completed,
+            first: activity.map(|activity| activity.first),
+            last: activity.map(|activity| activity.last),
+            sources: activity.map(|activity| activity.sources.iter().copied().collect()).unwrap_or_default(),
+            has_more_sources: activity.is_some_and(|activity| activity.has_more_sources),
+        }
     }
-    // Like any file that is made; the umask takes away from that.
-    let permissions = Permissions::from_mode(0o666);
-    let place =
-        tempfile::Builder::new().prefix(".tcp-bounce-report-").permissions(permissions).tempfile_in(to.folder());
-    // The name that could not be made means nothing to anybody.
-    place.map_err(|error| match error.to_string().split_once(" at path ") {
-        Some((reason, _)) => io::Error::new(error.kind(), reason),
-        None => error,
-    })
 }
 
-/// Checks that a file may be written to, and leaves it empty. A full disk may yet have room for its name.
-fn check_room(mut file: &File) -> io::Result<()> {
-    file.write_all(&[0; ROOM])?;
-    // Some file systems look for room no sooner than now.
-    file.sync_all()?;
-    file.set_len(0)?;
-    file.rewind()
+/// Checks that the folder of `file` has space for a report.
+fn check_space(file: &ReportFile) -> io::Result<()> {
+    // A full disk may have room for the name of a file, but not for its contents.
+    write_temporary(file, |writer| writer.write_all(&[0; REQUIRED_SPACE])).map(drop)
 }
 
-fn write_json(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {
-    let mut writer = BufWriter::new(file);
-    serde_json::to_writer_pretty(&mut writer, report)?;
-    writeln!(writer)?;
-    writer.flush()
+/// Writes a temporary file in the folder of `file`, and syncs it to the disk: some file systems allocate space no sooner.
+fn write_temporary(
+    file: &ReportFile,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<NamedTempFile<File>> {
+    // The process may not open files for reading once it has dropped its privileges. The umask applies to the mode.
+    let create = |path: &_| OpenOptions::new().write(true).create_new(true).mode(0o666).open(path);
+    let mut temporary = tempfile::Builder::new().prefix(".tcp-bounce-report-").make_in(file.folder(), create)?;
+    let mut writer = BufWriter::new(temporary.as_file_mut());
+    write(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    temporary.as_file().sync_all()?;
+    Ok(temporary)
 }
 
-/// A line for each port; sources are separated by spaces, and `...` stands for those that are not named.
-fn write_csv(file: &mut NamedTempFile, report: &Report) -> io::Result<()> {
-    let mut writer = csv::Writer::from_writer(file);
-    writer.write_record(["port", "syns", "completed", "first", "last", "sources"])?;
-    let text = |time: Option<SystemTime>| time.map(|time| humantime::format_rfc3339_micros(time).to_string());
-    for Line { port, syns, completed, first, last, sources, more_sources } in &report.ports {
+fn write_json(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *writer, report)?;
+    writeln!(writer)
+}
+
+/// Writes a line for each port. Spaces separate sources, and `...` stands for those that are not listed. No value needs
+/// quotes.
+fn write_csv(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
+    writeln!(writer, "port,syns,completed,first,last,sources")?;
+    for Row { port, syns, completed, first, last, sources, has_more_sources } in &report.ports {
+        let [first, last] = [first, last].map(|time| time.map(format_time).unwrap_or_default());
         let mut sources: Vec<String> = sources.iter().map(IpAddr::to_string).collect();
-        sources.extend(more_sources.then(|| "...".to_owned()));
-        writer.write_record([
-            port.to_string(),
-            syns.to_string(),
-            completed.to_string(),
-            text(*first).unwrap_or_default(),
-            text(*last).unwrap_or_default(),
-            sources.join(" "),
-        ])?;
+        sources.extend(has_more_sources.then(|| "...".to_owned()));
+        writeln!(writer, "{port},{syns},{completed},{first},{last},{}", sources.join(" "))?;
     }
-    writer.flush()
+    Ok(())
+}
+
+fn timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(format_time).serialize(serializer)
+}
+
+fn format_time(time: SystemTime) -> String {
+    humantime::format_rfc3339_micros(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn csv_names_sixteen_sources_and_marks_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.csv");
+        let mut report = PortReport::new(&path.to_str().unwrap().parse().unwrap()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the check leaves nothing");
+        for client in 0..17 {
+            report.add(&ClientEvent {
+                time: SystemTime::UNIX_EPOCH + Duration::from_micros(client.into()),
+                interface: "eth0".into(),
+                source: Ipv4Addr::new(192, 0, 2, client).into(),
+                source_port: 40_000,
+                destination: Ipv4Addr::new(198, 51, 100, 1).into(),
+                port: 80,
+                event: "syn",
+            });
+        }
+        let counts = |port| match port {
+            80 => ClientCounts { syns: 17, completed: 2 },
+            // Its events were dropped.
+            443 => ClientCounts { syns: 1, completed: 0 },
+            _ => ClientCounts::default(),
+        };
+        report.write(&["eth0"], counts, 1).unwrap();
+        let sources: Vec<String> = (0..16).map(|client| format!("192.0.2.{client}")).collect();
+        let expected = format!(
+            "port,syns,completed,first,last,sources\n\
+             80,17,2,1970-01-01T00:00:00.000000Z,1970-01-01T00:00:00.000016Z,{} ...\n\
+             443,1,0,,,\n",
+            sources.join(" ")
+        );
+        assert_eq!(fs::read_to_string(path).unwrap(), expected);
+    }
 }
