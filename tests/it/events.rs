@@ -304,3 +304,24 @@ fn unwritable_report_prevents_the_start() {
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "nothing else is left there: {left:?}");
 }
+
+/// A long run outlives files in the folder for temporary files, which `systemd-tmpfiles` cleans.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn report_is_written_to_a_cleaned_folder() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["report.json", "report.csv"] {
+        let file = folder.path().join(name);
+        let responder = network.start_responder(&format!("--report {}", file.display()));
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        network.connect(80).unwrap();
+        responder.interrupt();
+        let report = fs::read_to_string(&file).unwrap();
+        let line = if name == "report.csv" { "\n80,1," } else { "\"port\": 80" };
+        assert!(report.contains(line), "{report}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the report is the only file");
+    }
+}
