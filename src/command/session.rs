@@ -68,7 +68,7 @@ impl<'a> Session<'a> {
         let collector = Collector::new(config.observe, outputs.top || outputs.tui, outputs.report.as_ref())?;
         let manager = ServiceManager::from_environment();
         let listener = outputs.metrics.map(MetricsServer::bind).transpose()?;
-        let start_threads = || Ok((listener.map(MetricsServer::serve).transpose()?, Printer::new(outputs)?));
+        let start_threads = || Ok((listener.map(MetricsServer::start).transpose()?, Printer::new(outputs)?));
         let (metrics, printer) = unprivileged(start_threads)?.map_err(ProcessError::Thread)?;
         Ok(Self { config, outputs, interfaces, isn, collector, manager, metrics, printer, signals })
     }

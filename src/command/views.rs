@@ -74,7 +74,7 @@ impl Views<'_> {
             tui.publish(samples.clone());
         }
         if let Some(metrics) = &self.metrics {
-            metrics.publish(samples);
+            metrics.publish(&samples);
         }
         Ok(())
     }
