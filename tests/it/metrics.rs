@@ -1,6 +1,6 @@
 //! The metrics page, as Prometheus and other clients request it.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
-use crate::fixtures::until;
+use crate::fixtures::{DEADLINE, until};
 use tcp_bounce_wire::Verdict;
 
 /// Requests a path from the host itself, and returns the response with its head.
@@ -126,4 +126,99 @@ fn unavailable_address_prevents_the_start() {
     let finished = run(&mut TcpBounce::command(&network.host, "--metrics nonsense host0"));
     assert_eq!(finished.status.code(), Some(2));
     assert!(finished.stderr.contains("not an address and a port"), "{finished:?}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn answers_scrapes_among_hundreds_of_idle_connections() {
+    let network = Network::new(Mode::Skb);
+    let responder = network.start_responder("--metrics 9464");
+    let connect = || network.host.enter(|| TcpStream::connect("127.0.0.1:9464")).unwrap();
+    let mut open = Vec::new();
+    for connection in 0..400 {
+        let mut stream = connect();
+        if connection % 2 == 1 {
+            // The server may have closed the connection to make room.
+            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ");
+        }
+        open.push(stream);
+    }
+    let page = get(&network, "/metrics");
+    assert!(page.starts_with("HTTP/1.1 200 OK"), "{page}");
+    assert_eq!(value(&page, "tcp_bounce_attached{interface=\"host0\",mode=\"skb\"}"), 1);
+    drop(open);
+    responder.interrupt();
+}
+
+/// Sends `request` from the host and returns the whole response.
+#[track_caller]
+fn exchange(network: &Network, request: &[u8]) -> String {
+    let mut stream = network.host.enter(|| TcpStream::connect("127.0.0.1:9464")).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+/// Returns the head of a response without the line of a header, and the value of that header.
+#[track_caller]
+fn take_header(head: &str, name: &str) -> (String, String) {
+    let (found, rest): (Vec<&str>, Vec<&str>) = head.lines().partition(|line| line.starts_with(&format!("{name}: ")));
+    let [line] = found[..] else { panic!("{name}: {head}") };
+    (rest.join("\n"), line[name.len() + 2..].to_owned())
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn answers_head_with_the_headers_of_get() {
+    let network = Network::new(Mode::Skb);
+    let responder = network.start_responder("--metrics 9464");
+    for path in ["/metrics", "/"] {
+        let request = |method: &str| format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let get = exchange(&network, request("GET").as_bytes());
+        let (get_head, body) = get.split_once("\r\n\r\n").unwrap();
+        let head = exchange(&network, request("HEAD").as_bytes());
+        let head = head.strip_suffix("\r\n\r\n").expect("a response to HEAD has no body");
+        // The counters, and with them the length, may change between the requests.
+        let (get_head, length) = take_header(get_head, "Content-Length");
+        assert_eq!(length, body.len().to_string());
+        assert_eq!(take_header(head, "Content-Length").0, get_head);
+    }
+    responder.interrupt();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn names_the_allowed_methods_to_others() {
+    let network = Network::new(Mode::Skb);
+    let responder = network.start_responder("--metrics 9464");
+    // The server answers before it has read the body, and the client gets the answer all the same.
+    let body = "x".repeat(100_000);
+    let request = format!("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{body}");
+    for request in [&request, "DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let response = exchange(&network, request.as_bytes());
+        assert!(response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{response}");
+        assert_eq!(take_header(response.split_once("\r\n\r\n").unwrap().0, "Allow").1, "GET, HEAD");
+    }
+    responder.interrupt();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn names_the_fault_of_a_request() {
+    let network = Network::new(Mode::Skb);
+    let responder = network.start_responder("--metrics 9464");
+    let long = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(20_000));
+    let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(1_000));
+    for (request, status) in [
+        ("GET /metrics\r\n\r\n", "400 Bad Request"),
+        ("\0\r\n\r\n", "400 Bad Request"),
+        (&long, "431 Request Header Fields Too Large"),
+        (&many, "431 Request Header Fields Too Large"),
+    ] {
+        let response = exchange(&network, request.as_bytes());
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request:?}: {response}");
+    }
+    responder.interrupt();
 }
