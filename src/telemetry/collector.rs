@@ -1,4 +1,4 @@
-//! The collector: drains client events and reads the client tables, for the outputs and the summary.
+//! The collector, which drains client events, reads the client tables, and sums up the run.
 
 use std::net::IpAddr;
 use std::sync::mpsc::{self, Sender};
@@ -18,7 +18,8 @@ use crate::xdp::{ClientTables, TcpBounceSkel, XdpError, counters, event_ring};
 
 /// A receiver of client events, such as a printer or a full-screen view.
 pub trait EventSink: Send + Sync {
-    /// Takes a batch of events. It may block: the program counts the events that the ring buffer has no room for meanwhile.
+    /// Receives a batch of events. It may block: the program counts the events that the ring buffer has no room for
+    /// meanwhile.
     fn deliver(&self, events: Vec<ClientEvent>);
 
     /// Returns the number of events that reached the user, if the sink may drop some. Called once, after the last batch.
@@ -27,7 +28,7 @@ pub trait EventSink: Send + Sync {
     }
 }
 
-/// Collects client events and the client tables, and hands events to a sink.
+/// Collects client events and the client tables, and delivers events to a sink.
 ///
 /// [`Collector::start`] starts the reader threads; they deliver events from [`RunningCollector::release`] on.
 pub struct Collector {
@@ -77,20 +78,21 @@ impl Collector {
         let mut gates = Vec::new();
         if self.observe.events != 0 {
             for (responder, interface) in responders.iter().zip(&interfaces) {
-                let (gate, take) = self.gated_consumer(sink.clone());
+                let (gate, deliver) = self.gated_delivery(sink.clone());
                 gates.push(gate);
-                reader.read(responder.program(), interface, take).map_err(XdpError::Maps)?;
+                reader.read(responder.program(), interface, deliver).map_err(XdpError::Maps)?;
             }
         }
         Ok(RunningCollector { collector: self, interfaces, tables, reader, sink, gates })
     }
 
-    /// Returns a function that takes batches of events, and the gate that it waits for.
-    fn gated_consumer(&self, sink: Option<Arc<dyn EventSink>>) -> (Sender<()>, impl FnMut(Vec<ClientEvent>) + use<>) {
+    /// Returns a function that delivers batches of events, and the gate that it waits for: it blocks until the sender is
+    /// dropped.
+    fn gated_delivery(&self, sink: Option<Arc<dyn EventSink>>) -> (Sender<()>, impl FnMut(Vec<ClientEvent>) + use<>) {
         let port_report = self.port_report.clone();
         let (gate, opened) = mpsc::channel();
-        let take = move |events: Vec<ClientEvent>| {
-            // Returns when the sender is dropped.
+        let deliver = move |events: Vec<ClientEvent>| {
+            // Always an error, as nothing is sent.
             let _ = opened.recv();
             if let Some(port_report) = &port_report {
                 let mut port_report = port_report.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +102,7 @@ impl Collector {
                 sink.deliver(events);
             }
         };
-        (gate, take)
+        (gate, deliver)
     }
 }
 
@@ -120,23 +122,26 @@ impl RunningCollector {
         elapsed: Duration,
         programs: &[TcpBounceSkel],
     ) -> (Result<Summary, XdpError>, Result<(), TelemetryError>) {
-        let Self { collector: Collector { observe, lists_top, port_report }, interfaces, tables, reader, sink, .. } =
-            self;
+        let Self { collector, interfaces, tables, reader, sink, gates } = self;
+        let Collector { observe, lists_top, port_report } = collector;
+        // A reader thread that waits for its gate would never end.
+        drop(gates);
         let delivered = reader.finish();
         let events = (observe.events != 0).then(|| event_totals(delivered, programs)).transpose();
         let dropped = events.as_ref().ok().copied().flatten().map_or(0, |events| events.dropped);
-        // The reader threads, which shared the report, have ended.
+        // The reader threads have ended, so nothing else shares the report.
         let written = port_report.and_then(Arc::into_inner).map_or(Ok(()), |report| {
             let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
             let interfaces: Vec<&str> = interfaces.iter().map(String::as_str).collect();
             report.write(&interfaces, |port| tables.port(port), dropped)
         });
-        // An event that was handed to a sink may still have been dropped there.
-        let at_sink = |events: EventTotals| {
+        // The sink may have dropped events that the reader threads delivered to it.
+        let after_sink = |events: EventTotals| {
             let delivered = sink.and_then(|sink| sink.delivered()).unwrap_or(events.delivered);
-            EventTotals { delivered, dropped: events.dropped + events.delivered - delivered, ..events }
+            let dropped = events.dropped + events.delivered.saturating_sub(delivered);
+            EventTotals { delivered, dropped, ..events }
         };
-        let events = events.map(|events| events.map(at_sink));
+        let events = events.map(|events| events.map(after_sink));
         let counters = programs.iter().map(counters::read).sum::<Result<Counters, _>>();
         let summary = counters.and_then(|counters| {
             let ports = lists_top.then(|| top_ports(&tables));

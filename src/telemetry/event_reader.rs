@@ -3,106 +3,121 @@
 use std::mem;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use libbpf_rs::RingBufferBuilder;
+use libbpf_rs::{RingBuffer, RingBufferBuilder};
 use tcp_bounce_wire::Event;
 
 use super::client_event::{ClientEvent, Clock};
 use crate::xdp::{TcpBounceSkel, event_ring};
 
-/// The time between two checks of the stop flag.
-const TICK: Duration = Duration::from_millis(100);
+/// The time between two checks of the stop flag, in which events wait for their batch to fill.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The most events in a batch.
-const BATCH: usize = 1024;
+const MAX_BATCH: usize = 1024;
 
-/// What reads events, and hands them on: a thread for each program, so that none has to wait for another's.
+/// Reads the events of programs. Each has its own thread, so that a busy interface does not delay the others.
 #[derive(Default)]
 pub struct EventReader {
-    stop: Arc<AtomicBool>,
+    is_stopped: Arc<AtomicBool>,
+    /// The reader threads. Each returns the number of events that it delivered.
     threads: Vec<JoinHandle<u64>>,
 }
 
-/// What has been read of a program and not been handed on.
-struct Outbox<F> {
-    interface: Arc<str>,
-    batch: Vec<Event>,
-    take: F,
-    handed: u64,
-}
-
-impl<F: FnMut(Vec<ClientEvent>)> Outbox<F> {
-    fn put(&mut self, event: Event) {
-        self.batch.push(event);
-        if self.batch.len() >= BATCH {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        if !self.batch.is_empty() {
-            let clock = Clock::now();
-            let events = mem::take(&mut self.batch);
-            self.handed += events.len() as u64;
-            (self.take)(events.iter().map(|event| ClientEvent::new(event, &clock, &self.interface)).collect());
-        }
-    }
-}
-
 impl EventReader {
-    /// Starts to read what a program tells on an interface with this name, too, and to hand it to `take`. That may take its
-    /// time: what there is no room for meanwhile is lost, and counted by the program.
+    /// Starts a thread that reads the events of `program` and passes them to `deliver` in batches.
+    ///
+    /// `deliver` may block: the program counts the events that the ring buffer has no room for meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The ring buffer cannot be mapped, or the thread cannot be started.
     pub fn read(
         &mut self,
         program: &TcpBounceSkel,
         interface: &str,
-        take: impl FnMut(Vec<ClientEvent>) + Send + 'static,
+        deliver: impl FnMut(Vec<ClientEvent>) + Send + 'static,
     ) -> libbpf_rs::Result<()> {
-        let outbox = Outbox { interface: interface.into(), batch: Vec::new(), take, handed: 0 };
-        let outbox = Arc::new(Mutex::new(outbox));
+        let batch = Batch { interface: interface.into(), events: Vec::new(), deliver, delivered: 0 };
+        let batch = Arc::new(Mutex::new(batch));
+        let filled = Arc::clone(&batch);
         let mut builder = RingBufferBuilder::new();
-        let inbox = Arc::clone(&outbox);
-        builder.add(&program.maps.EVENTS, move |bytes| {
-            if let Some(event) = event_ring::decode(bytes) {
-                inbox.lock().unwrap_or_else(PoisonError::into_inner).put(event);
+        builder.add(&program.maps.EVENTS, move |record| {
+            if let Some(event) = event_ring::decode(record) {
+                lock(&filled).add(event);
             }
             0
         })?;
         let ring = builder.build()?;
-        let is_stopped = Arc::clone(&self.stop);
-        let read = move || {
-            loop {
-                // What has come before it was stopped is read all the same.
-                let is_last = is_stopped.load(Relaxed);
-                if ring.poll(if is_last { Duration::ZERO } else { TICK }).is_err() {
-                    // TopList likely by a signal. Whatever it is, it must not keep a CPU busy.
-                    thread::sleep(TICK);
-                }
-                let mut outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
-                outbox.flush();
-                if is_last {
-                    return outbox.handed;
-                }
-            }
-        };
-        self.threads.push(thread::Builder::new().name("events".to_owned()).spawn(read)?);
+        let is_stopped = Arc::clone(&self.is_stopped);
+        let drain = move || drain(&ring, &batch, &is_stopped);
+        self.threads.push(thread::Builder::new().name("events".to_owned()).spawn(drain)?);
         Ok(())
     }
 
-    /// Reads what is left, and returns how many events have been handed on in all. No program must be running any more, or
-    /// there may be no end.
+    /// Reads the remaining events, and returns the number of all delivered ones.
+    ///
+    /// No program may be attached any more: a thread ends once its ring buffer is empty.
     pub fn finish(mut self) -> u64 {
-        self.stop.store(true, Relaxed);
+        self.is_stopped.store(true, Relaxed);
         self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum()
     }
 }
 
 impl Drop for EventReader {
-    /// Nobody waits for the threads: the programs may be running yet.
+    /// Stops the threads without waiting for them: the programs may still be attached.
     fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
+        self.is_stopped.store(true, Relaxed);
     }
+}
+
+/// The events of one program that are not delivered yet.
+struct Batch<F> {
+    interface: Arc<str>,
+    events: Vec<Event>,
+    deliver: F,
+    delivered: u64,
+}
+
+impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
+    fn add(&mut self, event: Event) {
+        self.events.push(event);
+        if self.events.len() >= MAX_BATCH {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.events.is_empty() {
+            // Adjusted clocks drift apart, so each batch reads them anew.
+            let clock = Clock::now();
+            let events = mem::take(&mut self.events);
+            self.delivered += events.len() as u64;
+            (self.deliver)(events.iter().map(|event| ClientEvent::new(event, &clock, &self.interface)).collect());
+        }
+    }
+}
+
+/// Delivers the events of `ring` until `is_stopped` is set and the ring buffer is empty. Returns their number.
+fn drain<F: FnMut(Vec<ClientEvent>)>(ring: &RingBuffer, batch: &Mutex<Batch<F>>, is_stopped: &AtomicBool) -> u64 {
+    loop {
+        // Events from before the stop are read even if the flag is set in the middle of a turn.
+        let is_last = is_stopped.load(Relaxed);
+        if ring.poll(if is_last { Duration::ZERO } else { POLL_INTERVAL }).is_err() {
+            // Most likely a signal. An error that persists must not keep a CPU busy.
+            thread::sleep(POLL_INTERVAL);
+        }
+        let mut batch = lock(batch);
+        batch.flush();
+        if is_last {
+            return batch.delivered;
+        }
+    }
+}
+
+fn lock<F>(batch: &Mutex<Batch<F>>) -> MutexGuard<'_, Batch<F>> {
+    batch.lock().unwrap_or_else(PoisonError::into_inner)
 }
