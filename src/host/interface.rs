@@ -194,6 +194,25 @@ fn strings<'a>(attributes: impl Iterator<Item = (u16, &'a [u8])>, kind: u16) -> 
 }
 
 #[cfg(test)]
+impl Interface {
+    /// Makes an interface for the tests of higher layers.
+    pub fn fake(index: u32, layer: LinkLayerType, master: Option<u32>) -> Self {
+        Self {
+            name: format!("fake{index}"),
+            index,
+            mac: [2, 0, 0, 0, 0, index as u8],
+            is_up: true,
+            mtu: 1500,
+            kind: None,
+            master,
+            lower: None,
+            layer,
+            altnames: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Tests of the connections that takeover of `eth0` affects.
 
-use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::LinkLayerType;
 
 use super::*;
 use crate::config::{DestinationChoice, PortSelection};
@@ -13,21 +13,13 @@ const LOOPBACK_ADDRESS: &str = "203.0.113.1";
 const OTHER_INTERFACE_ADDRESS: &str = "192.0.2.129";
 const CLIENT: &str = "192.0.2.2";
 
-fn interface(index: u32, layer: LinkLayerType, master: Option<u32>) -> Interface {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link.header.link_layer_type = layer;
-    link.attributes.extend(master.map(LinkAttribute::Controller));
-    link.into()
-}
-
 /// Returns a host with `lo`, `eth0` (a port of the bridge), the bridge, and `eth1`, in this order.
 fn host(scope: &ScopeConfig) -> HostSnapshot {
     let interfaces = vec![
-        interface(1, LinkLayerType::Loopback, None),
-        interface(2, LinkLayerType::Ether, Some(3)),
-        interface(3, LinkLayerType::Ether, None),
-        interface(4, LinkLayerType::Ether, None),
+        Interface::fake(1, LinkLayerType::Loopback, None),
+        Interface::fake(2, LinkLayerType::Ether, Some(3)),
+        Interface::fake(3, LinkLayerType::Ether, None),
+        Interface::fake(4, LinkLayerType::Ether, None),
     ];
     let addresses = [
         (1, "127.0.0.1"),

@@ -66,7 +66,9 @@ fn signals_end_the_wait_for_a_key() {
         let process = Process::start(&mut TcpBounce::command(&network.host, &arguments));
         let system_call = format!("/proc/{}/syscall", process.child.id());
         let open = format!("{} ", libc::SYS_openat);
-        until("for tcp-bounce to open the FIFO", || fs::read_to_string(&system_call).unwrap().starts_with(&open).then_some(()));
+        until("for tcp-bounce to open the FIFO", || {
+            fs::read_to_string(&system_call).unwrap().starts_with(&open).then_some(())
+        });
         process.signal(signal);
         let finished = process.finish();
         assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
