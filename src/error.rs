@@ -6,7 +6,7 @@ use crate::host::HostError;
 use crate::process::ProcessError;
 use crate::responder::ResponderError;
 use crate::telemetry::TelemetryError;
-use crate::ui::UiError;
+use crate::ui::{Message, UiError};
 use crate::xdp::XdpError;
 
 /// The reason why tcp-bounce did not start, or stopped. When it is returned, nothing is attached.
@@ -63,5 +63,11 @@ impl Error {
     /// Returns the error and its causes in one line.
     pub fn with_causes(&self) -> String {
         diagnosis::with_causes(self)
+    }
+}
+
+impl From<&Error> for Message {
+    fn from(error: &Error) -> Self {
+        Self::Error { message: error.with_causes(), hint: error.hint(), libbpf: error.libbpf_messages().to_vec() }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, OutputOptions};
+use crate::diagnosis;
 use crate::error::Error;
 use crate::preflight::Finding;
 use crate::responder::{AnswerSummary, Change, ResponderSet};
@@ -56,7 +57,9 @@ impl Views<'_> {
             self.printer.print(match change {
                 Change::Scope { interface, scope } => Message::ScopeChanged { interface, scope },
                 Change::Exclusions(exclusions) => Message::AnswerChanged(AnswerSummary::new(self.config, &exclusions)),
-                Change::Unreadable(error) => Message::unreadable_host(&error.into()),
+                Change::Unreadable(error) => {
+                    Message::HostUnreadable { message: diagnosis::with_causes(&error), hint: error.hint() }
+                }
                 Change::Readable => Message::HostReadable,
             });
         }

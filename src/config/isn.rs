@@ -4,26 +4,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use tcp_bounce_wire::{Isn, ProgramSettings};
+use tcp_bounce_wire::Isn;
 
-use super::{ConfigError, PostHandshake, SynAckConfig};
-
-/// The source of initial sequence numbers, as configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IsnChoice {
-    /// The same number for every connection.
-    Fixed(u32),
-    /// A keyed hash of addresses and ports.
-    Keyed,
-}
-
-impl IsnChoice {
-    /// The default where no action needs a keyed ISN.
-    pub const DEFAULT: Self = match ProgramSettings::DEFAULT.isn {
-        Isn::Fixed(isn) => Self::Fixed(isn),
-        Isn::Keyed(_) => Self::Keyed,
-    };
-}
+use super::{ConfigError, IsnChoice, PostHandshake, SynAckConfig};
 
 /// Chooses the source of the ISN.
 ///

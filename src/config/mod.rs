@@ -11,18 +11,17 @@ mod port_list;
 mod post_handshake;
 pub mod prefixes;
 mod scope;
+mod syn_ack;
 
 use std::time::Duration;
 
 pub use attach_mode::AttachMode;
 pub use error::ConfigError;
-pub use isn::IsnChoice;
 pub use outputs::{MetricsAddress, OutputOptions, ReportFile, ReportFormat};
 pub use port_list::{PortList, PortSelection};
 pub use post_handshake::{ActionChoice, PostHandshake, action_names};
 pub use scope::{DestinationChoice, ScopeConfig};
-
-use tcp_bounce_wire::ProgramSettings;
+pub use syn_ack::{IsnChoice, SynAckConfig};
 
 /// A run: where it answers, for whom, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,23 +40,6 @@ pub struct Config {
     pub observe: Observe,
     /// How long to run. `None` runs until it is stopped.
     pub duration: Option<Duration>,
-}
-
-/// The header fields of every SYN-ACK.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SynAckConfig {
-    /// The initial sequence number. `None` takes a fixed number, or a keyed hash if an action needs one.
-    pub isn: Option<IsnChoice>,
-    /// The file with the key of a keyed ISN: 32 hexadecimal digits. `None` takes a random key.
-    pub key_file: Option<std::path::PathBuf>,
-    /// The time to live (IPv4) or hop limit (IPv6).
-    pub ttl: u8,
-    /// The advertised receive window, in bytes. `None` takes as many whole segments as fit in 64 KiB.
-    pub window: Option<u16>,
-    /// The advertised window scale, 0 to 14 (RFC 7323).
-    pub window_scale: u8,
-    /// The advertised maximum segment size, in bytes. `None` derives it from the MTU.
-    pub mss: Option<u16>,
 }
 
 /// The statistics and events that the program collects. Disabled ones cost nothing.
@@ -93,18 +75,5 @@ impl Config {
     /// [`ConfigError::UnusedKey`] if there is a key file for a fixed ISN.
     pub fn validate(&self) -> Result<(), ConfigError> {
         isn::choose(&self.syn_ack, &self.post_handshake).map(drop)
-    }
-}
-
-impl Default for SynAckConfig {
-    fn default() -> Self {
-        Self {
-            isn: None,
-            key_file: None,
-            ttl: ProgramSettings::DEFAULT.ttl,
-            window: None,
-            window_scale: ProgramSettings::DEFAULT.window_scale,
-            mss: None,
-        }
     }
 }

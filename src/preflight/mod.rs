@@ -18,7 +18,7 @@ use crate::config::{AttachMode, Config, isn};
 use crate::host::Interface;
 use crate::host::kernel::{self, KernelFeatures};
 use crate::responder::{
-    AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope,
+    AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope, mode,
 };
 
 /// The result of the preflight check. It displays as text for people, and serializes to the JSON of `--check --json`.
@@ -153,8 +153,9 @@ impl InterfaceReport {
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
         findings.extend(rules::findings(&facts, &scope));
         // In hw mode, loading would change the NIC.
-        let verified = (may_load && mode != AttachMode::Hw)
-            .then(|| ProgramPlan::new(interface.clone(), config, isn, snapshot).and_then(|plan| plan.verify(mode)));
+        let verified = (may_load && mode != AttachMode::Hw).then(|| {
+            ProgramPlan::new(interface.clone(), config, isn, snapshot).and_then(|plan| mode::verify(&plan, mode))
+        });
         if let Some(Err(error)) = &verified {
             findings.push(Finding::error("program_refused", error, error.hint()));
         }

@@ -3,8 +3,8 @@
 use super::facts::{Above, Facts};
 use super::finding::{Finding, Severity};
 use crate::config::AttachMode;
-use crate::responder::mode::{LOST_ON_VETH, MTU_WITHOUT_FRAGMENTS};
-use crate::responder::{ResponderError, Scope};
+use crate::responder::mode::LOST_ON_VETH;
+use crate::responder::{MTU_WITHOUT_FRAGMENTS, ResponderError, Scope};
 
 /// The mode that tcp-bounce would attach in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,143 +5,22 @@ mod error;
 pub mod exclusions;
 pub mod mode;
 mod plan;
+#[allow(clippy::module_inception, reason = "the folder is named after its main type")]
+mod responder;
 mod retry;
 pub mod scope;
 mod set;
 pub mod snapshot;
 mod summary;
-
-use tcp_bounce_wire::{Counters, EventCounts};
+mod vacancy;
 
 pub use affected::AffectedConnections;
 pub use error::ResponderError;
 pub use exclusions::Exclusions;
-pub use plan::ProgramPlan;
+pub use plan::{MTU_WITHOUT_FRAGMENTS, ProgramPlan};
+pub use responder::{Responder, Sample};
 pub use scope::Scope;
 pub use set::{Change, REFRESH_INTERVAL, RETRY_TIME, ResponderSet};
 pub use snapshot::HostSnapshot;
 pub use summary::AnswerSummary;
-
-use crate::config::AttachMode;
-use crate::host::Interface;
-use crate::xdp::{AttachedProgram, TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
-
-/// The program on one interface. It is attached as long as this value lives.
-pub struct Responder {
-    interface: Interface,
-    mode: AttachMode,
-    /// The reason for the mode, if it is worth a remark.
-    remark: Option<String>,
-    link: XdpLink,
-    program: TcpBounceSkel<'static>,
-    plan: ProgramPlan,
-}
-
-/// The counters of one interface at one moment.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// The name of the interface at the start.
-    pub interface: String,
-    /// The mode that the program is attached in.
-    pub mode: AttachMode,
-    /// The counters since the start.
-    pub counters: Counters,
-    /// The event counters since the start, if events are enabled.
-    pub events: Option<EventCounts>,
-}
-
-impl Responder {
-    /// Loads the program with the data of `plan`, and attaches it to the interface of the plan.
-    ///
-    /// Without a configured mode, native mode is tried first, except on veth. If the driver refuses it, skb mode follows.
-    ///
-    /// # Errors
-    ///
-    /// The kernel or the driver refuses the program, or another program occupies the interface.
-    pub fn start(plan: ProgramPlan) -> Result<Self, ResponderError> {
-        let mode::Attached { mode, remark, program, link } = mode::attach(&plan)?;
-        Ok(Self { interface: plan.interface().clone(), mode, remark, link, program, plan })
-    }
-
-    /// Checks that the program is still attached, and updates it from `snapshot`. Returns whether the scope changed.
-    ///
-    /// # Errors
-    ///
-    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program is not attached any more; the error of
-    /// updating it.
-    pub fn refresh(&mut self, snapshot: &HostSnapshot) -> Result<bool, ResponderError> {
-        let Some(interface) = snapshot.interfaces.iter().find(|other| other.index == self.interface.index) else {
-            return Err(ResponderError::Removed { interface: self.interface.name.clone() });
-        };
-        self.check_attached()?;
-        self.plan.update(interface, snapshot, &self.program)
-    }
-
-    /// Checks that the program is still attached.
-    ///
-    /// # Errors
-    ///
-    /// [`ResponderError::Detached`] if it is not; [`XdpError::QueryLink`] if the kernel does not say.
-    pub fn check_attached(&self) -> Result<(), ResponderError> {
-        let name = || self.interface.name.clone();
-        match self.link.is_attached() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(ResponderError::Detached { interface: name() }),
-            Err(source) => Err(XdpError::QueryLink { interface: name(), source }.into()),
-        }
-    }
-
-    /// Returns the interface as it was at the start.
-    pub fn interface(&self) -> &Interface {
-        &self.interface
-    }
-
-    /// Returns the mode that the program is attached in.
-    pub fn mode(&self) -> AttachMode {
-        self.mode
-    }
-
-    /// Returns the reason for the mode, if it is worth a remark.
-    pub fn remark(&self) -> Option<&str> {
-        self.remark.as_deref()
-    }
-
-    /// Returns the destination addresses that are answered.
-    pub fn scope(&self) -> &Scope {
-        self.plan.scope()
-    }
-
-    /// Returns the loaded program.
-    pub fn program(&self) -> &TcpBounceSkel<'static> {
-        &self.program
-    }
-
-    /// Detaches the program. Its maps stay readable.
-    pub fn detach(self) -> TcpBounceSkel<'static> {
-        self.program
-    }
-
-    /// Reads the counters of the program.
-    ///
-    /// # Errors
-    ///
-    /// [`XdpError::Maps`] if the kernel denies reading them.
-    pub fn sample(&self) -> Result<Sample, XdpError> {
-        let counters = counters::read(&self.program).map_err(XdpError::Maps)?;
-        let has_events = self.program.maps.EVENTS.autocreate();
-        let events = has_events.then(|| event_ring::counts(&self.program)).transpose().map_err(XdpError::Maps)?;
-        Ok(Sample { interface: self.interface.name.clone(), mode: self.mode, counters, events })
-    }
-}
-
-/// Checks that no XDP program is attached to `interface`, since one of another process is never replaced.
-///
-/// # Errors
-///
-/// [`ResponderError::Occupied`] if there is one.
-pub fn check_vacant(interface: &Interface) -> Result<(), ResponderError> {
-    match AttachedProgram::find(interface)? {
-        Some(program) => Err(ResponderError::Occupied { interface: interface.name.clone(), program }),
-        None => Ok(()),
-    }
-}
+pub use vacancy::check_vacant;

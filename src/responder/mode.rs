@@ -5,19 +5,14 @@ use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 
-use super::{ProgramPlan, ResponderError, check_vacant};
+use super::vacancy::{check_vacant, occupied_above};
+use super::{ProgramPlan, ResponderError};
 use crate::config::AttachMode;
 use crate::host::Interface;
-use crate::xdp::{AttachedProgram, TcpBounceSkel, XdpError, XdpLink, loader};
+use crate::xdp::{TcpBounceSkel, XdpError, XdpLink, loader};
 
 /// The reason why skb mode is the default on veth.
 pub const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
-
-/// The largest MTU, in bytes, that native mode supports without multi-buffer frames.
-///
-/// A frame must fit in one page, beside the space that the kernel reserves there. Drivers differ a little: the ena driver has
-/// the smallest limit of the common ones.
-pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
 
 /// A loaded program with the link that attaches it.
 pub struct Attached {
@@ -65,13 +60,22 @@ fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Re
 /// # Errors
 ///
 /// [`ResponderError::Refused`] if the NIC does not offload programs; otherwise the error of [`loader::load`].
-pub fn load(plan: &ProgramPlan, mode: AttachMode) -> Result<TcpBounceSkel<'static>, ResponderError> {
+fn load(plan: &ProgramPlan, mode: AttachMode) -> Result<TcpBounceSkel<'static>, ResponderError> {
     let offload = (mode == AttachMode::Hw).then_some(plan.interface().index);
     loader::load(&plan.inputs(mode), offload).map_err(|error| match error {
         // For hw mode, the driver refuses a program when it is loaded, not when it is attached.
         XdpError::Load { source, .. } if offload.is_some() => refused(plan.interface(), mode, source.into()),
         error => error.into(),
     })
+}
+
+/// Loads the program for `mode`, so that the kernel verifies it, and unloads it.
+///
+/// # Errors
+///
+/// The kernel refuses the program.
+pub fn verify(plan: &ProgramPlan, mode: AttachMode) -> Result<(), ResponderError> {
+    load(plan, mode).map(drop)
 }
 
 /// Converts an error of `BPF_LINK_CREATE`, and looks for its cause where the errno does not tell.
@@ -89,18 +93,6 @@ fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> R
         }
         _ => refused(interface, mode, source.into()),
     }
-}
-
-/// Finds the upper device with a program, and returns the error that names it.
-fn occupied_above(interface: &Interface) -> Result<ResponderError, ResponderError> {
-    let name = interface.name.clone();
-    let all = Interface::list()?;
-    for above in interface.above(&all) {
-        if let Some(program) = AttachedProgram::find(above)? {
-            return Ok(ResponderError::OccupiedAbove { interface: name, above: above.name.clone(), program });
-        }
-    }
-    Ok(ResponderError::OccupiedSomewhere { interface: name })
 }
 
 fn refused(

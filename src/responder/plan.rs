@@ -4,12 +4,17 @@ use tcp_bounce_wire::address::Mac;
 use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings};
 use zerocopy::FromZeros as _;
 
-use super::mode::{self, MTU_WITHOUT_FRAGMENTS};
 use super::{HostSnapshot, ResponderError, Scope, scope};
 use crate::config::{AttachMode, Config, Observe, SynAckConfig};
 use crate::host::{Interface, kernel};
 use crate::xdp::loader::{self, ProgramInputs};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
+
+/// The largest MTU, in bytes, that native mode supports without multi-buffer frames.
+///
+/// A frame must fit in one page, beside the space that the kernel reserves there. Drivers differ a little: the ena driver has
+/// the smallest limit of the common ones.
+pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
 
 /// The settings, state and filters of the program on one interface.
 pub struct ProgramPlan {
@@ -85,10 +90,6 @@ impl ProgramPlan {
     /// # Errors
     ///
     /// The kernel refuses the program.
-    pub fn verify(&self, mode: AttachMode) -> Result<(), ResponderError> {
-        mode::load(self, mode).map(drop)
-    }
-
     /// Updates the loaded `program` with what changed on the host. Returns whether the scope changed.
     ///
     /// # Errors

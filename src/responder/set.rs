@@ -133,7 +133,7 @@ impl ResponderSet {
     /// [`XdpError::ClientTables`] if the kernel denies it.
     pub fn client_tables(&self) -> Result<ClientTables, XdpError> {
         // The settings are the same for all. They cannot be read again once privileges are dropped.
-        let settings = self.responders.first().map(|responder| responder.plan.telemetry()).unwrap_or_default();
+        let settings = self.responders.first().map(Responder::telemetry).unwrap_or_default();
         let programs = self.responders.iter().map(Responder::program);
         ClientTables::of(programs, settings).map_err(XdpError::ClientTables)
     }

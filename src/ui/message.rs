@@ -8,7 +8,6 @@ use tcp_bounce_wire::Verdict;
 
 use super::numbers::{grouped, rounded};
 use crate::config::AttachMode;
-use crate::error::Error;
 use crate::preflight::{Check, Finding};
 use crate::responder::{AffectedConnections, AnswerSummary, RETRY_TIME, Scope};
 use crate::telemetry::{ClientEvent, EventTotals, Summary, TopEntry, TopList};
@@ -106,19 +105,6 @@ impl Message {
             Self::Event(_) => Priority::Debug,
             _ => Priority::Info,
         }
-    }
-}
-
-impl Message {
-    /// Warns that the host cannot be read because of `error`.
-    pub fn unreadable_host(error: &Error) -> Self {
-        Self::HostUnreadable { message: error.with_causes(), hint: error.hint() }
-    }
-}
-
-impl From<&Error> for Message {
-    fn from(error: &Error) -> Self {
-        Self::Error { message: error.with_causes(), hint: error.hint(), libbpf: error.libbpf_messages().to_vec() }
     }
 }
 

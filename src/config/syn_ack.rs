@@ -1,0 +1,52 @@
+//! The header fields of the SYN-ACK, as configured.
+
+use std::path::PathBuf;
+
+use tcp_bounce_wire::{Isn, ProgramSettings};
+
+/// The header fields of every SYN-ACK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SynAckConfig {
+    /// The initial sequence number. `None` takes a fixed number, or a keyed hash if an action needs one.
+    pub isn: Option<IsnChoice>,
+    /// The file with the key of a keyed ISN: 32 hexadecimal digits. `None` takes a random key.
+    pub key_file: Option<PathBuf>,
+    /// The time to live (IPv4) or hop limit (IPv6).
+    pub ttl: u8,
+    /// The advertised receive window, in bytes. `None` takes as many whole segments as fit in 64 KiB.
+    pub window: Option<u16>,
+    /// The advertised window scale, 0 to 14 (RFC 7323).
+    pub window_scale: u8,
+    /// The advertised maximum segment size, in bytes. `None` derives it from the MTU.
+    pub mss: Option<u16>,
+}
+
+impl Default for SynAckConfig {
+    fn default() -> Self {
+        Self {
+            isn: None,
+            key_file: None,
+            ttl: ProgramSettings::DEFAULT.ttl,
+            window: None,
+            window_scale: ProgramSettings::DEFAULT.window_scale,
+            mss: None,
+        }
+    }
+}
+
+/// The source of initial sequence numbers, as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsnChoice {
+    /// The same number for every connection.
+    Fixed(u32),
+    /// A keyed hash of addresses and ports.
+    Keyed,
+}
+
+impl IsnChoice {
+    /// The default where no action needs a keyed ISN.
+    pub const DEFAULT: Self = match ProgramSettings::DEFAULT.isn {
+        Isn::Fixed(isn) => Self::Fixed(isn),
+        Isn::Keyed(_) => Self::Keyed,
+    };
+}
