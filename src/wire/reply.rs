@@ -64,11 +64,8 @@ impl<I: Ip> Segment<I> {
         let end = tcp_offset + length;
         if payload == 0 {
             fit(frame, self.end(), end)?;
-        } else if payload_offset + payload > frame.len() {
-            // The checksum would need data outside the accessible part.
-            return None;
-        } else if frame.len() != end || frame.holds(end + 1) {
-            frame.resize(end)?;
+        } else {
+            fit_echo(frame, payload_offset + payload, end)?;
         }
 
         swap_macs(frame)?;
@@ -137,6 +134,19 @@ fn pad<F: Frame>(frame: &mut F, from: usize, to: usize) -> Option<()> {
             break;
         }
         *frame.at::<Word>(offset)? = [NOP; 4];
+    }
+    Some(())
+}
+
+/// Makes the frame end at `end`, where its data ends at `data_end` now. Returns `None` if the data is not accessible: it
+/// is part of the checksum.
+#[inline(always)]
+fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> {
+    if data_end > frame.len() {
+        return None;
+    }
+    if frame.len() != end || frame.holds(end + 1) {
+        frame.resize(end)?;
     }
     Some(())
 }

@@ -55,7 +55,7 @@ const ACTIONS: [Action; 6] =
     [Action::Ignore, Action::Reset, Action::Close, Action::Discard, Action::Echo, Action::Tarpit];
 
 /// The forged segments use the key of both hosts, so each is taken for a segment after a handshake, and so is its
-/// answer where possible. `src/wire/tests/busy.rs` tests more combinations without a network.
+/// answer where possible. `src/wire/tests/reply_loops.rs` tests more combinations without a network.
 fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     let key = [0x5a; 16];
     let mut file = tempfile::NamedTempFile::new().unwrap();
