@@ -1,4 +1,4 @@
-//! Compiles the XDP program in `src/bpf` and generates its libbpf-rs skeleton, both in `OUT_DIR`.
+//! Compiles the XDP program in `src/bpf` and generates its libbpf-rs skeleton. Both results are in `OUT_DIR`.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -84,10 +84,19 @@ fn make_object(out_dir: &Path, object: &Path) -> Result<String> {
     }
     let compiler = toolchain::compiler()?;
     let linker = toolchain::linker(&compiler)?;
-    let compiled = compile(&out_dir.join("bpf"), &compiler, &linker)?;
+    let compiled = compile(&shared_target_dir(out_dir)?, &compiler, &linker)?;
     strip(&compiled.join("tcp_bounce"), object)?;
     strip(&compiled.join("bench"), &out_dir.join("bench.bpf.o"))?;
     Ok(format!("by {} and {}", version(&compiler)?, version(&linker)?))
+}
+
+/// Returns Cargo's target directory for the XDP program, outside `OUT_DIR`.
+///
+/// Clippy and changed features make Cargo run this script with another `OUT_DIR`. The program stays the same, so its
+/// build is shared, under Cargo's own lock.
+fn shared_target_dir(out_dir: &Path) -> Result<PathBuf> {
+    // `OUT_DIR` is `build/tcp-bounce-HASH/out` in the directory of the profile.
+    Ok(out_dir.ancestors().nth(3).ok_or("OUT_DIR is not in a target directory")?.join("bpf"))
 }
 
 /// Compiles the package `src/bpf` in `target_dir` and returns the folder of its objects.
