@@ -28,7 +28,7 @@ const FORGED: u8 = 10;
 static SENT: Global<Cell<u64>> = Global::new(Cell::new(0));
 
 /// Sends the packet, a TCP segment over IPv4 from 10.0.0.0, from a different source each time: it counts through the
-/// addresses, then through the ports, from that of the packet on.
+/// addresses, then through the ports, starting at the packet's port.
 ///
 /// It runs on live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), which the kernel reuses.
 #[xdp]

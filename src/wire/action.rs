@@ -1,4 +1,4 @@
-//! Post-handshake actions, which `--then` selects: what a client meets once it is connected.
+//! Post-handshake actions, which `--then` selects: the behaviour of connections after the handshake.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

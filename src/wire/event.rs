@@ -1,4 +1,4 @@
-//! Client events: what the XDP program writes into its ring buffer.
+//! Client events: the records in the ring buffer of the XDP program.
 
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

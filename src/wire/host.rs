@@ -10,7 +10,7 @@ use crate::segment::{FourTuple, Segment};
 use crate::syn_options::SynOptions;
 use crate::verdict::Verdict;
 
-/// What the packet logic asks of the host.
+/// The services of the host that the packet logic uses.
 ///
 /// In the kernel, most of these are global functions of the XDP program. The verifier checks such a function once, for
 /// any arguments, instead of once on each path that leads to a call.

@@ -37,7 +37,7 @@ pub const ECHO_WINDOW: u16 = 536;
 /// frame.
 pub const MAX_ECHO: u32 = 1460;
 
-/// Returns the secret offset between the client's ISN and that of the SYN-ACK, given a hash of the connection.
+/// Returns the secret offset of a SYN-ACK's ISN from the client's ISN, given a hash of the connection.
 ///
 /// It is between 2^29 and 2^29 + 2^30, so that no two offsets add up to nearly zero. A reply, seen from the other side,
 /// has the negative difference between sequence and acknowledgment number. So where two responders face each other,

@@ -151,8 +151,8 @@ fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> 
     Some(())
 }
 
-/// Makes room for a reply of `length` bytes in place of a request whose packet ends at `request_end`, and clears what
-/// remains of the request after it. Returns `None` without room.
+/// Makes room for a reply of `length` bytes in place of a request whose packet ends at `request_end`, and clears the rest
+/// of the request after it. Returns `None` without room.
 ///
 /// A frame with less than 24 bytes too many keeps its length. Zeros replace those bytes, and maybe some before them.
 /// Receivers ignore them as padding (RFC 894). To resize the frame takes a helper call, which costs more than all the

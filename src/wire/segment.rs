@@ -1,4 +1,4 @@
-//! A TCP segment in a frame: where its headers are, and what they say.
+//! A TCP segment in a frame: the positions and the contents of its headers.
 
 use core::marker::PhantomData;
 

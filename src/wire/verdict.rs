@@ -1,4 +1,4 @@
-//! Verdicts: what happens to a packet, and why.
+//! Verdicts: the XDP action for a packet, and the reason for it.
 
 use zerocopy::TryFromBytes;
 

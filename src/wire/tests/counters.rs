@@ -116,7 +116,7 @@ fn counts_completed_handshakes_of_all_actions() {
     assert_eq!(all.completed(), completed.iter().map(|&verdict| all[verdict]).sum());
 }
 
-/// A name is that of the Rust variant in snake case, with two exceptions.
+/// A name is the Rust variant in snake case, with two exceptions.
 #[test]
 fn keeps_the_published_names() {
     for verdict in Verdict::ALL {

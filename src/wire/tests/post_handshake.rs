@@ -141,7 +141,7 @@ fn passes_the_hosts_connections_for_each_action() {
             }
             connection.setup.settings.takeover = true;
             assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::TakenOver, None), "{action:?}");
-            // Now only the server's port is that of a connection of the host.
+            // Now only the server's port belongs to a connection of the host.
             connection.setup.connected = Some(443);
             assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::TakenOver, "{action:?}");
         }

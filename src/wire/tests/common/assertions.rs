@@ -71,7 +71,7 @@ pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
 fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options: usize, payload: usize) -> Segment<'a> {
     let request_bytes = request;
     let request = Segment::parse(request).expect("only a whole segment is answered");
-    assert!(request.is_unicast(), "only what goes from one host to another is answered");
+    assert!(request.is_unicast(), "only segments from one host to another are answered");
     let is_v6 = matches!(request.net, NetSlice::Ipv6(_));
     let ip_offset = ETHERNET_LENGTH + request.tags * 4;
     let length = ip_offset + if is_v6 { 40 } else { 20 } + 20 + options + payload;

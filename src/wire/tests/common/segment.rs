@@ -26,7 +26,7 @@ impl Debug for Segment<'_> {
 }
 
 impl<'a> Segment<'a> {
-    /// Parses the frame, or returns `None` if it is no TCP segment that tcp-bounce looks at.
+    /// Parses the frame, or returns `None` if it is no TCP segment that tcp-bounce handles.
     pub fn parse(frame: &'a [u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else { return None };
