@@ -18,7 +18,7 @@ fn start_example(network: &Network, arguments: &[&str]) -> Process {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_example_prints_events_and_detaches() {
+fn example_prints_events_and_detaches() {
     let network = Network::new(Mode::Skb);
     let process = start_example(&network, &["2"]);
     let client = network.connect(80).unwrap().local_addr().unwrap();
@@ -34,7 +34,7 @@ fn the_example_prints_events_and_detaches() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn the_example_reports_a_removed_interface() {
+fn example_reports_a_removed_interface() {
     let network = Network::new(Mode::Skb);
     let process = start_example(&network, &[]);
     network.host.ip("link delete host0");
