@@ -15,11 +15,6 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use caps::{CapSet, Capability};
-use fixtures::DEADLINE;
-use fixtures::command::{BINARY, TcpBounce};
-use fixtures::namespace::Namespace;
-use fixtures::packet::{Choice, Setup};
-use fixtures::process::{Process, run};
 use libbpf_rs::{PrintLevel, set_print};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -28,6 +23,12 @@ use nix::time::{ClockId, clock_gettime, clock_settime};
 use tcp_bounce::internals::loader::ProgramInputs;
 use tcp_bounce::internals::{ethtool, kernel, loader};
 use tcp_bounce_wire::{Action, TelemetrySettings};
+
+use fixtures::DEADLINE;
+use fixtures::command::{BINARY, TcpBounce};
+use fixtures::namespace::Namespace;
+use fixtures::packet::{Choice, Setup};
+use fixtures::process::{Process, run};
 
 /// The addresses of the two NICs, which are on one cable.
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

@@ -5,16 +5,17 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::{env, fs};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use regex::Regex;
+use tempfile::TempDir;
+
 use crate::fixtures::command::BINARY;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::switched_as;
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::PROGRAM_OBJECT;
 use crate::fixtures::until;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use regex::Regex;
-use tempfile::TempDir;
 
 /// Patterns of text that differs in each run, and their replacements.
 const VARIES: [(&str, &str); 11] = [

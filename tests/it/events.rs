@@ -7,6 +7,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::flood::{Flood, Kind, Sink};
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
@@ -14,9 +18,6 @@ use crate::fixtures::process::{Process, run};
 use crate::fixtures::programs::pass;
 use crate::fixtures::schema::validate;
 use crate::fixtures::{accept, exchange, until};
-use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     each_scanned_port_is_an_event,

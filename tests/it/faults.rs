@@ -10,18 +10,19 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_error};
-use crate::fixtures::network::{HOST, Mode, Network, connect};
-use crate::fixtures::process::{Finished, Process, run};
-use crate::fixtures::programs::attached;
-use crate::fixtures::schema::validate;
-use crate::fixtures::{accept, amount, until};
 use libbpf_rs::query::ProgInfoIter;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
+
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error};
+use crate::fixtures::network::{HOST, Mode, Network, connect};
+use crate::fixtures::process::{Finished, Process, run};
+use crate::fixtures::programs::attached;
+use crate::fixtures::schema::validate;
+use crate::fixtures::{accept, amount, until};
 
 /// Returns whether a program is still in the kernel. The kernel unloads it a moment after its last user is gone.
 fn is_loaded(program: u32) -> bool {

@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::{DEADLINE, until};
-use tcp_bounce_wire::Verdict;
 
 /// Requests a path from the host itself, and returns the response with its head.
 fn get(network: &Network, path: &str) -> String {

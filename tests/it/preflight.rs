@@ -2,6 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
 use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network};
@@ -10,8 +13,6 @@ use crate::fixtures::programs::{BENCH_OBJECT, attached, ip_link_set, pass};
 use crate::fixtures::schema::validate;
 use crate::fixtures::until;
 use crate::fixtures::{accept, exchange};
-use nix::sys::signal::Signal;
-use serde_json::{Value, json};
 
 /// Runs a check. Returns its JSON, and whether it predicts a successful start.
 #[track_caller]

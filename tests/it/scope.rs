@@ -6,6 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+use tcp_bounce_wire::Verdict;
+use tempfile::NamedTempFile;
+
 use crate::fixtures::capture::Capture;
 use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
 use crate::fixtures::namespace::Namespace;
@@ -13,9 +17,6 @@ use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
 use crate::fixtures::process::run;
 use crate::fixtures::segment::{ACK, Endpoint, Injector, Mac, SYN, Segment, mac, text};
 use crate::fixtures::{DEADLINE, SILENCE, accept, exchange, until};
-use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
-use tcp_bounce_wire::Verdict;
-use tempfile::NamedTempFile;
 
 in_each_mode! {
     answers_only_for_own_addresses_by_default,

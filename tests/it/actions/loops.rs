@@ -4,17 +4,18 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::thread;
 
-use crate::fixtures::command::TcpBounce;
-use crate::fixtures::namespace::Namespace;
-use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network, switched};
-use crate::fixtures::segment::{ACK, Endpoint, FIN, Injector, SYN, Segment, mac};
-use crate::fixtures::{SILENCE, programs, until};
 use tcp_bounce_wire::address::{Ipv4Address, Ipv6Address};
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::post_handshake::isn_offset;
 use tcp_bounce_wire::{Action, Counters, Verdict, XdpAction};
+
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network, switched};
+use crate::fixtures::segment::{ACK, Endpoint, FIN, Injector, SYN, Segment, mac};
+use crate::fixtures::{SILENCE, programs, until};
 
 in_each_mode! {
     forged_segments_cause_no_loop_by_default,

@@ -4,11 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
+use tcp_bounce::internals::XdpLink;
+
 use crate::fixtures::command::TcpBounce;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, switched};
 use crate::fixtures::{DEADLINE, programs};
-use tcp_bounce::internals::XdpLink;
 
 in_each_mode! {
     echo_returns_all_data_without_loss,

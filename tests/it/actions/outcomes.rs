@@ -6,16 +6,17 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::thread;
 
+use siphasher::sip::SipHasher13;
+use tcp_bounce_wire::post_handshake::{SegmentVariables, isn_offset};
+use tcp_bounce_wire::{Action, ActionSet, Verdict};
+use tempfile::NamedTempFile;
+
 use crate::fixtures::capture::Capture;
 use crate::fixtures::command::{assert_error, refusal};
 use crate::fixtures::network::{CLIENT, HOST, HOSTS, Mode, Network};
 use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::segment::ACK;
 use crate::fixtures::{DEADLINE, accept, exchange, is_silent, until};
-use siphasher::sip::SipHasher13;
-use tcp_bounce_wire::post_handshake::{SegmentVariables, isn_offset};
-use tcp_bounce_wire::{Action, ActionSet, Verdict};
-use tempfile::NamedTempFile;
 
 in_each_mode! {
     close_and_discard_end_netcat,

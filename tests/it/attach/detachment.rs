@@ -5,18 +5,19 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
-use crate::fixtures::command::{BINARY, Summary, TcpBounce};
-use crate::fixtures::namespace::Namespace;
-use crate::fixtures::network::{HOST, Mode, Network, connect};
-use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
-use crate::fixtures::programs::{attached, pass};
-use crate::fixtures::until;
 use libbpf_rs::query::LinkInfoIter;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode as Permissions;
 use nix::unistd::{Pid, mkfifo};
 use tcp_bounce_wire::Verdict;
+
+use crate::fixtures::command::{BINARY, Summary, TcpBounce};
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{HOST, Mode, Network, connect};
+use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
+use crate::fixtures::programs::{attached, pass};
+use crate::fixtures::until;
 
 in_each_mode! {
     sigint_sigterm_and_sighup_detach,

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd as _;
 
+use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
+use tcp_bounce::internals::Interface;
+use tcp_bounce::internals::{AttachMode, XdpLink, attached};
+use tcp_bounce_wire::TelemetrySettings;
+
 use crate::fixtures::amount;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::packet::{Choice, Kernel, Setup};
 use crate::fixtures::process::in_own_process;
 use crate::fixtures::programs::program_info;
 use crate::fixtures::until;
-use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
-use tcp_bounce::internals::Interface;
-use tcp_bounce::internals::{AttachMode, XdpLink, attached};
-use tcp_bounce_wire::TelemetrySettings;
 
 /// Returns the number of open descriptors of this process.
 fn descriptors() -> usize {

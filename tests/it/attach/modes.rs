@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 
+use tcp_bounce::internals::kernel::has_frags;
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::programs::{attached, pass};
-use tcp_bounce::internals::kernel::has_frags;
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     attaches_in_the_chosen_mode,

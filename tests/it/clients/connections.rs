@@ -1,9 +1,10 @@
 //! Every TCP port accepts connections.
 
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::is_silent;
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::run;
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     standard_library_connects,

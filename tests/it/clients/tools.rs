@@ -3,11 +3,12 @@
 use std::iter;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::DEADLINE;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network};
 use crate::fixtures::process::{Process, run};
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     nmap_connects_to_every_port_over_ipv6,

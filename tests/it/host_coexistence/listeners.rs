@@ -4,9 +4,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
 use crate::fixtures::{DEADLINE, SILENCE, accept, amount, exchange, is_idle, is_silent};
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     listener_keeps_serving_while_other_ports_answer,

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::command::{BINARY, TcpBounce};
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::until;
-use nix::sys::signal::Signal;
-use serde_json::Value;
-use tcp_bounce_wire::Verdict;
 
 /// This journald leaves the machine alone: it has its own `/run`, does not read the kernel's log, and does not change
 /// the audit state.

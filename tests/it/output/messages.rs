@@ -3,13 +3,14 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
+use nix::sys::signal::Signal;
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::command::{BINARY, Summary, TcpBounce, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::programs::attached;
 use crate::fixtures::{accept, until};
-use nix::sys::signal::Signal;
-use tcp_bounce_wire::Verdict;
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]

@@ -4,12 +4,13 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
 use crate::fixtures::command::TcpBounce;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::attached;
-use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
 /// The socket of a service manager.
 struct Manager {

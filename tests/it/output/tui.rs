@@ -8,11 +8,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, mpsc};
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
-use crate::fixtures::network::{HOST, Mode, Network};
-use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
-use crate::fixtures::programs::attached;
-use crate::fixtures::{DEADLINE, until};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -22,6 +17,12 @@ use nix::unistd::{Pid, ttyname};
 use tcp_bounce::internals::Tui;
 use tcp_bounce::internals::client_tables::ClientTables;
 use tcp_bounce_wire::TelemetrySettings;
+
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
+use crate::fixtures::network::{HOST, Mode, Network};
+use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
+use crate::fixtures::programs::attached;
+use crate::fixtures::{DEADLINE, until};
 
 /// A terminal in the host's namespace that runs a shell. It has its own tmux server.
 struct Terminal<'a> {

@@ -4,15 +4,16 @@
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::Stdio;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::command::TcpBounce;
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::attached;
 use crate::fixtures::until;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::Signal;
-use serde_json::Value;
-use tcp_bounce_wire::Verdict;
 
 /// Returns a pipe that is full as long as the reader exists.
 fn full_pipe() -> (PipeReader, PipeWriter) {

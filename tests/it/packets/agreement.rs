@@ -4,12 +4,13 @@
 
 use std::cmp::Ordering;
 
-use crate::fixtures::packet::generator::{Choices, Generator, Shape};
-use crate::fixtures::packet::{self, Kernel, LONGEST, Outcome, Setup};
-use crate::fixtures::{amount, is_long};
 use fastrand::Rng;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Counters, Frame, Verdict, XdpAction};
+
+use crate::fixtures::packet::generator::{Choices, Generator, Shape};
+use crate::fixtures::packet::{self, Kernel, LONGEST, Outcome, Setup};
+use crate::fixtures::{amount, is_long};
 
 const SEED: u64 = 0x5eed_0f5e_a50e_d175;
 

@@ -6,10 +6,6 @@
 
 use std::fs;
 
-use crate::fixtures::packet::{
-    self, ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup,
-    SynOptions, URG, V6,
-};
 use etherparse::PacketBuilder;
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Func;
@@ -21,6 +17,11 @@ use tcp_bounce::internals::kernel::is_older_than;
 use tcp_bounce::internals::loader;
 use tcp_bounce_wire::{Action, ProgramConfig, Verdict};
 use zerocopy::IntoBytes as _;
+
+use crate::fixtures::packet::{
+    self, ACK, CWR, Choice, ECE, FIN, Kernel, LONGEST, Outcome, PSH, REPLY_LENGTH, RST, Request, SYN, Setup,
+    SynOptions, URG, V6,
+};
 
 /// The object that the loader embeds.
 const OBJECT: &str = concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o");

@@ -9,15 +9,15 @@ use std::thread;
 use libbpf_rs::libbpf_sys::{bpf_prog_test_run_opts, bpf_test_run_opts};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-
-use crate::fixtures::amount;
-use crate::fixtures::machine::MachineLock;
-use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
 use tcp_bounce::internals::client_tables::{PortTable, SourceTable};
 use tcp_bounce::internals::loader::ProgramInputs;
 use tcp_bounce::internals::{EventReader, event_ring};
 use tcp_bounce::internals::{loader, skel::TcpBounceSkel};
 use tcp_bounce_wire::{ActionByPort, Bucket, ProgramSettings, TelemetrySettings};
+
+use crate::fixtures::amount;
+use crate::fixtures::machine::MachineLock;
+use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
 
 const STRIPES: u32 = 4;
 const NOTHING: TelemetrySettings =

@@ -7,15 +7,16 @@ use std::os::unix::fs::chown;
 use std::process::Command;
 use std::thread;
 
-use crate::fixtures::command::TcpBounce;
-use crate::fixtures::namespace::Namespace;
-use crate::fixtures::network::{Mode, Network};
-use crate::fixtures::process::Process;
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tcp_bounce::internals::{kernel, privileges};
+
+use crate::fixtures::command::TcpBounce;
+use crate::fixtures::namespace::Namespace;
+use crate::fixtures::network::{Mode, Network};
+use crate::fixtures::process::Process;
 
 const NOBODY: u32 = 65534;
 

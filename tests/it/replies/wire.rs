@@ -2,11 +2,12 @@
 
 use std::net::TcpStream;
 
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::SILENCE;
 use crate::fixtures::capture::Capture;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     tshark_accepts_every_checksum,

@@ -6,12 +6,13 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::resources::{Memory, Statistics, cpu_time};
 use crate::fixtures::{DEADLINE, amount, programs, until};
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     tarpit_holds_thousands_of_clients,

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use tcp_bounce_wire::Verdict;
+
 use crate::fixtures::flood::{Flood, Kind, Sink};
 use crate::fixtures::host_service::{Service, percentile};
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::resources::Memory;
 use crate::fixtures::{amount, until};
-use tcp_bounce_wire::Verdict;
 
 in_each_mode! {
     each_syn_is_answered_or_accounted_for,

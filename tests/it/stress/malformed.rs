@@ -8,12 +8,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use crate::fixtures::machine::MachineLock;
-use crate::fixtures::network::{HOST, HOST_V6, Mode, Network};
-use crate::fixtures::packet::{ACK, SYN, Segment, hex};
-use crate::fixtures::programs::{attached, counters};
-use crate::fixtures::segment::{Injector, Mac, text};
-use crate::fixtures::{accept, exchange, until};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -21,6 +15,13 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::sockopt::RcvBufForce;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket};
 use tcp_bounce_wire::{Counters, Verdict};
+
+use crate::fixtures::machine::MachineLock;
+use crate::fixtures::network::{HOST, HOST_V6, Mode, Network};
+use crate::fixtures::packet::{ACK, SYN, Segment, hex};
+use crate::fixtures::programs::{attached, counters};
+use crate::fixtures::segment::{Injector, Mac, text};
+use crate::fixtures::{accept, exchange, until};
 
 in_each_mode! {
     malformed_packets_are_counted_and_do_no_harm,
