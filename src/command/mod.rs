@@ -7,9 +7,10 @@ mod views;
 use std::io;
 
 use self::session::Session;
-use crate::config::{Config, OutputOptions};
+use crate::config::{Config, OutputOptions, ReportFile};
 use crate::error::Error;
-use crate::preflight::{Check, Finding};
+use crate::host::kernel;
+use crate::preflight::{self, Check, Finding};
 use crate::telemetry::{MetricsServer, PortReport};
 use crate::ui::{Message, UiError, output, tui};
 
@@ -23,8 +24,8 @@ use crate::ui::{Message, UiError, output, tui};
 pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
     let session = Session::prepare(config, outputs)?;
     let Some(attached) = session.attach()? else { return Ok(()) };
-    session.drop_privileges(&attached)?;
-    session.serve(attached)?.finish()
+    let warnings = session.drop_privileges(&attached)?;
+    session.serve(attached, warnings)?.finish()
 }
 
 /// Runs the preflight check, prints it, and returns whether tcp-bounce would start.
@@ -33,7 +34,12 @@ pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
 ///
 /// The host cannot be read, or standard output not be written.
 pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
-    let check = Check::run(config, output_findings(outputs))?.brief(outputs.quiet);
+    let mut findings = output_findings(outputs);
+    // A process without the needed capabilities does not get so far as to drop them.
+    if kernel::check().is_ok() {
+        findings.extend(preflight::privileges::predict(outputs.report.as_ref().map(ReportFile::folder)));
+    }
+    let check = Check::run(config, findings)?.brief(outputs.quiet);
     let starts = check.starts();
     if outputs.quiet && starts && !outputs.json {
         return Ok(true);

@@ -13,7 +13,7 @@ use crate::config::{Config, OutputOptions, ReportFile, isn};
 use crate::error::Error;
 use crate::host::{Interface, kernel};
 use crate::preflight::{self, Finding};
-use crate::process::privileges::{self, NeededLater};
+use crate::process::privileges::{self, LaterTask};
 use crate::process::{ProcessError, ServiceManager, SignalHandlers};
 use crate::responder::{self, AffectedConnections, HostSnapshot, REFRESH_INTERVAL, ResponderSet};
 use crate::telemetry::{Collector, MetricsServer};
@@ -112,30 +112,33 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Drops every privilege that reading the maps or writing the report does not need.
+    /// Drops every privilege that reading the maps or writing the report does not need, and returns a warning for each
+    /// protection that does not take effect.
     ///
     /// # Errors
     ///
     /// [`ProcessError::Privileges`] if one cannot be dropped.
-    pub fn drop_privileges(&self, attached: &Attached) -> Result<(), Error> {
+    pub fn drop_privileges(&self, attached: &Attached) -> Result<Vec<Finding>, Error> {
         // Before Linux 5.19, reading maps needs CAP_BPF where unprivileged BPF is disabled.
         let reads_maps = || attached.responders.samples().is_ok();
         let folder = self.outputs.report.as_ref().map(ReportFile::folder);
         let writes_report = || folder.is_none_or(|folder| tempfile::tempfile_in(folder).is_ok());
-        let needed: [NeededLater; 2] = [
-            (&[Capability::CAP_BPF, Capability::CAP_SYS_ADMIN], &reads_maps),
+        let later = [
+            LaterTask { capabilities: &[Capability::CAP_BPF, Capability::CAP_SYS_ADMIN], works: &reads_maps },
             // Root may write to another user's folder only with this capability.
-            (&[Capability::CAP_DAC_OVERRIDE], &writes_report),
+            LaterTask { capabilities: &[Capability::CAP_DAC_OVERRIDE], works: &writes_report },
         ];
-        Ok(privileges::drop_privileges(&needed, folder).map_err(ProcessError::Privileges)?)
+        let gaps = privileges::drop_privileges(&later, folder).map_err(ProcessError::Privileges)?;
+        Ok(gaps.into_iter().map(preflight::privileges::warning).collect())
     }
 
-    /// Reports the start, and follows the host until a signal, the configured duration or an error ends the run.
+    /// Reports the start with `warnings` about the host, and follows the host until a signal, the configured duration or an
+    /// error ends the run.
     ///
     /// # Errors
     ///
     /// The terminal or a reader thread cannot be started. An error that ends the run later is part of the result.
-    pub fn serve(self, attached: Attached) -> Result<Ended<'a>, Error> {
+    pub fn serve(self, attached: Attached, warnings: Vec<Finding>) -> Result<Ended<'a>, Error> {
         let Self { config, outputs, collector, manager, metrics, printer, signals, .. } = self;
         let Attached { mut responders, findings, started } = attached;
         let tables = Arc::new(responders.client_tables()?);
@@ -144,6 +147,7 @@ impl<'a> Session<'a> {
         // The reader threads may fail to start, so they start before the line that promises events.
         let mut collector = collector.start(&responders, tables, views.event_sink(outputs))?;
         views.report_start(&responders, findings);
+        views.report_warnings(None, warnings);
         collector.release();
         manager.notify_ready(&status(&responders));
 

@@ -45,9 +45,14 @@ impl Views<'_> {
                 scope: responder.scope().clone(),
                 answering: answering.clone(),
             });
-            for finding in findings {
-                self.printer.print(Message::Warning { interface: interface.clone(), finding });
-            }
+            self.report_warnings(Some(&interface), findings);
+        }
+    }
+
+    /// Reports findings about `interface`, or about the host.
+    pub fn report_warnings(&self, interface: Option<&str>, findings: Vec<Finding>) {
+        for finding in findings {
+            self.printer.print(Message::Warning { interface: interface.map(str::to_owned), finding });
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod facts;
 pub mod finding;
+pub mod privileges;
 pub mod rules;
 
 use std::fmt::{self, Display, Formatter};
@@ -75,13 +76,13 @@ pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSna
 }
 
 impl Check {
-    /// Checks whether tcp-bounce would start with `config`. `output_findings` are findings about the outputs,
+    /// Checks whether tcp-bounce would start with `config`. `host_findings` are findings about the outputs and privileges,
     /// which this layer does not know.
     ///
     /// # Errors
     ///
     /// An interface does not exist, or the host cannot be read.
-    pub fn run(config: &Config, output_findings: Vec<Finding>) -> Result<Self, ResponderError> {
+    pub fn run(config: &Config, host_findings: Vec<Finding>) -> Result<Self, ResponderError> {
         let named = Interface::find_by_name(&config.interfaces)?;
         let snapshot = HostSnapshot::read(&config.scope)?;
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
@@ -90,7 +91,7 @@ impl Check {
         let mut host = HostReport::read();
         // Loading is bound to fail if the kernel is too old or a capability is missing.
         let may_load = !host.findings.iter().any(Finding::is_problem);
-        host.findings.extend(output_findings);
+        host.findings.extend(host_findings);
         let interfaces: Vec<_> = named
             .iter()
             .map(|interface| InterfaceReport::read(interface, config, isn, &snapshot, may_load))
@@ -128,7 +129,7 @@ impl HostReport {
         ];
         let missing = kernel::missing_capabilities().iter().map(ToString::to_string).collect();
         Self {
-            kernel: KernelFeatures::now(),
+            kernel: KernelFeatures::read(),
             missing_capabilities: missing,
             findings: findings.into_iter().flatten().collect(),
         }

@@ -39,8 +39,8 @@ pub enum Message {
     },
     /// A finding that does not keep tcp-bounce from starting.
     Warning {
-        /// The interface's name.
-        interface: String,
+        /// The interface's name. `None` if the finding is about the host.
+        interface: Option<String>,
         /// The finding.
         #[serde(flatten)]
         finding: Finding,
@@ -119,7 +119,8 @@ impl Display for Message {
                 }
                 write!(f, ") for {scope}: {answering}")
             }
-            Self::Warning { interface, finding } => write!(f, "{interface}: {finding}"),
+            Self::Warning { interface: Some(interface), finding } => write!(f, "{interface}: {finding}"),
+            Self::Warning { interface: None, finding } => write!(f, "{finding}"),
             Self::ScopeChanged { interface, scope } => write!(f, "{interface}: from now on for {scope}"),
             Self::AnswerChanged(answering) => write!(f, "from now on {answering}"),
             Self::HostUnreadable { message, hint } => {

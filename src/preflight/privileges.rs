@@ -1,0 +1,21 @@
+//! Findings about privileges that the process cannot drop.
+
+use std::path::Path;
+
+use super::finding::{Finding, Severity};
+use crate::process::ProcessError;
+use crate::process::privileges::{self, PrivilegeGap};
+
+/// Returns a warning for each protection that will not take effect once tcp-bounce is attached. `folder` is the folder of the
+/// report.
+pub fn predict(folder: Option<&Path>) -> Vec<Finding> {
+    match privileges::predict_gaps(folder).map_err(ProcessError::Privileges) {
+        Ok(gaps) => gaps.into_iter().map(warning).collect(),
+        Err(error) => vec![Finding::error("privileges", &error, error.hint())],
+    }
+}
+
+/// Returns the warning about `gap`.
+pub fn warning(gap: PrivilegeGap) -> Finding {
+    Finding { severity: Severity::Warning, ..Finding::error(gap.code(), &gap, Some(gap.hint().to_owned())) }
+}
