@@ -56,6 +56,7 @@ mod preflight;
 /// Privileges that are required, and those that are dropped.
 mod privileges {
     mod dropped;
+    mod gaps;
     mod required;
 }
 /// Replies as they leave the host.
