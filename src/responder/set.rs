@@ -135,7 +135,7 @@ impl ResponderSet {
         // The settings are the same for all. They cannot be read again once privileges are dropped.
         let settings = self.responders.first().map(Responder::telemetry).unwrap_or_default();
         let programs = self.responders.iter().map(Responder::program);
-        ClientTables::of(programs, settings).map_err(XdpError::ClientTables)
+        ClientTables::new(programs, settings).map_err(XdpError::ClientTables)
     }
 
     /// Reads the counters of every interface.

@@ -1,4 +1,7 @@
-//! What clients did, by port and by source, as the programs count it where they are told to.
+//! The program's tables of client activity, by port and by client address.
+//!
+//! A table is an array map, mapped into this process and read without system calls. It consists of stripes, which CPUs use to
+//! count without sharing memory; an entry of the table is the sum over its stripes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,90 +17,110 @@ use tcp_bounce_wire::{Bucket, ClientCounters, ClientCounts, TelemetrySettings};
 
 use super::TcpBounceSkel;
 
-/// How many ports there are.
+/// The number of ports.
 const PORTS: usize = 1 << u16::BITS;
 
-/// The most stripes that tables have. Each takes 1.5 MiB.
-const MOST_STRIPES: usize = 16;
+/// The upper limit of the number of stripes. Both tables together take 1.5 MiB for each.
+const MAX_STRIPES: usize = 16;
 
-/// How many stripes tables have on this machine, and whether CPUs share them.
+/// Returns the number of stripes for this machine, a power of two, and whether CPUs share them.
+///
+/// # Errors
+///
+/// The list of possible CPUs cannot be read.
 pub fn stripes() -> io::Result<(u32, bool)> {
-    // Like `0-3`, or `0-1,4-5`: the number of the last, which may be higher than there are CPUs.
+    // A list such as `0-3` or `0-1,4-5`. Its last number may exceed the number of CPUs.
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
     let cpus = last.ok_or(io::ErrorKind::InvalidData)?.saturating_add(1).next_power_of_two();
-    Ok((cpus.min(MOST_STRIPES) as u32, cpus > MOST_STRIPES))
+    Ok((cpus.min(MAX_STRIPES) as u32, cpus > MAX_STRIPES))
 }
 
-/// The numbers of one of the program's maps, in the memory that it shares with the kernel.
+/// The 64-bit words of a map, in memory that is shared with the kernel.
 #[derive(Debug)]
-struct Words(MmapRaw);
+struct SharedWords(MmapRaw);
 
-impl Words {
-    fn of(map: impl AsFd, bytes: usize) -> io::Result<Self> {
-        MmapOptions::new().len(bytes).map_raw_read_only(map.as_fd().as_raw_fd()).map(Self)
+impl SharedWords {
+    /// Maps the first `length` bytes of `map`.
+    fn new(map: impl AsFd, length: usize) -> io::Result<Self> {
+        MmapOptions::new().len(length).map_raw_read_only(map.as_fd().as_raw_fd()).map(Self)
     }
 
+    /// The number of words.
     fn len(&self) -> usize {
         self.0.len() / size_of::<AtomicU64>()
     }
 
-    /// What it is at this moment.
+    /// Returns the present value of a word.
     fn get(&self, index: usize) -> u64 {
         assert!(index < self.len());
-        // SAFETY: It lies within the memory, which is mapped as long as `self` lives and begins where a page does. The
-        // kernel writes to it meanwhile, word by word.
+        // SAFETY: The word lies within the mapping, which lives as long as `self` and is aligned to a page. The kernel writes
+        // whole words, so an atomic load reads one of its values.
         unsafe { (*self.0.as_ptr().cast::<AtomicU64>().add(index)).load(Relaxed) }
     }
 
-    fn count(&self, index: usize) -> ClientCounts {
+    /// Returns the [`ClientCounters`] that begin at a word.
+    fn counts(&self, index: usize) -> ClientCounts {
         ClientCounts { syns: self.get(index), completed: self.get(index + 1) }
     }
 }
 
 /// The table by port of one program.
 #[derive(Debug)]
-pub struct PortTable(Words);
+pub struct PortTable(SharedWords);
 
 impl PortTable {
-    /// That of a program that was told to have so many stripes.
-    pub fn of(program: &TcpBounceSkel, stripes: u32) -> io::Result<Self> {
-        Words::of(&program.maps.PORTS, stripes as usize * PORTS * size_of::<ClientCounters>()).map(Self)
+    /// Maps the table of `program`, which was loaded with this number of stripes.
+    ///
+    /// # Errors
+    ///
+    /// The error of `mmap(2)`.
+    pub fn new(program: &TcpBounceSkel, stripes: u32) -> io::Result<Self> {
+        SharedWords::new(&program.maps.PORTS, stripes as usize * PORTS * size_of::<ClientCounters>()).map(Self)
     }
 
-    /// What clients have done at `port`.
+    /// Returns the counts of `port`.
     pub fn get(&self, port: u16) -> ClientCounts {
-        (usize::from(port)..self.0.len() / 2).step_by(PORTS).map(|place| self.0.count(place * 2)).sum()
+        const WORDS: usize = size_of::<ClientCounters>() / size_of::<u64>();
+        let entries = (usize::from(port)..self.0.len() / WORDS).step_by(PORTS);
+        entries.map(|entry| self.0.counts(entry * WORDS)).sum()
     }
 }
 
-/// The table by source of one program.
+/// The table by client address of one program. It keeps the most active clients.
 #[derive(Debug)]
-pub struct SourceTable(Words);
+pub struct SourceTable(SharedWords);
 
 impl SourceTable {
-    /// That of a program that was told to have so many stripes.
-    pub fn of(program: &TcpBounceSkel, stripes: u32) -> io::Result<Self> {
-        Words::of(&program.maps.SOURCES, stripes as usize * Bucket::COUNT * size_of::<Bucket>()).map(Self)
+    /// Maps the table of `program`, which was loaded with this number of stripes.
+    ///
+    /// # Errors
+    ///
+    /// The error of `mmap(2)`.
+    pub fn new(program: &TcpBounceSkel, stripes: u32) -> io::Result<Self> {
+        SharedWords::new(&program.maps.SOURCES, stripes as usize * Bucket::COUNT * size_of::<Bucket>()).map(Self)
     }
 
-    /// Adds what is remembered to `sum`, and returns whether some clients may have been forgotten: there is no place left
-    /// somewhere.
+    /// Adds the counts of each client in the table to `sum`.
+    ///
+    /// Returns whether a bucket is full, so that clients may have been replaced by more active ones.
     pub fn add_to(&self, sum: &mut BTreeMap<IpAddr, ClientCounts>) -> bool {
-        const WORDS: usize = size_of::<Bucket>() / size_of::<u64>();
+        const BUCKET_WORDS: usize = size_of::<Bucket>() / size_of::<u64>();
+        // The two halves of the address, and the counts.
+        const SLOT_WORDS: usize = 4;
         let mut is_full = false;
-        for bucket in (0..self.0.len()).step_by(WORDS) {
-            let places = (bucket..bucket + WORDS).step_by(4);
+        for bucket in (0..self.0.len()).step_by(BUCKET_WORDS) {
+            let slots = (bucket..bucket + BUCKET_WORDS).step_by(SLOT_WORDS);
             let mut used = 0;
-            for place in places.clone() {
-                let source = AddressBits { high: self.0.get(place), low: self.0.get(place + 1) };
-                let count = self.0.count(place + 2);
-                if count.total() != 0 {
-                    *sum.entry(address(source)).or_default() += count;
+            for slot in slots.clone() {
+                let source = AddressBits { high: self.0.get(slot), low: self.0.get(slot + 1) };
+                let counts = self.0.counts(slot + 2);
+                if counts.total() != 0 {
+                    *sum.entry(address(source)).or_default() += counts;
                     used += 1;
                 }
             }
-            is_full |= used == places.len();
+            is_full |= used == slots.len();
         }
         is_full
     }
@@ -111,41 +134,41 @@ pub struct ClientTables {
 }
 
 impl ClientTables {
-    /// Those that these programs were told to have.
-    pub fn of<'a>(
+    /// Maps the tables of `programs`, which were loaded with `settings`.
+    ///
+    /// # Errors
+    ///
+    /// The error of `mmap(2)`.
+    pub fn new<'a>(
         programs: impl Iterator<Item = &'a TcpBounceSkel<'static>> + Clone,
-        told: TelemetrySettings,
+        settings: TelemetrySettings,
     ) -> io::Result<Self> {
-        let TelemetrySettings { ports, sources, stripes, .. } = told;
+        let TelemetrySettings { ports, sources, stripes, .. } = settings;
         let with_ports = programs.clone().filter(|_| ports);
         let with_sources = programs.filter(|_| sources);
         Ok(Self {
-            ports: with_ports.map(|program| PortTable::of(program, stripes)).collect::<Result<_, _>>()?,
-            sources: with_sources.map(|program| SourceTable::of(program, stripes)).collect::<Result<_, _>>()?,
+            ports: with_ports.map(|program| PortTable::new(program, stripes)).collect::<Result<_, _>>()?,
+            sources: with_sources.map(|program| SourceTable::new(program, stripes)).collect::<Result<_, _>>()?,
         })
     }
 
-    /// What clients have done at `port`.
+    /// Returns the counts of `port`.
     pub fn port(&self, port: u16) -> ClientCounts {
         self.ports.iter().map(|table| table.get(port)).sum()
     }
 
-    /// What clients have done that are remembered, and whether some may have been forgotten.
+    /// Returns the counts of each client in the tables, and whether clients may be missing.
     pub fn sources(&self) -> (BTreeMap<IpAddr, ClientCounts>, bool) {
         let mut sum = BTreeMap::new();
-        // All of them, also if one is full.
-        let is_full = self.sources.iter().fold(false, |is_full, table| table.add_to(&mut sum) | is_full);
+        let mut is_full = false;
+        for table in &self.sources {
+            is_full |= table.add_to(&mut sum);
+        }
         (sum, is_full)
     }
 }
 
-/// The address that has this number.
+/// Returns the IP address that the program stores as `bits`. An IPv4-mapped address becomes an IPv4 address.
 pub fn address(AddressBits { high, low }: AddressBits) -> IpAddr {
     Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).to_canonical()
-}
-
-pub(crate) fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
-    let mut words = [0; N];
-    plain::copy_from_bytes(&mut words[..], bytes).ok()?;
-    Some(words)
 }

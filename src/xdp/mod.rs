@@ -1,4 +1,4 @@
-//! The XDP program in the kernel: loading and attaching it, its counters, its tables, and programs of others.
+//! The XDP program in the kernel: loading, attaching, counters, tables, events, and the programs of other processes.
 
 pub mod attached;
 pub mod client_tables;
@@ -7,6 +7,7 @@ mod error;
 pub mod event_ring;
 pub mod link;
 pub mod loader;
+mod per_cpu;
 pub mod skel;
 
 pub use attached::AttachedProgram;

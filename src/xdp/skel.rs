@@ -1,4 +1,4 @@
-//! The libbpf-rs skeleton of the XDP program: the only place where generated types are seen.
+//! The libbpf-rs skeleton of the XDP program. No other file sees generated types.
 
 #![allow(missing_docs, reason = "generated")]
 
@@ -11,11 +11,10 @@ mod generated {
 
 pub use generated::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
 
-/// The object, as other loaders take it.
+/// The object file, as other loaders take it.
 pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o"));
 
-// Each of the program's globals is alone in its section, so the section is read and written as the type that both
-// sides share.
+// Each global of the program has a section of its own, which is read and written as the shared type.
 const _: () = {
     use generated::types;
     assert!(size_of::<types::rodata>() == size_of::<ProgramConfig>());

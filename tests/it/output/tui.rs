@@ -254,7 +254,7 @@ fn terminal_is_restored_after_a_panic() {
     if env::var_os(IN_TERMINAL).is_some() {
         let (interrupt, interrupted) = mpsc::channel();
         let _watch =
-            Tui::start(Arc::new(ClientTables::of(iter::empty(), TelemetrySettings::default()).unwrap()), interrupt)
+            Tui::start(Arc::new(ClientTables::new(iter::empty(), TelemetrySettings::default()).unwrap()), interrupt)
                 .unwrap();
         let _ = interrupted.recv_timeout(DEADLINE);
         panic!("deliberate panic");

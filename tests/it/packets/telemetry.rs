@@ -45,7 +45,7 @@ fn run(program: &TcpBounceSkel, request: &Request) {
 fn counts_clients_by_port_and_source() {
     let _machine = MachineLock::shared();
     let program = load(TelemetrySettings { ports: true, sources: true, ..NOTHING });
-    let table = PortTable::of(&program, STRIPES).unwrap();
+    let table = PortTable::new(&program, STRIPES).unwrap();
     let mut expected = BTreeMap::new();
     for round in 0..100u8 {
         let source = [192, 0, 2, round % 7];
@@ -70,7 +70,7 @@ fn counts_clients_by_port_and_source() {
         assert_eq!((count.syns, count.completed), (syns, completed), "{port}");
     }
     let mut counted = BTreeMap::new();
-    assert!(!SourceTable::of(&program, STRIPES).unwrap().add_to(&mut counted), "no client was evicted");
+    assert!(!SourceTable::new(&program, STRIPES).unwrap().add_to(&mut counted), "no client was evicted");
     assert_eq!(counted.len(), 7);
     for last in 0..7 {
         let of_source = expected.iter().filter(|((_, source), _)| source[3] == last);
@@ -165,7 +165,7 @@ fn counts_are_exact_on_all_cpus() {
     let program = count_syns(TelemetrySettings { ports: true, sources: true, stripes, ..NOTHING }, SOURCES, syns);
     assert_eq!(at_ports(&program, stripes), u64::from(syns));
     let mut counted = BTreeMap::new();
-    assert!(!SourceTable::of(&program, stripes).unwrap().add_to(&mut counted), "no client was evicted");
+    assert!(!SourceTable::new(&program, stripes).unwrap().add_to(&mut counted), "no client was evicted");
     assert_eq!(counted.len(), SOURCES as usize);
     assert!(counted.values().all(|count| count.syns == u64::from(syns / SOURCES)));
 
@@ -176,7 +176,7 @@ fn counts_are_exact_on_all_cpus() {
 
 /// Returns the number of SYNs to the ports in use, which must all have the same number.
 fn at_ports(program: &TcpBounceSkel, stripes: u32) -> u64 {
-    let table = PortTable::of(program, stripes).unwrap();
+    let table = PortTable::new(program, stripes).unwrap();
     let syns: Vec<u64> = (1..=10).map(|port| table.get(port).syns).collect();
     assert!(syns.iter().all(|&count| count == syns[0]), "{syns:?}");
     syns.iter().sum()
@@ -234,7 +234,7 @@ fn forged_clients_evict_no_frequent_client() {
             });
         }
     });
-    let table = SourceTable::of(&program, stripes).unwrap();
+    let table = SourceTable::new(&program, stripes).unwrap();
     let mut counted = BTreeMap::new();
     assert!(table.add_to(&mut counted), "some clients were evicted, and the table reports that");
     assert!(counted.len() <= Bucket::COUNT * 4 * stripes as usize);
