@@ -1,4 +1,4 @@
-//! From prefixes to the ranges of the program's address sets.
+//! Conversion of prefixes to the address ranges that the program searches.
 
 use std::net::IpAddr;
 
@@ -6,30 +6,33 @@ use ipnet::IpNet;
 use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::address_set::AddressRange;
 
-/// The IPv4 addresses among the numbers.
+/// The first and the last of the IPv4-mapped addresses (`::ffff:0:0/96`), which stand for IPv4 in an address set.
 const IPV4: (u128, u128) = (0xffff << 32, 0xffff_ffff_ffff);
 
-/// The ranges of all these prefixes, in ascending order, with no address in common.
+/// Returns the addresses of all `prefixes` as ranges in ascending order, without overlap.
+///
+/// IPv4 addresses are IPv4-mapped. An IPv6 prefix never includes them: `::/0` is all of IPv6 and nothing of IPv4.
 pub fn ranges(prefixes: &[IpNet]) -> Vec<AddressRange> {
-    let mut ranges: Vec<AddressRange> = IpNet::aggregate(&prefixes.to_vec()).into_iter().flat_map(parts).collect();
+    let prefixes = IpNet::aggregate(&prefixes.to_vec());
+    let mut ranges: Vec<AddressRange> = prefixes.into_iter().flat_map(ranges_of_prefix).collect();
     ranges.sort_unstable();
     ranges
 }
 
-/// The range of a prefix, without IPv4 addresses if it is one of IPv6 that has their numbers in it.
-fn parts(prefix: IpNet) -> impl Iterator<Item = AddressRange> {
-    let (first, last) = (number(prefix.network()), number(prefix.broadcast()));
-    let parts = match prefix {
+/// Returns the range of `prefix`. An IPv6 prefix around the IPv4-mapped addresses has one range on each side of them.
+fn ranges_of_prefix(prefix: IpNet) -> impl Iterator<Item = AddressRange> {
+    let (first, last) = (to_number(prefix.network()), to_number(prefix.broadcast()));
+    let ranges = match prefix {
         IpNet::V6(_) if first <= IPV4.1 && last >= IPV4.0 => {
             [(first < IPV4.0).then(|| (first, IPV4.0 - 1)), (last > IPV4.1).then(|| (IPV4.1 + 1, last))]
         }
         _ => [Some((first, last)), None],
     };
     let split = |number: u128| AddressBits { high: (number >> 64) as u64, low: number as u64 };
-    parts.into_iter().flatten().map(move |(first, last)| AddressRange { first: split(first), last: split(last) })
+    ranges.into_iter().flatten().map(move |(first, last)| AddressRange { first: split(first), last: split(last) })
 }
 
-fn number(address: IpAddr) -> u128 {
+fn to_number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
         IpAddr::V6(address) => address.to_bits(),
@@ -40,6 +43,7 @@ fn number(address: IpAddr) -> u128 {
 mod tests {
     use super::*;
 
+    /// Returns the first and last addresses of the ranges of `prefixes`.
     fn bounds(prefixes: &[&str]) -> Vec<(u128, u128)> {
         let join = |number: AddressBits| u128::from(number.high) << 64 | u128::from(number.low);
         let prefixes: Vec<IpNet> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
@@ -47,13 +51,13 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_goes_from_its_first_address_to_its_last() {
+    fn a_range_spans_the_whole_prefix() {
         assert_eq!(bounds(&["192.0.2.77/24"]), [(0xffff_c000_0200, 0xffff_c000_02ff)]);
         assert_eq!(bounds(&["2001:db8::/32"]), [(0x2001_0db8 << 96, (0x2001_0db9 << 96) - 1)]);
     }
 
     #[test]
-    fn ranges_are_in_order_and_apart() {
+    fn ranges_ascend_without_overlap() {
         let prefixes = ["10.1.0.0/16", "2001:db8::/64", "10.0.0.0/8", "9.0.0.1/32", "2001:db8::1/128", "9.0.0.1/32"];
         let bounds = bounds(&prefixes);
         assert_eq!(bounds.len(), 3, "{bounds:x?}");
@@ -61,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_ipv6_is_nothing_of_ipv4() {
+    fn ipv6_prefixes_exclude_ipv4() {
         let all = u128::MAX;
         assert_eq!(bounds(&["::/0"]), [(0, 0xfffe_ffff_ffff), (0x1_0000_0000_0000, all)]);
         assert_eq!(bounds(&["::ffff:0:0/96"]), []);

@@ -1,4 +1,4 @@
-//! Errors of reading the host, and of interfaces and kernels that do not fit.
+//! Errors of reading the host, and of interfaces and kernels that are not supported.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use caps::Capability;
 
 use crate::diagnosis;
 
-/// An interface that cannot be used, a kernel or process that lacks something, or a failed query.
+/// An interface or a kernel is not supported, the process lacks capabilities, or the host cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// No interface has this name.
@@ -17,13 +17,13 @@ pub enum HostError {
         /// The names of the interfaces that exist.
         names: Vec<String>,
     },
-    /// Two names stand for one interface.
+    /// Two of the names belong to one interface.
     #[error("{name} is named twice")]
     NamedTwice {
         /// The name of the interface.
         name: String,
     },
-    /// The interface is `lo`.
+    /// The interface is the loopback interface.
     #[error("{name} is the loopback interface: there every packet comes from the host itself, which is never answered")]
     Loopback {
         /// The name of the interface.

@@ -1,4 +1,4 @@
-//! What tcp-bounce needs of the kernel it runs on.
+//! The running kernel: its version, its features, and the capabilities that it demands.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
@@ -10,83 +10,105 @@ use serde::Serialize;
 
 use super::HostError;
 
-/// The first kernel with bpf_link for XDP.
-const OLDEST: (u32, u32) = (5, 9);
-/// The first that does not count maps and programs as locked memory.
-const NOT_LOCKED: (u32, u32) = (5, 11);
-/// The first with XDP programs for packets longer than a page.
+/// The first version with bpf_link for XDP.
+const XDP_LINKS: (u32, u32) = (5, 9);
+/// The first version that does not count maps and programs as locked memory.
+const UNLOCKED_MAPS: (u32, u32) = (5, 11);
+/// The first version with XDP programs for packets longer than a page.
 const FRAGMENTS: (u32, u32) = (5, 18);
-/// The first that tells what a driver supports of XDP.
+/// The first version that reports the XDP features of drivers.
 pub const DRIVER_FEATURES: (u32, u32) = (6, 3);
 
-/// To load the program, to attach it, and to compare packet pointers in it.
+/// The capabilities to load the program, to attach it, and to compare packet pointers in it.
 const NEEDED: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
-/// Checks that the process may do what it is about to do, on a kernel that can.
+/// Checks that the kernel is new enough and that the process has the needed capabilities.
+///
+/// # Errors
+///
+/// The errors of [`check_release`] and [`check_capabilities`].
 pub fn check() -> Result<(), HostError> {
     check_release()?;
     check_capabilities()
 }
 
-/// The release of the kernel, like `6.1.0-18-amd64`.
-pub fn release() -> String {
-    uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// Whether the kernel is older than this version, as far as its release says.
-pub fn is_older_than(least: (u32, u32)) -> bool {
-    version(&release()).is_some_and(|version| version < least)
-}
-
-/// Whether a limit of locked memory keeps maps small here.
-pub fn limits_locked_memory() -> bool {
-    let is_finite = |(limit, _)| limit != RLIM_INFINITY;
-    is_older_than(NOT_LOCKED) && getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(is_finite)
-}
-
-/// Checks that the kernel can do what is needed of it.
+/// Checks that the kernel has bpf_link for XDP, as far as its release tells.
+///
+/// # Errors
+///
+/// [`HostError::KernelTooOld`].
 pub fn check_release() -> Result<(), HostError> {
-    if is_older_than(OLDEST) { Err(HostError::KernelTooOld { release: release() }) } else { Ok(()) }
+    if is_older_than(XDP_LINKS) { Err(HostError::KernelTooOld { release: release() }) } else { Ok(()) }
 }
 
-/// Checks that the process may do what it is about to do.
+/// Checks that the process has the capabilities that loading and attaching need.
+///
+/// # Errors
+///
+/// [`HostError::MissingCapabilities`].
 pub fn check_capabilities() -> Result<(), HostError> {
     let missing = missing_capabilities();
     if missing.is_empty() { Ok(()) } else { Err(HostError::MissingCapabilities { missing }) }
 }
 
-/// The capabilities that the process needs and does not have.
+/// Returns the capabilities that the process needs and does not have.
 pub fn missing_capabilities() -> Vec<Capability> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-    // CAP_SYS_ADMIN stands for the two that were split off it.
-    let admin = has(Capability::CAP_SYS_ADMIN);
+    // CAP_SYS_ADMIN implies CAP_BPF and CAP_PERFMON, which were split off it.
+    let is_admin = has(Capability::CAP_SYS_ADMIN);
     NEEDED
         .into_iter()
-        .filter(|&capability| !has(capability) && (!admin || capability == Capability::CAP_NET_ADMIN))
+        .filter(|&capability| !has(capability) && (!is_admin || capability == Capability::CAP_NET_ADMIN))
         .collect()
 }
 
-/// What the kernel has of what tcp-bounce makes use of.
+/// Returns the release of the kernel, such as `6.1.0-18-amd64`.
+pub fn release() -> String {
+    uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Returns whether the kernel is older than this major and minor version. A release without a version counts as new.
+pub fn is_older_than(version: (u32, u32)) -> bool {
+    parse_version(&release()).is_some_and(|running| running < version)
+}
+
+/// Returns whether a limit of locked memory applies to maps.
+pub fn limits_locked_memory() -> bool {
+    let is_finite = |(limit, _)| limit != RLIM_INFINITY;
+    is_older_than(UNLOCKED_MAPS) && getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(is_finite)
+}
+
+/// Returns whether a program may accept packets that are in several parts (`BPF_F_XDP_HAS_FRAGS`).
+pub fn has_frags() -> bool {
+    !is_older_than(FRAGMENTS)
+}
+
+/// Returns whether the kernel was built with BTF.
+pub fn has_btf() -> bool {
+    fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false)
+}
+
+/// The kernel's features that tcp-bounce uses. The field names are those of the JSON output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KernelFeatures {
-    /// Its release.
+    /// The release.
     pub release: String,
-    /// bpf_link for XDP, without which there is no tcp-bounce.
+    /// Whether there is bpf_link for XDP, without which tcp-bounce does not start.
     pub xdp_links: bool,
-    /// XDP programs for packets longer than a page.
+    /// Whether there are XDP programs for packets longer than a page.
     pub xdp_fragments: bool,
-    /// What drivers support of XDP is told.
+    /// Whether the XDP features of drivers are reported.
     pub driver_features: bool,
-    /// It was built with BTF.
+    /// Whether there is BTF.
     pub btf: bool,
 }
 
 impl KernelFeatures {
-    /// Of the kernel that runs.
-    pub fn now() -> Self {
+    /// Reads the features of the running kernel.
+    pub fn read() -> Self {
         Self {
             release: release(),
-            xdp_links: !is_older_than(OLDEST),
+            xdp_links: !is_older_than(XDP_LINKS),
             xdp_fragments: has_frags(),
             driver_features: !is_older_than(DRIVER_FEATURES),
             btf: has_btf(),
@@ -107,18 +129,8 @@ impl Display for KernelFeatures {
     }
 }
 
-/// Whether a program may take frames that are in several parts (`BPF_F_XDP_HAS_FRAGS`, Linux 5.18).
-pub fn has_frags() -> bool {
-    !is_older_than(FRAGMENTS)
-}
-
-/// Whether the kernel was built with BTF.
-pub fn has_btf() -> bool {
-    fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false)
-}
-
-/// Major and minor version of a release like `6.1.0-18-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
+/// Returns the major and minor version of a release such as `6.1.0-18-amd64`.
+fn parse_version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
@@ -128,12 +140,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_compare_by_number() {
-        assert_eq!(version("6.1.0-18-amd64\n"), Some((6, 1)));
-        assert_eq!(version("5.10.0"), Some((5, 10)));
-        assert_eq!(version("4.19-custom"), Some((4, 19)));
-        assert_eq!(version(""), None);
-        assert!(version("5.10.0") > Some(OLDEST));
-        assert!(version("5.8.18") < Some(OLDEST));
+    fn versions_compare_as_numbers() {
+        assert_eq!(parse_version("6.1.0-18-amd64\n"), Some((6, 1)));
+        assert_eq!(parse_version("5.10.0"), Some((5, 10)));
+        assert_eq!(parse_version("4.19-custom"), Some((4, 19)));
+        assert_eq!(parse_version(""), None);
+        assert!(parse_version("5.10.0") > Some(XDP_LINKS));
+        assert!(parse_version("5.8.18") < Some(XDP_LINKS));
     }
 }

@@ -1,4 +1,4 @@
-//! The host, read only: interfaces, addresses, listeners and sockets, NIC features, kernel features.
+//! The host, read only: interfaces, addresses, listeners and other sockets, NIC features, kernel features.
 
 mod error;
 pub mod ethtool;

@@ -5,7 +5,7 @@ use std::io;
 use super::privileges::PrivilegeError;
 use crate::diagnosis;
 
-/// Privileges, signal handlers or threads that cannot be had as they are needed.
+/// The process cannot drop its privileges, handle signals or start threads.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// A privilege cannot be dropped.
