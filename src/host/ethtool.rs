@@ -106,7 +106,8 @@ pub fn channels(interface: &str) -> io::Result<Channels> {
 /// The error of `ioctl(2)`.
 pub fn features(interface: &str) -> io::Result<BTreeMap<String, Feature>> {
     let names = feature_names(interface)?;
-    // struct ethtool_gfeatures: the command, the number of blocks, and the blocks. A block is 32 features in four bitmaps.
+    // struct ethtool_gfeatures: the command, the number of blocks, and the blocks. A block is 32 features in four
+    // bitmaps.
     let blocks = names.len().div_ceil(32);
     let mut request = vec![0; 2 + 4 * blocks];
     (request[0], request[1]) = (GFEATURES, blocks as u32);
@@ -130,15 +131,16 @@ fn feature_names(interface: &str) -> io::Result<Vec<String>> {
     send(interface, &mut request)?;
     let count = request[4];
 
-    // struct ethtool_gstrings: the command, the set, its length, and its strings. The length is the same for all interfaces.
+    // struct ethtool_gstrings: the command, the set, its length, and its strings. The length is the same for all
+    // interfaces.
     let mut request = vec![0; 3 + STRING_WORDS * count as usize];
     request[..3].copy_from_slice(&[GSTRINGS, ETH_SS_FEATURES, count]);
     send(interface, &mut request)?;
     Ok(request[3..].chunks(STRING_WORDS).map(to_text).collect())
 }
 
-/// Sends `request`, which begins with a command, in host byte order. The kernel overwrites it with the reply, so it must be as
-/// long as the reply.
+/// Sends `request`, which begins with a command, in host byte order. The kernel overwrites it with the reply, so it
+/// must be as long as the reply.
 fn send(interface: &str, request: &mut [u32]) -> io::Result<()> {
     let mut name = [0; libc::IFNAMSIZ];
     // The last byte stays zero.

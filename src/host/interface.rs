@@ -96,8 +96,8 @@ impl Interface {
 
     /// Reads an `RTM_NEWLINK` message (`rtnetlink(7)`). `None` if it has no readable name.
     ///
-    /// Only the needed attributes are decoded, and an undecodable one is left out: an odd driver must not hide the other
-    /// interfaces.
+    /// Only the needed attributes are decoded, and an undecodable one is left out: an odd driver must not hide the
+    /// other interfaces.
     fn parse(message: &[u8]) -> Option<Self> {
         let header = LinkHeader::parse(message).ok()?;
         let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();

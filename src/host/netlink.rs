@@ -11,13 +11,13 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 
-/// The number of retries of a dump that a change of the dumped objects interrupted. The pause before each one is twice as
-/// long as the one before, from 1 ms; together they take half a second. Changes come in bursts, such as the start of a
-/// container engine.
+/// The number of retries of a dump that a change of the dumped objects interrupted. The pause before each one is twice
+/// as long as the one before, from 1 ms; together they take half a second. Changes come in bursts, such as the start of
+/// a container engine.
 const RETRIES: u32 = 9;
 
-/// An object as the kernel describes it: a message without its netlink header, in host byte order unless its layout says
-/// otherwise.
+/// An object as the kernel describes it: a message without its netlink header, in host byte order unless its layout
+/// says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object(pub Vec<u8>);
 
@@ -56,8 +56,8 @@ pub fn dump(protocol: isize, request: impl NetlinkSerializable) -> io::Result<Ve
     if dump.is_interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(dump.objects) }
 }
 
-/// Returns the attributes in `bytes`, each as its type (without flags) and its value. An attribute whose length is impossible
-/// ends them.
+/// Returns the attributes in `bytes`, each as its type (without flags) and its value. An attribute whose length is
+/// impossible ends them.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).map_while(|attribute| {
         let attribute = attribute.ok()?;
@@ -94,8 +94,8 @@ impl Dump {
     ///
     /// # Errors
     ///
-    /// The kernel's error, from an `NLMSG_ERROR` or from the `NLMSG_DONE` that ends a dump which failed after it began. The
-    /// kernel reports a missing `tcp_diag` module in the latter way.
+    /// The kernel's error, from an `NLMSG_ERROR` or from the `NLMSG_DONE` that ends a dump which failed after it began.
+    /// The kernel reports a missing `tcp_diag` module in the latter way.
     fn receive(&mut self, datagram: &[u8]) -> io::Result<bool> {
         let mut rest = datagram;
         while !rest.is_empty() {

@@ -10,8 +10,8 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use crate::host::netlink;
 
-/// Lists the addresses and ports of the TCP sockets that are in one of `states`, in the network namespace of the calling
-/// thread.
+/// Lists the addresses and ports of the TCP sockets that are in one of `states`, in the network namespace of the
+/// calling thread.
 ///
 /// The kernel's `inet_diag` filters by state; `/proc/net/tcp` would list every connection.
 ///

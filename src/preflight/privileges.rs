@@ -6,8 +6,8 @@ use super::finding::{Finding, Severity};
 use crate::process::ProcessError;
 use crate::process::privileges::{self, PrivilegeGap};
 
-/// Returns a warning for each protection that will not take effect once tcp-bounce is attached. `folder` is the folder of the
-/// report.
+/// Returns a warning for each protection that will not take effect once tcp-bounce is attached. `folder` is the folder
+/// of the report.
 pub fn predict(folder: Option<&Path>) -> Vec<Finding> {
     match privileges::predict_gaps(folder).map_err(ProcessError::Privileges) {
         Ok(gaps) => gaps.into_iter().map(warning).collect(),

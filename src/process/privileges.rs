@@ -1,8 +1,8 @@
 //! Dropping privileges: an attacker who takes over the attached process gains as little as possible.
 //!
 //! Users, capabilities and Landlock rules belong to a thread, and to the threads that it starts from then on
-//! (`credentials(7)`, `capabilities(7)`, `landlock(7)`). Threads that must start before the main thread drops its privileges
-//! are started by [`run_unprivileged`].
+//! (`credentials(7)`, `capabilities(7)`, `landlock(7)`). Threads that must start before the main thread drops its
+//! privileges are started by [`run_unprivileged`].
 
 use std::path::Path;
 use std::{io, panic, ptr, thread};
@@ -37,8 +37,8 @@ pub enum PrivilegeError {
 
 /// A protection that did not take effect when the privileges were dropped.
 ///
-/// Landlock that restricts less than it could is no gap: each kernel has the restrictions of its time, and the documentation
-/// names them.
+/// Landlock that restricts less than it could is no gap: each kernel has the restrictions of its time, and the
+/// documentation names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrivilegeGap {
     /// The process is still root.
@@ -65,7 +65,8 @@ impl PrivilegeGap {
     pub fn hint(self) -> &'static str {
         match self {
             Self::StillRoot(_) => {
-                "grant CAP_SETUID and CAP_SETGID, and map user and group 65534 in a user namespace; or start it as another user"
+                "grant CAP_SETUID and CAP_SETGID, and map user and group 65534 in a user namespace; or start it as \
+                 another user"
             }
             Self::NoLandlock => "Landlock needs Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK",
             Self::LandlockDisabled => "add landlock to the kernel's boot parameter lsm=",
@@ -90,7 +91,8 @@ pub fn run_unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, P
     run_in_thread(|| drop_privileges(&[], None).map(|_| work()))?
 }
 
-/// Returns the gaps that [`drop_privileges`] will leave with `folder`, by dropping the privileges of a thread that then ends.
+/// Returns the gaps that [`drop_privileges`] will leave with `folder`, by dropping the privileges of a thread that then
+/// ends.
 ///
 /// # Errors
 ///
@@ -106,13 +108,14 @@ fn run_in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     })
 }
 
-/// Drops privileges of this thread and of the threads that it starts from now on, and returns the protections that did not
-/// take effect.
+/// Drops privileges of this thread and of the threads that it starts from now on, and returns the protections that did
+/// not take effect.
 ///
 /// - Root becomes [`NOBODY`], unless files in `folder` will be written.
 /// - All capabilities are dropped, except those that a task of `later` does not work without.
-/// - As far as the kernel's Landlock supports it, these are forbidden: to read files; to execute programs; to create, write,
-///   rename or remove files outside `folder`; to open or accept TCP connections; to send signals to other processes.
+/// - As far as the kernel's Landlock supports it, these are forbidden: to read files; to execute programs; to create,
+///   write, rename or remove files outside `folder`; to open or accept TCP connections; to send signals to other
+///   processes.
 ///
 /// # Errors
 ///

@@ -11,8 +11,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 pub struct ServiceManager(Option<UnixDatagram>);
 
 impl ServiceManager {
-    /// Connects to the socket that the environment variable `NOTIFY_SOCKET` names. Without privileges, a later connection may
-    /// be denied.
+    /// Connects to the socket that the environment variable `NOTIFY_SOCKET` names. Without privileges, a later
+    /// connection may be denied.
     pub fn from_environment() -> Self {
         Self(connect())
     }

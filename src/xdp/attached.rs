@@ -104,7 +104,8 @@ impl Display for AttachedProgram {
 ///
 /// [`XdpError::Query`] if the kernel does not answer.
 pub fn query(interface: &Interface) -> Result<bpf_xdp_query_opts, XdpError> {
-    // libbpf-rs queries through a value that holds a program's descriptor. The kernel ignores it, so any descriptor fits.
+    // libbpf-rs queries through a value that holds a program's descriptor. The kernel ignores it, so any descriptor
+    // fits.
     let stdin = io::stdin();
     let answer = Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE);
     answer.map_err(|source| XdpError::Query { interface: interface.name.clone(), source })

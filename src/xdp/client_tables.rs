@@ -1,7 +1,7 @@
 //! The program's tables of client activity, by port and by client address.
 //!
-//! A table is an array map, mapped into this process and read without system calls. It consists of stripes, which CPUs use to
-//! count without sharing memory; an entry of the table is the sum over its stripes.
+//! A table is an array map, mapped into this process and read without system calls. It consists of stripes, which CPUs
+//! use to count without sharing memory; an entry of the table is the sum over its stripes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,8 +54,8 @@ impl SharedWords {
     /// Returns the present value of a word.
     fn get(&self, index: usize) -> u64 {
         assert!(index < self.len());
-        // SAFETY: The word lies within the mapping, which lives as long as `self` and is aligned to a page. The kernel writes
-        // whole words, so an atomic load reads one of its values.
+        // SAFETY: The word lies within the mapping, which lives as long as `self` and is aligned to a page. The kernel
+        // writes whole words, so an atomic load reads one of its values.
         unsafe { (*self.0.as_ptr().cast::<AtomicU64>().add(index)).load(Relaxed) }
     }
 

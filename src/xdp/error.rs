@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::diagnosis;
 use crate::host::kernel;
 
-/// Each interface takes a few file descriptors of this many.
+/// A limit of open files below this one is a likely cause of a failure. Each interface takes a few descriptors.
 const FILES: u64 = 64;
 
 /// The kernel refused the program or a query, or its maps cannot be read.

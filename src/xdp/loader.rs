@@ -37,7 +37,8 @@ pub struct ProgramInputs<'a> {
 ///
 /// # Errors
 ///
-/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses it; [`XdpError::Maps`] if the filters cannot be set.
+/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses it; [`XdpError::Maps`] if the filters cannot be
+/// set.
 pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSkel<'static>, XdpError> {
     let mut skel = open().map_err(load_error)?;
     set_up(&mut skel, inputs).map_err(load_error)?;

@@ -47,7 +47,8 @@ fn command_without(network: &Network, denied: Option<Denied>, arguments: &str) -
     command
 }
 
-/// Returns the codes of the warnings about the host that a start prints, and checks that `--check` predicts the same ones.
+/// Returns the codes of the warnings about the host that a start prints, and checks that `--check` predicts the same
+/// ones.
 #[track_caller]
 fn warnings(network: &Network, denied: Option<Denied>, arguments: &str) -> Vec<String> {
     let lines = |option: &str| {
