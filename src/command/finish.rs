@@ -45,7 +45,7 @@ impl Ended<'_> {
         let Views { printer, tui, .. } = views;
         let restored = tui.map_or(Ok(()), Tui::finish).map_err(UiError::Terminal);
         printer.release();
-        // From here on, a first signal ends the waiting for standard output, and a second one the process.
+        // If no signal has arrived yet, the first one ends the waiting for output.
         printer.begin_shutdown(interrupted);
         let (summary, written) = collector.finish(elapsed, &programs);
         let (summary, read) = match summary {

@@ -63,7 +63,7 @@ impl<'a> Session<'a> {
         let signals = Signals::handle()?;
 
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
-        // The key file may be a FIFO that nobody writes to, but from here on an interrupted run has files to remove.
+        // Up to here, an exit leaves nothing behind. The key file may be a FIFO that nobody writes to.
         signals.handlers.defer_exit();
         let collector = Collector::new(config.observe, outputs.top || outputs.tui, outputs.report.as_ref())?;
         let manager = ServiceManager::from_environment();
