@@ -121,7 +121,8 @@ fn dropped_privileges_forbid_files_sockets_and_signals() {
                     assert!(File::create(own.path().join("file")).is_err_and(denied), "truncates");
                 }
                 // A report is created, written, and renamed over an older one.
-                File::create_new(own.path().join("report")).unwrap().write_all(b"report").unwrap();
+                let report = File::options().write(true).create_new(true).open(own.path().join("report"));
+                report.unwrap().write_all(b"report").unwrap();
                 fs::rename(own.path().join("report"), own.path().join("file")).unwrap();
                 if !kernel::is_older_than((6, 7)) {
                     assert!(TcpStream::connect(address).is_err_and(denied));
