@@ -18,11 +18,12 @@ use crate::xdp::{ClientTables, TcpBounceSkel, XdpError, counters, event_ring};
 
 /// A receiver of client events, such as a printer or a full-screen view.
 pub trait EventSink: Send + Sync {
-    /// Receives a batch of events. It may block: the program counts the events that the ring buffer has no room for
-    /// meanwhile.
+    /// Receives a batch of events. It may block: the program counts the events for which the ring buffer has no room.
     fn deliver(&self, events: Vec<ClientEvent>);
 
-    /// Returns the number of events that reached the user, if the sink may drop some. Called once, after the last batch.
+    /// Returns the number of events that reached the user, if the sink may drop some.
+    ///
+    /// Called once, after the last batch.
     fn delivered(&self) -> Option<u64> {
         None
     }
@@ -86,8 +87,7 @@ impl Collector {
         Ok(RunningCollector { collector: self, interfaces, tables, reader, sink, gates })
     }
 
-    /// Returns a function that delivers batches of events, and the gate that it waits for: it blocks until the sender is
-    /// dropped.
+    /// Returns a function that delivers batches of events, and its gate. The function blocks until the gate is dropped.
     fn gated_delivery(&self, sink: Option<Arc<dyn EventSink>>) -> (Sender<()>, impl FnMut(Vec<ClientEvent>) + use<>) {
         let port_report = self.port_report.clone();
         let (gate, opened) = mpsc::channel();

@@ -13,7 +13,7 @@ use tcp_bounce_wire::Event;
 use super::client_event::{ClientEvent, Clock};
 use crate::xdp::{TcpBounceSkel, event_ring};
 
-/// The time between two checks of the stop flag, in which events wait for their batch to fill.
+/// The longest time between two checks of the stop flag, and the wait after an error.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The most events in a batch.
@@ -30,7 +30,7 @@ pub struct EventReader {
 impl EventReader {
     /// Starts a thread that reads the events of `program` and passes them to `deliver` in batches.
     ///
-    /// `deliver` may block: the program counts the events that the ring buffer has no room for meanwhile.
+    /// `deliver` may block: the program counts the events for which the ring buffer has no room.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
 
     fn flush(&mut self) {
         if !self.events.is_empty() {
-            // Adjusted clocks drift apart, so each batch reads them anew.
+            // The system clock may be adjusted during the run.
             let clock = Clock::now();
             let events = mem::take(&mut self.events);
             self.delivered += events.len() as u64;
@@ -104,7 +104,7 @@ impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
 /// Delivers the events of `ring` until `is_stopped` is set and the ring buffer is empty. Returns their number.
 fn drain<F: FnMut(Vec<ClientEvent>)>(ring: &RingBuffer, batch: &Mutex<Batch<F>>, is_stopped: &AtomicBool) -> u64 {
     loop {
-        // Events from before the stop are read even if the flag is set in the middle of a turn.
+        // The flag is read before the ring buffer, so that the last turn reads all events from before the stop.
         let is_last = is_stopped.load(Relaxed);
         if ring.poll(if is_last { Duration::ZERO } else { POLL_INTERVAL }).is_err() {
             // Most likely a signal. An error that persists must not keep a CPU busy.

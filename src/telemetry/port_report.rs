@@ -26,7 +26,7 @@ pub struct PortReport {
     ports: BTreeMap<u16, PortActivity>,
 }
 
-/// The times and clients of a port, as far as events tell.
+/// The times and clients of a port, from its events.
 struct PortActivity {
     first: SystemTime,
     last: SystemTime,
@@ -100,12 +100,14 @@ impl PortReport {
         }
     }
 
-    /// Writes the report, with the counts that `counts` returns for each port. An older file stays until the new one is
-    /// complete.
+    /// Writes the report, with the counts that `counts` returns for each port.
+    ///
+    /// An older file stays until the new one is complete.
     ///
     /// # Errors
     ///
-    /// [`TelemetryError::ReportElsewhere`] if the file is written but cannot be renamed; else [`TelemetryError::Report`].
+    /// [`TelemetryError::Report`] if the file cannot be written, [`TelemetryError::ReportElsewhere`] if it cannot be
+    /// renamed.
     pub fn write(
         self,
         interfaces: &[&str],
@@ -157,7 +159,7 @@ fn check_space(file: &ReportFile) -> io::Result<()> {
     write_temporary(file, |writer| writer.write_all(&[0; REQUIRED_SPACE])).map(drop)
 }
 
-/// Writes a temporary file in the folder of `file`, and syncs it to the disk: some file systems allocate space no sooner.
+/// Writes a temporary file in the folder of `file` and syncs it. Some file systems allocate space no sooner.
 fn write_temporary(
     file: &ReportFile,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,

@@ -79,8 +79,8 @@ impl MetricsServer {
 
 /// Accepts connections and serves them in one thread.
 ///
-/// Sockets do not block, so a slow client delays no other. Connections that send nothing hold a place until their deadline
-/// passes or a new connection takes it, so they delay no other either.
+/// Sockets do not block, so a slow client delays no other. A connection that sends nothing holds its place until its
+/// deadline passes or a new connection needs the place.
 struct Acceptor {
     listener: TcpListener,
     page: SharedPage,

@@ -30,7 +30,11 @@ pub fn to(received: &[u8], page: &Page) -> Option<Vec<u8>> {
     let allow = if status == METHOD_NOT_ALLOWED { "Allow: GET, HEAD\r\n" } else { "" };
     let length = body.len();
     let mut response = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {TEXT_FORMAT}\r\nContent-Length: {length}\r\n{allow}Connection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\n\
+         Content-Type: {TEXT_FORMAT}\r\n\
+         Content-Length: {length}\r\n\
+         {allow}\
+         Connection: close\r\n\r\n"
     );
     if method != "HEAD" {
         response += &body;
