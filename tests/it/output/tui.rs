@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::sync::{Arc, mpsc};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::pty::{OpenptyResult, openpty};
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -223,6 +223,49 @@ fn loss_of_the_terminal_ends_the_run() {
     network.wait_until_detached();
     let path = format!("/proc/{process}");
     until("for the process to end", || (!Path::new(&path).exists()).then_some(()));
+}
+
+/// A terminal that does not control the session sends no SIGHUP when it is lost.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn loss_of_the_terminal_without_a_signal_ends_the_run_with_an_error() {
+    let network = Network::new(Mode::Skb);
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+    let mut command = TcpBounce::command(&network.host, "--mode skb --watch host0");
+    let end = || Stdio::from(slave.try_clone().unwrap());
+    let process = Process::start_as_is(command.stdin(end()).stdout(end()).stderr(Stdio::piped()));
+    fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut master = File::from(master);
+    let mut screen = Vec::new();
+    until("for the heat map", || {
+        // Reading ends with an error when the output is used up.
+        let _ = master.read_to_end(&mut screen);
+        String::from_utf8_lossy(&screen).contains("ports 0 to 65535").then_some(())
+    });
+    drop(master);
+    let finished = process.finish();
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("cannot draw on the terminal: it is gone"), "{finished:?}");
+    network.assert_nothing_is_attached();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn first_key_after_a_resize_ends_the_run() {
+    let network = Network::new(Mode::Skb);
+    let terminal = Terminal::new(&network, 80, 24);
+    for key in ["q", "C-c"] {
+        terminal.start("ports 0 to 65535");
+        run(&mut terminal.tmux(&["resize-window", "-x", "40", "-y", "10"])).success();
+        // The new size is drawn, so SIGWINCH has been sent.
+        terminal.wait_for("too small");
+        terminal.keys(&[key]);
+        terminal.wait_for("it returned 0");
+        run(&mut terminal.tmux(&["resize-window", "-x", "80", "-y", "24"])).success();
+        terminal.assert_restored();
+        terminal.keys(&["clear", "Enter"]);
+    }
 }
 
 /// In the background the terminal would stop the process, while the program went on answering.

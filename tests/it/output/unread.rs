@@ -1,6 +1,7 @@
-//! Output without a reader, such as a terminal after Ctrl-S or one whose connection `--takeover` drops: the run is
-//! not affected.
+//! Output without a reader, such as a terminal after Ctrl-S or one whose connection `--takeover` drops: the run
+//! answers and detaches as ever, and reports the lost output at the end.
 
+use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::Stdio;
 
@@ -9,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
-use crate::fixtures::command::TcpBounce;
+use crate::fixtures::command::{TcpBounce, assert_error};
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::attached;
@@ -33,10 +34,13 @@ fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
     (process, reader)
 }
 
-fn assert_success(network: &Network, process: Process) {
+/// Checks that the program is detached, and that the process reports the lost output.
+#[track_caller]
+fn assert_reports_blocked_output(network: &Network, process: Process) {
     network.wait_until_detached();
     let finished = process.finish();
-    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert_error(&finished.stderr, &["standard output is blocked", "lost"], "Ctrl-Q");
 }
 
 #[test]
@@ -46,7 +50,7 @@ fn signals_detach() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let (process, _reader) = start_unread(&network, "");
         process.signal(signal);
-        assert_success(&network, process);
+        assert_reports_blocked_output(&network, process);
     }
 }
 
@@ -55,7 +59,7 @@ fn signals_detach() {
 fn run_ends_when_its_time_is_up() {
     let network = Network::new(Mode::Skb);
     let (process, _reader) = start_unread(&network, "--for 1s");
-    assert_success(&network, process);
+    assert_reports_blocked_output(&network, process);
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn excludes_a_later_listener() {
         (network.counters()[Verdict::Excluded] > 0).then_some(())
     });
     process.signal(Signal::SIGINT);
-    assert_success(&network, process);
+    assert_reports_blocked_output(&network, process);
 }
 
 #[test]
@@ -95,6 +99,23 @@ fn second_signal_skips_the_summary() {
     });
     assert_eq!(status.code(), Some(1));
     assert_eq!(attached(&network.host, "host0"), None);
+}
+
+/// After `--for` has ended the run, the first signal ends the waiting for standard output.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn signal_ends_the_waiting_but_keeps_the_report() {
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let arguments = format!("--events --for 5s --report {}", report.display());
+    let (process, _reader) = start_unread(&network, &arguments);
+    network.connect(80).unwrap();
+    network.wait_until_detached();
+    process.signal(Signal::SIGTERM);
+    assert_reports_blocked_output(&network, process);
+    let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report["ports"][0]["port"], 80, "{report}");
 }
 
 /// Another program may have made the terminal non-blocking.
