@@ -1,11 +1,11 @@
 //! The printer: writes messages and client events to standard output, in a thread of its own.
 
+mod job;
 mod queue;
 mod thread;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::Builder;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tcp_bounce_wire::Counters;
 
-use self::queue::Queue;
+use self::job::{Job, Shared};
 use self::thread::PrinterThread;
 use super::UiError;
 use super::message::Message;
@@ -46,22 +46,6 @@ pub struct Printer {
 /// An [`EventSink`] that prints events.
 pub struct EventPrinter(Arc<Shared>);
 
-struct Shared {
-    queue: Queue<Job>,
-    printed_events: AtomicU64,
-}
-
-enum Job {
-    Print(Message),
-    PrintEvents(Vec<ClientEvent>),
-    /// Update the status line with the counters after this time.
-    ShowProgress(Duration, Counters),
-    Hold,
-    Release,
-    /// Clear the status line, and print the summary.
-    Finish(Option<Summary>),
-}
-
 impl Printer {
     /// Starts the printer thread.
     ///
@@ -69,7 +53,7 @@ impl Printer {
     ///
     /// The thread cannot be started.
     pub fn new(outputs: &OutputOptions) -> io::Result<Self> {
-        let shared = Arc::new(Shared { queue: Queue::new(), printed_events: AtomicU64::new(0) });
+        let shared = Arc::new(Shared::default());
         let mut thread = PrinterThread::new(outputs.quiet, outputs.json);
         let (ended, outcome) = mpsc::channel();
         let theirs = Arc::clone(&shared);
@@ -86,7 +70,7 @@ impl Printer {
 
     /// Prints `message`, unless too many are pending.
     pub fn print(&self, message: Message) {
-        self.shared.queue.push(Job::Print(message), MESSAGE_LIMIT);
+        self.shared.queue.push(Job::Print(Box::new(message)), MESSAGE_LIMIT);
     }
 
     /// Keeps messages back until [`Self::release`], because the full-screen view has the terminal.
@@ -106,10 +90,10 @@ impl Printer {
 
     /// Shows totals and rates in the status line, at most once a second. `elapsed` is the time since the start.
     pub fn show_progress(&self, elapsed: Duration, counters: Counters) {
-        self.shared.queue.push(Job::ShowProgress(elapsed, counters), 1);
+        self.shared.queue.push(Job::ShowProgress(elapsed, Box::new(counters)), 1);
     }
 
-    /// Limits the time for pending output. A signal on `interrupted` ends that time; the next one ends the process.
+    /// Limits the time for pending output. A signal on `interrupted` ends that time.
     pub fn begin_shutdown(&self, interrupted: Receiver<()>) {
         self.shared.queue.set_deadline(Instant::now() + EVENT_GRACE);
         let shared = Arc::clone(&self.shared);
@@ -118,8 +102,8 @@ impl Printer {
                 shared.queue.abandon();
             }
         };
-        // Without the thread there is no receiver, and the next signal ends the process.
-        let _ = Builder::new().name("impatience".to_owned()).spawn(wait);
+        // Without the thread there is no receiver, and the signal ends the process.
+        let _ = Builder::new().name("shutdown".to_owned()).spawn(wait);
     }
 
     /// Prints the summary, if there is one, and waits for pending output.
@@ -130,7 +114,7 @@ impl Printer {
     /// [`UiError::Blocked`] if standard output accepts nothing more within the time for it.
     pub fn finish(self, summary: Option<Summary>) -> Result<(), UiError> {
         let queue = &self.shared.queue;
-        queue.push(Job::Finish(summary), usize::MAX);
+        queue.push(Job::Finish(summary.map(Box::new)), usize::MAX);
         // Events may have used up all the time: the summary has its own.
         queue.set_deadline(Instant::now());
         if !queue.wait_until_done(SUMMARY_GRACE) {

@@ -54,13 +54,15 @@ impl<Job> State<Job> {
     }
 }
 
-impl<Job> Queue<Job> {
+impl<Job> Default for Queue<Job> {
     /// Creates an empty queue without a deadline.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let state = State { jobs: VecDeque::new(), is_busy: false, is_closed: false, deadline: Deadline::None };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
+}
 
+impl<Job> Queue<Job> {
     /// Adds `job`, unless `limit` jobs are pending. Never blocks.
     pub fn push(&self, job: Job, limit: usize) {
         self.change(|state| {
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn drops_jobs_beyond_the_limit() {
-        let queue = Queue::new();
+        let queue = Queue::default();
         (0..5).for_each(|job| queue.push(job, 3));
         queue.close();
         assert_eq!(std::iter::from_fn(|| queue.take()).collect::<Vec<_>>(), [0, 1, 2]);
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn counts_the_job_at_work_as_pending() {
-        let queue = Queue::new();
+        let queue = Queue::default();
         queue.push(0, 1);
         assert_eq!(queue.take(), Some(0));
         queue.push(1, 1);
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn waits_for_room() {
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::default());
         queue.push(0, 1);
         let producer = Arc::clone(&queue);
         let producer = thread::spawn(move || producer.push_in_time(1, 1));
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn drops_jobs_without_room_at_the_deadline() {
-        let queue = Queue::new();
+        let queue = Queue::default();
         queue.push(0, 1);
         queue.set_deadline(Instant::now());
         queue.push_in_time(1, 1);
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn ends_the_waiting_when_abandoned() {
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::default());
         queue.push(0, 1);
         queue.set_deadline(Instant::now() + NEVER);
         let waiting = Arc::clone(&queue);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tcp_bounce_wire::{Counters, Verdict, XdpAction};
 
-use super::{Job, Shared};
+use super::job::{Job, Shared};
 use crate::telemetry::{ClientEvent, Summary};
 use crate::ui::message::Message;
 use crate::ui::numbers::grouped;
@@ -53,13 +53,13 @@ impl PrinterThread {
         match job {
             Job::Print(message) => self.print(&message),
             Job::PrintEvents(events) => self.print_events(events, shared),
-            Job::ShowProgress(elapsed, counters) => self.show_progress(elapsed, counters),
+            Job::ShowProgress(elapsed, counters) => self.show_progress(elapsed, *counters),
             Job::Hold => self.held = Some(String::new()),
             Job::Release => {
                 let held = self.held.take().unwrap_or_default();
                 self.write(|output| output.write(&held));
             }
-            Job::Finish(summary) => self.finish(summary),
+            Job::Finish(summary) => self.finish(summary.map(|summary| *summary)),
         }
     }
 

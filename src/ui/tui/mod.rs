@@ -1,5 +1,6 @@
 //! `--watch`: a full-screen view of client activity.
 
+mod feed;
 mod heat_map;
 mod input;
 mod renderer;
@@ -7,22 +8,21 @@ mod screen;
 mod terminal;
 mod thread;
 
-use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ratatui::crossterm::terminal::disable_raw_mode;
 
+use self::feed::{Feed, TuiEvents};
 use self::renderer::Renderer;
 use self::screen::draw;
-use self::terminal::{RestoreGuard, RestoreState};
+use self::terminal::{RESTORE_TIMEOUT, RestoreGuard, RestoreState};
 use self::thread::TuiThread;
 use crate::responder::Sample;
-use crate::telemetry::{ClientEvent, EventSink};
 use crate::xdp::ClientTables;
 
 pub use self::terminal::{check as check_terminal, restore_now};
@@ -30,43 +30,15 @@ pub use self::terminal::{check as check_terminal, restore_now};
 /// The time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The time that each step of restoring the terminal may take.
-const RESTORE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// The time between two attempts to unblock the thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The number of events that are kept for the view.
-const KEPT_EVENTS: usize = 500;
-
 /// The full-screen view, until it is finished or dropped.
 pub struct Tui {
-    feed: Arc<Mutex<Feed>>,
+    feed: Feed,
     stop: Arc<AtomicBool>,
-    restore_state: Arc<Mutex<RestoreState>>,
+    restore_state: Arc<RestoreState>,
     thread: TuiThread,
-}
-
-/// The data for the next frame.
-#[derive(Default)]
-struct Feed {
-    samples: Vec<Sample>,
-    /// The newest events, in the order of their arrival.
-    events: VecDeque<ClientEvent>,
-}
-
-/// An [`EventSink`] that shows events in the view.
-#[derive(Clone)]
-pub struct TuiEvents(Arc<Mutex<Feed>>);
-
-impl EventSink for TuiEvents {
-    /// Keeps the newest events for the next frame.
-    fn deliver(&self, events: Vec<ClientEvent>) {
-        let mut feed = lock(&self.0);
-        feed.events.extend(events);
-        let excess = feed.events.len().saturating_sub(KEPT_EVENTS);
-        feed.events.drain(..excess);
-    }
 }
 
 impl Tui {
@@ -78,10 +50,10 @@ impl Tui {
     ///
     /// The terminal cannot be set up, or the thread cannot be started.
     pub fn start(tables: Arc<ClientTables>, interrupt: Sender<()>) -> io::Result<Self> {
-        let feed = Arc::new(Mutex::new(Feed::default()));
+        let feed = Feed::default();
         let stop = Arc::new(AtomicBool::new(false));
-        let restore_state = Arc::new(Mutex::new(RestoreState::default()));
-        let mut renderer = Renderer::new(tables, Arc::clone(&feed));
+        let restore_state = Arc::new(RestoreState::default());
+        let mut renderer = Renderer::new(tables, feed.clone());
         terminal::handle_resize_signal()?;
         // From here on, an error or a panic restores the terminal.
         let guard = RestoreGuard::new(Arc::clone(&restore_state));
@@ -106,12 +78,12 @@ impl Tui {
 
     /// Returns a sink that shows events in the view.
     pub fn tui_events(&self) -> TuiEvents {
-        TuiEvents(Arc::clone(&self.feed))
+        TuiEvents(self.feed.clone())
     }
 
     /// Shows these counters from the next frame on.
     pub fn publish(&self, samples: Vec<Sample>) {
-        lock(&self.feed).samples = samples;
+        self.feed.lock().samples = samples;
     }
 
     /// Restores the terminal.
@@ -131,24 +103,13 @@ impl Tui {
         }
         // The terminal accepts nothing, as over a connection that hangs, and the thread waits for room.
         let end = Instant::now() + RESTORE_TIMEOUT;
-        while Instant::now() < end && self.unblock()? {
+        // The kernel does not wake a writer when output is discarded, so the thread has to retry.
+        while Instant::now() < end && self.restore_state.discard_output(|| self.thread.retry_write())? {
             std::thread::sleep(RETRY_INTERVAL);
         }
         self.thread
             .wait(RESTORE_TIMEOUT)
             .unwrap_or_else(|| disable_raw_mode().and(Err(io::Error::other("it does not take what is drawn"))))
-    }
-
-    /// Discards pending output of the view, and has the thread try again. Returns whether there was any.
-    fn unblock(&self) -> io::Result<bool> {
-        // The lock is held until the thread is signalled: it must not begin to restore the terminal meanwhile.
-        let mut state = lock(&self.restore_state);
-        let has_discarded = state.discard_output()?;
-        if has_discarded {
-            // The kernel does not wake a writer when output is discarded.
-            self.thread.retry_write()?;
-        }
-        Ok(has_discarded)
     }
 }
 
@@ -159,8 +120,4 @@ impl Drop for Tui {
             let _ = self.wait();
         }
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

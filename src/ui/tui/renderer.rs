@@ -2,14 +2,14 @@
 
 use std::cmp::Reverse;
 use std::env;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tcp_bounce_wire::{Counters, Verdict};
 
+use super::feed::Feed;
 use super::heat_map::{HeatMap, Palette};
 use super::screen::View;
-use super::{Feed, lock};
 use crate::xdp::ClientTables;
 
 /// The time between two updates of rates and lists.
@@ -24,7 +24,7 @@ const LISTED: usize = 20;
 /// Prepares the [`View`] for each frame.
 pub struct Renderer {
     tables: Arc<ClientTables>,
-    feed: Arc<Mutex<Feed>>,
+    feed: Feed,
     view: View,
     started: Instant,
     /// The time of the last update of the rates.
@@ -35,7 +35,7 @@ pub struct Renderer {
 
 impl Renderer {
     /// Prepares an empty view. It has no colours if `NO_COLOR` is set (https://no-color.org).
-    pub fn new(tables: Arc<ClientTables>, feed: Arc<Mutex<Feed>>) -> Self {
+    pub fn new(tables: Arc<ClientTables>, feed: Feed) -> Self {
         let has_colours = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let palette = if has_colours { Palette::Colours } else { Palette::Shades };
         Self {
@@ -58,7 +58,7 @@ impl Renderer {
         let Self { tables, view, .. } = self;
         view.elapsed = self.started.elapsed();
         view.heat_map.update(|port| tables.port(port).syns);
-        let feed = lock(&self.feed);
+        let feed = self.feed.lock();
         let names = feed.samples.iter().map(|sample| format!("{} ({} mode)", sample.interface, sample.mode));
         view.title = format!("tcp-bounce on {}", names.collect::<Vec<_>>().join(", "));
         view.counters = feed.samples.iter().map(|sample| sample.counters).sum();

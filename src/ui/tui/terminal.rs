@@ -2,8 +2,9 @@
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::Builder;
+use std::time::Duration;
 
 use nix::libc::c_int;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -13,7 +14,6 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::queue;
 use ratatui::crossterm::terminal::{LeaveAlternateScreen, disable_raw_mode};
 
-use super::{RESTORE_TIMEOUT, lock};
 use crate::ui::UiError;
 
 /// Checks that standard input and output are a terminal, and that this process is in its foreground.
@@ -46,22 +46,29 @@ pub fn handle_resize_signal() -> io::Result<()> {
     Ok(())
 }
 
+/// The time that each step of restoring the terminal may take.
+pub const RESTORE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Whether a [`RestoreGuard`] exists.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Restores the terminal when it is dropped.
-pub struct RestoreGuard(Arc<Mutex<RestoreState>>);
+pub struct RestoreGuard(Arc<RestoreState>);
 
-/// The state that a [`RestoreGuard`] shares with the thread that waits for it.
+/// The progress of a [`RestoreGuard`], for the thread that waits for it.
 #[derive(Default)]
-pub struct RestoreState {
+pub struct RestoreState(Mutex<Progress>);
+
+#[derive(Default)]
+struct Progress {
     has_begun: bool,
-    needs_room: bool,
+    /// Whether pending output was discarded, because the terminal accepts nothing.
+    is_blocked: bool,
 }
 
 impl RestoreGuard {
     /// Creates the guard. It restores the terminal also if drawing never starts.
-    pub fn new(state: Arc<Mutex<RestoreState>>) -> Self {
+    pub fn new(state: Arc<RestoreState>) -> Self {
         IS_TAKEN.store(true, Ordering::SeqCst);
         Self(state)
     }
@@ -69,32 +76,39 @@ impl RestoreGuard {
 
 impl Drop for RestoreGuard {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
-        state.has_begun = true;
-        if state.needs_room {
-            // The last frame may have filled the terminal's queue again.
+        let mut progress = self.0.lock();
+        progress.has_begun = true;
+        if progress.is_blocked {
+            // The last frame may have filled the terminal again.
             let _ = tcflush(io::stdout(), FlushArg::TCOFLUSH);
         }
-        drop(state);
+        drop(progress);
         ratatui::restore();
         IS_TAKEN.store(false, Ordering::SeqCst);
     }
 }
 
 impl RestoreState {
-    /// Discards pending output of the view, but never the sequences that restore the terminal. Returns whether there was
-    /// pending output of the view.
+    /// Discards pending output of the view, calls `retry` to wake its writer, and returns `true`. Once the guard restores
+    /// the terminal, it returns `false` instead: the sequences that do so must not be discarded.
     ///
     /// # Errors
     ///
-    /// The terminal is gone.
-    pub fn discard_output(&mut self) -> io::Result<bool> {
-        if self.has_begun {
+    /// The terminal is gone, or the error of `retry`.
+    pub fn discard_output(&self, retry: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
+        // Locked throughout, so that the guard cannot begin meanwhile.
+        let mut progress = self.lock();
+        if progress.has_begun {
             return Ok(false);
         }
-        self.needs_room = true;
+        progress.is_blocked = true;
         tcflush(io::stdout(), FlushArg::TCOFLUSH)?;
+        retry()?;
         Ok(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
