@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use libsystemd::logging::Priority;
 use serde::Serialize;
 use tcp_bounce_wire::Verdict;
 
+use super::journal::Priority;
 use super::numbers::{grouped, rounded};
 use crate::config::AttachMode;
 use crate::preflight::{Check, Finding};

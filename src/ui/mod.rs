@@ -1,6 +1,7 @@
 //! Output to the user: messages, the printer thread and the full-screen view.
 
 mod error;
+mod journal;
 pub mod message;
 mod numbers;
 pub mod output;

@@ -2,18 +2,18 @@
 
 use std::io::{self, Stdout};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use libsystemd::errors::SdError;
-use libsystemd::logging::{JournalStream, journal_send};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::journal::{self, Journal};
 use super::message::Message;
 use crate::telemetry::SCHEMA_VERSION;
 
@@ -27,14 +27,14 @@ pub struct Output<Stream> {
     format: Format,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Format {
     /// Lines for people.
     Text,
     /// One JSON object per line.
     Json,
     /// Journal entries with fields.
-    Journal,
+    Journal(Journal),
 }
 
 /// A JSON line.
@@ -73,7 +73,10 @@ impl<Stream: AsFd> Output<Stream> {
     fn new(stream: Stream, json: bool) -> Self {
         let format = match json {
             true => Format::Json,
-            false if is_journal(&stream) => Format::Journal,
+            // Without a socket, lines still reach the journal.
+            false if journal::is_journal(&stream) => {
+                Journal::new(Path::new(journal::SOCKET)).map_or(Format::Text, Format::Journal)
+            }
             false => Format::Text,
         };
         Self { stream, format }
@@ -86,21 +89,21 @@ impl<Stream: AsFd> Output<Stream> {
     /// The stream cannot be written to.
     pub fn print<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
         let mut messages = messages.into_iter();
-        if self.format == Format::Journal {
+        if let Format::Journal(journal) = &self.format {
             // A sandbox may hide the journal's socket. The stream still leads to the journal.
-            return messages.try_for_each(|message| log(message).or_else(|_| self.write(&self.line(message))));
+            return messages.try_for_each(|message| log(journal, message).or_else(|_| self.write(&self.line(message))));
         }
         self.write(&messages.map(|message| self.line(message)).collect::<String>())
     }
 
     /// Returns `message` as it is written to a stream, with a final newline.
     pub fn line(&self, message: &Message) -> String {
-        match self.format {
+        match &self.format {
             // Serialization cannot fail: messages have string keys only, and plain values.
             Format::Json => {
                 serde_json::to_string(&Line { version: SCHEMA_VERSION, message }).unwrap_or_default() + "\n"
             }
-            Format::Text | Format::Journal => format!("{message}\n"),
+            Format::Text | Format::Journal(_) => format!("{message}\n"),
         }
     }
 
@@ -129,17 +132,12 @@ impl<Stream: AsFd> Output<Stream> {
     }
 }
 
-/// Returns whether `stream` leads to the journal, according to `JOURNAL_STREAM` (systemd.exec(5)).
-fn is_journal(stream: &impl AsFd) -> bool {
-    JournalStream::from_env().is_ok_and(|journal| JournalStream::from_fd(stream).is_ok_and(|this| this == journal))
-}
-
 /// Sends `message` to the journal, with the members of its JSON as fields.
-fn log(message: &Message) -> Result<(), SdError> {
+fn log(journal: &Journal, message: &Message) -> io::Result<()> {
     let mut fields = vec![("SYSLOG_IDENTIFIER".to_owned(), env!("CARGO_PKG_NAME").to_owned())];
     let values = serde_json::to_value(Line { version: SCHEMA_VERSION, message }).unwrap_or_default();
     add_fields(&mut fields, "TCP_BOUNCE".to_owned(), &values);
-    journal_send(message.priority(), &message.to_string(), fields.into_iter())
+    journal.send(message.priority(), &message.to_string(), &fields)
 }
 
 /// Adds `value` as the field `name`, an object as one field for each member.
