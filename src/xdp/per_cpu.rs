@@ -3,7 +3,6 @@
 use std::io;
 
 use libbpf_rs::{MapCore, MapFlags};
-use zerocopy::FromBytes as _;
 
 /// Returns the sums over all CPUs of the `N` numbers that are the only value of `map`.
 ///
@@ -13,7 +12,8 @@ use zerocopy::FromBytes as _;
 pub fn sum<const N: usize>(map: &impl MapCore) -> libbpf_rs::Result<[u64; N]> {
     let mut sums = [0u64; N];
     for value in map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)?.unwrap_or_default() {
-        let (numbers, _) = <[u64; N]>::read_from_prefix(&value)
+        let mut numbers = [0u64; N];
+        plain::copy_from_bytes(&mut numbers[..], &value)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the counters are too short"))?;
         for (sum, number) in sums.iter_mut().zip(numbers) {
             *sum = sum.wrapping_add(number);
