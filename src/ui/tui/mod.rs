@@ -44,7 +44,7 @@ pub struct Tui {
 impl Tui {
     /// Takes the terminal, and draws in a thread of its own.
     ///
-    /// Sends to `interrupt` when the user presses q or Ctrl-C, and when the thread ends for any reason.
+    /// Sends to `interrupt` when the user presses q or Ctrl-C, and when the thread ends by itself.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Tui {
             }
             Ok(())
         };
-        let thread = TuiThread::start(interrupt, run)?;
+        let thread = TuiThread::start(Arc::clone(&stop), interrupt, run)?;
         Ok(Self { feed, stop, restore_state, thread })
     }
 

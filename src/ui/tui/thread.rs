@@ -2,6 +2,9 @@
 
 use std::io;
 use std::os::unix::thread::JoinHandleExt as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -16,14 +19,18 @@ pub struct TuiThread {
 }
 
 impl TuiThread {
-    /// Runs `work` in a thread, and sends to `interrupt` when it ends, in whichever way.
+    /// Runs `work` in a thread. Sends to `interrupt` when it ends before `stop` is set, in whichever way.
     ///
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn start(interrupt: Sender<()>, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        stop: Arc<AtomicBool>,
+        interrupt: Sender<()>,
+        work: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
         let (ended, outcome) = mpsc::channel();
-        let interrupt = InterruptOnDrop(interrupt);
+        let interrupt = InterruptOnDrop { stop, interrupt };
         let run = move || {
             let _interrupt = interrupt;
             let _ = ended.send(work());
@@ -53,12 +60,18 @@ impl TuiThread {
 }
 
 /// Ends the run when it is dropped, also by a panic. Without the view, nobody would see that the program still answers.
-struct InterruptOnDrop(Sender<()>);
+struct InterruptOnDrop {
+    stop: Arc<AtomicBool>,
+    interrupt: Sender<()>,
+}
 
 impl Drop for InterruptOnDrop {
     fn drop(&mut self) {
-        // The run may have ended already.
-        let _ = self.0.send(());
+        // During the shutdown, an interrupt would cut the time for pending output short.
+        if !self.stop.load(Relaxed) {
+            // The run may have ended already.
+            let _ = self.interrupt.send(());
+        }
     }
 }
 
@@ -72,7 +85,7 @@ mod tests {
     #[test]
     fn interrupts_the_run_when_the_work_fails() {
         let (interrupt, interrupted) = mpsc::channel();
-        let thread = TuiThread::start(interrupt, || Err(io::Error::other("no terminal"))).unwrap();
+        let thread = TuiThread::start(Arc::default(), interrupt, || Err(io::Error::other("no terminal"))).unwrap();
         interrupted.recv().unwrap();
         assert_eq!(thread.wait(NEVER).unwrap().unwrap_err().to_string(), "no terminal");
     }
@@ -80,8 +93,17 @@ mod tests {
     #[test]
     fn interrupts_the_run_when_the_work_panics() {
         let (interrupt, interrupted) = mpsc::channel();
-        let thread = TuiThread::start(interrupt, || panic!("as the test wants it")).unwrap();
+        let thread = TuiThread::start(Arc::default(), interrupt, || panic!("as the test wants it")).unwrap();
         interrupted.recv().unwrap();
         assert_eq!(thread.wait(NEVER).unwrap().unwrap_err().to_string(), "the view has panicked");
+    }
+
+    #[test]
+    fn keeps_quiet_during_the_shutdown() {
+        let (interrupt, interrupted) = mpsc::channel();
+        let thread = TuiThread::start(Arc::new(AtomicBool::new(true)), interrupt, || Ok(())).unwrap();
+        thread.wait(NEVER).unwrap().unwrap();
+        // The sender is gone, and nothing was sent.
+        interrupted.recv().unwrap_err();
     }
 }
