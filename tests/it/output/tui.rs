@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, mpsc};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
@@ -232,6 +232,8 @@ fn loss_of_the_terminal_without_a_signal_ends_the_run_with_an_error() {
     let network = Network::new(Mode::Skb);
     let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+    // A child that inherits it would keep the terminal alive.
+    fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     let mut command = TcpBounce::command(&network.host, "--mode skb --watch host0");
     let end = || Stdio::from(slave.try_clone().unwrap());
     let process = Process::start_as_is(command.stdin(end()).stdout(end()).stderr(Stdio::piped()));
