@@ -45,7 +45,8 @@ impl Ended<'_> {
         let Views { printer, tui, .. } = views;
         let restored = tui.map_or(Ok(()), Tui::finish).map_err(UiError::Terminal);
         printer.release();
-        // If no signal has arrived yet, the first one ends the waiting for output.
+        // A key pressed twice is no sign of impatience. A signal from here on is one, and ends the waiting for output.
+        while interrupted.try_recv().is_ok() {}
         printer.begin_shutdown(interrupted);
         let (summary, written) = collector.finish(elapsed, &programs);
         let (summary, read) = match summary {
