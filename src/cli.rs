@@ -19,7 +19,7 @@ use crate::config::{
 };
 use crate::ui::{Message, output};
 
-/// The output of `--version`: the version and the commit; the hash of the XDP program's object, and the tools that built it.
+/// The output of `--version`: the version, the commit, the hash of the XDP program's object, and its build tools.
 const LONG_VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), env!("TCP_BOUNCE_COMMIT"), "\nXDP program: ", env!("TCP_BOUNCE_OBJECT"));
 

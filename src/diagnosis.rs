@@ -15,7 +15,8 @@ pub fn with_causes(error: &dyn Error) -> String {
 
 /// Returns [`MEMORY_HINT`] if memory ran out.
 ///
-/// A thread that cannot be started counts as well: `EAGAIN` usually means that memory or the number of threads is limited.
+/// A thread that cannot be started counts as well: `EAGAIN` usually means that memory or the number of threads is
+/// limited.
 pub fn memory_hint(error: &dyn Error) -> Option<String> {
     let is_shortage = |error: &(dyn Error + 'static)| {
         let io = error.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -1,8 +1,8 @@
 //! Makes every TCP port of a machine accept connections, with no sockets and no state.
 //!
-//! An XDP program answers each SYN that arrives on a network interface with a SYN-ACK, before the kernel's network stack
-//! sees it. The ports of local listeners are excluded, so the host's own services keep working. This crate loads the program,
-//! attaches it, follows the state of the host, and reads counters and client events.
+//! An XDP program answers each SYN that arrives on a network interface with a SYN-ACK, before the kernel's network
+//! stack sees it. The ports of local listeners are excluded, so the host's own services keep working. This crate loads
+//! the program, attaches it, follows the state of the host, and reads counters and client events.
 //!
 //! # Example
 //!
@@ -27,8 +27,8 @@
 //!
 //! # Requirements
 //!
-//! The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Root has these capabilities outside of
-//! user namespaces. A [`Run`] keeps its privileges; the command `tcp-bounce` drops them once it is attached.
+//! The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Root has these capabilities
+//! outside of user namespaces. A [`Run`] keeps its privileges; the command `tcp-bounce` drops them once it is attached.
 //!
 //! # Layers
 //!
@@ -48,8 +48,9 @@
 //! | `process` | Privileges, signals, the service manager | [`ProcessError`] |
 //! | `config` | The validated configuration | [`Config`] and its parts, [`ConfigError`] |
 //!
-//! The packet logic is the crate [`tcp_bounce_wire`]: it decides about each packet, in the kernel and in tests alike. `src/bpf` in
-//! the repository is its entry point in the kernel. `docs/architecture.md` describes how the parts work together.
+//! The packet logic is the crate [`tcp_bounce_wire`]: it decides about each packet, in the kernel and in tests alike.
+//! `src/bpf` in the repository is its entry point in the kernel. `docs/architecture.md` describes how the parts work
+//! together.
 
 #![warn(clippy::too_many_lines)]
 

@@ -20,12 +20,12 @@ const BATCHES: usize = 1024;
 
 /// A running responder on one or more interfaces. It stays attached as long as this value lives.
 ///
-/// A thread follows the host: it excludes the ports of new listeners, follows changed addresses, and ends the run when an
-/// interface is removed or [`Config::duration`] is over. If the host cannot be read, the last known state stays in force, and
-/// the run ends after a minute of failures.
+/// A thread follows the host: it excludes the ports of new listeners, follows changed addresses, and ends the run when
+/// an interface is removed or [`Config::duration`] is over. If the host cannot be read, the last known state stays in
+/// force, and the run ends after a minute of failures.
 ///
-/// The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Unlike the command, a run keeps
-/// its privileges.
+/// The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Unlike the command, a run
+/// keeps its privileges.
 pub struct Run {
     state: Arc<Mutex<State>>,
     events: Receiver<Vec<ClientEvent>>,
@@ -46,8 +46,8 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// Settings of `config` contradict each other; an interface is unfit or has another XDP program; the kernel refuses the
-    /// program.
+    /// Settings of `config` contradict each other; an interface is unfit or has another XDP program; the kernel refuses
+    /// the program.
     pub fn start(config: &Config) -> Result<Self, Error> {
         config.validate()?;
         let interfaces = Interface::find(&config.interfaces)?;
@@ -74,7 +74,8 @@ impl Run {
         Ok(Self { state, events, stop, follower: Some(follower) })
     }
 
-    /// Returns the counters since the start, summed over all interfaces. After the run they stay as they were at its end.
+    /// Returns the counters since the start, summed over all interfaces. After the run they stay as they were at its
+    /// end.
     ///
     /// # Errors
     ///

@@ -14,13 +14,13 @@ use crate::preflight::{self, Check, Finding};
 use crate::telemetry::{MetricsServer, PortReport};
 use crate::ui::{Message, UiError, output, tui};
 
-/// Answers on the interfaces of `config`, on all or on none, until a signal or the configured duration ends the run. When
-/// it returns, nothing is attached.
+/// Answers on the interfaces of `config`, on all or on none, until a signal or the configured duration ends the run.
+/// When it returns, nothing is attached.
 ///
 /// # Errors
 ///
-/// tcp-bounce cannot start, has to stop, or cannot write an output. If there are several errors, the last one is returned
-/// and the others are printed.
+/// tcp-bounce cannot start, has to stop, or cannot write an output. If there are several errors, the last one is
+/// returned and the others are printed.
 pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
     let session = Session::prepare(config, outputs)?;
     let Some(attached) = session.attach()? else { return Ok(()) };

@@ -132,8 +132,8 @@ impl<'a> Session<'a> {
         Ok(gaps.into_iter().map(preflight::privileges::warning).collect())
     }
 
-    /// Reports the start with `warnings` about the host, and follows the host until a signal, the configured duration or an
-    /// error ends the run.
+    /// Reports the start with `warnings` about the host, and follows the host until a signal, the configured duration
+    /// or an error ends the run.
     ///
     /// # Errors
     ///

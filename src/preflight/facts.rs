@@ -53,7 +53,8 @@ pub struct XdpFeatures {
     pub offload: bool,
 }
 
-/// The offloads of a NIC that change packets before XDP sees them. `None` stands for an offload that the NIC does not have.
+/// The offloads of a NIC that change packets before XDP sees them. `None` stands for an offload that the NIC does not
+/// have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Offloads {
     /// Large receive offload: merges TCP segments irreversibly.

@@ -76,8 +76,8 @@ pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSna
 }
 
 impl Check {
-    /// Checks whether tcp-bounce would start with `config`. `host_findings` are findings about the outputs and privileges,
-    /// which this layer does not know.
+    /// Checks whether tcp-bounce would start with `config`. `host_findings` are findings about the outputs and
+    /// privileges, which this layer does not know.
     ///
     /// # Errors
     ///

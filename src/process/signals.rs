@@ -13,13 +13,15 @@ use super::ProcessError;
 
 /// The time within which further signals belong to the first.
 ///
-/// `timeout` signals its child and then its process group. When a terminal closes, the kernel and the shell both send SIGHUP.
+/// `timeout` signals its child and then its process group. When a terminal closes, the kernel and the shell both send
+/// SIGHUP.
 const BURST: Duration = Duration::from_secs(1);
 
 /// The installed handlers of Ctrl-C, SIGTERM and SIGHUP.
 ///
-/// Until [`SignalHandlers::defer_exit`], a signal ends the process with success. From then on, the first one is sent to the
-/// main thread. If that thread still runs at the second one, or takes no more signals, the process ends with status 1.
+/// Until [`SignalHandlers::defer_exit`], a signal ends the process with success. From then on, the first one is sent to
+/// the main thread. If that thread still runs at the second one, or takes no more signals, the process ends with status
+/// 1.
 pub struct SignalHandlers {
     is_deferred: Arc<AtomicBool>,
 }

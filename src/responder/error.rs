@@ -112,8 +112,8 @@ impl ResponderError {
         Some(hint.to_owned())
     }
 
-    /// Returns whether the host could not be read for a reason that may pass, such as a lack of file descriptors or a netlink
-    /// dump that changes kept interrupting.
+    /// Returns whether the host could not be read for a reason that may pass, such as a lack of file descriptors or a
+    /// netlink dump that changes kept interrupting.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,

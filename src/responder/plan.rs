@@ -12,8 +12,8 @@ use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
 /// The largest MTU, in bytes, that native mode supports without multi-buffer frames.
 ///
-/// A frame must fit in one page, beside the space that the kernel reserves there. Drivers differ a little: the ena driver has
-/// the smallest limit of the common ones.
+/// A frame must fit in one page, beside the space that the kernel reserves there. Drivers differ a little: the ena
+/// driver has the smallest limit of the common ones.
 pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
 
 /// The settings, state and filters of the program on one interface.
@@ -33,8 +33,8 @@ impl ProgramPlan {
     ///
     /// # Errors
     ///
-    /// [`ResponderError::TooManyPrefixes`] if the scope does not fit in an address set; [`ResponderError::OutOfMemory`];
-    /// [`XdpError::ClientTables`] if the number of CPUs cannot be read.
+    /// [`ResponderError::TooManyPrefixes`] if the scope does not fit in an address set;
+    /// [`ResponderError::OutOfMemory`]; [`XdpError::ClientTables`] if the number of CPUs cannot be read.
     pub fn new(
         interface: Interface,
         config: &Config,
@@ -94,7 +94,8 @@ impl ProgramPlan {
     ///
     /// # Errors
     ///
-    /// [`XdpError::Maps`] if the kernel denies writing; [`ResponderError::TooManyPrefixes`] if the new scope does not fit.
+    /// [`XdpError::Maps`] if the kernel denies writing; [`ResponderError::TooManyPrefixes`] if the new scope does not
+    /// fit.
     pub fn update(
         &mut self,
         interface: &Interface,
@@ -169,10 +170,10 @@ fn interface_state(
 
 /// Returns whether multi-buffer frames must stay disabled on `interface`.
 ///
-/// A reply that is shorter than its frame frees pages by `bpf_xdp_adjust_tail`. On veth, and in skb mode everywhere, the
-/// kernel frees pages of a page pool as if they were ordinary ones: Linux 6.18 warns (`page_pool/helpers.h`), and the
-/// memory is used twice. A program without multi-buffer support gets each frame in one piece, and the peer of the veth is
-/// told so. Jumbo frames leave no choice in native mode.
+/// A reply that is shorter than its frame frees pages by `bpf_xdp_adjust_tail`. On veth, and in skb mode everywhere,
+/// the kernel frees pages of a page pool as if they were ordinary ones: Linux 6.18 warns (`page_pool/helpers.h`), and
+/// the memory is used twice. A program without multi-buffer support gets each frame in one piece, and the peer of the
+/// veth is told so. Jumbo frames leave no choice in native mode.
 fn breaks_on_fragments(interface: &Interface) -> bool {
     interface.is_veth() && interface.mtu <= MTU_WITHOUT_FRAGMENTS
 }

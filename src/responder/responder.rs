@@ -34,7 +34,8 @@ pub struct Sample {
 impl Responder {
     /// Loads the program with the data of `plan`, and attaches it to the interface of the plan.
     ///
-    /// Without a configured mode, native mode is tried first, except on veth. If the driver refuses it, skb mode follows.
+    /// Without a configured mode, native mode is tried first, except on veth. If the driver refuses it, skb mode
+    /// follows.
     ///
     /// # Errors
     ///
@@ -48,8 +49,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program is not attached any more; the error of
-    /// updating it.
+    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program is not attached any more; the error
+    /// of updating it.
     pub fn refresh(&mut self, snapshot: &HostSnapshot) -> Result<bool, ResponderError> {
         let Some(interface) = snapshot.interfaces.iter().find(|other| other.index == self.interface.index) else {
             return Err(ResponderError::Removed { interface: self.interface.name.clone() });
