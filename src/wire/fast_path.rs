@@ -1,4 +1,4 @@
-//! Recognises the SYN that Linux sends, as most clients and load generators do, with one bounds check.
+//! The fast path: recognises the SYN that Linux sends, with one bounds check, and repeats the filters of `respond` for it.
 //!
 //! A SYN that differs in any way takes the slow path, which gives all SYNs the same answers.
 
@@ -28,7 +28,7 @@ const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 
 /// Returns the segment and its options, if the frame is such a SYN and passes all filters.
 #[inline(always)]
-pub fn recognise<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<(Segment<I>, SynOptions)> {
+pub fn match_linux_syn<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<(Segment<I>, SynOptions)> {
     let Policy { config, interface, filters, .. } = policy;
     if frame.len() != size_of::<LinuxSyn<I>>() || config.filters_sources() || config.actions.any_follows_client() {
         return None;

@@ -55,7 +55,7 @@
 //! | [`syn_ack`] | the headers of a SYN-ACK |
 //! | [`post_handshake`] | decisions about segments after the handshake |
 //! | [`reply`] | writes a reply over its request |
-//! | [`fast_path`] | recognises the SYN of Linux |
+//! | [`fast_path`] | recognises and filters the SYN of Linux |
 //! | [`mod@respond`] | the whole course of a packet |
 
 #![no_std]

@@ -1,4 +1,4 @@
-//! Everything besides the packet that a verdict depends on.
+//! The inputs of a verdict besides the packet.
 
 use crate::action::ActionByPort;
 use crate::config::ProgramConfig;

@@ -1,4 +1,4 @@
-//! Decides about segments after the handshake, from their own fields alone.
+//! Decides from the fields of a segment whether it follows our handshake. `respond` then excludes the host's own.
 //!
 //! | action | accepted acknowledgment | answered |
 //! |---|---|---|

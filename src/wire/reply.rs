@@ -44,9 +44,9 @@ impl<I: Ip> Segment<I> {
         frame: &mut F,
         header_length: usize,
         answer: Answer,
-        options: &ReplyOptions,
         policy: &Policy<H>,
     ) -> Option<()> {
+        let options = ReplyOptions::for_later_segment(frame, self.options(header_length), &policy.host);
         let tcp_offset = self.ip_offset + size_of::<I>();
         let options_offset = tcp_offset + size_of::<Tcp>();
         let options_end = options_offset + options.length();

@@ -1,4 +1,4 @@
-//! Decides about a packet and turns it into the reply: locate, filter, classify, reply.
+//! Decides about a packet and turns it into the reply: the fast path, or locate, filter, dispatch, reply.
 
 use zerocopy::byteorder::network_endian::U32;
 
@@ -49,7 +49,7 @@ fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<V
 /// Answers the SYN that most clients send, or returns `None` for any other frame.
 #[inline(always)]
 fn answer_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
-    let (segment, options) = fast_path::recognise::<I, _, _>(frame, policy)?;
+    let (segment, options) = fast_path::match_linux_syn::<I, _, _>(frame, policy)?;
     let verdict = segment.answer_syn(frame, options, policy).ok()?;
     segment.report(verdict, Tcp::SYN, policy);
     Some(verdict)
@@ -66,7 +66,7 @@ fn respond_over<I: Ip, F: Frame, H: Host>(
     let header_length = segment.header_length(frame)?;
     segment.check_addresses(frame, policy)?;
     segment.check_port(frame, policy)?;
-    segment.classify(frame, header_length, policy)
+    segment.dispatch(frame, header_length, policy)
 }
 
 impl<I: Ip> Segment<I> {
@@ -120,7 +120,7 @@ impl<I: Ip> Segment<I> {
     ///
     /// `TakenOver` or `OtherTcp` for all other segments.
     #[inline(always)]
-    fn classify<F: Frame, H: Host>(
+    fn dispatch<F: Frame, H: Host>(
         &self,
         frame: &mut F,
         header_length: usize,
@@ -287,9 +287,8 @@ impl<I: Ip> Segment<I> {
         if actions.contains(Action::Echo) && !self.is_intact(frame, host)? {
             return Some(Verdict::Later);
         }
-        let options = ReplyOptions::for_later_segment(frame, self.options(header_length), host);
         // Without an answer, the segment is dropped: the host would reset a connection that it does not know.
-        let written = self.write_answer(frame, header_length, answer, &options, policy);
+        let written = self.write_answer(frame, header_length, answer, policy);
         Some(written.map_or(Verdict::Later, |()| verdict))
     }
 }

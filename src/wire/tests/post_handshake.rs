@@ -61,19 +61,7 @@ impl Connection {
 
     /// Returns the verdict on a segment and the answer to it. Sequence numbers are relative to the ISNs.
     fn send(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> (Verdict, Option<Fields>) {
-        self.send_with_window(flags, sequence, acknowledgment, payload, 65535)
-    }
-
-    fn send_with_window(
-        &self,
-        flags: u8,
-        sequence: u32,
-        acknowledgment: u32,
-        payload: &[u8],
-        window: u16,
-    ) -> (Verdict, Option<Fields>) {
-        let request = Request { window, ..self.request(flags, sequence, acknowledgment, payload) };
-        self.send_request(&request.with_checksum())
+        self.send_request(&self.request(flags, sequence, acknowledgment, payload).with_checksum())
     }
 
     /// Returns a segment with a wrong checksum.
@@ -272,14 +260,22 @@ fn echo_acknowledges_only_delivered_data() {
         assert_eq!(connection.send(ACK | FIN, 1, 5, b"data"), echoed(ACK | FIN, 1, 6, b"data"));
         assert_eq!(connection.send(ACK | FIN, 1, 2, b""), bare(2, 2));
         // The window has room for some data, for all data without the FIN, and for none.
-        let send = |flags, window| connection.send_with_window(flags, 5, 5, b"more", window);
+        let send = |flags, window| {
+            connection.send_request(&Request { window, ..connection.request(flags, 5, 5, b"more") }.with_checksum())
+        };
         assert_eq!(send(ACK, 3), echoed(ACK, 5, 8, b"mor"));
         assert_eq!(send(ACK | FIN, 3), echoed(ACK, 5, 8, b"mor"));
         assert_eq!(send(ACK | FIN, 4), echoed(ACK, 5, 9, b"more"));
         assert_eq!(send(ACK | FIN, 5), echoed(ACK | FIN, 5, 10, b"more"));
         assert_eq!(send(ACK, 0), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send_with_window(ACK, 5, 7, b"more", 0), bare(7, 7));
-        assert_eq!(connection.send_with_window(ACK, 5, 7, b"more", 1), echoed(ACK, 5, 8, b"mor"));
+        assert_eq!(
+            connection.send_request(&Request { window: 0, ..connection.request(ACK, 5, 7, b"more") }.with_checksum()),
+            bare(7, 7)
+        );
+        assert_eq!(
+            connection.send_request(&Request { window: 1, ..connection.request(ACK, 5, 7, b"more") }.with_checksum()),
+            echoed(ACK, 5, 8, b"mor")
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 //! and rules are independent of the crate: [`segment`] uses etherparse, and [`syn_options`] has a parser of its own.
 
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
+#![allow(clippy::module_inception, reason = "another test crate includes this under the name of a file")]
 #![allow(unused_imports, reason = "each test crate uses its own part of this")]
 
 pub mod assertions;
