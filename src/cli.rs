@@ -1,4 +1,4 @@
-//! The command line: arguments, their parsers, and their conversion to a [`Config`] and [`OutputOptions`].
+//! The command line options. A new one goes into [`Args`] and `Args::into_config`.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -118,7 +118,7 @@ pub struct Args {
     #[arg(long, value_name = "[ADDR:]PORT")]
     pub metrics: Option<MetricsAddress>,
 
-    /// Show on the whole terminal who events, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
+    /// Show on the whole terminal who knocks, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
     /// all ports as a heat map. q or Ctrl-C ends it
     #[arg(long, conflicts_with_all = ["json", "quiet", "events"])]
     pub watch: bool,

@@ -1,4 +1,4 @@
-//! The last phase of a run: detach, restore the terminal, write the report, print the summary.
+//! The last phase of a run: detach, restore the terminal, have the port report written, print the summary.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;

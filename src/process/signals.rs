@@ -15,7 +15,7 @@ use super::ProcessError;
 ///
 /// `timeout` signals its child and then its process group. When a terminal closes, the kernel and the shell both send
 /// SIGHUP.
-const BURST: Duration = Duration::from_secs(1);
+const BURST: Duration = Duration::from_millis(250);
 
 /// The installed handlers of Ctrl-C, SIGTERM and SIGHUP.
 ///

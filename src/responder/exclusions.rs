@@ -1,4 +1,4 @@
-//! The excluded ports: those with local listeners, and those that the user excluded.
+//! The excluded ports: local listeners, `--except`, and everything outside `--ports`. The packet logic checks them.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};

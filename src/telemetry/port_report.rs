@@ -1,4 +1,4 @@
-//! The port report (`--report`): the SYNs, completed handshakes, times and clients of each port, in a file.
+//! Collects and writes the port report (`--report`): SYNs, completed handshakes, times and clients of each port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};

@@ -217,8 +217,8 @@ impl Wire {
     fn new(mode: Mode, family: Family, mtu: u16) -> Self {
         let network = Network::new(mode);
         let (host, client) = (&network.host, &network.client);
-        prepare(host, "host0", HOST_MAC, (CLIENT_MAC, CLIENT.into(), CLIENT_V6), family, mtu);
-        prepare(client, "client0", CLIENT_MAC, (HOST_MAC, HOST.into(), HOST_V6), family, mtu);
+        prepare(host, ("host0", HOST_MAC), (CLIENT_MAC, CLIENT.into(), CLIENT_V6), family, mtu);
+        prepare(client, ("client0", CLIENT_MAC), (HOST_MAC, HOST.into(), HOST_V6), family, mtu);
         // ECN would promise to echo the marks of routers, which tcp-bounce does not.
         host.sysctl("ipv4/tcp_ecn", "0");
         // The flow label is a hash with a secret of the kernel.
@@ -334,7 +334,7 @@ impl Wire {
             V4 => (&CLIENT.octets()[..], &HOST.octets()[..], [0x08, 0x00]),
             V6 => (&CLIENT_V6.octets()[..], &HOST_V6.octets()[..], [0x86, 0xdd]),
         };
-        let packet = syn.packet(self.family, source, destination, source_port, self.mtu);
+        let packet = syn.packet(self.family, (source, destination), source_port, self.mtu);
         [&HOST_MAC[..], &CLIENT_MAC, &ethertype, &packet].concat()
     }
 }
@@ -343,8 +343,7 @@ impl Wire {
 /// sends ARP requests.
 fn prepare(
     namespace: &Namespace,
-    interface: &str,
-    mac: [u8; 6],
+    (interface, mac): (&str, [u8; 6]),
     (peer_mac, peer, peer_v6): ([u8; 6], IpAddr, Ipv6Addr),
     family: Family,
     mtu: u16,

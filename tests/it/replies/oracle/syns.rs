@@ -91,7 +91,7 @@ impl Syn {
     }
 
     /// Returns the packet with its trailer, as it is sent on a network with this MTU.
-    pub fn packet(&self, family: Family, source: &[u8], destination: &[u8], source_port: u16, mtu: u16) -> Vec<u8> {
+    pub fn packet(&self, family: Family, (source, destination): (&[u8], &[u8]), source_port: u16, mtu: u16) -> Vec<u8> {
         let mut options = bytes(&self.options, family.mss(mtu));
         options.resize(options.len().next_multiple_of(4), 0);
         let mut segment = [
