@@ -222,6 +222,7 @@ fn idle_reader_loses_only_events(mode: Mode) {
 fn slow_reader_gets_whole_lines_and_the_summary() {
     let network = Network::without_program(Mode::Skb);
     let _sink = Sink::new(&network);
+    network.receive_redirected();
     let mut command = TcpBounce::command(&network.host, "--mode skb --json --events host0");
     let (reader, writer) = io::pipe().unwrap();
     let process = Process::start_as_is(command.stdin(Stdio::null()).stdout(writer));
