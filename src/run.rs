@@ -139,12 +139,15 @@ fn follow(
             break Err(error.into());
         }
     };
-    let attached = std::mem::replace(&mut *lock(state), State::Detached(Counters::default()));
-    let State::Attached(responders) = attached else { return result };
+    // Locked until the final counters are known, so that nobody reads the placeholder.
+    let mut state = lock(state);
+    let State::Attached(responders) = std::mem::replace(&mut *state, State::Detached(Counters::default())) else {
+        return result;
+    };
     let programs = responders.detach();
     let (summary, _) = collector.finish(started.elapsed(), &programs);
     let counters = summary.map(|summary| summary.counters);
-    *lock(state) = State::Detached(counters.as_ref().copied().unwrap_or_default());
+    *state = State::Detached(counters.as_ref().copied().unwrap_or_default());
     result.and(counters.map(drop).map_err(XdpError::into))
 }
 

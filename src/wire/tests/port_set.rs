@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use tcp_bounce_wire::{PortSet, Verdict};
 
 fn excluding(ports: impl IntoIterator<Item = u16>) -> PortSet {
-    let mut spared = PortSet::new();
-    ports.into_iter().for_each(|port| spared.insert(port));
-    spared
+    let mut excluded = PortSet::new();
+    ports.into_iter().for_each(|port| excluded.insert(port));
+    excluded
 }
 
 fn verdict_on_syn(setup: &Setup, destination_port: u16) -> Verdict {
@@ -29,7 +29,7 @@ fn answers_all_ports() {
 
 #[test]
 fn answers_no_port_if_all_are_excluded() {
-    let setup = Setup::takeover().sparing(excluding(0..=u16::MAX));
+    let setup = Setup::takeover().excluding_ports(excluding(0..=u16::MAX));
     for port in 0..=u16::MAX {
         assert_eq!(verdict_on_syn(&setup, port), Verdict::Excluded, "port {port}");
     }
@@ -38,7 +38,7 @@ fn answers_no_port_if_all_are_excluded() {
 #[test]
 fn passes_all_tcp_to_excluded_ports_under_takeover() {
     for setup in Setup::both() {
-        let setup = setup.sparing(excluding([443]));
+        let setup = setup.excluding_ports(excluding([443]));
         for flags in 0..=u8::MAX {
             for payload in [vec![], vec![0]] {
                 let request = Request { destination_port: 443, flags, payload, ..Request::ack() };
@@ -50,7 +50,7 @@ fn passes_all_tcp_to_excluded_ports_under_takeover() {
 
 #[test]
 fn ignores_excluded_source_ports() {
-    let setup = Setup::takeover().sparing(excluding([443]));
+    let setup = Setup::takeover().excluding_ports(excluding([443]));
     for flags in [SYN, ACK, ACK | PSH, FIN | ACK, RST] {
         let request = Request { source_port: 443, destination_port: 444, flags, ..Request::ack() };
         let expected = common::expected(flags, true, false, true);
@@ -70,17 +70,17 @@ proptest! {
 
     #[test]
     fn contains_exactly_the_inserted_ports(inserted in hash_set(any::<u16>(), 0..300)) {
-        let spared = excluding(inserted.iter().copied());
-        let held: HashSet<u16> = (0..=u16::MAX).filter(|&port| spared.contains(port)).collect();
+        let excluded = excluding(inserted.iter().copied());
+        let held: HashSet<u16> = (0..=u16::MAX).filter(|&port| excluded.contains(port)).collect();
         prop_assert_eq!(&held, &inserted);
         // Order and repetition have no effect.
         let again = inserted.iter().chain(&inserted).copied().collect::<Vec<_>>();
-        prop_assert_eq!(excluding(again.into_iter().rev()), spared);
+        prop_assert_eq!(excluding(again.into_iter().rev()), excluded);
     }
 
     #[test]
     fn excludes_exactly_the_inserted_ports(inserted in hash_set(1..u16::MAX, 1..100)) {
-        let setup = Setup::takeover().sparing(excluding(inserted.iter().copied()));
+        let setup = Setup::takeover().excluding_ports(excluding(inserted.iter().copied()));
         // Mistakes would show at neighbouring ports, and at ports one bit or one word of the set away.
         let near = |port: u16| (0..16).map(move |bit| port ^ 1 << bit).chain([port - 1, port, port + 1]);
         for port in inserted.iter().copied().flat_map(near) {

@@ -305,7 +305,7 @@ proptest! {
         }
         let [with, without] = [primary, others].map(|primary| {
             let choice = Choice { mac: Some(request.destination_mac), primary: Some(primary), ..settings };
-            let mut setup = Setup::new(choice).sparing(excluded.clone());
+            let mut setup = Setup::new(choice).excluding_ports(excluded.clone());
             (setup.filters_destinations, setup.filters_sources) = (to.is_some(), from.is_some());
             let (first, last) = (AddressBits { high: 0, low: 0 }, AddressBits { high: u64::MAX, low: u64::MAX });
             let every = [AddressRange { first, last }];

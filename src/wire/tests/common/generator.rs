@@ -104,10 +104,10 @@ impl Shape {
             mac: self.checks_mac.then_some(MAC),
             primary: self.primary.then_some(PRIMARY),
         };
-        let spared: &[u16] = generator.pick(&[&[][..], &[22], &[22, 80, 443], &[0, 22], &[63, 64, u16::MAX]]);
+        let excluded: &[u16] = generator.pick(&[&[][..], &[22], &[22, 80, 443], &[0, 22], &[63, 64, u16::MAX]]);
         let (index, first) = (generator.below(2), generator.below(FILTERS.len()));
         setup.settings = settings;
-        spared.iter().for_each(|&port| setup.filters.excluded_ports.insert(port));
+        excluded.iter().for_each(|&port| setup.filters.excluded_ports.insert(port));
         (setup.filters_destinations, setup.filters_sources) = (self.filters_destinations, self.filters_sources);
         if self.filters_destinations {
             setup.filters.active_destinations = index as u64;

@@ -136,8 +136,8 @@ impl Setup {
     }
 
     /// Returns this setup with these excluded ports.
-    pub fn sparing(mut self, spared: PortSet) -> Self {
-        self.filters.excluded_ports = spared;
+    pub fn excluding_ports(mut self, excluded: PortSet) -> Self {
+        self.filters.excluded_ports = excluded;
         self
     }
 
