@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The time that output gets after the user has abandoned it. A stream that accepts output needs less.
+const ABANDONED_GRACE: Duration = Duration::from_millis(100);
+
 /// A queue with one consumer, which works on a job at a time.
 ///
 /// Channels of the standard library or of crossbeam lack three things that the printer needs: limits that differ by the
@@ -27,8 +30,8 @@ enum Deadline {
     /// The run goes on.
     None,
     At(Instant),
-    /// The user does not want to wait any longer.
-    Passed,
+    /// Abandoned at this time: a job at work and the next one still get [`ABANDONED_GRACE`].
+    Abandoned(Instant),
 }
 
 impl Deadline {
@@ -42,7 +45,9 @@ impl Deadline {
         match self {
             Self::None => None,
             Self::At(deadline) => Some((deadline + extra).saturating_duration_since(Instant::now())),
-            Self::Passed => Some(Duration::ZERO),
+            Self::Abandoned(time) => {
+                Some((time + extra.min(ABANDONED_GRACE)).saturating_duration_since(Instant::now()))
+            }
         }
     }
 }
@@ -108,20 +113,20 @@ impl<Job> Queue<Job> {
         self.lock().deadline.has_passed(Duration::ZERO)
     }
 
-    /// Sets the deadline, or puts it off. It stays passed after [`Self::abandon`].
+    /// Sets the deadline, or moves it to a later time. After [`Self::abandon`], only the grace for the summary moves.
     pub fn set_deadline(&self, deadline: Instant) {
         self.change(|state| {
             state.deadline = match state.deadline {
                 Deadline::None => Deadline::At(deadline),
                 Deadline::At(earlier) => Deadline::At(earlier.max(deadline)),
-                Deadline::Passed => Deadline::Passed,
+                Deadline::Abandoned(earlier) => Deadline::Abandoned(earlier.max(deadline.min(Instant::now()))),
             }
         });
     }
 
-    /// Ends all waiting, now and later.
+    /// Ends all waiting, now and later, except [`ABANDONED_GRACE`] for the summary.
     pub fn abandon(&self) {
-        self.change(|state| state.deadline = Deadline::Passed);
+        self.change(|state| state.deadline = Deadline::Abandoned(Instant::now()));
     }
 
     /// Lets the consumer end after the remaining jobs.
@@ -215,6 +220,19 @@ mod tests {
         queue.abandon();
         assert!(!waiting.join().unwrap());
         queue.set_deadline(Instant::now() + NEVER);
-        assert!(queue.is_over(), "it cannot be put off any more");
+        assert!(queue.is_over(), "the deadline cannot move to the future any more");
+    }
+
+    #[test]
+    fn completes_the_summary_after_it_was_abandoned() {
+        let queue = Arc::new(Queue::default());
+        queue.abandon();
+        queue.push(0, usize::MAX);
+        queue.set_deadline(Instant::now());
+        let consumer = Arc::clone(&queue);
+        let consumer = thread::spawn(move || while consumer.take().is_some() {});
+        assert!(queue.wait_until_done(NEVER));
+        queue.close();
+        consumer.join().unwrap();
     }
 }
