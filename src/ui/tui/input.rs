@@ -8,8 +8,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd;
 
-/// The keys that end the run, as a terminal in raw mode sends them: q and Ctrl-C.
-const QUIT_KEYS: [u8; 2] = [b'q', 0x03];
+/// Ctrl-C, as a terminal in raw mode sends it.
+const CTRL_C: u8 = 0x03;
+
+/// The first byte of the sequences that function keys and pastes send. They may contain a q.
+const ESCAPE: u8 = 0x1b;
 
 /// Waits for `duration`, at most until a key that ends the run. Returns whether there was one.
 ///
@@ -31,12 +34,17 @@ pub fn wait_for_quit(duration: Duration) -> io::Result<bool> {
         let mut input = [0; 256];
         match unistd::read(io::stdin(), &mut input) {
             Ok(0) => return Err(gone()),
-            Ok(length) if input[..length].iter().any(|byte| QUIT_KEYS.contains(byte)) => return Ok(true),
+            Ok(length) if has_quit_key(&input[..length]) => return Ok(true),
             Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) if left == 0 => return Ok(false),
             Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Returns whether `input` has a key that ends the run: q or Ctrl-C.
+fn has_quit_key(input: &[u8]) -> bool {
+    input.contains(&CTRL_C) || (input.first() != Some(&ESCAPE) && input.contains(&b'q'))
 }
 
 /// Waits for input, at most for `timeout` in milliseconds. A signal may end the wait early.
