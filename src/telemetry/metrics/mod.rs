@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::connection::Connection;
@@ -119,9 +120,13 @@ impl Acceptor {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => continue,
-                Err(_) => {
-                    // A lack of descriptors or memory: closing a connection frees some.
-                    if self.connections.pop_front().is_none() {
+                Err(error) => {
+                    // Closing a connection frees descriptors and memory. Other errors are those of the network.
+                    let is_lack = matches!(
+                        error.raw_os_error().map(Errno::from_raw),
+                        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+                    );
+                    if !is_lack || self.connections.pop_front().is_none() {
                         thread::sleep(RETRY_INTERVAL);
                     }
                     return;
