@@ -1,4 +1,4 @@
-//! Signal handlers: a first Ctrl-C, SIGTERM or SIGHUP ends the run, a second one ends the process at once.
+//! Signal handlers: a first Ctrl-C, SIGTERM or SIGHUP ends the run, a second Ctrl-C or SIGTERM the process.
 
 use std::io;
 use std::sync::Arc;
@@ -66,7 +66,11 @@ fn handler(interrupt: Sender<()>, is_deferred: Arc<AtomicBool>, before_exit: imp
             exit(0);
         }
         let ends_process = match sequence.next(Instant::now()) {
-            Reaction::Interrupt => interrupt.send(()).is_err(),
+            Reaction::Interrupt => {
+                // The kernel and the shell of a closing terminal may send it at different times. Nobody is impatient then.
+                let _ = set_hangup(SigHandler::SigIgn);
+                interrupt.send(()).is_err()
+            }
             Reaction::Ignore => false,
             Reaction::Exit => true,
         };
