@@ -8,6 +8,12 @@ use crate::diagnosis;
 /// A setting that contradicts another one, or a key that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// No interface is named.
+    #[error("no interface is named")]
+    NoInterfaces,
+    /// A field of the SYN-ACK has a value that TCP or IP does not allow.
+    #[error("the TTL and the MSS must be above 0, and the window scale at most 14")]
+    OutOfRange,
     /// The excluded ports leave none to answer on.
     #[error("--except names every port that there is to answer on: none is left")]
     NoPortsLeft,
@@ -65,7 +71,7 @@ impl ConfigError {
             }
             Self::ReadKey { .. } | Self::InvalidKey { .. } => "make one with `openssl rand -hex 16`",
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
-            Self::NoRandomness(_) => return None,
+            Self::NoInterfaces | Self::OutOfRange | Self::NoRandomness(_) => return None,
         };
         Some(hint.to_owned())
     }

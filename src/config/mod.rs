@@ -71,9 +71,17 @@ impl Config {
     ///
     /// # Errors
     ///
+    /// [`ConfigError::NoInterfaces`]; [`ConfigError::OutOfRange`] if a TTL or MSS is 0 or a window scale exceeds 14;
     /// [`ConfigError::NeedsKey`] if an action follows the client's sequence numbers and the ISN is fixed;
     /// [`ConfigError::UnusedKey`] if there is a key file for a fixed ISN.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        let SynAckConfig { ttl, window_scale, mss, .. } = self.syn_ack;
+        if self.interfaces.is_empty() {
+            return Err(ConfigError::NoInterfaces);
+        }
+        if ttl == 0 || window_scale > 14 || mss == Some(0) {
+            return Err(ConfigError::OutOfRange);
+        }
         isn::choose(&self.syn_ack, &self.post_handshake).map(drop)
     }
 }
