@@ -37,7 +37,7 @@
 //! | layer | purpose | public items |
 //! |---|---|---|
 //! | `cli` | The command line | |
-//! | `command`, `run` | The course of the command; the library's handle | [`Run`] |
+//! | `command`, `run` | The course of the command; the library's handle | [`Run`], [`Stopper`] |
 //! | `error` | Joins the errors of the layers | [`Error`] |
 //! | `ui` | Messages, their formats, the full-screen view | [`UiError`] |
 //! | `preflight` | The check before a start: facts, rules, findings | [`preflight()`], [`Check`], [`Finding`] |
@@ -78,7 +78,7 @@ pub use ipnet::IpNet;
 pub use preflight::{Check, Finding, Severity};
 pub use process::ProcessError;
 pub use responder::ResponderError;
-pub use run::Run;
+pub use run::{Run, Stopper};
 pub use tcp_bounce_wire::{Counters, Verdict};
 pub use telemetry::{ClientEvent, TelemetryError};
 pub use ui::UiError;

@@ -1,6 +1,8 @@
 //! The library's handle on a run: start, read counters and client events, stop.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -11,12 +13,12 @@ use crate::config::{Config, isn};
 use crate::error::Error;
 use crate::host::{Interface, kernel};
 use crate::process::ProcessError;
-use crate::responder::{self, REFRESH_INTERVAL, ResponderSet};
+use crate::responder::{self, ResponderSet};
 use crate::telemetry::{ClientEvent, Collector, EventSink, RunningCollector};
 use crate::xdp::XdpError;
 
-/// The number of event batches that wait for [`Run::events`]. Further ones are dropped.
-const BATCHES: usize = 1024;
+/// The number of event batches that wait for [`Run::events`], about 3 MB. Further ones are dropped.
+const BATCHES: usize = 32;
 
 /// A running responder on one or more interfaces. It stays attached as long as this value lives.
 ///
@@ -29,16 +31,29 @@ const BATCHES: usize = 1024;
 pub struct Run {
     state: Arc<Mutex<State>>,
     events: Receiver<Vec<ClientEvent>>,
+    dropped_events: Arc<AtomicU64>,
     stop: Sender<()>,
     follower: Option<JoinHandle<Result<(), Error>>>,
+}
+
+/// Stops a [`Run`] from another thread, such as a signal handler's.
+#[derive(Clone, Debug)]
+pub struct Stopper(Sender<()>);
+
+impl Stopper {
+    /// Detaches from all interfaces, and ends [`Run::events`]. Does not wait for either.
+    pub fn stop(&self) {
+        // The run may have ended already.
+        let _ = self.0.send(());
+    }
 }
 
 /// The state that the follower thread shares with the handle.
 enum State {
     /// The responders, which answer.
     Attached(Box<ResponderSet>),
-    /// The counters at the end.
-    Detached(Counters),
+    /// The counters at the end, if they could be read.
+    Detached(Option<Counters>),
 }
 
 impl Run {
@@ -60,9 +75,11 @@ impl Run {
         let deadline = config.duration.and_then(|duration| Instant::now().checked_add(duration));
 
         let (sender, events) = mpsc::sync_channel(BATCHES);
+        let dropped_events = Arc::new(AtomicU64::new(0));
+        let queue = EventQueue { sender, dropped: Arc::clone(&dropped_events) };
         let tables = Arc::new(responders.client_tables()?);
         let collector = Collector::new(config.observe, false, None)?;
-        let mut collector = collector.start(&responders, tables, Some(Arc::new(EventQueue(sender))))?;
+        let mut collector = collector.start(&responders, tables, Some(Arc::new(queue)))?;
         collector.release();
 
         let state = Arc::new(Mutex::new(State::Attached(Box::new(responders))));
@@ -71,7 +88,7 @@ impl Run {
         let follow = move || follow(&followed, collector, &stopped, deadline);
         let follower =
             thread::Builder::new().name("follower".to_owned()).spawn(follow).map_err(ProcessError::Thread)?;
-        Ok(Self { state, events, stop, follower: Some(follower) })
+        Ok(Self { state, events, dropped_events, stop, follower: Some(follower) })
     }
 
     /// Returns the counters since the start, summed over all interfaces. After the run they stay as they were at its
@@ -83,7 +100,7 @@ impl Run {
     pub fn counters(&self) -> Result<Counters, Error> {
         match &*lock(&self.state) {
             State::Attached(responders) => Ok(responders.samples()?.iter().map(|sample| sample.counters).sum()),
-            State::Detached(counters) => Ok(*counters),
+            State::Detached(counters) => Ok(counters.unwrap_or_default()),
         }
     }
 
@@ -92,6 +109,16 @@ impl Run {
     /// [`Observe::events`](crate::Observe::events) enables events. Those that are not read in time are dropped.
     pub fn events(&self) -> impl Iterator<Item = ClientEvent> {
         self.events.iter().flatten()
+    }
+
+    /// Returns the number of events that were dropped because [`Run::events`] was not read in time.
+    pub fn dropped_events(&self) -> u64 {
+        self.dropped_events.load(Relaxed)
+    }
+
+    /// Returns a handle that stops this run from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
     }
 
     /// Detaches from all interfaces, and returns the counters.
@@ -106,8 +133,7 @@ impl Run {
 
     /// Ends the follower thread, and returns its result the first time.
     fn join(&mut self) -> Result<(), Error> {
-        // The follower may have ended already.
-        let _ = self.stop.send(());
+        self.stopper().stop();
         let Some(follower) = self.follower.take() else { return Ok(()) };
         follower.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -115,7 +141,9 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let _ = self.join();
+        self.stopper().stop();
+        // A panic of the follower must not become one of this drop.
+        let _ = self.follower.take().map(JoinHandle::join);
     }
 }
 
@@ -127,36 +155,33 @@ fn follow(
     deadline: Option<Instant>,
 ) -> Result<(), Error> {
     let started = Instant::now();
-    let result = loop {
-        let left = deadline.map_or(REFRESH_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
-        match stopped.recv_timeout(left.min(REFRESH_INTERVAL)) {
-            Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
-            _ => break Ok(()),
-        }
-        if let State::Attached(responders) = &mut *lock(state)
-            && let Err(error) = responders.follow()
-        {
-            break Err(error.into());
-        }
-    };
+    let result = responder::tick_until(stopped, deadline, || match &mut *lock(state) {
+        State::Attached(responders) => Ok(responders.follow().map(drop)?),
+        State::Detached(_) => Ok(()),
+    });
     // Locked until the final counters are known, so that nobody reads the placeholder.
     let mut state = lock(state);
-    let State::Attached(responders) = std::mem::replace(&mut *state, State::Detached(Counters::default())) else {
+    let State::Attached(responders) = std::mem::replace(&mut *state, State::Detached(None)) else {
         return result;
     };
     let programs = responders.detach();
     let (summary, _) = collector.finish(started.elapsed(), &programs);
     let counters = summary.map(|summary| summary.counters);
-    *state = State::Detached(counters.as_ref().copied().unwrap_or_default());
+    *state = State::Detached(counters.as_ref().ok().copied());
     result.and(counters.map(drop).map_err(XdpError::into))
 }
 
 /// The sink that feeds [`Run::events`].
-struct EventQueue(SyncSender<Vec<ClientEvent>>);
+struct EventQueue {
+    sender: SyncSender<Vec<ClientEvent>>,
+    dropped: Arc<AtomicU64>,
+}
 
 impl EventSink for EventQueue {
     fn deliver(&self, events: Vec<ClientEvent>) {
-        let _ = self.0.try_send(events);
+        if let Err(TrySendError::Full(events) | TrySendError::Disconnected(events)) = self.sender.try_send(events) {
+            self.dropped.fetch_add(events.len() as u64, Relaxed);
+        }
     }
 }
 

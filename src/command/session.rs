@@ -1,7 +1,7 @@
 //! The phases of a run before the last: prepare, attach, drop privileges, serve.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
 use caps::Capability;
@@ -15,7 +15,7 @@ use crate::host::{Interface, kernel};
 use crate::preflight::{self, Finding};
 use crate::process::privileges::{self, LaterTask};
 use crate::process::{ProcessError, ServiceManager, SignalHandlers};
-use crate::responder::{self, AffectedConnections, HostSnapshot, REFRESH_INTERVAL, ResponderSet};
+use crate::responder::{self, AffectedConnections, HostSnapshot, ResponderSet};
 use crate::telemetry::{Collector, MetricsServer};
 use crate::ui::{Message, Printer, Tui, UiError, tui};
 
@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
         // A duration beyond the range of the clock never ends.
         let deadline = config.duration.and_then(|duration| started.checked_add(duration));
         let result = views.publish(started.elapsed(), &responders).and_then(|()| {
-            signals.wait(deadline, || {
+            responder::tick_until(&signals.receiver, deadline, || {
                 views.report_changes(responders.follow()?);
                 views.publish(started.elapsed(), &responders)
             })
@@ -174,17 +174,6 @@ impl Signals {
 
     fn has_arrived(&self) -> bool {
         self.receiver.try_recv().is_ok()
-    }
-
-    /// Calls `tick` regularly until a signal arrives, the deadline passes or `tick` fails.
-    fn wait(&self, deadline: Option<Instant>, mut tick: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
-        loop {
-            let left = deadline.map_or(REFRESH_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
-            match self.receiver.recv_timeout(left.min(REFRESH_INTERVAL)) {
-                Err(RecvTimeoutError::Timeout) if left > REFRESH_INTERVAL || deadline.is_none() => tick()?,
-                _ => return Ok(()),
-            }
-        }
     }
 }
 

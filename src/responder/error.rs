@@ -117,12 +117,7 @@ impl ResponderError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Host(
-                HostError::ListInterfaces(_)
-                    | HostError::ListAddresses(_)
-                    | HostError::ListListeners(_)
-                    | HostError::ListConnections(_)
-            )
+            Self::Host(HostError::ListInterfaces(_) | HostError::ListAddresses(_) | HostError::ListListeners(_))
         )
     }
 

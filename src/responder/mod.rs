@@ -20,7 +20,7 @@ pub use exclusions::Exclusions;
 pub use plan::{MTU_WITHOUT_FRAGMENTS, ProgramPlan};
 pub use responder::{Responder, Sample};
 pub use scope::Scope;
-pub use set::{Change, REFRESH_INTERVAL, RETRY_TIME, ResponderSet};
+pub use set::{Change, RETRY_TIME, ResponderSet, tick_until};
 pub use snapshot::HostSnapshot;
 pub use summary::AnswerSummary;
 pub use vacancy::check_vacant;

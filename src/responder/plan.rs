@@ -85,11 +85,6 @@ impl ProgramPlan {
         ProgramInputs { settings, interface: &self.state, filters: &self.filters, actions: &self.actions }
     }
 
-    /// Loads the program for `mode` and unloads it, so that the kernel verifies it.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses the program.
     /// Updates the loaded `program` with what changed on the host. Returns whether the scope changed.
     ///
     /// # Errors

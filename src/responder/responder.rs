@@ -1,5 +1,7 @@
 //! A responder: the program on one interface, attached and kept up to date.
 
+use nix::errno::Errno;
+use nix::net::if_::if_indextoname;
 use tcp_bounce_wire::{Counters, EventCounts, TelemetrySettings};
 
 use super::{HostSnapshot, ProgramPlan, ResponderError, Scope, mode};
@@ -63,11 +65,16 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`ResponderError::Detached`] if it is not; [`XdpError::QueryLink`] if the kernel does not say.
+    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if it is not; [`XdpError::QueryLink`] if the kernel
+    /// does not say.
     pub fn check_attached(&self) -> Result<(), ResponderError> {
         let name = || self.interface.name.clone();
         match self.link.is_attached() {
             Ok(true) => Ok(()),
+            // The link of a removed interface is detached, too.
+            Ok(false) if if_indextoname(self.interface.index) == Err(Errno::ENXIO) => {
+                Err(ResponderError::Removed { interface: name() })
+            }
             Ok(false) => Err(ResponderError::Detached { interface: name() }),
             Err(source) => Err(XdpError::QueryLink { interface: name(), source }.into()),
         }

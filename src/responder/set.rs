@@ -1,5 +1,6 @@
 //! The responders of a run: one for each interface, updated together.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tcp_bounce_wire::Isn;
@@ -11,11 +12,30 @@ use crate::host::Interface;
 use crate::xdp::{ClientTables, TcpBounceSkel, XdpError};
 
 /// The time between two calls of [`ResponderSet::follow`].
-pub const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
+const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 const _: () = assert!(REFRESH_INTERVAL.as_millis() <= 1000, "a new listener is excluded within two seconds");
 
 /// How long failures to read the host are retried. Then the next one ends the run.
 pub const RETRY_TIME: Duration = Duration::from_secs(60);
+
+/// Calls `tick` every [`REFRESH_INTERVAL`] until `stop` receives or is closed, the deadline passes, or `tick` fails.
+///
+/// # Errors
+///
+/// The error of `tick`.
+pub fn tick_until<E>(
+    stop: &Receiver<()>,
+    deadline: Option<Instant>,
+    mut tick: impl FnMut() -> Result<(), E>,
+) -> Result<(), E> {
+    loop {
+        let left = deadline.map_or(REFRESH_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
+        match stop.recv_timeout(left.min(REFRESH_INTERVAL)) {
+            Err(RecvTimeoutError::Timeout) if left > REFRESH_INTERVAL || deadline.is_none() => tick()?,
+            _ => return Ok(()),
+        }
+    }
+}
 
 /// The responders of all interfaces of a run.
 pub struct ResponderSet {
