@@ -17,6 +17,7 @@ use crate::fixtures::command::TcpBounce;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
+use crate::fixtures::until;
 
 const NOBODY: u32 = 65534;
 
@@ -49,10 +50,12 @@ fn threads_run_as_nobody_without_capabilities() {
     let network = Network::new(Mode::Skb);
     // Every option that starts a thread. A port below 1024 requires a capability.
     let responder = network.start_responder("--metrics 946 --events --top");
-    let threads = threads(&responder);
-    for name in ["tcp-bounce", "ctrl-c", "metrics", "events"] {
-        assert!(threads.iter().any(|(thread, _)| thread == name), "{name}: {threads:?}");
-    }
+    // A thread sets its name after it has started.
+    let threads = until("for the names of all threads", || {
+        let threads = threads(&responder);
+        let has = |name: &str| threads.iter().any(|(thread, _)| thread == name);
+        ["tcp-bounce", "ctrl-c", "printer", "metrics", "events"].into_iter().all(has).then_some(threads)
+    });
     assert!(threads.iter().all(|(_, status)| *status == nothing_but(NOBODY, 0)), "{threads:?}");
     network.connect(80).unwrap();
     assert_eq!(responder.interrupt().count("SYNs answered"), 1);
