@@ -1,10 +1,10 @@
-//! Explanations of errors: the chain of causes, and the remedy for a lack of memory.
+//! Explanations of errors: the chain of causes, and the hint for a lack of memory.
 
 use std::error::Error;
 use std::io;
 use std::iter;
 
-/// The remedy for a lack of memory.
+/// The hint for an error whose cause is a lack of memory or threads.
 pub const MEMORY_HINT: &str = "raise the limit of memory or of threads, as of the service (MemoryMax=, LimitAS=, TasksMax=), the container or \
                                `ulimit`; without --top, --report and --watch it takes less";
 
@@ -13,10 +13,9 @@ pub fn with_causes(error: &dyn Error) -> String {
     causes(error).fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
-/// Returns [`MEMORY_HINT`] if memory ran out.
+/// Returns [`MEMORY_HINT`] if a cause of `error` is a lack of memory or threads.
 ///
-/// A thread that cannot be started counts as well: `EAGAIN` usually means that memory or the number of threads is
-/// limited.
+/// `EAGAIN` is included: a thread that cannot be started usually means a limit of memory or of threads.
 pub fn memory_hint(error: &dyn Error) -> Option<String> {
     let is_shortage = |error: &(dyn Error + 'static)| {
         let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
@@ -27,7 +26,7 @@ pub fn memory_hint(error: &dyn Error) -> Option<String> {
     causes(error).any(is_shortage).then(|| MEMORY_HINT.to_owned())
 }
 
-/// Returns the causes of `error`, without `error` itself.
+/// Returns the causes of `error`, from the direct cause to the root cause.
 fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     iter::successors(error.source(), |&error| error.source())
 }

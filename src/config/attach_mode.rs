@@ -4,15 +4,15 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-/// Where in the receive path the program runs.
+/// The place in the receive path where the XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttachMode {
-    /// In the driver, before the packet becomes an `sk_buff`.
+    /// The driver, before the packet becomes an `sk_buff`.
     Native,
-    /// In the kernel's generic path. Works with every driver, but slower.
+    /// The generic path of the network stack. Works with every driver, but is slower.
     Skb,
-    /// In the NIC.
+    /// The NIC (hardware offload).
     Hw,
 }
 

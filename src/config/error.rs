@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::diagnosis;
 
-/// A setting that contradicts another one, or a key that cannot be had.
+/// A contradiction between settings, or a failure to prepare the key or the action table.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No interface is named.
@@ -14,50 +14,51 @@ pub enum ConfigError {
     /// A field of the SYN-ACK has a value that TCP or IP does not allow.
     #[error("the TTL and the MSS must be above 0, and the window scale at most 14")]
     OutOfRange,
-    /// The excluded ports leave none to answer on.
+    /// The excluded ports leave no port to answer on.
     #[error("--except names every port that there is to answer on: none is left")]
     NoPortsLeft,
-    /// A port, or the rest of the ports, has two actions.
+    /// Two different actions are chosen for one port, or for all ports that no action names.
     #[error("--then gives {} two modes: {} and {}", port_or_rest(*port), actions[0], actions[1])]
     ConflictingActions {
-        /// The port. `None` stands for the ports that no action names.
+        /// The port, or `None` for all ports that no action names.
         port: Option<u16>,
-        /// The names of both actions.
+        /// The names of both actions, as the user writes them.
         actions: [&'static str; 2],
     },
-    /// The action answers later segments, so the ISN must prove that the client saw the SYN-ACK.
+    /// The ISN is fixed, but the action follows the client's sequence numbers. Only a keyed ISN proves that the client
+    /// saw the SYN-ACK.
     #[error("--then {action} needs --isn keyed: only who has seen the SYN-ACK may be answered so")]
     NeedsKey {
-        /// The name of the action.
+        /// The name of the action, as the user writes it.
         action: &'static str,
     },
-    /// There is a key file, and the ISN is fixed.
+    /// A key file is configured, but the ISN is fixed.
     #[error("--key-file is only for --isn keyed")]
     UnusedKey,
     /// The key file cannot be read.
     #[error("cannot read the key in {}", path.display())]
     ReadKey {
-        /// The key file.
+        /// The path of the key file.
         path: PathBuf,
         /// The error of `open(2)` or `read(2)`.
         source: io::Error,
     },
-    /// The key file holds no key.
+    /// The content of the key file is not a key of 32 hexadecimal digits.
     #[error("{} is no key: it must have 32 hexadecimal digits", path.display())]
     InvalidKey {
-        /// The key file.
+        /// The path of the key file.
         path: PathBuf,
     },
     /// `getrandom(2)` failed.
     #[error("the system gives no random numbers for a key")]
     NoRandomness(#[source] getrandom::Error),
-    /// The action table does not fit in memory.
+    /// The action table of 64 KiB cannot be allocated.
     #[error("there is not enough memory")]
     OutOfMemory,
 }
 
 impl ConfigError {
-    /// Returns the remedy, if the error has one of its own.
+    /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoPortsLeft => "leave at least one port out of the lists",

@@ -1,4 +1,4 @@
-//! The initial sequence number: fixed, or keyed with a key that is read or made.
+//! The initial sequence number: fixed, or keyed with a key from a file or a random key.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,11 +8,13 @@ use tcp_bounce_wire::Isn;
 
 use super::{ConfigError, IsnChoice, PostHandshake, SynAckConfig};
 
-/// Chooses the source of the ISN.
+/// Returns the configured source of the ISN. Without one, selects [`IsnChoice::Keyed`] if an action needs it, and
+/// [`IsnChoice::DEFAULT`] otherwise.
 ///
 /// # Errors
 ///
-/// [`ConfigError::NeedsKey`] or [`ConfigError::UnusedKey`] if the settings contradict each other.
+/// [`ConfigError::NeedsKey`] if the ISN is fixed and an action needs a key; [`ConfigError::UnusedKey`] if the ISN is
+/// fixed and a key file is configured.
 pub fn choose(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result<IsnChoice, ConfigError> {
     let choice = match (syn_ack.isn, post_handshake.keyed_actions().first()) {
         (Some(IsnChoice::Fixed(_)), Some(action)) => return Err(ConfigError::NeedsKey { action }),
@@ -25,11 +27,13 @@ pub fn choose(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result<
     }
 }
 
-/// Resolves the ISN setting of the program: reads the key file, or makes a random key.
+/// Returns the ISN setting of the program. A keyed ISN gets the key in the key file, or a random key if there is no
+/// file.
 ///
 /// # Errors
 ///
-/// The errors of [`choose`], and those of reading or making the key.
+/// The errors of [`choose`]; [`ConfigError::ReadKey`] or [`ConfigError::InvalidKey`] for the key file;
+/// [`ConfigError::NoRandomness`] if no random key can be generated.
 pub fn resolve(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result<Isn, ConfigError> {
     match choose(syn_ack, post_handshake)? {
         IsnChoice::Fixed(isn) => Ok(Isn::Fixed(isn)),
@@ -45,7 +49,7 @@ pub fn resolve(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result
 }
 
 fn read_key(path: &Path) -> Result<[u8; 16], ConfigError> {
-    // Enough for a key with white space around it. The file may be endless, such as /dev/zero.
+    // Bounds the read, in bytes: the file may be endless, such as /dev/zero. A key with white space around it fits.
     const LIMIT: u64 = 64;
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text));

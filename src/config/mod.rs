@@ -1,7 +1,7 @@
-//! The configuration: everything a run is asked to do, validated before the host is touched.
+//! The configuration of a run, validated before anything on the host changes.
 //!
-//! Nothing here knows the command line or the kernel. Each part is validated where it is built ([`PostHandshake::new`],
-//! [`PortSelection::new`]); rules across parts are checked by [`Config::validate`].
+//! This module depends on neither the command line nor the kernel. The constructors [`PostHandshake::new`] and
+//! [`PortSelection::new`] validate their own part. [`Config::validate`] checks the rules between parts.
 
 mod attach_mode;
 mod error;
@@ -23,38 +23,38 @@ pub use post_handshake::{ActionChoice, PostHandshake, action_names};
 pub use scope::{DestinationChoice, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
 
-/// A run: where it answers, for whom, and how.
+/// The configuration of a run: the interfaces, the scope, the replies and the telemetry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The names of the network interfaces to answer on. Alternative names are accepted.
+    /// The names of the network interfaces to answer on. Alternative names (`altname` in `ip link`) are accepted.
     pub interfaces: Vec<String>,
-    /// How to attach the program. `None` takes native mode where the driver accepts it, and skb mode elsewhere.
+    /// How to attach the program. `None` selects native mode where the driver accepts it, and skb mode elsewhere.
     pub attach_mode: Option<AttachMode>,
     /// The header fields of the SYN-ACK.
     pub syn_ack: SynAckConfig,
     /// Which packets are answered.
     pub scope: ScopeConfig,
-    /// The action after the handshake, for each port.
+    /// The post-handshake action of each port.
     pub post_handshake: PostHandshake,
     /// The statistics and events that the program collects.
     pub observe: Observe,
-    /// How long to run. `None` runs until it is stopped.
+    /// How long to run. With `None`, the run continues until it is stopped.
     pub duration: Option<Duration>,
 }
 
-/// The statistics and events that the program collects. Disabled ones cost nothing.
+/// The statistics and events that the program collects. Disabled statistics and events cost nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observe {
     /// Counts SYNs and completed handshakes for each port.
     pub ports: bool,
     /// Counts SYNs and completed handshakes for each client address.
     pub sources: bool,
-    /// Emits one client event in this many; 0 disables events.
+    /// The sampling rate of client events: the program emits one event in this many. 0 disables events.
     pub events: u32,
 }
 
 impl Config {
-    /// Answers on `interfaces` with every setting at its default.
+    /// Returns the configuration that answers on `interfaces`, with default settings.
     pub fn new<Name: Into<String>>(interfaces: impl IntoIterator<Item = Name>) -> Self {
         Self {
             interfaces: interfaces.into_iter().map(Into::into).collect(),
@@ -67,7 +67,7 @@ impl Config {
         }
     }
 
-    /// Checks the rules that span several parts.
+    /// Checks the rules between the parts of the configuration.
     ///
     /// # Errors
     ///

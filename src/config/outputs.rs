@@ -1,10 +1,10 @@
-//! The outputs of the command: formats, the port report, metrics and the full-screen view.
+//! The outputs of the command: text or JSON lines, the port report, metrics and the full-screen view.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The outputs of the command.
+/// The outputs that the user selected on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
     /// Prints JSON lines instead of text.
@@ -23,7 +23,7 @@ pub struct OutputOptions {
     pub metrics: Option<MetricsAddress>,
 }
 
-/// The file of the port report. Its extension selects the format.
+/// The path of the port report. The extension selects the format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportFile {
     path: PathBuf,
@@ -33,24 +33,24 @@ pub struct ReportFile {
 /// The format of the port report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportFormat {
-    /// One JSON object.
+    /// One JSON object (`.json`).
     Json,
-    /// One line for each port.
+    /// One line of comma-separated values for each port (`.csv`).
     Csv,
 }
 
 impl ReportFile {
-    /// The path as the user wrote it.
+    /// Returns the path as the user wrote it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder that holds the file.
+    /// Returns the directory that holds the file.
     pub fn folder(&self) -> &Path {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    /// The format that the extension selects.
+    /// Returns the format that the extension selects.
     pub fn format(&self) -> ReportFormat {
         self.format
     }
@@ -72,7 +72,7 @@ impl FromStr for ReportFile {
     }
 }
 
-/// The address of the metrics server. A port alone stands for the loopback interface.
+/// The address and port of the metrics server. A port without an address selects 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsAddress(pub SocketAddr);
 

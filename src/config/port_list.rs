@@ -13,7 +13,7 @@ use super::ConfigError;
 pub struct PortList(pub BTreeSet<u16>);
 
 impl PortList {
-    /// Joins several lists.
+    /// Returns the ports that are in any of `lists`.
     pub fn union(lists: &[Self]) -> Self {
         Self(lists.iter().flat_map(|list| &list.0).copied().collect())
     }
@@ -24,17 +24,17 @@ impl PortList {
     }
 }
 
-/// The ports that are answered, as configured. Ports with local listeners are excluded later.
+/// The ports that are answered, as configured. The ports of local listeners are excluded at run time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortSelection {
-    /// The only ports that are answered. `None`: all ports.
+    /// The only ports that are answered. `None` selects all ports.
     only: Option<PortList>,
     /// The ports that are never answered.
     excluded: PortList,
 }
 
 impl PortSelection {
-    /// Selects the ports of `only`, or all ports if it is `None`, except those of `excluded`.
+    /// Selects the ports in `only`, or all ports if it is `None`, except the ports in `excluded`.
     ///
     /// # Errors
     ///
@@ -47,12 +47,12 @@ impl PortSelection {
         if is_empty { Err(ConfigError::NoPortsLeft) } else { Ok(Self { only, excluded }) }
     }
 
-    /// The only ports that are answered. `None`: all ports.
+    /// Returns the only ports that are answered, or `None` for all ports.
     pub fn only(&self) -> Option<&PortList> {
         self.only.as_ref()
     }
 
-    /// The ports that are never answered.
+    /// Returns the ports that are never answered.
     pub fn excluded(&self) -> &PortList {
         &self.excluded
     }
@@ -82,7 +82,7 @@ impl FromStr for PortList {
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    // `u16::from_str` also accepts a plus sign.
+    // `u16::from_str` also accepts a plus sign, so the digits are checked first.
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let port = is_number.then(|| text.parse().ok()).flatten();
     port.ok_or_else(|| format!("\"{text}\" is not a port from 0 to 65535; a list looks like 22,8000-8999"))
@@ -95,7 +95,7 @@ impl Serialize for PortList {
 }
 
 impl Display for PortList {
-    /// Writes the list as the user writes it, with neighbouring ports joined to ranges.
+    /// Writes the list in the syntax of the command line. Consecutive ports are written as a range.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut ports = self.0.iter().copied().peekable();
         let mut comma = "";

@@ -1,4 +1,4 @@
-//! The actions after the handshake, for each port.
+//! Post-handshake actions: how connections behave after the handshake, for each port.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use zerocopy::FromZeros as _;
 
 use super::{ConfigError, PortList};
 
-/// An action with the ports that have it: `echo:7`, or `close` for all ports that no other action names.
+/// An action and its ports, as in `echo:7`. Without ports, as in `close`, it applies to all ports that no choice names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionChoice {
     action: Action,
@@ -32,28 +32,29 @@ impl FromStr for ActionChoice {
     }
 }
 
-/// The action of every port.
+/// The post-handshake action of every port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostHandshake {
-    /// Actions with ports of their own. No port is in two lists.
+    /// The actions that name their ports. No port is in two lists.
     named: Vec<(Action, PortList)>,
-    /// The action of all other ports.
+    /// The action of all ports that `named` does not contain.
     others: Action,
 }
 
 impl Default for PostHandshake {
-    /// Ignores all later segments, on every port.
+    /// Returns [`Action::Ignore`] for every port.
     fn default() -> Self {
         Self { named: Vec::new(), others: Action::Ignore }
     }
 }
 
 impl PostHandshake {
-    /// Combines `choices`. Ports that no choice covers ignore later segments.
+    /// Combines `choices`. Ports that no choice covers get [`Action::Ignore`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError::ConflictingActions`] if a port, or the rest of the ports, has two different actions.
+    /// [`ConfigError::ConflictingActions`] if `choices` give two different actions to one port, or to all ports that
+    /// they do not name.
     pub fn new(choices: &[ActionChoice]) -> Result<Self, ConfigError> {
         let mut named: Vec<(Action, PortList)> = Vec::new();
         let mut others = None;
@@ -82,7 +83,7 @@ impl PostHandshake {
         self.named.iter().fold(ActionSet::only(self.others), |actions, &(action, _)| actions.with(action))
     }
 
-    /// Returns the names of the actions in use that need a keyed ISN.
+    /// Returns the names of the actions in use that need a keyed ISN, in the order of [`Action::ALL`].
     pub fn keyed_actions(&self) -> Vec<&'static str> {
         let actions = self.actions();
         Action::ALL
@@ -92,11 +93,11 @@ impl PostHandshake {
             .collect()
     }
 
-    /// Builds the program's table with the action of each port.
+    /// Builds the table that the program reads: the action of each port.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfMemory`] if the table, 64 KiB, cannot be allocated.
+    /// [`ConfigError::OutOfMemory`] if the table of 64 KiB cannot be allocated.
     pub fn table(&self) -> Result<Box<ActionByPort>, ConfigError> {
         let mut table = ActionByPort::new_box_zeroed().map_err(|_| ConfigError::OutOfMemory)?;
         (0..=u16::MAX).for_each(|port| table.set(port, self.others));
@@ -106,7 +107,8 @@ impl PostHandshake {
         Ok(table)
     }
 
-    /// Describes the actions that have no effect because their ports are excluded. `None`: all have effect.
+    /// Describes the named actions whose ports are in `excluded`, where they have no effect. Returns `None` if there
+    /// are none.
     pub fn without_effect(&self, excluded: &PortSet) -> Option<String> {
         let affected =
             |ports: &PortList| PortList(ports.0.iter().copied().filter(|&port| excluded.contains(port)).collect());
@@ -116,7 +118,7 @@ impl PostHandshake {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    /// Returns whether every port ignores later segments.
+    /// Returns whether every port has [`Action::Ignore`], the default.
     pub fn is_default(&self) -> bool {
         self.actions() == ActionSet::only(Action::Ignore)
     }
@@ -142,7 +144,8 @@ impl Display for PostHandshake {
 }
 
 impl Serialize for PostHandshake {
-    /// Writes a list such as `["echo:7", "close"]`. The last item is the action of the other ports.
+    /// Writes a list such as `["echo:7", "close"]`. The last item is the action of all ports that the other items do
+    /// not name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let named = self.named.iter().map(|(action, ports)| format!("{}:{ports}", name(*action)));
         serializer.collect_seq(named.chain([name(self.others).to_owned()]))

@@ -1,4 +1,4 @@
-//! Conversion of prefixes to the address ranges that the program searches.
+//! Conversion of prefixes to the sorted address ranges that the program searches.
 
 use std::net::IpAddr;
 
@@ -6,12 +6,13 @@ use ipnet::IpNet;
 use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::address_set::AddressRange;
 
-/// The first and the last of the IPv4-mapped addresses (`::ffff:0:0/96`), which stand for IPv4 in an address set.
+/// The first and last IPv4-mapped addresses (`::ffff:0:0/96`). They represent IPv4 addresses in an address set.
 const IPV4: (u128, u128) = (0xffff << 32, 0xffff_ffff_ffff);
 
 /// Returns the addresses of all `prefixes` as ranges in ascending order, without overlap.
 ///
-/// IPv4 addresses are IPv4-mapped. An IPv6 prefix never includes them: `::/0` is all of IPv6 and nothing of IPv4.
+/// IPv4 addresses are IPv4-mapped. IPv6 prefixes exclude the IPv4-mapped addresses: `::/0` covers all IPv6 addresses
+/// and no IPv4 address.
 pub fn ranges(prefixes: &[IpNet]) -> Vec<AddressRange> {
     let prefixes = IpNet::aggregate(&prefixes.to_vec());
     let mut ranges: Vec<AddressRange> = prefixes.into_iter().flat_map(ranges_of_prefix).collect();
@@ -19,7 +20,9 @@ pub fn ranges(prefixes: &[IpNet]) -> Vec<AddressRange> {
     ranges
 }
 
-/// Returns the range of `prefix`. An IPv6 prefix around the IPv4-mapped addresses has one range on each side of them.
+/// Returns the address ranges of `prefix`.
+///
+/// An IPv6 prefix that contains the IPv4-mapped addresses has one range below them and one above them.
 fn ranges_of_prefix(prefix: IpNet) -> impl Iterator<Item = AddressRange> {
     let (first, last) = (to_number(prefix.network()), to_number(prefix.broadcast()));
     let ranges = match prefix {
@@ -43,7 +46,7 @@ fn to_number(address: IpAddr) -> u128 {
 mod tests {
     use super::*;
 
-    /// Returns the first and last addresses of the ranges of `prefixes`.
+    /// Returns the first and last address of each range of `prefixes`.
     fn bounds(prefixes: &[&str]) -> Vec<(u128, u128)> {
         let join = |number: AddressBits| u128::from(number.high) << 64 | u128::from(number.low);
         let prefixes: Vec<IpNet> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();

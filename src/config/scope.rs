@@ -4,16 +4,18 @@ use ipnet::IpNet;
 
 use super::PortSelection;
 
-/// Which packets are answered.
+/// The packets that are answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeConfig {
     /// The destination addresses that are answered.
     pub destinations: DestinationChoice,
-    /// The client prefixes that are answered. Empty: every client.
+    /// The prefixes of the clients that are answered. An empty list selects every client.
     pub sources: Vec<IpNet>,
     /// The ports that are answered.
     pub ports: PortSelection,
-    /// Answers on ports with local listeners too, and drops all other TCP within the scope.
+    /// Answers on ports with local listeners too, and drops all other TCP segments within the scope.
+    ///
+    /// The host's established connections within the scope break, SSH included.
     pub takeover: bool,
 }
 

@@ -1,21 +1,22 @@
-//! The header fields of the SYN-ACK, as configured.
+//! The configurable header fields of the SYN-ACK.
 
 use std::path::PathBuf;
 
 use tcp_bounce_wire::{Isn, ProgramSettings};
 
-/// The header fields of every SYN-ACK.
+/// The configurable header fields of every SYN-ACK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SynAckConfig {
-    /// The initial sequence number. `None` takes a fixed number, or a keyed hash if an action needs one.
+    /// The source of the initial sequence number. `None` selects a fixed number, or a keyed hash if an action needs
+    /// one.
     pub isn: Option<IsnChoice>,
-    /// The file with the key of a keyed ISN: 32 hexadecimal digits. `None` takes a random key.
+    /// The file with the key of a keyed ISN: 32 hexadecimal digits. `None` selects a random key.
     pub key_file: Option<PathBuf>,
     /// The time to live (IPv4) or hop limit (IPv6).
     pub ttl: u8,
-    /// The advertised receive window, in bytes. `None` takes as many whole segments as fit in 64 KiB.
+    /// The advertised receive window, in bytes and unscaled. `None` selects as many whole segments as fit in 64 KiB.
     pub window: Option<u16>,
-    /// The advertised window scale, 0 to 14 (RFC 7323).
+    /// The advertised window scale, 0 to 14 (RFC 7323). Only a reply to a SYN with window scale contains it.
     pub window_scale: u8,
     /// The advertised maximum segment size, in bytes. `None` derives it from the MTU.
     pub mss: Option<u16>,
@@ -39,12 +40,12 @@ impl Default for SynAckConfig {
 pub enum IsnChoice {
     /// The same number for every connection.
     Fixed(u32),
-    /// A keyed hash of addresses and ports.
+    /// A keyed hash of the addresses and ports of the connection (RFC 6528).
     Keyed,
 }
 
 impl IsnChoice {
-    /// The default where no action needs a keyed ISN.
+    /// The default if no action needs a keyed ISN.
     pub const DEFAULT: Self = match ProgramSettings::DEFAULT.isn {
         Isn::Fixed(isn) => Self::Fixed(isn),
         Isn::Keyed(_) => Self::Keyed,

@@ -1,4 +1,4 @@
-//! Errors of reading the host, and of interfaces and kernels that are not supported.
+//! Errors of reading the host, and the reasons why an interface, the kernel or the process cannot run tcp-bounce.
 
 use std::io;
 
@@ -6,21 +6,21 @@ use caps::Capability;
 
 use crate::diagnosis;
 
-/// An interface or a kernel is not supported, the process lacks capabilities, or the host cannot be read.
+/// The host cannot be read, or does not meet a requirement of tcp-bounce.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// No interface has this name.
+    /// No interface in the network namespace has this name.
     #[error("there is no interface {name:?}")]
     NoSuchInterface {
-        /// The name.
+        /// The name that was looked up.
         name: String,
-        /// The names of the interfaces that exist.
+        /// The names of all interfaces in the network namespace.
         names: Vec<String>,
     },
-    /// Two of the names belong to one interface.
+    /// Two of the configured names refer to one interface.
     #[error("{name} is named twice")]
     NamedTwice {
-        /// The name of the interface.
+        /// The primary name of the interface.
         name: String,
     },
     /// The interface is the loopback interface.
@@ -35,16 +35,16 @@ pub enum HostError {
         /// The name of the interface.
         name: String,
     },
-    /// The process lacks capabilities that loading and attaching need.
+    /// The process lacks capabilities that loading and attaching the program require.
     #[error("missing {}", list(missing))]
     MissingCapabilities {
-        /// The capabilities.
+        /// The missing capabilities.
         missing: Vec<Capability>,
     },
-    /// The kernel has no bpf_link for XDP.
+    /// The kernel has no bpf_link for XDP, which came with Linux 5.9.
     #[error("the kernel is too old: this is {release}")]
     KernelTooOld {
-        /// The release, as in `uname -r`.
+        /// The kernel release (`uname -r`).
         release: String,
     },
     /// The netlink dump of interfaces failed.
@@ -62,7 +62,7 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// Returns the remedy, if the error has one of its own.
+    /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoSuchInterface { names, .. } => return Some(format!("there are {}", names.join(", "))),

@@ -1,6 +1,6 @@
-//! The driver, the queues and the features of a NIC, as `ethtool` reads them.
+//! The driver, queues and features of a NIC, read with the ioctl that `ethtool` uses.
 //!
-//! The ioctl works in every network namespace. sysfs has some of these too, but only for the namespace in which it was
+//! The ioctl works in every network namespace. sysfs shows only the interfaces of the namespace in which it was
 //! mounted.
 
 use std::collections::BTreeMap;
@@ -14,32 +14,32 @@ use nix::errno::Errno;
 use nix::libc::{self, ifreq};
 use serde::Serialize;
 
-/// The ioctl (`linux/sockios.h`).
+/// The ioctl request that carries every ethtool command (`linux/sockios.h`).
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 
-// Commands (`linux/ethtool.h`).
+// The ethtool commands (`linux/ethtool.h`).
 const GDRVINFO: u32 = 0x03;
 const GSTRINGS: u32 = 0x1b;
 const GSSET_INFO: u32 = 0x37;
 const GFEATURES: u32 = 0x3a;
 const GCHANNELS: u32 = 0x3c;
 
-/// The string set of feature names (`linux/ethtool.h`).
+/// The id of the string set that holds the feature names (`linux/ethtool.h`).
 const ETH_SS_FEATURES: u32 = 4;
 
-/// The length of a string in a string set (`ETH_GSTRING_LEN`), in words.
+/// The length of a string in a string set (`ETH_GSTRING_LEN`), in 32-bit words.
 const STRING_WORDS: usize = 8;
 
-/// The state of an offload feature, such as "rx-gro-hw". The field names are those of the JSON output.
+/// The state of an offload feature, such as "rx-gro-hw". The JSON output uses the field names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Feature {
     /// Whether the feature is on.
     pub on: bool,
-    /// Whether the feature cannot be switched.
+    /// Whether the feature cannot be switched on or off (`[fixed]` in `ethtool -k`).
     pub fixed: bool,
 }
 
-/// The number of queues of a NIC, and the largest possible number, as `ethtool -l` names them.
+/// The numbers of queues of a NIC, current and maximal, with the names of `ethtool -l`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names are ethtool's")]
 pub struct Channels {
@@ -58,7 +58,7 @@ impl Display for Feature {
 }
 
 impl Display for Channels {
-    /// Writes the kinds of queues that the NIC can have.
+    /// Writes the current and maximal number of each kind of queue that the NIC supports.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let kinds = [
             ("rx", self.rx, self.max_rx),
@@ -73,41 +73,42 @@ impl Display for Channels {
     }
 }
 
-/// Reads the name of the driver of `interface`.
+/// Returns the name of the driver of `interface`.
 ///
 /// # Errors
 ///
 /// The error of `ioctl(2)`: `EOPNOTSUPP` if the driver does not support the command.
 pub fn driver(interface: &str) -> io::Result<String> {
-    // struct ethtool_drvinfo: the command, and strings of 32 bytes. The first string is the name.
+    // struct ethtool_drvinfo: the command, followed by strings. The first string is the name of the driver, in 32
+    // bytes.
     let mut request = [0; 49];
     request[0] = GDRVINFO;
     send(interface, &mut request)?;
     Ok(to_text(&request[1..9]))
 }
 
-/// Reads the numbers of queues of `interface`.
+/// Returns the numbers of queues of `interface`.
 ///
 /// # Errors
 ///
 /// The error of `ioctl(2)`: `EOPNOTSUPP` if the driver does not support the command.
 pub fn channels(interface: &str) -> io::Result<Channels> {
-    // struct ethtool_channels.
+    // struct ethtool_channels: the command, the maximal numbers and the current numbers.
     let mut request = [GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
     send(interface, &mut request)?;
     let [_, max_rx, max_tx, _, max_combined, rx, tx, _, combined] = request;
     Ok(Channels { rx, tx, combined, max_rx, max_tx, max_combined })
 }
 
-/// Reads the features of `interface`, by name.
+/// Returns the offload features of `interface`, by name.
 ///
 /// # Errors
 ///
 /// The error of `ioctl(2)`.
 pub fn features(interface: &str) -> io::Result<BTreeMap<String, Feature>> {
     let names = feature_names(interface)?;
-    // struct ethtool_gfeatures: the command, the number of blocks, and the blocks. A block is 32 features in four
-    // bitmaps.
+    // struct ethtool_gfeatures: the command, the number of blocks, and the blocks. A block has four bitmaps, each with
+    // one bit for 32 features.
     let blocks = names.len().div_ceil(32);
     let mut request = vec![0; 2 + 4 * blocks];
     (request[0], request[1]) = (GFEATURES, blocks as u32);
@@ -122,46 +123,48 @@ pub fn features(interface: &str) -> io::Result<BTreeMap<String, Feature>> {
     Ok(features.collect())
 }
 
-/// Reads the names of all features that the kernel knows, in the order of their bits.
+/// Returns the names of all features that the kernel knows, in the order of their bits.
 fn feature_names(interface: &str) -> io::Result<Vec<String>> {
-    // struct ethtool_sset_info: the command, a reserved word, the 64-bit mask of the sets, and the length of each set.
+    // struct ethtool_sset_info: the command, a reserved word, a 64-bit mask of the requested sets, and their lengths.
     let mut request = [0u32; 5];
     request[0] = GSSET_INFO;
     request[2..4].copy_from_slice(&to_words(1u64 << ETH_SS_FEATURES));
     send(interface, &mut request)?;
     let count = request[4];
 
-    // struct ethtool_gstrings: the command, the set, its length, and its strings. The length is the same for all
-    // interfaces.
+    // struct ethtool_gstrings: the command, the set, its length, and its strings. The kernel has one list of features
+    // for all interfaces, so `count` is still right.
     let mut request = vec![0; 3 + STRING_WORDS * count as usize];
     request[..3].copy_from_slice(&[GSTRINGS, ETH_SS_FEATURES, count]);
     send(interface, &mut request)?;
     Ok(request[3..].chunks(STRING_WORDS).map(to_text).collect())
 }
 
-/// Sends `request`, which begins with a command, in host byte order. The kernel overwrites it with the reply, so it
-/// must be as long as the reply.
+/// Sends an ethtool request to the driver of `interface`, and replaces `request` with the reply.
+///
+/// `request` begins with the command, in host byte order. It must have room for the whole reply.
 fn send(interface: &str, request: &mut [u32]) -> io::Result<()> {
     let mut name = [0; libc::IFNAMSIZ];
-    // The last byte stays zero.
+    // The name stays null-terminated: its last byte is never written.
     name.iter_mut().zip(interface.bytes().take(libc::IFNAMSIZ - 1)).for_each(|(to, from)| *to = from as c_char);
     let data = request.as_mut_ptr().cast();
     let mut ifreq = ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: data } };
-    // A socket of any type selects the network namespace.
+    // The ioctl accepts a socket of any type, and acts on the network namespace of the socket.
     let socket = UnixDatagram::unbound()?;
-    // SAFETY: `ifreq` is initialized. The kernel writes no more than the reply, for which each caller makes room.
+    // SAFETY: `ifreq` is initialized. Each caller makes room in `request` for the whole reply, so the kernel writes
+    // within it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut ifreq) };
     Errno::result(result)?;
     Ok(())
 }
 
-/// Returns the two words of a 64-bit number, in the order of its memory.
+/// Splits a 64-bit number into two words, in memory order.
 fn to_words(number: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = number.to_ne_bytes();
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
 
-/// Returns the string in `words`, which ends with them or with a zero byte.
+/// Returns the string in `words`, up to its null byte. Invalid UTF-8 is replaced.
 fn to_text(words: &[u32]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|&byte| byte != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()

@@ -16,40 +16,41 @@ use crate::host::netlink;
 /// A network interface of the calling thread's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// The name.
+    /// The primary name, as `ip link` shows it.
     pub name: String,
-    /// The index.
+    /// The interface index (`if_nametoindex(3)`).
     pub index: u32,
-    /// The MAC address. Zero if the interface has none of six bytes.
+    /// The MAC address. Zero if the interface has no address of six bytes.
     pub mac: [u8; 6],
-    /// Whether the interface is up.
+    /// Whether the interface is administratively up (`IFF_UP`).
     pub is_up: bool,
-    /// The length of the longest packet that it carries, in bytes, without the Ethernet header.
+    /// The MTU, in bytes: the length of the longest packet without the Ethernet header. Zero if it is not readable.
     pub mtu: u32,
-    /// The kind of a virtual interface, such as "bridge".
+    /// The kind of a virtual interface, such as "bridge" (`IFLA_INFO_KIND`). `None` for a physical interface.
     pub kind: Option<String>,
-    /// The index of the bridge or bond that the interface is a port of.
+    /// The index of the bridge or bond that has this interface as a port (`IFLA_MASTER`).
     pub master: Option<u32>,
-    /// The index of the interface below a VLAN device, or of the other end of a veth pair. `None` if that is in another
-    /// network namespace.
+    /// The index of the interface below a VLAN device, or of the other end of a veth pair (`IFLA_LINK`).
+    ///
+    /// `None` if there is no such interface, or if it is in another network namespace.
     pub lower: Option<u32>,
     layer: LinkLayerType,
     altnames: Vec<String>,
 }
 
 impl Interface {
-    /// Lists all interfaces of the namespace.
+    /// Lists all interfaces in the network namespace of the calling thread.
     ///
     /// # Errors
     ///
-    /// [`HostError::ListInterfaces`] if the kernel does not list them.
+    /// [`HostError::ListInterfaces`] if the netlink dump fails.
     pub fn list() -> Result<Vec<Self>, HostError> {
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let links = netlink::dump(NETLINK_ROUTE, request).map_err(HostError::ListInterfaces)?;
         Ok(links.iter().filter_map(|link| Self::parse(&link.0)).collect())
     }
 
-    /// Finds the interfaces with these names, in this order. Alternative names are accepted.
+    /// Finds the interfaces with `names`, in the given order. Alternative names are accepted.
     ///
     /// # Errors
     ///
@@ -70,7 +71,7 @@ impl Interface {
         Ok(found)
     }
 
-    /// Finds the interfaces with these names, in this order, and checks that tcp-bounce can answer on each of them.
+    /// Finds the interfaces with `names`, in the given order, and checks that tcp-bounce supports each of them.
     ///
     /// # Errors
     ///
@@ -81,7 +82,7 @@ impl Interface {
         Ok(found)
     }
 
-    /// Checks that packets have Ethernet headers and come from other hosts.
+    /// Checks that tcp-bounce supports the interface: its frames have Ethernet headers and come from other hosts.
     ///
     /// # Errors
     ///
@@ -94,10 +95,9 @@ impl Interface {
         }
     }
 
-    /// Reads an `RTM_NEWLINK` message (`rtnetlink(7)`). `None` if it has no readable name.
+    /// Parses an `RTM_NEWLINK` message (`rtnetlink(7)`). Returns `None` if the name is missing or not readable.
     ///
-    /// Only the needed attributes are decoded, and an undecodable one is left out: an odd driver must not hide the
-    /// other interfaces.
+    /// Other attributes that cannot be decoded are skipped: an unusual driver must not hide the other interfaces.
     fn parse(message: &[u8]) -> Option<Self> {
         let header = LinkHeader::parse(message).ok()?;
         let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();
@@ -118,13 +118,14 @@ impl Interface {
         })
     }
 
-    /// Returns the addresses of the interface and of the VLAN devices on it.
+    /// Returns the IP addresses of the interface and of the VLAN devices on it.
     ///
-    /// `all` are the interfaces of the namespace; `addresses` are all addresses, each with the index of its interface.
+    /// `all` contains all interfaces of the namespace. `addresses` contains all addresses, each with the index of its
+    /// interface.
     pub fn addresses(&self, all: &[Self], addresses: &[(u32, IpAddr)]) -> BTreeSet<IpAddr> {
         let mut indices = vec![self.index];
         let mut next = 0;
-        // A VLAN device may itself have VLAN devices.
+        // A VLAN device may itself have VLAN devices (QinQ).
         while let Some(&lower) = indices.get(next) {
             let is_new = |upper: &&Self| upper.is_vlan_of(lower) && !indices.contains(&upper.index);
             let uppers: Vec<u32> = all.iter().filter(is_new).map(|upper| upper.index).collect();
@@ -134,11 +135,11 @@ impl Interface {
         addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
     }
 
-    /// Returns the upper devices of the interface, as the kernel calls them: its bridge or bond, and the devices on it.
+    /// Returns the upper devices of the interface: its bridge or bond, and the VLAN and similar devices on it.
     ///
-    /// `all` are the interfaces of the namespace.
+    /// `all` contains all interfaces of the namespace.
     pub fn above<'a>(&self, all: &'a [Self]) -> impl Iterator<Item = &'a Self> {
-        // Tunnels and the ends of pairs also set `lower`, but are no upper devices.
+        // Tunnels and veth pairs also set `lower`, but they are not upper devices.
         const KINDS: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
         let (index, master) = (self.index, self.master);
         let sits_on_it = move |other: &Self| {
@@ -157,7 +158,7 @@ impl Interface {
         self.kind.as_deref() == Some("veth")
     }
 
-    /// Returns whether this is a VLAN device on the interface with this index.
+    /// Returns whether this is a VLAN device directly on the interface with `index`.
     pub fn is_vlan_of(&self, index: u32) -> bool {
         self.lower == Some(index) && self.kind.as_deref() == Some("vlan")
     }
@@ -167,19 +168,19 @@ impl Interface {
     }
 }
 
-/// Lists all addresses of this host, each with the index of its interface.
+/// Lists all IP addresses in the network namespace of the calling thread, each with the index of its interface.
 ///
 /// # Errors
 ///
-/// [`HostError::ListAddresses`] if the kernel does not list them.
+/// [`HostError::ListAddresses`] if the netlink dump fails.
 pub fn addresses() -> Result<Vec<(u32, IpAddr)>, HostError> {
     let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     let addresses = netlink::dump(NETLINK_ROUTE, request).map_err(HostError::ListAddresses)?;
     Ok(addresses.iter().filter_map(|address| parse_address(&address.0)).collect())
 }
 
-/// Reads the index of the interface and the address from an `RTM_NEWADDR` message (`rtnetlink(7)`). `None` if it has no
-/// readable address.
+/// Returns the interface index and the address in an `RTM_NEWADDR` message (`rtnetlink(7)`). Returns `None` if the
+/// address is missing or not readable.
 fn parse_address(message: &[u8]) -> Option<(u32, IpAddr)> {
     let header = AddressHeader::parse(message).ok()?;
     let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();
@@ -188,14 +189,14 @@ fn parse_address(message: &[u8]) -> Option<(u32, IpAddr)> {
     Some((header.index, address(libc::IFA_LOCAL).or_else(|| address(libc::IFA_ADDRESS))?))
 }
 
-/// Returns the readable strings among the attributes of type `kind`.
+/// Returns the strings of all attributes with type `kind`. Strings that are not UTF-8 are skipped.
 fn strings<'a>(attributes: impl Iterator<Item = (u16, &'a [u8])>, kind: u16) -> impl Iterator<Item = String> {
     attributes.filter(move |&(found, _)| found == kind).filter_map(|(_, value)| parse_string(value).ok())
 }
 
 #[cfg(test)]
 impl Interface {
-    /// Makes an interface for the tests of higher layers.
+    /// Returns an interface for the tests of higher layers.
     pub fn fake(index: u32, layer: LinkLayerType, master: Option<u32>) -> Self {
         Self {
             name: format!("fake{index}"),
@@ -216,7 +217,7 @@ impl Interface {
 mod tests {
     use super::*;
 
-    /// Returns an attribute, padded to four bytes.
+    /// Returns a netlink attribute, padded to four bytes.
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = 4 + value.len() as u16;
         let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
@@ -224,7 +225,7 @@ mod tests {
         bytes
     }
 
-    /// Returns an `RTM_NEWLINK` message of an Ethernet interface that is up: struct ifinfomsg, and `attributes`.
+    /// Returns an `RTM_NEWLINK` message for an Ethernet interface that is up: struct ifinfomsg and `attributes`.
     fn link(index: u32, attributes: &[Vec<u8>]) -> Vec<u8> {
         let up = 1u32.to_ne_bytes();
         let layer = [[0; 2], libc::ARPHRD_ETHER.to_ne_bytes()].concat();
@@ -299,7 +300,7 @@ mod tests {
 
     #[test]
     fn reads_the_address_of_this_end() {
-        // struct ifaddrmsg: family, prefix length, flags, scope, and the index.
+        // struct ifaddrmsg: family, prefix length, flags, scope and interface index.
         let message = |attributes: &[Vec<u8>]| [vec![2, 24, 0, 0, 5, 0, 0, 0], attributes.concat()].concat();
         let (local, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
         let address = attribute(libc::IFA_ADDRESS, &other);
@@ -311,7 +312,7 @@ mod tests {
         assert_eq!(parse_address(&message(&[attribute(libc::IFA_ADDRESS, &[1, 2, 3])])), None);
     }
 
-    /// The test machine's kernel may lack VLAN devices, so their messages are made here.
+    // The messages are synthetic, because the kernel of the test machine may lack VLAN devices.
     #[test]
     fn interfaces_have_the_addresses_of_their_vlan_devices() {
         let interface = |index, attributes: &[Vec<u8>]| {
@@ -322,7 +323,7 @@ mod tests {
             interface(1, &[]),
             interface(2, &[on(1), kind("vlan")]),
             interface(3, &[on(2), kind("vlan")]),
-            // On an interface 1 of another namespace.
+            // A VLAN device on interface 1 of another network namespace.
             interface(4, &[on(1), kind("vlan"), number(libc::IFLA_LINK_NETNSID, 0)]),
             interface(5, &[on(1), kind("macvlan")]),
         ];

@@ -1,4 +1,4 @@
-//! The running kernel: its version, its features, and the capabilities that it demands.
+//! The running kernel: its version and features, and the capabilities that tcp-bounce needs from it.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
@@ -10,19 +10,19 @@ use serde::Serialize;
 
 use super::HostError;
 
-/// The first version with bpf_link for XDP.
+/// The first kernel version with bpf_link for XDP.
 const XDP_LINKS: (u32, u32) = (5, 9);
-/// The first version that does not count maps and programs as locked memory.
+/// The first kernel version that does not charge maps and programs against `RLIMIT_MEMLOCK`.
 const UNLOCKED_MAPS: (u32, u32) = (5, 11);
-/// The first version with XDP programs for packets longer than a page.
+/// The first kernel version with multi-buffer XDP, for packets longer than a page.
 const FRAGMENTS: (u32, u32) = (5, 18);
-/// The first version that reports the XDP features of drivers.
+/// The first kernel version that reports the XDP features of drivers.
 pub const DRIVER_FEATURES: (u32, u32) = (6, 3);
 
-/// The capabilities to load the program, to attach it, and to compare packet pointers in it.
+/// The capabilities to load the program, to attach it, and to compare packet pointers in the program.
 const NEEDED: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
-/// Checks that the kernel is new enough and that the process has the needed capabilities.
+/// Checks that the kernel is new enough and that the process has the required capabilities.
 ///
 /// # Errors
 ///
@@ -32,29 +32,29 @@ pub fn check() -> Result<(), HostError> {
     check_capabilities()
 }
 
-/// Checks that the kernel has bpf_link for XDP, as far as its release tells.
+/// Checks that the kernel has bpf_link for XDP, according to its release.
 ///
 /// # Errors
 ///
-/// [`HostError::KernelTooOld`].
+/// [`HostError::KernelTooOld`] if the release is older than Linux 5.9.
 pub fn check_release() -> Result<(), HostError> {
     if is_older_than(XDP_LINKS) { Err(HostError::KernelTooOld { release: release() }) } else { Ok(()) }
 }
 
-/// Checks that the process has the capabilities that loading and attaching need.
+/// Checks that the process has the capabilities that loading and attaching require.
 ///
 /// # Errors
 ///
-/// [`HostError::MissingCapabilities`].
+/// [`HostError::MissingCapabilities`] if the process lacks any of them.
 pub fn check_capabilities() -> Result<(), HostError> {
     let missing = missing_capabilities();
     if missing.is_empty() { Ok(()) } else { Err(HostError::MissingCapabilities { missing }) }
 }
 
-/// Returns the capabilities that the process needs and does not have.
+/// Returns the required capabilities that the process lacks.
 pub fn missing_capabilities() -> Vec<Capability> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-    // CAP_SYS_ADMIN implies CAP_BPF and CAP_PERFMON, which were split off it.
+    // CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, which were split from it in Linux 5.8.
     let is_admin = has(Capability::CAP_SYS_ADMIN);
     NEEDED
         .into_iter()
@@ -62,44 +62,46 @@ pub fn missing_capabilities() -> Vec<Capability> {
         .collect()
 }
 
-/// Returns the release of the kernel, such as `6.1.0-18-amd64`.
+/// Returns the kernel release (`uname -r`), such as `6.1.0-18-amd64`. Empty if it cannot be read.
 pub fn release() -> String {
     uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Returns whether the kernel is older than this major and minor version. A release without a version counts as new.
+/// Returns whether the kernel is older than `version`, a major and minor number.
+///
+/// Returns `false` if the release does not start with a version.
 pub fn is_older_than(version: (u32, u32)) -> bool {
     parse_version(&release()).is_some_and(|running| running < version)
 }
 
-/// Returns whether a limit of locked memory applies to maps.
+/// Returns whether `RLIMIT_MEMLOCK` limits the size of maps, as before Linux 5.11.
 pub fn limits_locked_memory() -> bool {
     let is_finite = |(limit, _)| limit != RLIM_INFINITY;
     is_older_than(UNLOCKED_MAPS) && getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(is_finite)
 }
 
-/// Returns whether a program may accept packets that are in several parts (`BPF_F_XDP_HAS_FRAGS`).
+/// Returns whether the kernel version supports multi-buffer XDP programs (`BPF_F_XDP_HAS_FRAGS`).
 pub fn has_frags() -> bool {
     !is_older_than(FRAGMENTS)
 }
 
-/// Returns whether the kernel was built with BTF.
+/// Returns whether the kernel provides BTF (`CONFIG_DEBUG_INFO_BTF`).
 pub fn has_btf() -> bool {
     fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false)
 }
 
-/// The kernel's features that tcp-bounce uses. The field names are those of the JSON output.
+/// The kernel features that tcp-bounce uses. The JSON output uses the field names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KernelFeatures {
-    /// The release.
+    /// The kernel release (`uname -r`).
     pub release: String,
-    /// Whether there is bpf_link for XDP, without which tcp-bounce does not start.
+    /// Whether the kernel has bpf_link for XDP. tcp-bounce does not start without it.
     pub xdp_links: bool,
-    /// Whether there are XDP programs for packets longer than a page.
+    /// Whether the kernel supports multi-buffer XDP, for packets longer than a page.
     pub xdp_fragments: bool,
-    /// Whether the XDP features of drivers are reported.
+    /// Whether the kernel reports the XDP features of drivers.
     pub driver_features: bool,
-    /// Whether there is BTF.
+    /// Whether the kernel provides BTF.
     pub btf: bool,
 }
 
@@ -129,7 +131,7 @@ impl Display for KernelFeatures {
     }
 }
 
-/// Returns the major and minor version of a release such as `6.1.0-18-amd64`.
+/// Returns the major and minor version of a release such as `6.1.0-18-amd64`, or `None` if it has none.
 fn parse_version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

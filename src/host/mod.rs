@@ -1,4 +1,5 @@
-//! The host, read only: interfaces, addresses, listeners and other sockets, NIC features, kernel features.
+//! The host environment, which this module reads and never changes: interfaces, addresses, sockets, NICs and the
+//! kernel.
 
 mod error;
 pub mod ethtool;

@@ -11,13 +11,16 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 
-/// The number of retries of a dump that a change of the dumped objects interrupted. The pause before each one is twice
-/// as long as the one before, from 1 ms; together they take half a second. Changes come in bursts, such as the start of
-/// a container engine.
+/// The maximal number of retries of an interrupted dump.
+///
+/// A dump is interrupted if the objects change meanwhile. Changes come in bursts, such as the start of a container
+/// engine. The pause before the first retry is 1 ms, and each further pause is twice as long. All nine pauses take half
+/// a second.
 const RETRIES: u32 = 9;
 
-/// An object as the kernel describes it: a message without its netlink header, in host byte order unless its layout
-/// says otherwise.
+/// A kernel object in a dump: the payload of a message, without the netlink header.
+///
+/// Numbers are in host byte order unless the layout of the message says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object(pub Vec<u8>);
 
@@ -29,14 +32,14 @@ impl NetlinkDeserializable for Object {
     }
 }
 
-/// Asks the kernel for all objects that `request` describes, in the network namespace of the calling thread.
+/// Returns all kernel objects that `request` selects, in the network namespace of the calling thread.
 ///
 /// `protocol` is one of [`netlink_sys::protocols`].
 ///
 /// # Errors
 ///
-/// The kernel's error; `Interrupted` if the objects kept changing while they were listed; `InvalidData` if a message is
-/// truncated.
+/// The error of the socket or the kernel; `Interrupted` if the objects changed during every attempt; `InvalidData` if a
+/// message is truncated.
 pub fn dump(protocol: isize, request: impl NetlinkSerializable) -> io::Result<Vec<Object>> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -56,8 +59,9 @@ pub fn dump(protocol: isize, request: impl NetlinkSerializable) -> io::Result<Ve
     if dump.is_interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(dump.objects) }
 }
 
-/// Returns the attributes in `bytes`, each as its type (without flags) and its value. An attribute whose length is
-/// impossible ends them.
+/// Returns the attributes in `bytes`, each with its type (without flags) and its value.
+///
+/// An attribute with an invalid length ends the iteration.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).map_while(|attribute| {
         let attribute = attribute.ok()?;
@@ -66,16 +70,20 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The part of a dump that has been received.
+/// The objects of a dump, as received so far.
 #[derive(Debug, Default)]
 struct Dump {
     objects: Vec<Object>,
-    /// The objects changed while the kernel listed them, so some may be missing or listed twice.
+    /// Whether the objects changed during the dump (`NLM_F_DUMP_INTR`), so that some may be missing or listed twice.
     is_interrupted: bool,
 }
 
 impl Dump {
     /// Sends `request` and receives the whole dump.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket, or of [`Dump::receive`].
     fn run(protocol: isize, request: &[u8]) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
@@ -90,12 +98,12 @@ impl Dump {
         }
     }
 
-    /// Adds the messages of `datagram`, and returns whether the dump is complete.
+    /// Adds the objects in `datagram`. Returns whether the dump is complete.
     ///
     /// # Errors
     ///
-    /// The kernel's error, from an `NLMSG_ERROR` or from the `NLMSG_DONE` that ends a dump which failed after it began.
-    /// The kernel reports a missing `tcp_diag` module in the latter way.
+    /// The kernel's error, in an `NLMSG_ERROR` or in the `NLMSG_DONE` of a dump that failed after it began. The kernel
+    /// reports a missing `tcp_diag` module in an `NLMSG_DONE`. `InvalidData` if a message is truncated.
     fn receive(&mut self, datagram: &[u8]) -> io::Result<bool> {
         let mut rest = datagram;
         while !rest.is_empty() {
@@ -111,7 +119,7 @@ impl Dump {
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }
-            // Messages are padded to four bytes (NLMSG_ALIGN).
+            // The kernel pads messages to four bytes (NLMSG_ALIGN).
             let length = (message.header.length as usize).next_multiple_of(4);
             rest = rest.get(length.max(4)..).unwrap_or_default();
         }
@@ -128,7 +136,7 @@ mod tests {
 
     const OBJECT: u16 = libc::RTM_NEWLINK;
 
-    /// Returns a message of struct nlmsghdr and `payload`, padded to four bytes.
+    /// Returns a netlink message: struct nlmsghdr and `payload`, padded to four bytes.
     fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
         let length = 16 + payload.len() as u32;
         let mut bytes = [length.to_ne_bytes(), [0; 4], [0; 4], [0; 4]].concat();
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn reports_the_refusal_of_a_dump() {
-        // struct nlmsgerr: the code, and the header of the request.
+        // struct nlmsgerr: the error code and the header of the request.
         let refusal = [&code(-libc::EPERM)[..], &[0; 16]].concat();
         let error = Dump::default().receive(&message(NLMSG_ERROR, 0, &refusal)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EPERM));
@@ -188,7 +196,8 @@ mod tests {
 
     #[test]
     fn attributes_end_at_an_impossible_length() {
-        // struct nlattr: length and type. The flag NLA_F_NESTED is no part of the type.
+        // struct nlattr: length and type. The type of the second attribute has the flag NLA_F_NESTED, which must be
+        // masked out.
         let attribute = |length: u16, kind: u16| [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
         let good = [attribute(6, 1), b"ab\0\0".to_vec(), attribute(4, 0x8002)].concat();
         let expected = [(1, &b"ab"[..]), (2, b"")];

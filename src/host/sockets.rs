@@ -1,4 +1,4 @@
-//! The TCP sockets of the host.
+//! The TCP sockets of the host, listed with sock_diag (`sock_diag(7)`).
 
 use std::io;
 
@@ -10,14 +10,14 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use crate::host::netlink;
 
-/// Lists the addresses and ports of the TCP sockets that are in one of `states`, in the network namespace of the
-/// calling thread.
+/// Lists the addresses and ports of all TCP sockets in one of `states`, in the network namespace of the calling thread.
 ///
-/// The kernel's `inet_diag` filters by state; `/proc/net/tcp` would list every connection.
+/// The kernel filters the sockets by state. `/proc/net/tcp` would list every connection.
 ///
 /// # Errors
 ///
-/// `NotFound` if the kernel modules `inet_diag` or `tcp_diag` are missing.
+/// `NotFound` if the kernel module `inet_diag` or `tcp_diag` is missing; any other error of the netlink dump;
+/// `InvalidData` if a reply cannot be parsed.
 pub fn in_states(states: StateFlags) -> io::Result<Vec<SocketId>> {
     let mut sockets = Vec::new();
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
