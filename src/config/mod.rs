@@ -32,7 +32,7 @@ pub struct Config {
     pub attach_mode: Option<AttachMode>,
     /// The header fields of the SYN-ACK.
     pub syn_ack: SynAckConfig,
-    /// Which packets are answered.
+    /// The packets that are answered.
     pub scope: ScopeConfig,
     /// The post-handshake action of each port.
     pub post_handshake: PostHandshake,

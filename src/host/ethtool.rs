@@ -39,7 +39,7 @@ pub struct Feature {
     pub fixed: bool,
 }
 
-/// The numbers of queues of a NIC, current and maximal, with the names of `ethtool -l`.
+/// The numbers of queues of a NIC, current and maximum, with the names of `ethtool -l`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names are ethtool's")]
 pub struct Channels {
@@ -58,7 +58,7 @@ impl Display for Feature {
 }
 
 impl Display for Channels {
-    /// Writes the current and maximal number of each kind of queue that the NIC supports.
+    /// Writes the current and maximum number of each kind of queue that the NIC supports.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let kinds = [
             ("rx", self.rx, self.max_rx),
@@ -93,7 +93,7 @@ pub fn driver(interface: &str) -> io::Result<String> {
 ///
 /// The error of `ioctl(2)`: `EOPNOTSUPP` if the driver does not support the command.
 pub fn channels(interface: &str) -> io::Result<Channels> {
-    // struct ethtool_channels: the command, the maximal numbers and the current numbers.
+    // struct ethtool_channels: the command, the maximum numbers and the current numbers.
     let mut request = [GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
     send(interface, &mut request)?;
     let [_, max_rx, max_tx, _, max_combined, rx, tx, _, combined] = request;

@@ -11,7 +11,7 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 
-/// The maximal number of retries of an interrupted dump.
+/// The maximum number of retries of an interrupted dump.
 ///
 /// A dump is interrupted if the objects change meanwhile. Changes come in bursts, such as the start of a container
 /// engine. The pause before the first retry is 1 ms, and each further pause is twice as long. All nine pauses take half

@@ -1,11 +1,11 @@
-//! Errors of setting up this process.
+//! Errors of setting up the process: privileges, signal handlers and threads.
 
 use std::io;
 
 use super::privileges::PrivilegeError;
 use crate::diagnosis;
 
-/// The process cannot drop its privileges, handle signals or start threads.
+/// The process cannot drop its privileges, install signal handlers or start threads.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// A privilege cannot be dropped.
@@ -20,7 +20,7 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// Returns the remedy, if the error has one of its own.
+    /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         diagnosis::memory_hint(self)
     }

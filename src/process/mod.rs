@@ -1,4 +1,4 @@
-//! This process: its privileges, its signal handlers and its service manager.
+//! The tcp-bounce process: its privileges, its signal handlers and its service manager.
 
 mod error;
 pub mod privileges;

@@ -1,8 +1,8 @@
-//! Dropping privileges: an attacker who takes over the attached process gains as little as possible.
+//! Dropping privileges, so that an attacker who takes over the attached process gains as little as possible.
 //!
-//! Users, capabilities and Landlock rules belong to a thread, and to the threads that it starts from then on
-//! (`credentials(7)`, `capabilities(7)`, `landlock(7)`). Threads that must start before the main thread drops its
-//! privileges are started by [`run_unprivileged`].
+//! User ids, capabilities and Landlock rules apply to a single thread and to the threads that it starts later
+//! (`credentials(7)`, `capabilities(7)`, `landlock(7)`). [`run_unprivileged`] starts the threads that must run before
+//! the main thread drops its privileges.
 
 use std::path::Path;
 use std::{io, panic, ptr, thread};
@@ -18,16 +18,16 @@ use nix::libc;
 use nix::sys::prctl::set_keepcaps;
 use nix::unistd::geteuid;
 
-/// The user and the group that own no files ("nobody").
+/// The id of the user and group "nobody", which own no files.
 const NOBODY: u32 = 65534;
 
-/// A privilege cannot be dropped.
+/// The reason why privileges cannot be dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
-    /// The capabilities cannot be changed.
+    /// The capabilities cannot be read or changed.
     #[error(transparent)]
     Capabilities(#[from] CapsError),
-    /// Landlock refuses the rules.
+    /// The kernel rejects the Landlock rules.
     #[error(transparent)]
     Landlock(#[from] RulesetError),
     /// A thread cannot be started.
@@ -37,11 +37,11 @@ pub enum PrivilegeError {
 
 /// A protection that did not take effect when the privileges were dropped.
 ///
-/// Landlock that restricts less than it could is no gap: each kernel has the restrictions of its time, and the
-/// documentation names them.
+/// Missing support for single Landlock restrictions is not a gap. Older kernels support fewer of them, and the
+/// documentation lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrivilegeGap {
-    /// The process is still root.
+    /// The process still runs as root.
     #[error("the process stays root")]
     StillRoot(#[source] Errno),
     /// The kernel lacks Landlock, or a seccomp filter denies it.
@@ -53,7 +53,7 @@ pub enum PrivilegeGap {
 }
 
 impl PrivilegeGap {
-    /// Returns the name of the gap for programs.
+    /// Returns the name of the gap in the JSON output.
     pub fn code(self) -> &'static str {
         match self {
             Self::StillRoot(_) => "still_root",
@@ -61,7 +61,7 @@ impl PrivilegeGap {
         }
     }
 
-    /// Returns the remedy.
+    /// Returns the hint for the user.
     pub fn hint(self) -> &'static str {
         match self {
             Self::StillRoot(_) => {
@@ -74,15 +74,16 @@ impl PrivilegeGap {
     }
 }
 
-/// A task of the time after privileges were dropped.
+/// A task that the process performs after it has dropped its privileges.
 pub struct LaterTask<'a> {
-    /// The capabilities that the task may need. The first one that the process has is kept, if the task does not work.
+    /// The capabilities that may enable the task, in order of preference. If the task fails without them, the first one
+    /// that the process has is kept.
     pub capabilities: &'a [Capability],
-    /// Returns whether the task works with the present capabilities.
+    /// Returns whether the task succeeds with the current capabilities of the thread.
     pub works: &'a dyn Fn() -> bool,
 }
 
-/// Runs `work` in a thread without privileges, so that the threads that it starts have none to drop.
+/// Runs `work` in a thread without privileges. Threads that `work` starts have no privileges either.
 ///
 /// # Errors
 ///
@@ -91,8 +92,9 @@ pub fn run_unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, P
     run_in_thread(|| drop_privileges(&[], None).map(|_| work()))?
 }
 
-/// Returns the gaps that [`drop_privileges`] will leave with `folder`, by dropping the privileges of a thread that then
-/// ends.
+/// Returns the gaps that [`drop_privileges`] would leave with this `folder`.
+///
+/// Drops the privileges of a new thread, which then ends. The calling thread keeps its privileges.
 ///
 /// # Errors
 ///
@@ -108,18 +110,20 @@ fn run_in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     })
 }
 
-/// Drops privileges of this thread and of the threads that it starts from now on, and returns the protections that did
-/// not take effect.
+/// Drops the privileges of this thread and of the threads that it starts later. Returns the protections that did not
+/// take effect.
 ///
-/// - Root becomes [`NOBODY`], unless files in `folder` will be written.
-/// - All capabilities are dropped, except those that a task of `later` does not work without.
-/// - As far as the kernel's Landlock supports it, these are forbidden: to read files; to execute programs; to create,
-///   write, rename or remove files outside `folder`; to open or accept TCP connections; to send signals to other
-///   processes.
+/// - The user and group become [`NOBODY`] if the thread has `CAP_SETUID` and `CAP_SETGID`. They stay unchanged if files
+///   in the directory `folder` will be written.
+/// - All capabilities are dropped, except those without which a task in `later` fails.
+/// - Landlock prevents the thread from opening files for reading, executing programs, binding or connecting TCP
+///   sockets, and signalling other processes. Files can be created, written and removed in `folder` only. Restrictions
+///   that the kernel does not support are skipped.
 ///
 /// # Errors
 ///
-/// The kernel refuses to drop capabilities, or refuses a Landlock rule that it should support.
+/// [`PrivilegeError::Capabilities`] or [`PrivilegeError::Landlock`] if the kernel refuses to drop capabilities, or
+/// refuses a Landlock rule that it should support.
 pub fn drop_privileges(later: &[LaterTask], folder: Option<&Path>) -> Result<Vec<PrivilegeGap>, PrivilegeError> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
@@ -139,24 +143,27 @@ pub fn drop_privileges(later: &[LaterTask], folder: Option<&Path>) -> Result<Vec
     Ok(user_gap.into_iter().chain(landlock_gap).collect())
 }
 
-/// Changes to [`NOBODY`] if the thread may, and returns a gap if it is root after that.
+/// Changes the user and group of this thread to [`NOBODY`] if it has the capabilities. Returns a gap if the thread is
+/// still root afterwards.
 fn leave_root() -> Result<Option<PrivilegeGap>, CapsError> {
     let may_change = caps::has_cap(None, CapSet::Effective, Capability::CAP_SETGID)?
         && caps::has_cap(None, CapSet::Effective, Capability::CAP_SETUID)?;
-    // A user namespace may have no such user.
+    // The change fails in a user namespace that does not map NOBODY.
     let changed = if may_change { become_nobody() } else { Err(Errno::EPERM) };
     Ok(changed.err().filter(|_| geteuid().is_root()).map(PrivilegeGap::StillRoot))
 }
 
-/// Makes this thread one of the user and group [`NOBODY`]. It keeps its permitted capabilities.
+/// Changes the user and group of this thread to [`NOBODY`], and removes its supplementary groups. Permitted
+/// capabilities are kept.
 fn become_nobody() -> nix::Result<()> {
     set_keepcaps(true)?;
     let change = |call: libc::c_long, id: u32| {
-        // The C library's functions change all threads, and fail for those that have dropped their privileges.
-        // SAFETY: Both system calls take three numbers.
+        // The C library's functions change every thread of the process, and fail for threads without privileges. The
+        // system calls change this thread only.
+        // SAFETY: `setresgid` and `setresuid` take three numbers and no pointers.
         Errno::result(unsafe { libc::syscall(call, id, id, id) })
     };
-    // SAFETY: An empty list of groups needs no memory.
+    // SAFETY: The length of the list is zero, so the kernel does not read the null pointer.
     let changed = Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()) })
         .and_then(|_| change(libc::SYS_setresgid, NOBODY))
         .and_then(|_| change(libc::SYS_setresuid, NOBODY));
@@ -164,18 +171,17 @@ fn become_nobody() -> nix::Result<()> {
     changed.map(drop)
 }
 
-/// Forbids access to files outside `folder`, to TCP and to other processes, and returns a gap if Landlock does not take
-/// effect.
+/// Applies the Landlock rules of [`drop_privileges`] to this thread. Returns a gap if none of them takes effect.
 fn restrict_access(folder: Option<&Path>) -> Result<Option<PrivilegeGap>, RulesetError> {
-    // Restrictions that the kernel does not know are left out.
+    // The default compatibility level of `Ruleset` skips restrictions that the kernel does not support.
     let rules = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V6))?
         .handle_access(AccessNet::from_all(ABI::V6))?
         .scope(Scope::Signal)?
         .create()?;
-    // The report is created under a temporary name, written, and renamed over the older one.
+    // The port report is written to a temporary file, which is then renamed over the previous report.
     let replace_files = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile;
-    // A folder that cannot be opened now cannot be opened later either.
+    // A directory that cannot be opened gets no rule: later writes to it would fail anyway.
     let folder = folder.and_then(|folder| PathFd::new(folder).ok());
     let status = rules
         .add_rules(folder.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, replace_files))))?

@@ -7,22 +7,23 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// The connection to the service manager, if there is one.
 ///
-/// A notification that cannot be sent at once is left out: a run must not fail or wait because of the service manager.
+/// A notification that cannot be sent immediately is dropped. The service manager must neither block nor fail a run.
 pub struct ServiceManager(Option<UnixDatagram>);
 
 impl ServiceManager {
-    /// Connects to the socket that the environment variable `NOTIFY_SOCKET` names. Without privileges, a later
-    /// connection may be denied.
+    /// Connects to the socket in the environment variable `NOTIFY_SOCKET`.
+    ///
+    /// Must be called before privileges are dropped: the socket may deny an unprivileged process.
     pub fn from_environment() -> Self {
         Self(connect())
     }
 
-    /// Reports that tcp-bounce answers on all interfaces. `systemctl status` shows `status`.
+    /// Reports that tcp-bounce answers on all interfaces. `systemctl status` shows the text `status`.
     pub fn notify_ready(&self, status: &str) {
         self.notify(&format!("READY=1\nSTATUS={status}\n"));
     }
 
-    /// Reports that all interfaces are detached.
+    /// Reports that tcp-bounce is stopping. All interfaces are already detached.
     pub fn notify_stopping(&self) {
         self.notify("STOPPING=1\n");
     }

@@ -1,4 +1,4 @@
-//! Signal handlers: a first Ctrl-C, SIGTERM or SIGHUP ends the run, a second Ctrl-C or SIGTERM the process.
+//! Signal handlers. The first Ctrl-C, SIGTERM or SIGHUP ends the run; a second Ctrl-C or SIGTERM ends the process.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::ProcessError;
 
-/// The time within which further signals belong to the first.
+/// The time after the first signal in which more signals are ignored as duplicates.
 ///
 /// `timeout` signals its child and then its process group. When a terminal closes, the kernel and the shell both send
 /// SIGHUP.
@@ -19,9 +19,9 @@ const BURST: Duration = Duration::from_millis(250);
 
 /// The installed handlers of Ctrl-C, SIGTERM and SIGHUP.
 ///
-/// Until [`SignalHandlers::defer_exit`], a signal ends the process with success. From then on, the first one is sent to
-/// the main thread. If that thread still runs at the second one, or takes no more signals, the process ends with status
-/// 1.
+/// Until [`SignalHandlers::defer_exit`] is called, any signal ends the process with status 0. Afterwards, the first
+/// signal is sent to the main thread. The process ends with status 1 at a second signal after [`BURST`], or if the main
+/// thread no longer receives signals.
 pub struct SignalHandlers {
     is_deferred: Arc<AtomicBool>,
 }
@@ -29,7 +29,8 @@ pub struct SignalHandlers {
 impl SignalHandlers {
     /// Installs the handlers. SIGHUP stays ignored under `nohup`.
     ///
-    /// `interrupt` takes the first signal. `before_exit` is called before status 1 ends the process; it must not block.
+    /// `interrupt` sends the first signal to the main thread. `before_exit` runs before the process ends with status 1,
+    /// and must return soon.
     ///
     /// # Errors
     ///
@@ -39,26 +40,28 @@ impl SignalHandlers {
         let handler = handler(interrupt, Arc::clone(&is_deferred), before_exit);
         let has_nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
         ctrlc::set_handler(handler).map_err(|error| match error {
-            // The message of `ctrlc::Error` leaves out the cause.
+            // The message of `ctrlc::Error` omits the error of the system call.
             ctrlc::Error::System(source) => ProcessError::Signals(source),
             error => ProcessError::Signals(io::Error::other(error)),
         })?;
         if has_nohup {
             set_hangup(SigHandler::SigIgn)?;
         }
-        // A background process that writes to its terminal would be stopped, and then only SIGKILL could end it.
+        // By default, SIGTTOU stops a background process that writes to its terminal. A stopped process does not handle
+        // SIGTERM.
         // SAFETY: `SigIgn` installs no function.
         unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }.map_err(|errno| ProcessError::Signals(errno.into()))?;
         Ok(Self { is_deferred })
     }
 
-    /// Sends the first signal to the main thread from now on, so that files are removed and programs detached in order.
+    /// Defers the exit from now on: the first signal goes to the main thread, which detaches programs and removes files
+    /// before it exits.
     pub fn defer_exit(&self) {
         self.is_deferred.store(true, Ordering::SeqCst);
     }
 }
 
-/// Returns the function that the signal thread calls at each signal.
+/// Returns the function that the signal thread calls for each signal.
 fn handler(interrupt: Sender<()>, is_deferred: Arc<AtomicBool>, before_exit: impl Fn()) -> impl FnMut() {
     let mut sequence = SignalSequence { first: None };
     move || {
@@ -81,24 +84,24 @@ fn handler(interrupt: Sender<()>, is_deferred: Arc<AtomicBool>, before_exit: imp
     }
 }
 
-/// The signals so far.
+/// The signals that have arrived so far.
 struct SignalSequence {
     first: Option<Instant>,
 }
 
-/// The reaction to a signal.
+/// The reaction to one signal.
 #[derive(Debug, PartialEq, Eq)]
 enum Reaction {
-    /// Interrupt the main thread.
+    /// Send the signal to the main thread.
     Interrupt,
-    /// Do nothing: the signal belongs to the first.
+    /// Ignore the signal, a duplicate of the first one.
     Ignore,
-    /// End the process.
+    /// End the process with status 1.
     Exit,
 }
 
 impl SignalSequence {
-    /// Returns the reaction to a signal at `now`.
+    /// Returns the reaction to a signal that arrives at `now`.
     fn next(&mut self, now: Instant) -> Reaction {
         match self.first {
             None => {
@@ -111,15 +114,15 @@ impl SignalSequence {
     }
 }
 
-/// Ends the process, which closes its links and so detaches its programs.
+/// Ends the process immediately. The kernel then closes its bpf_links, which detaches its programs.
 fn exit(status: i32) -> ! {
-    // Exit handlers may wait for a lock or an output that the main thread is stuck with.
+    // `exit(3)` would run exit handlers, which may wait for a lock or an output that blocks the main thread.
     // SAFETY: `_exit` only ends the process.
     unsafe { libc::_exit(status) }
 }
 
 fn set_hangup(handler: SigHandler) -> Result<SigHandler, ProcessError> {
-    // SAFETY: `handler` is not a function of Rust.
+    // SAFETY: All callers pass `SigIgn`, which installs no function.
     unsafe { signal(Signal::SIGHUP, handler) }.map_err(|errno| ProcessError::Signals(errno.into()))
 }
 

@@ -1,4 +1,4 @@
-//! The XDP programs of other processes that are attached to an interface.
+//! XDP programs of other processes on an interface, which tcp-bounce never replaces.
 
 use std::fmt::{self, Display, Formatter};
 use std::io;
@@ -16,13 +16,15 @@ use crate::host::Interface;
 /// An XDP program that another process attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttachedProgram {
-    /// The name of the program, if the kernel reports one.
+    /// The name of the program. `None` if the process may not list programs, for which `CAP_SYS_ADMIN` is needed.
     pub name: Option<String>,
     /// The id of the program, as `bpftool prog` shows it.
     pub id: u32,
-    /// The mode that the program is attached in.
+    /// The attach mode of the program.
     pub mode: AttachMode,
-    /// Whether a visible bpf_link attaches the program. Only the holder of the link can detach it.
+    /// Whether a bpf_link attaches the program. `ip link` cannot detach such a program.
+    ///
+    /// `false` also if the process may not list links, for which `CAP_SYS_ADMIN` is needed.
     pub has_link: bool,
 }
 
@@ -31,7 +33,7 @@ impl AttachedProgram {
     ///
     /// # Errors
     ///
-    /// [`XdpError::Query`] if the kernel does not answer.
+    /// [`XdpError::Query`] if the kernel refuses the query.
     pub fn find(interface: &Interface) -> Result<Option<Self>, XdpError> {
         let attached = query(interface)?;
         let modes = [
@@ -48,14 +50,15 @@ impl AttachedProgram {
         Ok(Some(Self { name, id, mode, has_link }))
     }
 
-    /// Returns whether the program is the dispatcher of libxdp, which runs several programs in sequence.
+    /// Returns whether the program is the dispatcher of libxdp, which runs several XDP programs in sequence.
     pub fn is_dispatcher(&self) -> bool {
         self.name.as_deref() == Some("xdp_dispatcher")
     }
 
     /// Returns the command that detaches the program from `interface`.
     ///
-    /// `None` if another process holds its link, or if it is a dispatcher, which need not go.
+    /// Returns `None` if a bpf_link attaches the program: the command would fail. Also returns `None` for the
+    /// dispatcher of libxdp, which can stay: `xdp-loader` adds programs to it.
     pub fn detach_command(&self, interface: &str) -> Option<String> {
         let mode = match self.mode {
             AttachMode::Native => "xdpdrv",
@@ -65,7 +68,7 @@ impl AttachedProgram {
         (!self.has_link && !self.is_dispatcher()).then(|| format!("ip link set dev {interface} {mode} off"))
     }
 
-    /// Returns the remedy for the program being attached to `interface`.
+    /// Returns the hint for a start on `interface` that failed because this program is attached.
     pub fn hint(&self, interface: &str) -> String {
         if self.is_dispatcher() {
             return format!(
@@ -98,14 +101,13 @@ impl Display for AttachedProgram {
     }
 }
 
-/// Asks the kernel which programs are attached to `interface`, and which XDP features its driver supports.
+/// Returns the ids of the programs that are attached to `interface`, and the XDP features of its driver.
 ///
 /// # Errors
 ///
-/// [`XdpError::Query`] if the kernel does not answer.
+/// [`XdpError::Query`] if the kernel refuses the query.
 pub fn query(interface: &Interface) -> Result<bpf_xdp_query_opts, XdpError> {
-    // libbpf-rs queries through a value that holds a program's descriptor. The kernel ignores it, so any descriptor
-    // fits.
+    // `Xdp` requires the descriptor of a program, but the query does not use it. Any open descriptor works.
     let stdin = io::stdin();
     let answer = Xdp::new(stdin.as_fd()).query(interface.index as i32, XdpFlags::NONE);
     answer.map_err(|source| XdpError::Query { interface: interface.name.clone(), source })

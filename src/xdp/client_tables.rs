@@ -1,7 +1,7 @@
-//! The program's tables of client activity, by port and by client address.
+//! The tables of client activity in the XDP program, by port and by client address.
 //!
-//! A table is an array map, mapped into this process and read without system calls. It consists of stripes, which CPUs
-//! use to count without sharing memory; an entry of the table is the sum over its stripes.
+//! A table is an array map that is mapped into this process, so reading it takes no system calls. Each table has
+//! several stripes, so that CPUs can count without sharing memory. The value of an entry is the sum over all stripes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,60 +17,64 @@ use tcp_bounce_wire::{Bucket, ClientCounters, ClientCounts, TelemetrySettings};
 
 use super::TcpBounceSkel;
 
-/// The number of ports.
+/// The number of TCP ports, and of entries in a stripe of the table by port.
 const PORTS: usize = 1 << u16::BITS;
 
-/// The upper limit of the number of stripes. Both tables together take 1.5 MiB for each.
+/// The maximum number of stripes in a table. Both tables together need 1.5 MiB of memory for each stripe.
 const MAX_STRIPES: usize = 16;
 
-/// Returns the number of stripes for this machine, a power of two, and whether CPUs share them.
+/// Returns the number of stripes for the CPUs of this machine, a power of two, and whether CPUs share stripes.
 ///
 /// # Errors
 ///
-/// The list of possible CPUs cannot be read.
+/// The list of possible CPUs cannot be read (`/sys/devices/system/cpu/possible`).
 pub fn stripes() -> io::Result<(u32, bool)> {
-    // A list such as `0-3` or `0-1,4-5`. Its last number may exceed the number of CPUs.
+    // The list has ranges, such as `0-1,4-5`. A CPU selects its stripe by its number, so the highest number matters.
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
     let cpus = last.ok_or(io::ErrorKind::InvalidData)?.saturating_add(1).next_power_of_two();
     Ok((cpus.min(MAX_STRIPES) as u32, cpus > MAX_STRIPES))
 }
 
-/// The 64-bit words of a map, in memory that is shared with the kernel.
+/// The 64-bit words of a map, in memory that this process shares with the kernel.
 #[derive(Debug)]
 struct SharedWords(MmapRaw);
 
 impl SharedWords {
-    /// Maps the first `length` bytes of `map`.
+    /// Maps the first `length` bytes of `map` for reading.
+    ///
+    /// # Errors
+    ///
+    /// The error of `mmap(2)`.
     fn new(map: impl AsFd, length: usize) -> io::Result<Self> {
         MmapOptions::new().len(length).map_raw_read_only(map.as_fd().as_raw_fd()).map(Self)
     }
 
-    /// The number of words.
+    /// Returns the number of words.
     fn len(&self) -> usize {
         self.0.len() / size_of::<AtomicU64>()
     }
 
-    /// Returns the present value of a word.
+    /// Returns the current value of the word at `index`.
     fn get(&self, index: usize) -> u64 {
         assert!(index < self.len());
-        // SAFETY: The word lies within the mapping, which lives as long as `self` and is aligned to a page. The kernel
-        // writes whole words, so an atomic load reads one of its values.
+        // SAFETY: The word lies within the mapping, which lives as long as `self` and is aligned to a page. The XDP
+        // program writes whole words, so an atomic load never sees a partial write.
         unsafe { (*self.0.as_ptr().cast::<AtomicU64>().add(index)).load(Relaxed) }
     }
 
-    /// Returns the [`ClientCounters`] that begin at a word.
+    /// Reads the [`ClientCounters`] that begin at the word `index`.
     fn counts(&self, index: usize) -> ClientCounts {
         ClientCounts { syns: self.get(index), completed: self.get(index + 1) }
     }
 }
 
-/// The table by port of one program.
+/// The table of client activity by port, of one loaded program.
 #[derive(Debug)]
 pub struct PortTable(SharedWords);
 
 impl PortTable {
-    /// Maps the table of `program`, which was loaded with this number of stripes.
+    /// Maps the table of `program`, which was loaded with this number of `stripes`.
     ///
     /// # Errors
     ///
@@ -79,7 +83,7 @@ impl PortTable {
         SharedWords::new(&program.maps.PORTS, stripes as usize * PORTS * size_of::<ClientCounters>()).map(Self)
     }
 
-    /// Returns the counts of `port`.
+    /// Returns the counts of `port`, summed over all stripes.
     pub fn get(&self, port: u16) -> ClientCounts {
         const WORDS: usize = size_of::<ClientCounters>() / size_of::<u64>();
         let entries = (usize::from(port)..self.0.len() / WORDS).step_by(PORTS);
@@ -87,12 +91,12 @@ impl PortTable {
     }
 }
 
-/// The table by client address of one program. It keeps the most active clients.
+/// The table of client activity by client address, of one loaded program. It keeps the most active clients.
 #[derive(Debug)]
 pub struct SourceTable(SharedWords);
 
 impl SourceTable {
-    /// Maps the table of `program`, which was loaded with this number of stripes.
+    /// Maps the table of `program`, which was loaded with this number of `stripes`.
     ///
     /// # Errors
     ///
@@ -103,10 +107,11 @@ impl SourceTable {
 
     /// Adds the counts of each client in the table to `sum`.
     ///
-    /// Returns whether a bucket is full, so that clients may have been replaced by more active ones.
+    /// Returns whether any bucket is full. If so, new clients may have replaced less active ones, and `sum` may be
+    /// incomplete.
     pub fn add_to(&self, sum: &mut BTreeMap<IpAddr, ClientCounts>) -> bool {
         const BUCKET_WORDS: usize = size_of::<Bucket>() / size_of::<u64>();
-        // The two halves of the address, and the counts.
+        // A slot has two words of address and two words of counts.
         const SLOT_WORDS: usize = 4;
         let mut is_full = false;
         for bucket in (0..self.0.len()).step_by(BUCKET_WORDS) {
@@ -126,7 +131,7 @@ impl SourceTable {
     }
 }
 
-/// The tables of all programs.
+/// The tables of all loaded programs, summed on reading.
 #[derive(Debug)]
 pub struct ClientTables {
     ports: Vec<PortTable>,
@@ -134,7 +139,7 @@ pub struct ClientTables {
 }
 
 impl ClientTables {
-    /// Maps the tables of `programs`, which were loaded with `settings`.
+    /// Maps the tables of `programs`, which were loaded with `settings`. Disabled tables are skipped.
     ///
     /// # Errors
     ///
@@ -152,12 +157,12 @@ impl ClientTables {
         })
     }
 
-    /// Returns the counts of `port`.
+    /// Returns the counts of `port`, summed over all programs.
     pub fn port(&self, port: u16) -> ClientCounts {
         self.ports.iter().map(|table| table.get(port)).sum()
     }
 
-    /// Returns the counts of each client in the tables, and whether clients may be missing.
+    /// Returns the counts of each client, summed over all programs, and whether clients may be missing.
     pub fn sources(&self) -> (BTreeMap<IpAddr, ClientCounts>, bool) {
         let mut sum = BTreeMap::new();
         let mut is_full = false;
@@ -168,7 +173,7 @@ impl ClientTables {
     }
 }
 
-/// Returns the IP address that the program stores as `bits`. An IPv4-mapped address becomes an IPv4 address.
+/// Returns the IP address that the program stores as [`AddressBits`]. IPv4-mapped addresses are converted to IPv4.
 pub fn address(AddressBits { high, low }: AddressBits) -> IpAddr {
     Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).to_canonical()
 }

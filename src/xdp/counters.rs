@@ -1,4 +1,4 @@
-//! The counters of the program, by verdict.
+//! The program's counters of packets, by verdict.
 
 use serde::Serializer;
 use tcp_bounce_wire::{Counters, Verdict};
@@ -9,12 +9,12 @@ use super::{TcpBounceSkel, per_cpu};
 ///
 /// # Errors
 ///
-/// The kernel denies reading the map.
+/// The kernel refuses to read the map.
 pub fn read(program: &TcpBounceSkel) -> libbpf_rs::Result<Counters> {
     per_cpu::sum(&program.maps.COUNTERS).map(Counters::from)
 }
 
-/// Serializes counters as a map from the names of the verdicts.
+/// Serializes `counters` as a map from verdict names to numbers of packets.
 pub fn by_name<S: Serializer>(counters: &Counters, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(Verdict::ALL.map(|verdict| (verdict.name(), counters[verdict])))
 }

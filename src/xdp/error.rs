@@ -1,4 +1,4 @@
-//! Errors of loading the XDP program and of reading its maps.
+//! Errors of loading, querying and reading XDP programs.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,16 +9,17 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::diagnosis;
 use crate::host::kernel;
 
-/// A limit of open files below this one is a likely cause of a failure. Each interface takes a few descriptors.
+/// The limit of open files below which a lack of descriptors is the likely cause of a failed load. Each interface needs
+/// a few descriptors.
 const FILES: u64 = 64;
 
-/// The kernel refused the program or a query, or its maps cannot be read.
+/// The kernel refused a program or a query, or the maps of the program cannot be accessed.
 #[derive(Debug, thiserror::Error)]
 pub enum XdpError {
-    /// The verifier rejected the program.
+    /// The kernel's verifier rejected the program.
     #[error("the kernel's verifier refuses the program; its log is in {}", log.display())]
     Verifier {
-        /// The file with the verifier's log.
+        /// The path of the file with the verifier's log.
         log: PathBuf,
         /// The error of `BPF_PROG_LOAD`.
         source: libbpf_rs::Error,
@@ -26,14 +27,14 @@ pub enum XdpError {
     /// The program or its maps cannot be loaded.
     #[error("cannot load the program")]
     Load {
-        /// The messages of libbpf.
+        /// The warnings of libbpf during the load, one line each.
         messages: Vec<String>,
-        /// Whether the kernel was built with BTF.
+        /// Whether the kernel provides BTF.
         has_btf: bool,
         /// The error of libbpf.
         source: libbpf_rs::Error,
     },
-    /// The kernel does not say which program is attached.
+    /// The kernel refused the query for the attached programs.
     #[error("cannot see which program is attached to {interface}")]
     Query {
         /// The name of the interface.
@@ -41,7 +42,7 @@ pub enum XdpError {
         /// The error of `bpf_xdp_query`.
         source: libbpf_rs::Error,
     },
-    /// The kernel does not say whether the link is still attached.
+    /// The kernel refused to report whether the bpf_link is still attached.
     #[error("cannot see whether the program is still attached to {interface}")]
     QueryLink {
         /// The name of the interface.
@@ -52,13 +53,13 @@ pub enum XdpError {
     /// A map of the program cannot be read or written.
     #[error("cannot reach the maps of the program")]
     Maps(#[source] libbpf_rs::Error),
-    /// The tables by port and by client cannot be mapped.
+    /// The tables of client activity cannot be set up or mapped.
     #[error("cannot read what was counted by port and by client")]
     ClientTables(#[source] io::Error),
 }
 
 impl XdpError {
-    /// Returns the remedy, if the error has one of its own.
+    /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Verifier { .. } => "please report it with that file and the output of `uname -a`",
@@ -73,7 +74,7 @@ impl XdpError {
         Some(hint.to_owned())
     }
 
-    /// Returns the messages of libbpf, if there are any.
+    /// Returns the warnings of libbpf during a failed load. Empty for other errors.
     pub fn libbpf_messages(&self) -> &[String] {
         if let Self::Load { messages, .. } = self { messages } else { &[] }
     }
@@ -82,10 +83,10 @@ impl XdpError {
 fn load_hint(kind: ErrorKind, has_btf: bool) -> Option<&'static str> {
     let is_refused = kind == ErrorKind::PermissionDenied;
     if getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| limit < FILES) {
-        // libbpf's own message may not name this cause.
+        // The message of libbpf may not name the limit as the cause.
         Some("the limit of open files is low: raise it, as by `ulimit -n 1024`")
     } else if is_refused && kernel::limits_locked_memory() {
-        // For root, libbpf has raised the limit.
+        // libbpf has raised the limit if the process has CAP_SYS_RESOURCE, as root has.
         Some(
             "before Linux 5.11 maps count as locked memory: raise its limit (LimitMEMLOCK=infinity of a service, or `ulimit -l \
              unlimited`)",

@@ -5,7 +5,7 @@ use zerocopy::FromBytes as _;
 
 use super::{TcpBounceSkel, per_cpu};
 
-/// Decodes a record of the ring buffer. `None` if it is too short.
+/// Decodes a record of the ring buffer. Returns `None` if the record is too short.
 pub fn decode(bytes: &[u8]) -> Option<Event> {
     Event::read_from_prefix(bytes).ok().map(|(event, _)| event)
 }
@@ -14,7 +14,7 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
 ///
 /// # Errors
 ///
-/// The kernel denies reading the map.
+/// The kernel refuses to read the map.
 pub fn counts(program: &TcpBounceSkel) -> libbpf_rs::Result<EventCounts> {
     let [seen, delivered, dropped] = per_cpu::sum(&program.maps.EVENT_COUNTS)?;
     Ok(EventCounts { seen, delivered, dropped })

@@ -1,4 +1,4 @@
-//! The link that attaches the XDP program to an interface.
+//! The bpf_link that attaches the XDP program to an interface.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,13 +11,13 @@ use crate::host::Interface;
 
 /// A bpf_link that keeps a program attached to an interface.
 ///
-/// The kernel detaches the program when the last file descriptor of the link is closed: when this value is dropped, and
-/// also when the process is killed.
+/// The kernel detaches the program when the last descriptor of the link is closed. That happens when this value is
+/// dropped, and also when the process is killed.
 #[derive(Debug)]
 pub struct XdpLink(OwnedFd);
 
 impl XdpLink {
-    /// Attaches `program` to `interface`.
+    /// Attaches `program` to `interface` in the given mode.
     ///
     /// # Errors
     ///
@@ -28,25 +28,31 @@ impl XdpLink {
             flags: flags(mode),
             ..Default::default()
         };
-        // SAFETY: `program` is an open descriptor and `options` is initialized; both outlive the call.
+        // SAFETY: `program` is an open descriptor and `options` is initialized. Both outlive the call.
         let link = unsafe {
             libbpf_sys::bpf_link_create(program.as_raw_fd(), interface.index as i32, BPF_XDP, &raw const options)
         };
         if link < 0 {
             return Err(io::Error::from_raw_os_error(-link));
         }
-        // SAFETY: The kernel has just created this descriptor, and nothing else owns it.
+        // SAFETY: The kernel has just created the descriptor, and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(link) }))
     }
 
-    /// Returns whether the link is still attached. It is not if the interface is gone or another process detached it.
+    /// Returns whether the link is still attached.
+    ///
+    /// The kernel detaches a link when its interface is removed. Another process can detach it, too.
+    ///
+    /// # Errors
+    ///
+    /// The error of `BPF_OBJ_GET_INFO_BY_FD`.
     pub fn is_attached(&self) -> libbpf_rs::Result<bool> {
         let link = LinkInfo::from_fd(self.0.as_fd())?;
         Ok(matches!(link.info, LinkTypeInfo::Xdp(link) if link.ifindex != 0))
     }
 }
 
-/// Returns the `XDP_FLAGS_*_MODE` bit of `linux/if_link.h` for `mode`.
+/// Returns the flag for `mode`, one of `XDP_FLAGS_*_MODE` in `linux/if_link.h`.
 pub const fn flags(mode: AttachMode) -> u32 {
     match mode {
         AttachMode::Native => XDP_FLAGS_DRV_MODE,

@@ -17,28 +17,31 @@ use super::XdpError;
 use super::skel::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
 use crate::host::kernel;
 
-/// The size of the ring buffer for events, in bytes: a power of two and a multiple of the page size.
+/// The size of the ring buffer for events, in bytes. The kernel requires a power of two and a multiple of the page
+/// size.
 pub const EVENT_BYTES: u32 = 1 << 20;
 
-/// The data that the program is loaded with.
+/// The settings, tables and filters that the program is loaded with.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramInputs<'a> {
-    /// The read-only settings.
+    /// The settings, which stay the same while the program is loaded.
     pub settings: ProgramSettings,
     /// The state of the interface, which [`set_interface_state`] can change later.
     pub interface: &'a InterfaceState,
     /// The scope and the excluded ports, which [`set_filters`] can change later.
     pub filters: &'a Filters,
-    /// The read-only table with the action of each port.
+    /// The action of each port, which stays the same while the program is loaded.
     pub actions: &'a ActionByPort,
 }
 
-/// Opens and loads the program. `offload` is the index of the interface whose NIC is to run it, if one is.
+/// Opens and loads the program, and sets its filters.
+///
+/// `offload` is the index of the interface whose NIC runs the program. `None` loads the program for the host CPUs.
 ///
 /// # Errors
 ///
-/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses it; [`XdpError::Maps`] if the filters cannot be
-/// set.
+/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses the program; [`XdpError::Maps`] if the filters
+/// cannot be set.
 pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSkel<'static>, XdpError> {
     let mut skel = open().map_err(load_error)?;
     set_up(&mut skel, inputs).map_err(load_error)?;
@@ -56,15 +59,23 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
 }
 
 /// Opens the program with its built-in settings, without loading it.
+///
+/// # Errors
+///
+/// The error of libbpf, which parses the embedded object.
 pub fn open() -> libbpf_rs::Result<OpenTcpBounceSkel<'static>> {
     set_print(Some((PrintLevel::Warn, collect_message)));
     MESSAGES.take();
-    // libbpf-rs stores a pointer here and requires it to outlive the skeleton.
+    // libbpf-rs stores the opened object in this memory, which must outlive the skeleton.
     let object = Box::leak(Box::new(MaybeUninit::uninit()));
     TcpBounceSkelBuilder::default().open(object)
 }
 
-/// Sets everything that must be known before loading: all of `inputs` but the filters.
+/// Applies everything in `inputs` that must be known before loading: all but the filters.
+///
+/// # Errors
+///
+/// The error of libbpf if a map cannot be set up.
 pub fn set_up(skel: &mut OpenTcpBounceSkel, inputs: &ProgramInputs) -> libbpf_rs::Result<()> {
     let settings = inputs.settings;
     skel.maps.rodata.set_initial_value(ProgramConfig::new(settings).as_bytes())?;
@@ -76,7 +87,7 @@ pub fn set_up(skel: &mut OpenTcpBounceSkel, inputs: &ProgramInputs) -> libbpf_rs
     size_tables(skel, settings.telemetry)
 }
 
-/// Sizes the maps for telemetry. Disabled ones are not created.
+/// Sets the sizes of the telemetry maps. Maps of disabled telemetry are not created.
 fn size_tables(skel: &mut OpenTcpBounceSkel, telemetry: TelemetrySettings) -> libbpf_rs::Result<()> {
     let TelemetrySettings { ports, sources, events, stripes, .. } = telemetry;
     let maps = &mut skel.maps;
@@ -89,27 +100,36 @@ fn size_tables(skel: &mut OpenTcpBounceSkel, telemetry: TelemetrySettings) -> li
     maps.EVENT_COUNTS.set_autocreate(events != 0)
 }
 
-/// Loads an opened program.
+/// Loads an opened program into the kernel.
 ///
 /// # Errors
 ///
-/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses it.
+/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses the program.
 pub fn load_opened(skel: OpenTcpBounceSkel<'static>) -> Result<TcpBounceSkel<'static>, XdpError> {
     skel.load().map_err(load_error)
 }
 
 /// Replaces the scope and the excluded ports of a loaded program.
+///
+/// # Errors
+///
+/// The error of `BPF_MAP_UPDATE_ELEM`.
 pub fn set_filters(program: &TcpBounceSkel, filters: &Filters) -> libbpf_rs::Result<()> {
     program.maps.bss.update(&0u32.to_ne_bytes(), filters.as_bytes(), MapFlags::ANY)
 }
 
 /// Replaces the interface state of a loaded program.
+///
+/// # Errors
+///
+/// The error of `BPF_MAP_UPDATE_ELEM`.
 pub fn set_interface_state(program: &TcpBounceSkel, state: &InterfaceState) -> libbpf_rs::Result<()> {
     program.maps.data.update(&0u32.to_ne_bytes(), state.as_bytes(), MapFlags::ANY)
 }
 
 thread_local! {
-    /// The messages of libbpf on this thread since the last [`open`]. They hold the verifier's log.
+    /// The warnings of libbpf on this thread since the last [`open`]. They include the verifier's log of a rejected
+    /// program.
     static MESSAGES: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -119,7 +139,7 @@ fn collect_message(_level: PrintLevel, message: String) {
 
 fn load_error(source: libbpf_rs::Error) -> XdpError {
     let messages = MESSAGES.take();
-    // libbpf prints an empty log if the kernel refused the program before it verified anything.
+    // If the kernel refuses the program before it verifies any instruction, libbpf prints an empty log.
     let is_verified = messages.contains("BEGIN PROG LOAD LOG") && !messages.contains("processed 0 insns");
     if is_verified && let Ok(log) = save_log(&messages) {
         return XdpError::Verifier { log, source };

@@ -1,4 +1,5 @@
-//! The XDP program in the kernel: loading, attaching, counters, tables, events, and the programs of other processes.
+//! The XDP program in the kernel: loading, attaching, counters, tables and events. Also the programs of other
+//! processes.
 
 pub mod attached;
 pub mod client_tables;

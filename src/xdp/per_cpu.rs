@@ -1,14 +1,14 @@
-//! Reading per-CPU maps.
+//! Reads per-CPU maps.
 
 use std::io;
 
 use libbpf_rs::{MapCore, MapFlags};
 
-/// Returns the sums over all CPUs of the `N` numbers that are the only value of `map`.
+/// Returns the first `N` numbers of the entry with key 0 in the per-CPU `map`, each summed over all CPUs.
 ///
 /// # Errors
 ///
-/// The error of `BPF_MAP_LOOKUP_ELEM`; `InvalidData` if the value is shorter than `N` numbers.
+/// The error of `BPF_MAP_LOOKUP_ELEM`; `InvalidData` if the entry is shorter than `N` numbers.
 pub fn sum<const N: usize>(map: &impl MapCore) -> libbpf_rs::Result<[u64; N]> {
     let mut sums = [0u64; N];
     for value in map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)?.unwrap_or_default() {

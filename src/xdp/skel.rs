@@ -1,4 +1,5 @@
-//! The libbpf-rs skeleton of the XDP program. No other file sees generated types.
+//! The libbpf-rs skeleton of the XDP program, which `build.rs` generates. Other modules use the types of
+//! `tcp_bounce_wire` in place of the generated types of the globals.
 
 #![allow(missing_docs, reason = "generated")]
 
@@ -11,10 +12,11 @@ mod generated {
 
 pub use generated::{OpenTcpBounceSkel, TcpBounceSkel, TcpBounceSkelBuilder};
 
-/// The object file, as other loaders take it.
+/// The BPF object file, for other loaders such as `xdp-loader`.
 pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcp_bounce.bpf.o"));
 
-// Each global of the program has a section of its own, which is read and written as the shared type.
+// Each global of the program has its own section. User space reads and writes the section as a type of
+// `tcp_bounce_wire`, so the sizes must match.
 const _: () = {
     use generated::types;
     assert!(size_of::<types::rodata>() == size_of::<ProgramConfig>());
