@@ -1,12 +1,12 @@
-//! Post-handshake actions, which `--then` selects: the behaviour of connections after the handshake.
+//! Post-handshake actions: how tcp-bounce handles a connection after its handshake (option `--then`).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A post-handshake action. Its value is one bit, so that actions form sets.
+/// A post-handshake action. Each value is a separate bit, so that actions form sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Action {
-    /// Drops all later segments, as a server that never sends data.
+    /// Drops all later segments, like a server that never sends data.
     Ignore = 1,
     /// Resets the connection.
     Reset = 2,
@@ -14,19 +14,20 @@ pub enum Action {
     Close = 4,
     /// Acknowledges all data and discards it (RFC 863).
     Discard = 8,
-    /// Sends all data back (RFC 862).
+    /// Sends all data back to the client (RFC 862).
     Echo = 16,
     /// Advertises a window of zero, so that the client cannot send.
     Tarpit = 32,
 }
 
 impl Action {
-    /// All actions.
+    /// All actions, in ascending order of their values.
     pub const ALL: [Self; 6] = [Self::Ignore, Self::Reset, Self::Close, Self::Discard, Self::Echo, Self::Tarpit];
 
-    /// Returns whether the action needs the client's ISN.
+    /// Returns whether the action needs to know the client's ISN.
     ///
-    /// Later segments do not contain it. The ISN of the SYN-ACK is therefore the client's ISN plus a secret offset.
+    /// Later segments do not contain the client's ISN. With such an action, the ISN of the SYN-ACK is therefore the
+    /// client's ISN plus a secret offset.
     pub const fn follows_client(self) -> bool {
         ActionSet::FOLLOWING_CLIENT.contains(self)
     }
@@ -40,7 +41,7 @@ pub struct ActionSet(u8);
 impl ActionSet {
     const FOLLOWING_CLIENT: Self = Self::only(Action::Echo).with(Action::Tarpit);
 
-    /// Returns the set of one action.
+    /// Returns the set that contains only `action`.
     #[inline(always)]
     pub const fn only(action: Action) -> Self {
         Self(action as u8)
@@ -71,24 +72,25 @@ impl ActionSet {
         }
     }
 
-    /// Returns the action of `port`, where this is the set of all actions in use.
+    /// Returns the action of `port`, as a set of at most one action. `self` is the set of all actions in use.
     ///
-    /// The result is a set of at most one action, masked by the actions in use, so that the verifier removes the code
-    /// of all others. An empty set stands for [`Action::Ignore`].
+    /// An empty result means [`Action::Ignore`]. The result is masked by `self`, so that the verifier removes the code
+    /// of unused actions.
     #[inline(always)]
     pub fn of_port(self, by_port: &ActionByPort, port: u16) -> Self {
         if self.0.is_power_of_two() { self } else { Self(self.0 & by_port.0[port.to_be() as usize]) }
     }
 }
 
-/// The action of each port, for more than one action in use. A port's index is in network byte order, as in
-/// [`PortSet`](crate::PortSet).
+/// The action of each port, for configurations with more than one action.
+///
+/// As in [`PortSet`](crate::PortSet), a port's index is in network byte order.
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ActionByPort([u8; 65536]);
 
 impl ActionByPort {
-    /// Returns [`Action::Ignore`] for all ports.
+    /// Returns a table with [`Action::Ignore`] for all ports.
     pub const fn new() -> Self {
         Self([Action::Ignore as u8; 65536])
     }

@@ -1,4 +1,4 @@
-//! MAC, IPv4 and IPv6 addresses, and the number that IP addresses are compared by.
+//! MAC, IPv4 and IPv6 addresses, and the numbers by which IP addresses are compared.
 
 use core::fmt::Debug;
 
@@ -12,7 +12,8 @@ pub struct Mac(pub [u8; 6]);
 impl Mac {
     /// Returns whether both addresses are equal.
     ///
-    /// It compares two words. The BPF target would assemble six bytes for `==`.
+    /// The function compares a 32-bit word and a 16-bit word. For `==`, the compiler would assemble the addresses byte
+    /// by byte.
     #[inline(always)]
     pub const fn is(&self, other: &Self) -> bool {
         let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (&self.0, &other.0);
@@ -21,7 +22,7 @@ impl Mac {
         first | last as u32 == 0
     }
 
-    /// Returns whether this is a multicast or broadcast address: the I/G bit, the first bit sent, is set.
+    /// Returns whether this is a multicast or broadcast address. Its I/G bit, the first bit on the wire, is set.
     #[inline(always)]
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 != 0
@@ -30,19 +31,20 @@ impl Mac {
 
 /// An IP address in the layout of an IP header.
 pub trait IpAddress: Copy + Debug + Eq {
-    /// The address as machine words in memory order. The compiler moves these in one piece, but bytes one by one.
+    /// The address as machine words in memory order. The compiler copies a word in one piece, but an array byte by
+    /// byte.
     type Words: Copy + Debug;
 
-    /// The unspecified address, which no host has.
+    /// The unspecified address, which no host uses: `0.0.0.0` or `::`.
     const UNSPECIFIED: Self;
 
-    /// Returns whether a host on a network can have this address.
+    /// Returns whether the address can belong to a single host on a network. Loopback addresses cannot.
     fn is_unicast(self) -> bool;
 
-    /// Returns the address in words.
+    /// Returns the address as machine words.
     fn words(self) -> Self::Words;
 
-    /// Returns the address as a number.
+    /// Returns the address as a 128-bit number, for comparisons across both IP versions.
     fn bits(self) -> AddressBits;
 }
 
@@ -61,7 +63,7 @@ impl IpAddress for Ipv4Address {
     #[inline(always)]
     fn is_unicast(self) -> bool {
         let first = u32::from(self.0[0]);
-        // One comparison checks both ends, because 0 wraps to the largest number.
+        // One comparison checks both bounds, because 0 - 1 wraps to the largest number.
         first.wrapping_sub(1) < 223 && first != 127
     }
 
@@ -86,8 +88,8 @@ impl IpAddress for Ipv6Address {
 
     const UNSPECIFIED: Self = Self([0; 16]);
 
-    /// Returns whether the address is none of `ff00::/8` (multicast), `::` (unspecified), `::1` (loopback), and
-    /// `::ffff:0:0/96` (IPv4-mapped). See RFC 4291.
+    /// Returns whether the address is outside `ff00::/8` (multicast) and `::ffff:0:0/96` (IPv4-mapped), and is neither
+    /// `::` (unspecified) nor `::1` (loopback). See RFC 4291.
     #[inline(always)]
     fn is_unicast(self) -> bool {
         let AddressBits { high, low } = self.bits();
@@ -110,8 +112,8 @@ impl IpAddress for Ipv6Address {
     }
 }
 
-/// An IPv6 address as a number of 128 bits. An IPv4 address is represented by its IPv4-mapped IPv6 address
-/// (RFC 4291, 2.5.5.2).
+/// An IPv6 address as a 128-bit number. IPv4 addresses are represented as IPv4-mapped IPv6 addresses (RFC 4291,
+/// 2.5.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct AddressBits {

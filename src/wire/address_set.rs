@@ -1,4 +1,4 @@
-//! A set of IP addresses, as sorted ranges.
+//! Sets of IP addresses, stored as sorted ranges.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -22,7 +22,7 @@ pub struct AddressRange {
 #[repr(C)]
 pub struct AddressSet {
     ranges: [AddressRange; MAX_RANGES],
-    /// The number of ranges in use.
+    /// The number of ranges in use, at the start of `ranges`.
     len: u64,
 }
 
@@ -33,8 +33,9 @@ impl AddressSet {
         Self { ranges: [AddressRange { first: ZERO, last: ZERO }; MAX_RANGES], len: 0 }
     }
 
-    /// Replaces the contents by `ranges`, which must be disjoint and in ascending order. Returns `None` for more than
-    /// [`MAX_RANGES`].
+    /// Replaces the contents with `ranges`, which must be disjoint and in ascending order.
+    ///
+    /// Returns `None` and leaves the set unchanged if there are more than [`MAX_RANGES`].
     pub fn fill(&mut self, ranges: &[AddressRange]) -> Option<()> {
         self.ranges.get_mut(..ranges.len())?.copy_from_slice(ranges);
         self.len = ranges.len() as u64;
@@ -43,11 +44,11 @@ impl AddressSet {
 
     /// Returns whether the set contains `address`.
     ///
-    /// The binary search always takes as many steps as the largest set needs. With a varying number of steps the
-    /// verifier would check the code after it once for each number.
+    /// The binary search always takes the number of steps that a full set needs. With a variable number of steps, the
+    /// verifier would check the code after the loop once for each number.
     #[inline(always)]
     pub fn contains(&self, address: AddressBits) -> bool {
-        // The masks give the verifier a bound. No index exceeds them.
+        // The mask gives the verifier an upper bound for the index. It never changes an index.
         let range = |index: u64| &self.ranges[index as usize & (MAX_RANGES - 1)];
         let (mut base, mut size) = (0, self.len);
         // Invariant: if a range contains the address, it is one of the `size` ranges from `base`.

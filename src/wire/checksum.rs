@@ -1,24 +1,25 @@
 //! The Internet checksum (RFC 1071).
 //!
-//! Words are read and results are stored in memory order, without swapping bytes: the sum is independent of the byte
-//! order (RFC 1071, 2(B)). Checksum fields are therefore `[u8; 2]`.
+//! Words are read and written in memory order, without swapping bytes: the one's complement sum does not depend on the
+//! byte order (RFC 1071, 2(B)). Checksum fields are therefore `[u8; 2]`.
 
 use core::ops::Add;
 
 use crate::frame::{Frame, MAX_OFFSET, Span};
 
-/// A one's complement sum before folding, of up to 65,536 double words: four times the longest packet.
+/// A one's complement sum, not yet folded to 16 bits. It can hold the sum of 65,536 32-bit words (256 KiB).
 #[derive(Clone, Copy, Debug)]
 pub struct Sum(pub u64);
 
 impl Sum {
-    /// The sum of no words.
+    /// The empty sum.
     pub const ZERO: Self = Self(0);
 
-    /// The longest span that [`Sum::of`] adds up, in bytes.
+    /// The length of the longest span that [`Sum::of`] supports, in bytes.
     pub const MAX_LENGTH: usize = 1552;
 
-    /// Returns the sum of a span of up to [`Sum::MAX_LENGTH`] bytes, or `None` unless it lies within `frame`.
+    /// Returns the sum of a span of at most [`Sum::MAX_LENGTH`] bytes, or `None` if the span exceeds the accessible
+    /// part of `frame`.
     #[inline(always)]
     pub fn of<F: Frame>(frame: &mut F, Span { offset, length }: Span) -> Option<Self> {
         const STEP: usize = 8;
@@ -30,7 +31,7 @@ impl Sum {
             let [a, b, c, d, e, f, g, h] = *frame.at::<[u8; STEP]>(offset + index * STEP)?;
             sum = sum.words([a, b, c, d]).words([e, f, g, h]);
         }
-        // The mask gives the verifier a bound.
+        // The mask gives the verifier an upper bound for the offset.
         let mut rest = (offset + length / STEP * STEP) & MAX_OFFSET;
         if length & 4 != 0 {
             sum = sum.words(*frame.at(rest)?);
@@ -46,27 +47,27 @@ impl Sum {
         Some(sum)
     }
 
-    /// Adds a 16-bit word.
+    /// Adds a 16-bit word in memory order.
     #[inline(always)]
     pub const fn word(self, word: [u8; 2]) -> Self {
         Self(self.0.wrapping_add(u16::from_ne_bytes(word) as u64))
     }
 
-    /// Adds two 16-bit words.
+    /// Adds two 16-bit words in memory order.
     #[inline(always)]
     pub const fn words(self, words: [u8; 4]) -> Self {
         Self(self.0.wrapping_add(u32::from_ne_bytes(words) as u64))
     }
 
-    /// Folds the sum into 16 bits: adds all carries back.
+    /// Folds the sum into 16 bits by adding all carries back.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
-        // The sum is below 2^48, three digits of 16 bits. The multiplication adds them in the topmost digit, together
-        // with the carry of the digit below, which is exactly what has to be added back.
+        // The sum is below 2^48 and has three digits of 16 bits. The multiplication adds all three in the topmost
+        // digit. The digit below holds the same sum, so its carry into the topmost digit is the carry to add back.
         (self.0.wrapping_mul(0x0001_0001_0001_0001) >> 48) as u16
     }
 
-    /// Returns the checksum: the complement of the folded sum.
+    /// Returns the checksum in memory order: the complement of the folded sum.
     #[inline(always)]
     pub const fn checksum(self) -> [u8; 2] {
         (!self.fold()).to_ne_bytes()

@@ -1,4 +1,4 @@
-//! Tables of clients: counts by port and by source address, which the XDP program writes and user space reads.
+//! Client tables: counts by port and by source address. The XDP program writes them, and user space reads them.
 
 use core::cell::Cell;
 use core::iter::Sum;
@@ -6,7 +6,7 @@ use core::ops::AddAssign;
 
 use crate::address::AddressBits;
 
-/// The client events of a port or of a client.
+/// The numbers of SYNs and completed handshakes of a port or a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientCounts {
     /// Answered SYNs.
@@ -16,7 +16,7 @@ pub struct ClientCounts {
 }
 
 impl ClientCounts {
-    /// Returns the number of both together.
+    /// Returns the number of SYNs and completed handshakes together.
     #[inline(always)]
     pub const fn total(self) -> u64 {
         self.syns.wrapping_add(self.completed)
@@ -39,9 +39,9 @@ impl AddAssign for ClientCounts {
     }
 }
 
-/// [`ClientCounts`] in shared memory.
+/// [`ClientCounts`] in memory that other CPUs and user space share.
 ///
-/// The cells tell the compiler that other CPUs and user space may read or change the numbers at any time.
+/// The cells tell the compiler that the numbers may change at any time.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct ClientCounters {
@@ -59,7 +59,7 @@ impl ClientCounters {
     }
 }
 
-/// A client's slot in a [`Bucket`]. A slot without counts is free.
+/// A client's slot in a [`Bucket`]. A slot whose counts are zero is free.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Slot {
@@ -84,28 +84,29 @@ impl Slot {
     }
 }
 
-/// Slots for clients whose addresses have the same hash. A table of buckets keeps the most active clients: a new client
-/// replaces the least active one of its bucket.
+/// The slots for all clients whose addresses have the same hash.
 ///
-/// CPUs that share a table may assign a slot to two clients at the same moment. One is then counted as the other.
+/// A table of buckets keeps the most active clients: a new client replaces the least active client of its bucket. CPUs
+/// that share a stripe may assign one slot to two clients at the same time. One client's events are then counted for
+/// the other.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Bucket(pub [Slot; 4]);
 
 impl Bucket {
-    /// The number of buckets in each stripe of a table.
+    /// The number of buckets in each stripe of a table. A stripe belongs to one CPU, or to several if they share it.
     pub const COUNT: usize = 1 << Self::BITS;
     const BITS: u32 = 12;
 
-    /// Returns the index of the bucket for a client's address.
+    /// Returns the index of the bucket for a client's address, within a stripe.
     #[inline(always)]
     pub const fn index(AddressBits { high, low }: AddressBits) -> usize {
-        // Fibonacci hashing spreads neighbouring addresses. The factor is 2^64 divided by the golden ratio.
+        // Fibonacci hashing separates adjacent addresses. The factor is 2^64 divided by the golden ratio.
         let hash = (low ^ high.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> (u64::BITS - Self::BITS)) as usize
     }
 
-    /// Returns the counters of a client. A client without a slot gets the slot with the lowest counts.
+    /// Returns the counters of a client. A client without a slot takes over the slot with the lowest counts.
     #[inline(always)]
     pub fn counters_of(&self, source: AddressBits) -> &ClientCounters {
         let (mut least, mut least_total) = (0, u64::MAX);
@@ -118,7 +119,7 @@ impl Bucket {
                 (least, least_total) = (index, count.total());
             }
         }
-        // The mask removes a panic.
+        // The mask proves to the compiler that the index is in bounds, so that no panic is compiled.
         let slot = &self.0[least & 3];
         slot.assign(source);
         &slot.counters

@@ -1,4 +1,4 @@
-//! The settings of the XDP program, fixed before it is loaded.
+//! The settings of the XDP program, which are fixed before it is loaded.
 
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -6,37 +6,39 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::action::{Action, ActionSet};
 use crate::isn::Isn;
 
-/// Settings that do not change while the program is loaded.
+/// Settings that stay constant while the program is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramSettings {
-    /// Source of the initial sequence numbers.
+    /// The source of the SYN-ACKs' initial sequence numbers.
     pub isn: Isn,
-    /// Time to live or hop limit of a reply, in hops.
+    /// The time to live or hop limit of replies, in hops.
     pub ttl: u8,
-    /// Window scale of a SYN-ACK, for SYNs with window scale.
+    /// The window scale of SYN-ACKs, as a shift count (RFC 7323, 2.2). Used if the SYN has the option, too.
     pub window_scale: u8,
-    /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) has the action of
-    /// each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces those that follow the client.
+    /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) selects the action
+    /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that follow the client.
     pub actions: ActionSet,
-    /// Whether all other TCP to the host is dropped.
+    /// Whether TCP segments of connections that tcp-bounce did not accept are dropped. Otherwise the host receives
+    /// them.
     pub takeover: bool,
-    /// Whether frames to foreign MAC addresses are passed.
+    /// Whether frames to foreign MAC addresses are passed to the host instead of being answered.
     pub checks_mac: bool,
-    /// Whether only [`Filters::destinations`](crate::Filters::destinations) are answered for.
+    /// Whether tcp-bounce answers only for the primary addresses and
+    /// [`Filters::destinations`](crate::Filters::destinations).
     pub filters_destinations: bool,
-    /// Whether only [`Filters::sources`](crate::Filters::sources) are answered.
+    /// Whether tcp-bounce answers only clients in [`Filters::sources`](crate::Filters::sources).
     pub filters_sources: bool,
-    /// Tables and events.
+    /// The client tables and events to collect.
     pub telemetry: TelemetrySettings,
-    /// Whether frames may have XDP fragments. The program must be loaded with that flag.
+    /// Whether multi-buffer frames are supported. The program must then be loaded with `BPF_F_XDP_HAS_FRAGS`.
     pub frags: bool,
-    /// The attach mode, one of `XDP_FLAGS_*_MODE` in `linux/if_link.h`. It has no effect, and is shown to tools that
-    /// inspect the loaded program.
+    /// The attach mode, one of `XDP_FLAGS_*_MODE` in `linux/if_link.h`. The program ignores it. Tools can read it when
+    /// they inspect the loaded program.
     pub attach_mode: u16,
 }
 
 impl ProgramSettings {
-    /// The default settings. The ISN reads "tcpb" in a hex dump; TTL and window scale are Linux's.
+    /// The default settings. The ISN reads "tcpb" in a hex dump. TTL and window scale are the defaults of Linux.
     pub const DEFAULT: Self = Self {
         isn: Isn::Fixed(0x7463_7062),
         ttl: 64,
@@ -52,29 +54,29 @@ impl ProgramSettings {
     };
 }
 
-/// Which telemetry the program collects besides its counters. By default, none.
+/// The telemetry that the program collects besides its counters. The default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TelemetrySettings {
     /// Whether clients are counted by port.
     pub ports: bool,
     /// Whether clients are counted by source address.
     pub sources: bool,
-    /// The sampling rate of events: one in this many is delivered. 0 disables events.
+    /// The sampling interval of events: one event in this many is delivered. 0 disables events.
     pub events: u32,
-    /// The number of stripes in each table, a power of two. A CPU's number modulo this number is its stripe.
+    /// The number of stripes in each table, a power of two. A CPU uses the stripe of its number modulo this value.
     pub stripes: u32,
-    /// Whether CPUs share stripes.
+    /// Whether several CPUs share a stripe, so that its counters must be incremented atomically.
     pub shared: bool,
 }
 
-/// [`ProgramSettings`] in the program's read-only memory.
+/// [`ProgramSettings`] in the layout of the program's read-only memory.
 ///
-/// The memory is frozen before the program is verified, so that the verifier removes the code of disabled features.
-/// Values for packets are in network byte order.
+/// The memory is frozen before the program is verified, so that the verifier removes the code of disabled features. The
+/// ISN is in network byte order, as in a packet.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ProgramConfig {
-    /// The two halves of the key in [`Isn::Keyed`].
+    /// The two halves of the key of [`Isn::Keyed`], each read as a little-endian number.
     pub key: [u64; 2],
     pub(crate) isn: U32,
     keyed: u8,
@@ -93,8 +95,10 @@ pub struct ProgramConfig {
 }
 
 impl ProgramConfig {
-    /// The configuration of an object that another loader loads: it answers on every port for every address, and passes
-    /// everything else.
+    /// The configuration in the object file, used if a loader other than tcp-bounce loads it.
+    ///
+    /// The program then answers SYNs to all ports and addresses, drops the later segments of these connections, and
+    /// passes all other frames.
     pub const BUILT_IN: Self = Self::new(ProgramSettings::DEFAULT);
 
     const PORTS: u8 = 1;
@@ -102,7 +106,7 @@ impl ProgramConfig {
     const EVENTS: u8 = 1 << 2;
     const SHARED: u8 = 1 << 3;
 
-    /// Returns the configuration for these settings.
+    /// Returns the configuration for `settings`.
     pub const fn new(settings: ProgramSettings) -> Self {
         let (isn, keyed, key) = match settings.isn {
             Isn::Fixed(isn) => (isn, false, 0),
@@ -134,31 +138,31 @@ impl ProgramConfig {
         ports | sources | events | if telemetry.shared { Self::SHARED } else { 0 }
     }
 
-    /// Returns whether the ISN is a keyed hash.
+    /// Returns whether ISNs are keyed hashes ([`Isn::Keyed`]).
     #[inline(always)]
     pub const fn is_keyed(&self) -> bool {
         self.keyed != 0
     }
 
-    /// Returns whether frames to foreign MAC addresses are passed.
+    /// Returns whether frames to foreign MAC addresses are passed to the host.
     #[inline(always)]
     pub const fn checks_mac(&self) -> bool {
         self.checks_mac != 0
     }
 
-    /// Returns whether only the filter's destinations are answered for.
+    /// Returns whether tcp-bounce answers only for the primary addresses and the filter's destinations.
     #[inline(always)]
     pub const fn filters_destinations(&self) -> bool {
         self.filters_destinations != 0
     }
 
-    /// Returns whether only the filter's sources are answered.
+    /// Returns whether tcp-bounce answers only the filter's sources.
     #[inline(always)]
     pub const fn filters_sources(&self) -> bool {
         self.filters_sources != 0
     }
 
-    /// Returns whether all other TCP is dropped.
+    /// Returns whether TCP segments of connections that tcp-bounce did not accept are dropped.
     #[inline(always)]
     pub const fn takes_over(&self) -> bool {
         self.takeover != 0
@@ -167,7 +171,7 @@ impl ProgramConfig {
     /// Returns whether any telemetry is enabled.
     #[inline(always)]
     pub const fn has_telemetry(&self) -> bool {
-        // `SHARED` describes tables, and does not enable them.
+        // `SHARED` describes the tables and does not enable any.
         self.telemetry & !Self::SHARED != 0
     }
 
@@ -183,7 +187,7 @@ impl ProgramConfig {
         }
     }
 
-    /// Returns whether frames may have XDP fragments.
+    /// Returns whether multi-buffer frames are supported.
     #[inline(always)]
     pub const fn has_frags(&self) -> bool {
         self.frags != 0

@@ -1,4 +1,4 @@
-//! Counters of frames by verdict: the value in the per-CPU map of the XDP program.
+//! Counters of frames by verdict, the value of the XDP program's per-CPU map.
 
 use core::iter::Sum;
 use core::ops::{Add, Index};
@@ -11,7 +11,7 @@ use crate::verdict::{Verdict, XdpAction};
 pub struct Counters([u64; Verdict::ALL.len()]);
 
 impl Counters {
-    /// Counts one frame.
+    /// Increments the counter of `verdict`.
     #[inline(always)]
     pub fn count(&mut self, verdict: Verdict) {
         if let Some(counter) = self.0.get_mut(verdict as usize) {
@@ -19,19 +19,22 @@ impl Counters {
         }
     }
 
-    /// Returns the number of completed handshakes, whatever the action after them.
+    /// Returns the number of completed handshakes, for all post-handshake actions except echo.
+    ///
+    /// Echo cannot tell the last ACK of a handshake from other segments without data. It counts both as
+    /// [`Verdict::Later`].
     pub fn completed(&self) -> u64 {
         self[Verdict::Completed] + self[Verdict::Reset] + self[Verdict::Closed]
     }
 
-    /// Returns the number of frames with this XDP action.
+    /// Returns the number of frames with this XDP action, for all verdicts.
     pub fn total(&self, action: XdpAction) -> u64 {
         Verdict::ALL.into_iter().filter(|verdict| verdict.action() == action).map(|verdict| self[verdict]).sum()
     }
 }
 
 impl From<[u64; Verdict::ALL.len()]> for Counters {
-    /// Takes the counters in the order of [`Verdict::ALL`].
+    /// Converts counters in the order of [`Verdict::ALL`].
     fn from(counters: [u64; Verdict::ALL.len()]) -> Self {
         Self(counters)
     }

@@ -6,16 +6,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::address::Mac;
 use crate::frame::Frame;
 
-/// IPv4 (`ETH_P_IP` in `linux/if_ether.h`).
+/// The ethertype of IPv4 (`ETH_P_IP` in `linux/if_ether.h`).
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
-/// IPv6 (`ETH_P_IPV6`).
+/// The ethertype of IPv6 (`ETH_P_IPV6`).
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// A VLAN tag (`ETH_P_8021Q`).
+/// The ethertype of a VLAN tag (`ETH_P_8021Q`).
 pub const ETHERTYPE_8021Q: u16 = 0x8100;
-/// A service VLAN tag, the outer one of two (`ETH_P_8021AD`).
+/// The ethertype of a service VLAN tag, the outer tag of two (`ETH_P_8021AD`).
 pub const ETHERTYPE_8021AD: u16 = 0x88a8;
 
-/// The largest number of VLAN tags.
+/// The largest number of VLAN tags in a supported frame.
 const MAX_TAGS: usize = 2;
 
 /// An Ethernet header.
@@ -26,22 +26,23 @@ pub struct Ethernet {
     pub destination: Mac,
     /// Source MAC address.
     pub source: Mac,
-    /// Type of the payload.
+    /// Ethertype of the payload, or of the first VLAN tag.
     pub ethertype: U16,
 }
 
-/// A VLAN tag, which follows its ethertype.
+/// A VLAN tag without its own ethertype, which is the last field of the preceding header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Tag {
     /// Priority (3 bits), drop eligible indicator (1 bit), VLAN identifier (12 bits).
     pub control_information: U16,
-    /// Type of the payload, or of the next tag.
+    /// Ethertype of the payload, or of the next tag.
     pub ethertype: U16,
 }
 
 impl Ethernet {
-    /// Returns the type and the offset of the payload, after any VLAN tags, or `None` for a truncated header.
+    /// Returns the ethertype and the offset in bytes of the payload, after up to two VLAN tags. Returns `None` for a
+    /// truncated header.
     #[inline(always)]
     pub fn payload<F: Frame>(frame: &mut F) -> Option<(u16, usize)> {
         let (mut ethertype, mut offset) = (frame.at::<Self>(0)?.ethertype.get(), size_of::<Self>());

@@ -1,4 +1,4 @@
-//! Client events: the records in the ring buffer of the XDP program.
+//! Client events, which the XDP program writes into a ring buffer.
 
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum EventKind {
-    /// The client sent a SYN, which was answered.
+    /// The client sent a SYN and got a SYN-ACK.
     Syn,
     /// The client completed the handshake.
     Completed,
@@ -23,7 +23,8 @@ impl EventKind {
     /// All kinds, in the order of their values.
     pub const ALL: [Self; 3] = [Self::Syn, Self::Completed, Self::Closed];
 
-    /// Returns the kind for a segment with these TCP flags and this verdict, or `None` if it is no client event.
+    /// Returns the event kind of a segment with these TCP flags and this verdict, or `None` if it causes no client
+    /// event.
     #[inline(always)]
     pub const fn of(verdict: Verdict, flags: u8) -> Option<Self> {
         match verdict {
@@ -39,7 +40,7 @@ impl EventKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Event {
-    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    /// Time of the event, in nanoseconds of `CLOCK_MONOTONIC`.
     pub time: u64,
     /// The client's address.
     pub source: AddressBits,
@@ -49,15 +50,15 @@ pub struct Event {
     pub source_port: U16,
     /// The port to which the client connects.
     pub destination_port: U16,
-    /// An [`EventKind`].
+    /// An [`EventKind`] as a number.
     pub kind: u32,
 }
 
-/// The numbers of client events on one CPU.
+/// The numbers of client events on one CPU, since the program was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct EventCounts {
-    /// All events, including those that sampling leaves out.
+    /// All events, including events that sampling skips.
     pub seen: u64,
     /// Events written into the ring buffer.
     pub delivered: u64,

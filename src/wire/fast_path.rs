@@ -1,6 +1,6 @@
-//! The fast path: recognises the SYN that Linux sends, with one bounds check, and repeats the filters of `respond` for it.
+//! The fast path: recognises the SYN of a Linux client with one bounds check, and applies the filters of `respond`.
 //!
-//! A SYN that differs in any way takes the slow path, which gives all SYNs the same answers.
+//! Any other SYN takes the slow path, which gives the same answers.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -13,7 +13,7 @@ use crate::segment::Segment;
 use crate::syn_options::{LinuxOptions, SynOptions};
 use crate::tcp::Tcp;
 
-/// The whole frame of such a SYN, without VLAN tags.
+/// The frame of a Linux client's SYN, without VLAN tags.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct LinuxSyn<I: Unaligned> {
@@ -23,10 +23,13 @@ struct LinuxSyn<I: Unaligned> {
     options: LinuxOptions,
 }
 
-/// The length of its TCP segment in bytes.
+/// The length of the SYN's TCP header and options in bytes.
 const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 
-/// Returns the segment and its options, if the frame is such a SYN and passes all filters.
+/// Returns the segment and its options if the frame is the SYN of a Linux client and passes all filters.
+///
+/// The destination must be a primary address. With a source filter, or with an action that follows the client, the
+/// function returns `None` for all frames.
 #[inline(always)]
 pub fn match_linux_syn<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<(Segment<I>, SynOptions)> {
     let Policy { config, interface, filters, .. } = policy;

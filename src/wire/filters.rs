@@ -1,21 +1,22 @@
-//! The addresses and ports for which the program answers, which user space keeps up to date.
+//! The filters by address and port, which user space keeps up to date.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address_set::AddressSet;
 use crate::port_set::PortSet;
 
-/// Filters by address and port.
+/// The addresses and ports for which tcp-bounce answers.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Filters {
-    /// The clients that get answers.
+    /// The client addresses that get answers.
     pub sources: AddressSet,
-    /// The addresses that are answered for. One of the two sets is active, and user space writes the other.
+    /// The destination addresses for which tcp-bounce answers. One of the two sets is active. User space writes the
+    /// other set and then makes it active.
     pub destinations: [AddressSet; 2],
-    /// The index of the active set of destinations.
+    /// The index of the active set in `destinations`.
     pub active_destinations: u64,
-    /// The ports whose segments are passed to the host.
+    /// The TCP ports whose segments are passed to the host.
     pub excluded_ports: PortSet,
 }
 

@@ -1,12 +1,14 @@
-//! An Ethernet frame that typed views read and write, both in the kernel and in memory.
+//! Ethernet frames with typed access, in the kernel and in memory.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The largest offset in a frame, and the mask for offsets that come from a packet: the verifier requires a bound. It
-/// is the verifier's own limit, `MAX_PACKET_OFF`, rounded down.
+/// The largest offset in a frame, in bytes. As a mask, it gives the verifier an upper bound for offsets from a packet.
+///
+/// The verifier's limit for packet offsets is 0xffff (`MAX_PACKET_OFF` in `kernel/bpf/verifier.c`). The mask is
+/// smaller, so that an offset plus a length stays below the limit.
 pub const MAX_OFFSET: usize = 0x7fff;
 
-/// A fixed-size part of a packet: any bytes are valid, at any alignment.
+/// A fixed-size part of a packet. Any bytes are a valid value, at any alignment.
 pub trait View: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned {}
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned> View for T {}
 
@@ -21,32 +23,33 @@ pub struct Span {
 
 /// An Ethernet frame without its frame check sequence. All offsets and lengths are in bytes.
 ///
-/// The XDP program implements it over `xdp_md`, with the pointer comparisons that the verifier requires. [`Buffer`]
-/// implements it over a slice.
+/// The XDP program implements this trait for the packet in `xdp_md`, with the pointer comparisons that the verifier
+/// requires. [`Buffer`] implements it for a slice.
 #[expect(clippy::len_without_is_empty, reason = "an empty frame is no case of its own")]
 pub trait Frame {
-    /// Returns the length of the accessible part: the whole frame, or the first part of a frame with XDP fragments.
+    /// Returns the length of the accessible part: the whole frame, or the first buffer of a multi-buffer frame.
     fn len(&self) -> usize;
 
-    /// Returns whether the frame, including any XDP fragments, has at least `length` bytes.
+    /// Returns whether the frame has at least `length` bytes, including all buffers of a multi-buffer frame.
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
         length <= self.len()
     }
 
-    /// Returns the view at `offset`, or `None` unless it lies within the accessible part.
+    /// Returns a view of the bytes at `offset`, or `None` if it would exceed the accessible part.
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T>;
 
-    /// Returns the view at the end of the accessible part, or `None` if that is shorter.
+    /// Returns a view of the last bytes of the accessible part, or `None` if the part is too short.
     fn last<T: View>(&mut self) -> Option<&mut T>;
 
-    /// Shortens or extends the frame at its end to `len` bytes, and fills with zeros. Returns `None` without room.
+    /// Shortens or extends the frame at its end to `len` bytes. Added bytes are zero. Returns `None` if there is no
+    /// room.
     ///
-    /// In the kernel this calls a helper (`bpf_xdp_adjust_tail`), the most expensive step of all.
+    /// In the kernel, resizing calls the helper `bpf_xdp_adjust_tail`. No other step of a reply costs as much.
     fn resize(&mut self, len: usize) -> Option<()>;
 }
 
-/// A frame in memory: the first `len` bytes of a buffer. The remaining bytes are room to grow.
+/// A frame in memory: the first `len` bytes of a buffer. The frame can grow into the remaining bytes.
 #[derive(Debug)]
 pub struct Buffer<'a> {
     bytes: &'a mut [u8],

@@ -1,4 +1,4 @@
-//! The host on which the packet logic runs: the kernel, or a test.
+//! The interface between the packet logic and the host on which it runs: the kernel, or a test.
 
 use crate::address::AddressBits;
 use crate::checksum::Sum;
@@ -12,20 +12,20 @@ use crate::verdict::Verdict;
 
 /// The services of the host that the packet logic uses.
 ///
-/// In the kernel, most of these are global functions of the XDP program. The verifier checks such a function once, for
-/// any arguments, instead of once on each path that leads to a call.
+/// In the kernel, most methods call a global function of the XDP program. The verifier checks a global function once,
+/// for any arguments. It would check inlined code on each path.
 pub trait Host: Sized {
-    /// Returns the time for TCP timestamps, at 1 Hz to 1 kHz (RFC 7323, 5.4).
+    /// Returns the current value of the timestamp clock, which ticks at 1 Hz to 1 kHz (RFC 7323, 5.4).
     fn now(&self) -> u32;
 
-    /// Returns whether [`Filters::destinations`](crate::Filters::destinations) contains an address.
+    /// Returns whether the active set of [`Filters::destinations`](crate::Filters::destinations) contains an address.
     fn answers_for(&self, destination: AddressBits) -> bool;
 
-    /// Returns whether the host has a connection of its own with these ends. Their source is the remote host.
+    /// Returns whether the host itself has a TCP connection between these endpoints. The source is the remote endpoint.
     fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool;
 
-    /// Calls [`Segment::handle_post_handshake`]. The host may use its own view of the frame, so the caller must not use
-    /// `frame` again.
+    /// Calls [`Segment::handle_post_handshake`]. The host may resize the frame through a view of its own, so the caller
+    /// must not use `frame` afterwards.
     fn handle_post_handshake<I: Ip, F: Frame>(
         &self,
         frame: &mut F,
@@ -34,19 +34,20 @@ pub trait Host: Sized {
         policy: &Policy<Self>,
     ) -> Option<Verdict>;
 
-    /// Parses the TCP options in this span of `frame`.
+    /// Parses the TCP options in `span`.
     #[inline(always)]
     fn parse_options<F: Frame>(&self, frame: &mut F, span: Span) -> SynOptions {
         SynOptions::parse(frame, span)
     }
 
-    /// Returns the sum of this span of `frame`, or `None` unless it lies within the accessible part.
+    /// Returns the sum of the bytes in `span` for a checksum, or `None` if the span exceeds the accessible part.
     #[inline(always)]
     fn sum<F: Frame>(&self, frame: &mut F, span: Span) -> Option<Sum> {
         Sum::of(frame, span)
     }
 
-    /// Reports an event of the client that sent `segment` or, if that `is_reply`, to which it is addressed.
+    /// Reports a client event. The client is the source of `segment`, or its destination if `is_reply`. The default
+    /// implementation does nothing.
     #[inline(always)]
     fn report<I: Ip>(&self, _segment: Segment<I>, _is_reply: bool, _kind: EventKind) {}
 }

@@ -6,39 +6,41 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::address::{IpAddress as _, Ipv4Address, Ipv6Address, Mac};
 use crate::ip::Ip;
 
-/// The headers of a segment over IPv4 without options, in bytes, which MTU and MSS differ by.
+/// The length of IPv4 and TCP headers without options, in bytes: the difference between MTU and MSS.
 const IPV4_HEADERS: u32 = 40;
-/// The headers of a segment over IPv6, in bytes.
+/// The length of IPv6 and TCP headers without options, in bytes: the difference between MTU and MSS.
 const IPV6_HEADERS: u32 = 60;
-/// The smallest MSS that Linux advertises over IPv4 (`ip_rt_min_advmss`).
+/// The smallest MSS that Linux advertises over IPv4, in bytes (`ip_rt_min_advmss`).
 const IPV4_LEAST_MSS: u32 = 256;
-/// The smallest MSS that Linux advertises over IPv6 (`ip6_rt_min_advmss`).
+/// The smallest MSS that Linux advertises over IPv6, in bytes (`ip6_rt_min_advmss`).
 const IPV6_LEAST_MSS: u32 = 1220;
-/// The length of the timestamps option in each segment, with padding, in bytes.
+/// The length of the timestamps option in each segment, in bytes, with padding.
 const TIMESTAMPS_LENGTH: u16 = 12;
 
-/// The state of an interface.
+/// The addresses of an interface and the values that its SYN-ACKs advertise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct InterfaceState {
     /// The interface's MAC address.
     pub mac: Mac,
-    /// Advertised values over IPv4.
+    /// The advertised values over IPv4.
     pub v4: Advertised,
-    /// Advertised values over IPv6.
+    /// The advertised values over IPv6.
     pub v6: Advertised,
-    /// The primary IPv4 address, compared before the address set is searched. Unspecified for none.
+    /// The primary IPv4 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
     pub primary_v4: Ipv4Address,
-    /// The primary IPv6 address, compared before the address set is searched. Unspecified for none.
+    /// The primary IPv6 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
     pub primary_v6: Ipv6Address,
 }
 
 impl InterfaceState {
-    /// The state of an Ethernet interface with an MTU of 1500 bytes.
+    /// The state of an Ethernet interface with an MTU of 1500 bytes. The MAC address is zero, and there are no primary
+    /// addresses.
     pub const BUILT_IN: Self = Self::new(Mac([0; 6]), 1500, None, None);
 
-    /// Returns the state of an interface with this MTU in bytes, without primary addresses. `mss` and `window` override
-    /// the values for the MTU.
+    /// Returns the state of an interface with an MTU of `mtu` bytes, without primary addresses.
+    ///
+    /// `mss` and `window`, in bytes, replace the values that would be derived from the MTU.
     pub const fn new(mac: Mac, mtu: u32, mss: Option<u16>, window: Option<u16>) -> Self {
         Self {
             mac,
@@ -49,7 +51,7 @@ impl InterfaceState {
         }
     }
 
-    /// Returns whether this is the primary address of its IP version.
+    /// Returns whether `address` is the primary address of its IP version.
     #[inline(always)]
     pub fn is_primary<I: Ip>(&self, address: I::Address) -> bool {
         address == *I::choose_address(&self.primary_v4, &self.primary_v6) && address != I::Address::UNSPECIFIED
@@ -66,17 +68,18 @@ impl InterfaceState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Advertised {
-    /// Maximum segment size in bytes.
+    /// The maximum segment size (MSS) in bytes.
     pub mss: U16,
-    /// Receive window without timestamps, in bytes.
+    /// The receive window of a SYN-ACK without timestamps, in bytes.
     pub window: U16,
-    /// Receive window with timestamps, in bytes.
+    /// The receive window of a SYN-ACK with timestamps, in bytes.
     pub window_with_timestamps: U16,
 }
 
 impl Advertised {
-    /// Returns the values for a path with room for `available_mss` bytes of data in a packet, and of `least_mss` at
-    /// least.
+    /// Returns the values for an interface whose packets have room for `available_mss` bytes of TCP payload.
+    ///
+    /// The derived MSS is at least `least_mss` bytes. `mss` and `window` replace the derived values.
     const fn new(available_mss: u32, least_mss: u32, mss: Option<u16>, window: Option<u16>) -> Self {
         let mss = match mss {
             Some(mss) => mss,
@@ -92,7 +95,7 @@ impl Advertised {
         Self { mss: U16::new(mss), window: U16::new(without), window_with_timestamps: U16::new(with) }
     }
 
-    /// Returns values that limit the client to one segment of `length` bytes at a time.
+    /// Returns values with which the client sends at most one segment of `length` bytes at a time.
     pub(crate) const fn one_segment(length: u16) -> Self {
         let length = U16::new(length);
         Self { mss: length, window: length, window_with_timestamps: length }
@@ -105,8 +108,9 @@ impl Advertised {
     }
 }
 
-/// Returns the largest multiple of `mss` up to 64 KiB, in bytes, as `tcp_select_initial_window` of Linux computes it
-/// for a receive buffer of 128 KiB.
+/// Returns the largest multiple of `mss` up to 64 KiB, but at most 65,535, in bytes.
+///
+/// Linux computes the same window for a receive buffer of 128 KiB (`tcp_select_initial_window`).
 const fn whole_segments(mss: u16) -> u16 {
     const SPACE: u32 = 65_536;
     let window = if mss == 0 { SPACE } else { SPACE - SPACE % mss as u32 };

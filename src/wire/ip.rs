@@ -7,27 +7,28 @@ use crate::checksum::Sum;
 use crate::frame::{Frame, Span, View};
 use crate::verdict::Verdict;
 
-/// TCP in the field `protocol` or `next_header`.
+/// The value for TCP of the IPv4 field `protocol` and the IPv6 field `next_header`.
 pub const PROTOCOL_TCP: u8 = 6;
 
-/// An IP header without options or extension headers.
+/// The fixed part of an IP header, without options or extension headers.
 pub trait Ip: View + Copy + Debug {
-    /// The ethertype of this version.
+    /// The ethertype of this IP version.
     const ETHERTYPE: u16;
 
-    /// An address of this version.
+    /// The address type of this IP version.
     type Address: IpAddress;
 
-    /// Finds the TCP segment of the packet whose header is at `offset`, after any options or extension headers.
+    /// Returns the span of the TCP segment in the packet whose IP header is at `offset`, after any options or extension
+    /// headers.
     ///
     /// # Errors
     ///
-    /// `Malformed` for contradictory lengths or a truncated packet, `NotTcp` or `Fragment` for a packet without a whole
-    /// TCP segment.
+    /// `Malformed` if lengths contradict each other or the packet is truncated. `NotTcp` if the payload is not TCP, or
+    /// `Fragment` if it is a fragment.
     fn locate_tcp<F: Frame>(frame: &mut F, offset: usize) -> Result<Span, Verdict>;
 
-    /// Returns whether this header belongs to a whole packet of `length` bytes of TCP, without options or extension
-    /// headers.
+    /// Returns whether the packet consists of this header and `length` bytes of TCP. A packet with options or extension
+    /// headers does not, and a fragment does not.
     fn is_plain(&self, length: u16) -> bool;
 
     /// Returns the source address.
@@ -36,19 +37,21 @@ pub trait Ip: View + Copy + Debug {
     /// Returns the destination address.
     fn destination(&self) -> Self::Address;
 
-    /// Returns the argument for this version.
+    /// Returns `v4` or `v6`, whichever is for this IP version.
     fn choose<T>(v4: T, v6: T) -> T;
 
-    /// Returns the address of this version.
+    /// Returns `v4` or `v6`, whichever is the address of this IP version.
     fn choose_address<'a>(v4: &'a Ipv4Address, v6: &'a Ipv6Address) -> &'a Self::Address;
 
-    /// Returns the [`SipHash13`](crate::siphash::SipHash13) of a connection: its addresses, then `ports`, which are
-    /// source and destination port, all as in a segment from the client.
+    /// Returns the [`SipHash13`](crate::siphash::SipHash13) of a connection's addresses and ports.
+    ///
+    /// Source and destination are as in a segment from the client. `ports` are the source and destination port in
+    /// network byte order.
     fn hash(key: [u64; 2], source: Self::Address, destination: Self::Address, ports: [u8; 4]) -> u64;
 
-    /// Returns the sum of an address for a checksum.
+    /// Returns the sum of an address, for a checksum.
     fn sum(address: Self::Address) -> Sum;
 
-    /// Returns the header of a reply with `length` bytes of TCP and a time to live or hop limit of `ttl`.
+    /// Returns the header of a packet with `length` bytes of TCP. `ttl` is its time to live or hop limit, in hops.
     fn reply(source: Self::Address, destination: Self::Address, length: u16, ttl: u8) -> Self;
 }

@@ -11,12 +11,13 @@ use crate::ip::{Ip, PROTOCOL_TCP};
 use crate::siphash::SipHash13;
 use crate::verdict::Verdict;
 
-/// DF in the field `flags_fragment_offset`.
+/// The DF flag (don't fragment) in `flags_fragment_offset`.
 pub const DONT_FRAGMENT: u16 = 0x4000;
-/// MF and the fragment offset: zero in a packet that is no fragment.
+/// The MF flag (more fragments) and the fragment offset in `flags_fragment_offset`. All these bits are zero in a packet
+/// that is not a fragment.
 pub const FRAGMENT: u16 = 0x3fff;
 
-/// An IPv4 header without options.
+/// The fixed part of an IPv4 header, without options.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Ipv4 {
@@ -24,15 +25,15 @@ pub struct Ipv4 {
     pub version_ihl: u8,
     /// Type of service: DSCP and ECN.
     pub type_of_service: u8,
-    /// Length of header and payload in bytes.
+    /// Length of header, options and payload in bytes.
     pub total_length: U16,
-    /// Identification, for reassembly.
+    /// Identification, for the reassembly of fragments.
     pub identification: U16,
     /// Flags (3 bits) and fragment offset (13 bits, in units of 8 bytes).
     pub flags_fragment_offset: U16,
     /// Time to live, in hops.
     pub time_to_live: u8,
-    /// Protocol of the payload.
+    /// Protocol number of the payload.
     pub protocol: u8,
     /// Checksum of the header, in memory order (see [`crate::checksum`]).
     pub header_checksum: [u8; 2],
@@ -43,22 +44,22 @@ pub struct Ipv4 {
 }
 
 impl Ipv4 {
-    /// `version_ihl` of a header without options.
+    /// The value of `version_ihl` in a header without options: version 4, five 32-bit words.
     pub const VERSION_4_IHL_5: u8 = 0x45;
 
-    /// Returns whether version and header length are valid: version 4 and at least five words.
+    /// Returns whether the version is 4 and the header length is at least five 32-bit words.
     #[inline(always)]
     pub const fn is_version_4(&self) -> bool {
         matches!(self.version_ihl, 0x45..=0x4f)
     }
 
-    /// Returns the length of header and options in bytes: 0 to 60. Less than 20 is malformed.
+    /// Returns the length of header and options in bytes, 0 to 60. A length below 20 is malformed.
     #[inline(always)]
     pub const fn header_length(&self) -> usize {
         (self.version_ihl & 0x0f) as usize * 4
     }
 
-    /// Returns whether this is a fragment, the first or a later one.
+    /// Returns whether the packet is a fragment, the first or a later one.
     #[inline(always)]
     pub fn is_fragment(&self) -> bool {
         self.flags_fragment_offset.get() & FRAGMENT != 0
@@ -128,7 +129,7 @@ impl Ip for Ipv4 {
         Sum::ZERO.words(address.0)
     }
 
-    /// Returns the header as Linux sends it: with DF, and without identification.
+    /// Returns the header as Linux sends it for a SYN-ACK: with DF set, and with identification 0.
     #[inline(always)]
     fn reply(source: Ipv4Address, destination: Ipv4Address, length: u16, ttl: u8) -> Self {
         let total_length = size_of::<Self>() as u16 + length;

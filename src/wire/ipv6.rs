@@ -11,30 +11,31 @@ use crate::ip::{Ip, PROTOCOL_TCP};
 use crate::siphash::SipHash13;
 use crate::verdict::Verdict;
 
-/// Hop-by-hop options in the field `next_header`.
+/// The `next_header` value of hop-by-hop options.
 pub const HOP_BY_HOP: u8 = 0;
-/// A routing header.
+/// The `next_header` value of a routing header.
 pub const ROUTING: u8 = 43;
-/// A fragment header.
+/// The `next_header` value of a fragment header.
 pub const FRAGMENT: u8 = 44;
-/// Destination options.
+/// The `next_header` value of destination options.
 pub const DESTINATION_OPTIONS: u8 = 60;
 
-/// The largest number of extension headers. RFC 8200, 4.1 allows four before TCP: hop-by-hop options, a routing header,
-/// and destination options twice.
+/// The largest number of extension headers in a supported packet.
+///
+/// RFC 8200, 4.1 allows four before TCP: hop-by-hop options, a routing header, and destination options twice.
 const MAX_EXTENSIONS: usize = 4;
 
-/// An IPv6 header.
+/// The fixed IPv6 header, without extension headers.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Ipv6 {
     /// Version (4 bits, 6), traffic class (8 bits), flow label (20 bits).
     pub version_class_flow: [u8; 4],
-    /// Length of everything after this header, in bytes.
+    /// Length of extension headers and payload, in bytes.
     pub payload_length: U16,
-    /// Type of the next header.
+    /// Type of the next header, or of the payload.
     pub next_header: u8,
-    /// Hop limit.
+    /// Hop limit, in hops.
     pub hop_limit: u8,
     /// Source address.
     pub source_address: Ipv6Address,
@@ -42,22 +43,22 @@ pub struct Ipv6 {
     pub destination_address: Ipv6Address,
 }
 
-/// The first four bytes of a hop-by-hop options, destination options or routing header.
+/// The first four bytes of a hop-by-hop options header, destination options header or routing header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Extension {
-    /// Type of the next header.
+    /// Type of the next header, or of the payload.
     pub next_header: u8,
-    /// Length in units of 8 bytes, without the first 8 bytes.
+    /// Length of this header in units of 8 bytes, not counting the first 8 bytes.
     pub length: u8,
-    /// In a routing header: its type.
+    /// In a routing header: the routing type.
     pub routing_type: u8,
-    /// In a routing header: the number of nodes still to be visited.
+    /// In a routing header: the number of nodes that the packet still has to visit.
     pub segments_left: u8,
 }
 
 impl Ipv6 {
-    /// Version 6, with traffic class and flow label 0.
+    /// The value of `version_class_flow` with version 6, traffic class 0 and flow label 0.
     pub const VERSION_6: [u8; 4] = [0x60, 0, 0, 0];
 
     #[inline(always)]
@@ -145,15 +146,16 @@ impl Ip for Ipv6 {
     }
 }
 
-/// Returns the type and the offset of the first header that is no extension header, from `offset` on.
+/// Skips the extension headers that start at `offset`. Returns the type and the offset of the next header.
 ///
 /// # Errors
 ///
-/// `NotTcp` for a packet that other nodes still have to route, `Malformed` for a truncated extension header.
+/// `NotTcp` if a routing header lists nodes that the packet still has to visit. `Malformed` if an extension header is
+/// truncated.
 #[inline(always)]
 fn skip_extensions<F: Frame>(frame: &mut F, mut next_header: u8, mut offset: usize) -> Result<(u8, usize), Verdict> {
     for index in 0..MAX_EXTENSIONS {
-        // Hop-by-hop options are valid as the first extension header only (RFC 8200, 4.1).
+        // Hop-by-hop options must be the first extension header (RFC 8200, 4.1).
         let is_extension = match next_header {
             HOP_BY_HOP => index == 0,
             ROUTING | DESTINATION_OPTIONS => true,

@@ -1,28 +1,29 @@
-//! The packet logic of tcp-bounce: decides about each packet and writes the reply.
+//! The packet logic of tcp-bounce: returns a verdict on each packet and writes the reply.
 //!
-//! The XDP program runs [`respond()`] over the frame that the NIC received. The tests run the same code over a buffer
-//! in memory. The crate therefore knows neither kernel nor command line, allocates nothing, and contains no `unsafe`.
-//! It cannot panic either: libbpf refuses a program with a panic path.
+//! The XDP program runs [`respond()`] on the frame that the NIC received. The tests run the same code on a buffer in
+//! memory. The crate therefore depends on neither the kernel nor the command line, allocates nothing, and contains no
+//! `unsafe` code. It cannot panic either: libbpf rejects a program with a panic path.
 //!
-//! # The story of a SYN
+//! # The path of a packet
 //!
-//! 1. **Fast path.** Most SYNs come from Linux and have one layout. [`fast_path`] recognises it with one bounds check
-//!    and skips to step 5. All other packets take the next steps, which give a SYN the same answer.
-//! 2. **Locate.** [`ethernet`] skips VLAN tags, [`ipv4`] and [`ipv6`] check lengths and skip IP options and extension
+//! 1. **Fast path.** Most SYNs come from Linux and share one layout. [`fast_path`] recognises it with one bounds check
+//!    and skips to step 5. All other packets take the next steps, which lead to the same answer for a SYN.
+//! 2. **Locate.** [`ethernet`] skips VLAN tags. [`ipv4`] and [`ipv6`] check lengths and skip IP options and extension
 //!    headers. The result is a [`segment::Segment`], the position of a TCP segment in the frame.
-//! 3. **Filter.** Packets for other hosts, from excluded sources or to excluded ports are passed to the host.
+//! 3. **Filter.** Packets to other hosts, from sources outside the filter or to excluded ports are passed to the host.
 //! 4. **Classify.** A SYN is answered. A segment that acknowledges a SYN-ACK of tcp-bounce belongs to a connection that
-//!    tcp-bounce accepted, and [`post_handshake`] decides about it. All other TCP belongs to the host.
-//! 5. **Reply.** [`syn_options`] parses the client's options and [`reply_options`] accepts them as Linux does.
+//!    tcp-bounce accepted, and [`post_handshake`] selects the reply. All other TCP segments are passed to the host, or
+//!    dropped under takeover.
+//! 5. **Reply.** [`syn_options`] parses the client's options, and [`reply_options`] accepts them as Linux does.
 //!    [`syn_ack`] fills in the headers, and [`reply`] writes them over the request.
 //!
-//! The [`Verdict`] names the result. Its counter goes up, and its [`XdpAction`] is carried out. There is no state per
-//! connection: the ISN of the SYN-ACK is fixed or a keyed hash of addresses and ports ([`Isn`]), so that later segments
-//! prove by their own numbers that they belong to a SYN-ACK of tcp-bounce.
+//! The resulting [`Verdict`] selects the counter to increment and the [`XdpAction`] of the frame. There is no state per
+//! connection. The ISN of a SYN-ACK is fixed or a keyed hash of addresses and ports ([`Isn`]). The sequence numbers of
+//! a later segment therefore show that it follows a SYN-ACK of tcp-bounce.
 //!
 //! # Layers
 //!
-//! A file imports only from files above it. A test compares this table with the imports.
+//! A file imports only from files above it in this table. A test compares the table with the imports.
 //!
 //! | file | purpose |
 //! |---|---|
@@ -31,7 +32,7 @@
 //! | [`port_set`] | sets of TCP ports |
 //! | [`verdict`] | verdicts, and their XDP actions and names |
 //! | [`counters`] | counters of frames by verdict |
-//! | [`action`] | post-handshake actions, by port |
+//! | [`action`] | post-handshake actions, and the action of each port |
 //! | [`siphash`] | SipHash-1-3, for keyed ISNs |
 //! | [`isn`] | the choice of initial sequence numbers |
 //! | [`frame`] | frames, and typed views of their bytes |
@@ -43,20 +44,20 @@
 //! | [`ip`] | the common interface of both IP versions |
 //! | [`ipv4`] | IPv4 headers |
 //! | [`ipv6`] | IPv6 headers and extension headers |
-//! | [`event`] | client events |
-//! | [`client_table`] | tables of clients |
+//! | [`event`] | client events, and their counts |
+//! | [`client_table`] | counts by port and by source address |
 //! | [`config`] | the program's settings |
 //! | [`interface`] | the state of an interface, and advertised values |
-//! | [`filters`] | addresses and ports to answer for |
-//! | [`policy`] | all of these settings for one packet |
+//! | [`filters`] | addresses and ports for which tcp-bounce answers |
+//! | [`policy`] | settings, state, filters and host for one packet |
 //! | [`segment`] | a TCP segment in a frame |
-//! | [`host`] | the interface to the kernel |
+//! | [`host`] | the services of the kernel, or of a test |
 //! | [`reply_options`] | the options of a reply |
 //! | [`syn_ack`] | the headers of a SYN-ACK |
-//! | [`post_handshake`] | decisions about segments after the handshake |
+//! | [`post_handshake`] | verdicts on segments after the handshake |
 //! | [`reply`] | writes a reply over its request |
-//! | [`fast_path`] | recognises and filters the SYN of Linux |
-//! | [`mod@respond`] | the whole course of a packet |
+//! | [`fast_path`] | recognises and filters the SYN of a Linux client |
+//! | [`mod@respond`] | the path of a packet from frame to verdict |
 
 #![no_std]
 #![forbid(unsafe_code)]

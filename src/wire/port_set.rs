@@ -1,11 +1,11 @@
-//! A set of TCP ports.
+//! Sets of TCP ports.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A set of TCP ports: one bit for each of the 65,536 ports.
+/// A set of TCP ports, with one bit for each of the 65,536 ports.
 ///
-/// A bit's index is the port in network byte order, read as a native number. The program need not swap bytes then, and
-/// user space runs on the same machine.
+/// A bit's index is the port in network byte order, read as a native number. The XDP program therefore swaps no bytes.
+/// User space runs on the same machine, so both sides use the same index.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PortSet([u64; 1024]);

@@ -1,84 +1,88 @@
-//! Decides from the fields of a segment whether it follows our handshake. `respond` then excludes the host's own.
+//! Classifies segments after a handshake by their header fields alone. Connections of the host are excluded later, by
+//! [`Segment::handle_post_handshake`](crate::segment::Segment::handle_post_handshake).
 //!
-//! | action | accepted acknowledgment | answered |
+//! | action | acknowledgment | segments answered |
 //! |---|---|---|
-//! | ignore | ISN + 1 | nothing |
+//! | ignore | ISN + 1 | none |
 //! | reset | ISN + 1 | everything except RST, with RST |
 //! | close | ISN + 1 | everything except RST, with FIN, including the last ACK of the handshake |
 //! |  | ISN + 2: the server's FIN | data and FIN, with ACK |
 //! | discard | ISN + 1 | data with ACK, FIN with FIN |
-//! |  | ISN + 2: the server's FIN | nothing |
-//! | echo | the first byte of the segment, give or take a window | data and FIN, with a copy |
+//! |  | ISN + 2: the server's FIN | none |
+//! | echo | the first byte of the segment, plus or minus a window | data and FIN, with a copy |
 //! |  | a later byte: the client already has the copy | data and FIN, with ACK |
 //! | tarpit | the first byte of the segment, or the next one | data, and probes, which start one byte early |
 //!
-//! With echo and tarpit, the ISN is the client's ISN plus an offset. A server that sends as many bytes as it receives,
-//! counting SYN and FIN, stays at that offset from the client's sequence numbers. A segment therefore shows how much
-//! the client has sent, and how much of the echo it has received.
+//! With echo and tarpit, the ISN of the SYN-ACK is the client's ISN plus an offset. A server that sends as many bytes
+//! as it receives, counting SYN and FIN, stays at that offset from the client's sequence numbers. A segment therefore
+//! shows how much data the client has sent, and how much of the echo it has received.
 //!
-//! **Two responders cannot keep each other busy.** None answers a RST. A segment without data and FIN is answered in
-//! two cases: the last ACK of a handshake, with RST or FIN, and a probe of a tarpit, with a segment that is no probe
-//! for the other side (see [`isn_offset`]). Only echo sends data, and an echo on the other side does not accept it, for
-//! the same reason. Close and discard answer a FIN with a FIN only if it acknowledges exactly ISN + 1. A reply to that
-//! FIN, even from an echo, acknowledges more, and gets an ACK or nothing.
+//! **Two responders cannot answer each other forever.** No action answers a RST. A segment with neither data nor FIN is
+//! answered in two cases only. Reset and close answer the last ACK of a handshake, with a RST or a FIN. A tarpit
+//! answers a probe, with a segment that the other side does not accept as a probe (see [`isn_offset`]).
+//!
+//! Only echo sends data. The offset also keeps an echo on the other side from accepting this data. Close and discard
+//! answer a FIN with a FIN only if the segment acknowledges exactly ISN + 1. Any reply to the server's FIN acknowledges
+//! more, so it gets an ACK or nothing.
 
 use crate::action::{Action, ActionSet};
 use crate::tcp::Tcp;
 use crate::verdict::Verdict;
 
-/// The window and the MSS of echo, in bytes.
+/// The advertised window and MSS of echo, in bytes.
 ///
-/// A client with full segments then has one segment in flight, which the echo acknowledges at once. Any second segment,
-/// after a short one or with a separate FIN, is retransmitted. With a larger window, a segment would fill at most half
-/// of it (`tcp_bound_to_half_wnd` of Linux).
+/// A client that sends full segments has one segment in flight, which the echo acknowledges at once. The client has to
+/// retransmit a second segment, for example a FIN after data. Larger windows do not help: Linux then fills only half of
+/// the window with a segment (`tcp_bound_to_half_wnd`).
 pub const ECHO_WINDOW: u16 = 536;
 
-/// The largest number of bytes in one echo, for clients that exceed [`ECHO_WINDOW`]: the payload of a full Ethernet
-/// frame.
+/// The largest number of bytes in one echo, for clients that exceed [`ECHO_WINDOW`]. A full Ethernet frame carries this
+/// payload over IPv4.
 pub const MAX_ECHO: u32 = 1460;
 
 /// Returns the secret offset of a SYN-ACK's ISN from the client's ISN, given a hash of the connection.
 ///
-/// It is between 2^29 and 2^29 + 2^30, so that no two offsets add up to nearly zero. A reply, seen from the other side,
-/// has the negative difference between sequence and acknowledgment number. So where two responders face each other,
-/// neither accepts a reply of the other one.
+/// The offset is at least 2^29 and less than 2^29 + 2^30. The sum of two offsets is therefore never close to 0 modulo
+/// 2^32. Seen from the other side, a reply has the negated offset between its sequence number and its acknowledgment
+/// number. If two responders face each other, neither accepts a reply from the other.
 #[inline(always)]
 pub const fn isn_offset(hash: u32) -> u32 {
     (hash >> 2) + (1 << 29)
 }
 
-/// The fields of a segment with ACK and without SYN that decide about it (RFC 9293, 3.3.1), in host byte order.
+/// The fields of a segment that determine its verdict (RFC 9293, 3.3.1), in host byte order. The segment has ACK set
+/// and SYN clear.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentVariables {
     /// Sequence number of the first byte.
     pub sequence_number: u32,
-    /// Next sequence number expected.
+    /// Acknowledgment number: the next sequence number that the client expects.
     pub acknowledgment_number: u32,
     /// Length of the data in bytes.
     pub payload_length: u32,
-    /// Control bits.
+    /// The TCP flags.
     pub flags: u8,
-    /// Receive window as in the header. No window scale is agreed upon with echo, the only action that reads it.
+    /// The receive window in bytes, not scaled. Only echo reads it, and its SYN-ACK does not accept window scaling.
     pub window: u16,
 }
 
-/// A reply to a segment after the handshake, in host byte order.
+/// The header fields and the amount of echoed data of a reply to a segment after the handshake, in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Control bits.
+    /// The TCP flags.
     pub flags: u8,
     /// Sequence number of the first byte.
     pub sequence_number: u32,
-    /// Next sequence number expected.
+    /// Acknowledgment number: the next sequence number that tcp-bounce expects.
     pub acknowledgment_number: u32,
-    /// Receive window as in the header.
+    /// The value of the window field.
     pub window: u16,
-    /// Number of bytes to send back, from the first byte of the segment's data.
+    /// The number of bytes to send back, from the first byte of the segment's payload.
     pub echo_length: u32,
 }
 
 impl SegmentVariables {
-    /// Returns the variables of the segment with this header and this number of bytes of data.
+    /// Returns the variables of a segment with this header and `payload_length` bytes of data.
     #[inline(always)]
     pub const fn new(tcp: &Tcp, payload_length: u32) -> Self {
         Self {
@@ -90,10 +94,11 @@ impl SegmentVariables {
         }
     }
 
-    /// Returns verdict and answer, or `None` if the segment belongs to no connection that tcp-bounce accepted.
+    /// Returns the verdict and the answer, if any. Returns `None` if the segment belongs to no connection that
+    /// tcp-bounce accepted.
     ///
-    /// `isn_base` is the ISN of the SYN-ACK, or its [`isn_offset`] for an action that follows the client. `window` is
-    /// the receive window of answers in bytes, for actions without a window of their own.
+    /// `actions` contains at most one action. `isn_base` is the ISN of the SYN-ACK, or its [`isn_offset`] for an action
+    /// that follows the client. `window` is the value of the window field in answers of close and discard.
     #[inline(always)]
     pub fn classify(self, actions: ActionSet, isn_base: u32, window: u16) -> Option<(Verdict, Option<Answer>)> {
         if actions.contains(Action::Echo) {
@@ -110,7 +115,7 @@ impl SegmentVariables {
         }
     }
 
-    /// Decides about a segment that acknowledges the SYN-ACK and nothing more.
+    /// Classifies a segment that acknowledges exactly the SYN-ACK.
     #[inline(always)]
     fn after_syn_ack(self, actions: ActionSet, window: u16) -> (Verdict, Option<Answer>) {
         let verdict = if self.is_bare_ack() { Verdict::Completed } else { Verdict::Later };
@@ -130,7 +135,7 @@ impl SegmentVariables {
         }
     }
 
-    /// Decides about a segment that acknowledges the FIN of [`Action::Close`].
+    /// Classifies a segment that acknowledges the server's FIN, under [`Action::Close`].
     #[inline(always)]
     fn after_fin(self, window: u16) -> (Verdict, Option<Answer>) {
         if self.has(Tcp::RST) || self.is_bare_ack() {
@@ -140,18 +145,19 @@ impl SegmentVariables {
         }
     }
 
-    /// Decides about a segment under [`Action::Echo`].
+    /// Classifies a segment under [`Action::Echo`].
     ///
-    /// Data that the client has already received back is acknowledged. Other data is sent back. That echo acknowledges
-    /// the data only if no earlier byte is missing at the client and the client has room for it. Otherwise the client
-    /// would never retransmit data that tcp-bounce does not keep.
+    /// Data whose echo the client has received is acknowledged. Other data is sent back. The reply acknowledges this
+    /// data only if the client has received all earlier echoes and has room for this one. tcp-bounce keeps no data, so
+    /// the client has to retransmit it in all other cases.
     #[inline(always)]
     fn echo(self, offset: u32) -> Option<(Verdict, Option<Answer>)> {
         const WINDOW: i32 = ECHO_WINDOW as i32;
-        // The client's sequence number up to which it has received the echo, and its distance from the segment's start.
+        // `confirmed` is the client's sequence number up to which it has received the echo. `known` is the distance
+        // from the start of the segment to `confirmed`.
         let confirmed = self.acknowledgment_number.wrapping_sub(offset);
         let known = confirmed.wrapping_sub(self.sequence_number) as i32;
-        // A FIN or a keepalive may be one byte outside the window.
+        // A FIN or a keepalive may lie one byte outside the window.
         if !(-WINDOW - 1..=WINDOW + 1).contains(&known) {
             return None;
         }
@@ -180,10 +186,10 @@ impl SegmentVariables {
         })
     }
 
-    /// Decides about a segment under [`Action::Tarpit`], which accepts no data and acknowledges no FIN.
+    /// Classifies a segment under [`Action::Tarpit`], which acknowledges neither data nor FIN.
     #[inline(always)]
     fn tarpit(self, offset: u32) -> Option<(Verdict, Option<Answer>)> {
-        // The client's first sequence number after its SYN, and its distance from the segment's start.
+        // The client's first sequence number after its SYN, which is also the next that the tarpit expects.
         let first = self.acknowledgment_number.wrapping_sub(offset);
         let is_probe = match first.wrapping_sub(self.sequence_number) {
             0 => false,
@@ -199,14 +205,14 @@ impl SegmentVariables {
         })
     }
 
-    /// Returns an answer without data. Its sequence number is the one that the client expects next.
+    /// Returns an answer without data, with the sequence number that the client expects next.
     #[inline(always)]
     const fn answer(self, flags: u8, acknowledgment_number: u32, window: u16) -> Answer {
         let sequence_number = self.acknowledgment_number;
         Answer { flags, sequence_number, acknowledgment_number, window, echo_length: 0 }
     }
 
-    /// Returns the sequence number after data and FIN.
+    /// Returns the sequence number after the segment's data and FIN.
     #[inline(always)]
     const fn end(self) -> u32 {
         self.sequence_number.wrapping_add(self.payload_length).wrapping_add(self.has(Tcp::FIN) as u32)

@@ -18,17 +18,17 @@ use crate::syn_ack::{SynAck, SynAckFields};
 use crate::tcp::Tcp;
 use crate::tcp_options::NOP;
 
-// An answer is summed up together with the addresses of its pseudo-header.
+// `write_checksum` sums an answer and the IP addresses before it as one span.
 const _: () = assert!(2 * size_of::<Ipv6Address>() + Tcp::MAX_LENGTH + MAX_ECHO as usize <= Sum::MAX_LENGTH);
 
 impl<I: Ip> Segment<I> {
-    /// Writes the SYN-ACK over this SYN. Returns `None` without room for it.
+    /// Writes the SYN-ACK over this SYN. Returns `None` if the frame has no room for it.
     #[inline(always)]
     pub fn write_syn_ack<F: Frame>(&self, frame: &mut F, fields: SynAckFields, options: &ReplyOptions) -> Option<()> {
         let options_offset = self.ip_offset + size_of::<SynAck<I>>();
         let ip = self.ip(frame).ok()?;
         let (source, destination) = (ip.source(), ip.destination());
-        // Copied, because after IP options the header may lie beyond the new end of the frame.
+        // Copied first. After IP options or extension headers, the TCP header may lie beyond the new end of the frame.
         let tcp = *self.tcp(frame).ok()?;
         fit(frame, self.end(), options_offset + options.length())?;
         swap_macs(frame)?;
@@ -36,8 +36,10 @@ impl<I: Ip> Segment<I> {
         options.write(frame, options_offset)
     }
 
-    /// Writes `answer` over this segment, which is never shorter. Returns `None` if it would have to read or write data
-    /// outside the accessible part of the frame, or if the TCP header would be too long.
+    /// Writes `answer` over this segment. The segment is at least as long as its answer.
+    ///
+    /// Returns `None` if a part that is read or written lies outside the accessible part of the frame, or if the TCP
+    /// header would be too long.
     #[inline(always)]
     pub fn write_answer<F: Frame, H: Host>(
         &self,
@@ -50,15 +52,15 @@ impl<I: Ip> Segment<I> {
         let tcp_offset = self.ip_offset + size_of::<I>();
         let options_offset = tcp_offset + size_of::<Tcp>();
         let options_end = options_offset + options.length();
-        // The mask gives the verifier a bound.
+        // The mask gives the verifier an upper bound for the length.
         let payload = (answer.echo_length & (MAX_ECHO.next_power_of_two() - 1)) as usize;
-        // Echoed data stays in place. Padding replaces all other options, including IP options.
+        // Echoed data stays in place. NOPs fill the space of options that the reply omits, including IP options.
         let payload_offset = if payload > 0 { self.span.offset + header_length } else { options_end };
         let data_offset = payload_offset - tcp_offset;
         if data_offset > Tcp::MAX_LENGTH {
             return None;
         }
-        // Copied, because after IP options the header may lie beyond the new end of the frame.
+        // Copied first. After IP options or extension headers, the TCP header may lie beyond the new end of the frame.
         let Tcp { source_port, destination_port, .. } = *self.tcp(frame).ok()?;
         let length = data_offset + payload;
         let end = tcp_offset + length;
@@ -89,8 +91,8 @@ impl<I: Ip> Segment<I> {
 
     /// Returns whether the TCP checksum is correct, or `None` if part of the segment is not accessible.
     ///
-    /// A checksum of the pseudo-header alone is correct as well: such a segment has crossed no wire, and hardware would
-    /// have completed it (`CHECKSUM_PARTIAL` of Linux).
+    /// A checksum of the pseudo-header alone is also accepted. Linux leaves the rest to the NIC (`CHECKSUM_PARTIAL`),
+    /// and a segment within one machine reaches no NIC.
     #[inline(always)]
     pub fn is_intact<F: Frame, H: Host>(&self, frame: &mut F, host: &H) -> Option<bool> {
         let ip = self.ip(frame).ok()?;
@@ -105,10 +107,13 @@ impl<I: Ip> Segment<I> {
     }
 }
 
-/// Completes the TCP segment in `span`, which directly follows its IP header and has a checksum of zero.
+/// Fills in the checksum of the TCP segment in `span`. The IP addresses directly precede the segment, and its checksum
+/// field is zero.
+///
+/// Returns `None` if a part of the segment is not accessible.
 #[inline(always)]
 fn write_checksum<I: Ip, F: Frame, H: Host>(frame: &mut F, Span { offset, length }: Span, host: &H) -> Option<()> {
-    // The addresses of the pseudo-header directly precede the segment.
+    // The sum starts at the IP addresses, which belong to the pseudo-header.
     let addresses = 2 * size_of::<I::Address>();
     let sum = host.sum(frame, Span { offset: offset - addresses, length: addresses + length })?;
     let checksum = sum.word([0, PROTOCOL_TCP]).word((length as u16).to_be_bytes()).checksum();
@@ -116,7 +121,7 @@ fn write_checksum<I: Ip, F: Frame, H: Host>(frame: &mut F, Span { offset, length
     Some(())
 }
 
-/// Sends the frame back to its sender.
+/// Swaps the MAC addresses, so that the frame goes back to its sender. Returns `None` if the frame is too short.
 #[inline(always)]
 fn swap_macs<F: Frame>(frame: &mut F) -> Option<()> {
     let ethernet = frame.at::<Ethernet>(0)?;
@@ -124,7 +129,7 @@ fn swap_macs<F: Frame>(frame: &mut F) -> Option<()> {
     Some(())
 }
 
-/// Fills the TCP options from one offset to another with NOPs.
+/// Fills the TCP options between two offsets in the frame with NOPs. Returns `None` if the frame is too short.
 #[inline(always)]
 fn pad<F: Frame>(frame: &mut F, from: usize, to: usize) -> Option<()> {
     type Word = [u8; 4];
@@ -138,8 +143,8 @@ fn pad<F: Frame>(frame: &mut F, from: usize, to: usize) -> Option<()> {
     Some(())
 }
 
-/// Makes the frame end at `end`, where its data ends at `data_end` now. Returns `None` if the data is not accessible: it
-/// is part of the checksum.
+/// Resizes the frame to end at offset `end`. Returns `None` if the echoed data, which ends at `data_end`, is not
+/// accessible: the checksum covers it.
 #[inline(always)]
 fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> {
     if data_end > frame.len() {
@@ -151,12 +156,12 @@ fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> 
     Some(())
 }
 
-/// Makes room for a reply of `length` bytes in place of a request whose packet ends at `request_end`, and clears the rest
-/// of the request after it. Returns `None` without room.
+/// Resizes or clears the frame of a request so that a reply frame of `length` bytes fits exactly, apart from padding.
+/// `request_end` is the end of the request's packet in the frame. Returns `None` if there is no room.
 ///
-/// A frame with less than 24 bytes too many keeps its length. Zeros replace those bytes, and maybe some before them.
-/// Receivers ignore them as padding (RFC 894). To resize the frame takes a helper call, which costs more than all the
-/// rest where the kernel guards indirect calls.
+/// If fewer than 24 bytes are left over, the frame keeps its length. Zeros replace these bytes, which receivers ignore
+/// as padding (RFC 894). Zeros may also replace up to 7 bytes before them, so the reply must be written afterwards.
+/// Resizing takes a helper call, which costs more than all other steps where the kernel guards returns from functions.
 #[inline(always)]
 fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
     type Word = [u8; 8];
@@ -165,8 +170,8 @@ fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()>
     if padding == 0 {
         return Some(());
     }
-    // Only a resize removes data outside the accessible part. A reply that is longer makes `padding` wrap, so that the
-    // frame grows here, too.
+    // Bytes outside the accessible part can only be removed by resizing. If the reply is longer than the request,
+    // `padding` wraps to a large number, so that the frame is extended.
     if padding >= 3 * WORD || request_end > frame.len() {
         if length > frame.len() && frame.holds(frame.len() + 1) {
             return None;

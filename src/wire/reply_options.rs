@@ -8,28 +8,29 @@ use crate::host::Host;
 use crate::syn_options::SynOptions;
 use crate::tcp_options::{LONE_SACK, LONE_TIMESTAMPS, NOP, SACK_AND_TIMESTAMPS, TimestampsOption, WINDOW_SCALE};
 
-/// The options of a reply in Linux's order. A SYN-ACK has its MSS before them.
+/// The options of a reply, in Linux's order. In a SYN-ACK, they follow the MSS option.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyOptions {
-    /// The client's options, whose TSval becomes TSecr.
+    /// The client's options that the reply accepts. Their TSval becomes the reply's TSecr.
     accepted: SynOptions,
-    /// TSval.
+    /// The TSval of the reply.
     timestamp: u32,
     window_scale: u8,
 }
 
 impl ReplyOptions {
-    /// Returns the options of a SYN-ACK, which accepts all options of the SYN. `now` returns TSval.
+    /// Returns the options of a SYN-ACK, which accepts all options of the SYN. `now` returns the TSval.
     #[inline(always)]
     pub fn for_syn(syn_options: SynOptions, window_scale: u8, now: impl Fn() -> u32) -> Self {
         let timestamp = if syn_options.timestamp().is_some() { now() } else { 0 };
         Self { accepted: syn_options, timestamp, window_scale }
     }
 
-    /// Returns the options of a reply to a later segment, whose options are in `span`: its timestamps, swapped.
+    /// Returns the options of a reply to a later segment, whose options are in `span`. The reply swaps the TSval and
+    /// TSecr of the segment.
     ///
-    /// The client echoes the latest TSval that it saw (RFC 7323, 3.2), and accepts no older one (5.3). Its echo is
-    /// valid even if the host's clock was reset since, for example by a restart with the same key.
+    /// The client echoes the latest TSval that it saw (RFC 7323, 3.2) and rejects older values (5.3). The echoed value
+    /// stays valid even if the host's clock is reset, for example when the host restarts and keeps the key.
     #[inline(always)]
     pub fn for_later_segment<F: Frame, H: Host>(frame: &mut F, span: Span, host: &H) -> Self {
         let (accepted, timestamp) = match find_timestamps(frame, span, host) {
@@ -45,7 +46,7 @@ impl ReplyOptions {
         Self { accepted: self.accepted.without_window_scale(), ..self }
     }
 
-    /// Returns the length in bytes.
+    /// Returns the length of the options in bytes.
     #[inline(always)]
     pub const fn length(&self) -> usize {
         (if self.has_timestamps() { size_of::<TimestampsOption>() } else { 0 })
@@ -53,13 +54,14 @@ impl ReplyOptions {
             + (if self.accepted.has_window_scale() { size_of::<[u8; 4]>() } else { 0 })
     }
 
-    /// Returns whether there are timestamps.
+    /// Returns whether the options include timestamps.
     #[inline(always)]
     pub const fn has_timestamps(&self) -> bool {
         self.accepted.timestamp().is_some()
     }
 
-    /// Returns whether SACK permitted has a word of its own, because there are no timestamps to share one with.
+    /// Returns whether SACK permitted takes a separate 32-bit word, because there is no timestamps option to share a
+    /// word with.
     #[inline(always)]
     const fn has_lone_sack(&self) -> bool {
         self.accepted.has_sack() && !self.has_timestamps()
@@ -72,11 +74,11 @@ impl ReplyOptions {
 
     #[inline(always)]
     const fn window_scale(&self) -> [u8; 4] {
-        // Computed as one word, because the compiler would store an array byte by byte.
+        // Computed as one word. The compiler would store an array byte by byte.
         (u32::from_le_bytes([NOP, WINDOW_SCALE, 3, 0]) | (self.window_scale as u32) << 24).to_le_bytes()
     }
 
-    /// Returns the sum of the options for a checksum.
+    /// Returns the sum of the options, for a checksum.
     #[inline(always)]
     pub fn sum(&self) -> Sum {
         let mut sum = Sum::ZERO;
@@ -114,7 +116,7 @@ impl ReplyOptions {
     }
 }
 
-/// Returns TSval and TSecr of the options in `span`, if they contain timestamps.
+/// Returns the TSval and TSecr of the timestamps option in `span`, if there is one.
 #[inline(always)]
 fn find_timestamps<F: Frame, H: Host>(frame: &mut F, span: Span, host: &H) -> Option<[U32; 2]> {
     if span.length == size_of::<TimestampsOption>() {
