@@ -18,8 +18,8 @@ pub struct ProgramSettings {
     /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) selects the action
     /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that follow the client.
     pub actions: ActionSet,
-    /// Whether TCP segments of connections that tcp-bounce did not accept are dropped. Otherwise the host receives
-    /// them.
+    /// Whether TCP segments that pass the filters are dropped if they belong to no connection that tcp-bounce accepted.
+    /// Otherwise the host receives them.
     pub takeover: bool,
     /// Whether frames to foreign MAC addresses are passed to the host instead of being answered.
     pub checks_mac: bool,
@@ -162,7 +162,7 @@ impl ProgramConfig {
         self.filters_sources != 0
     }
 
-    /// Returns whether TCP segments of connections that tcp-bounce did not accept are dropped.
+    /// Returns whether TCP segments that belong to no connection that tcp-bounce accepted are dropped.
     #[inline(always)]
     pub const fn takes_over(&self) -> bool {
         self.takeover != 0

@@ -1,4 +1,4 @@
-//! Decides about a packet and turns it into the reply: the fast path, or locate, filter, dispatch, reply.
+//! Turns a packet into its reply: on the fast path, or by the steps locate, filter, classify and reply.
 
 use zerocopy::byteorder::network_endian::U32;
 
@@ -22,16 +22,20 @@ use crate::syn_options::{LinuxOptions, SynOptions};
 use crate::tcp::Tcp;
 use crate::verdict::{Verdict, XdpAction};
 
-/// Returns the verdict on `frame` and, if its XDP action is [`XdpAction::Tx`], turns the frame into the reply.
+/// Returns the verdict on `frame`. If the verdict's XDP action is [`XdpAction::Tx`], turns the frame into the reply.
 ///
-/// Frames with any other action stay unchanged.
+/// Frames with other actions stay unchanged.
 #[inline(always)]
 pub fn respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Verdict {
     let (Ok(verdict) | Err(verdict)) = try_respond(frame, policy);
     verdict
 }
 
-/// Returns the verdict on a segment, or as an error the reason to leave the frame alone.
+/// Responds to `frame`, like [`respond`].
+///
+/// # Errors
+///
+/// The verdict that names the reason to leave the frame unchanged.
 #[inline(always)]
 fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<Verdict, Verdict> {
     if let Some(verdict) = answer_fast::<Ipv4, _, _>(frame, policy).or_else(|| answer_fast::<Ipv6, _, _>(frame, policy))
@@ -46,7 +50,7 @@ fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<V
     }
 }
 
-/// Answers the SYN that most clients send, or returns `None` for any other frame.
+/// Answers the SYN of a Linux client on the fast path. Returns `None` for any other frame.
 #[inline(always)]
 fn answer_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
     let (segment, options) = fast_path::match_linux_syn::<I, _, _>(frame, policy)?;
@@ -56,6 +60,10 @@ fn answer_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> O
 }
 
 /// Responds to the packet whose IP header is at `ip_offset`.
+///
+/// # Errors
+///
+/// The verdict that names the reason to leave the frame unchanged.
 #[inline(always)]
 fn respond_over<I: Ip, F: Frame, H: Host>(
     frame: &mut F,
@@ -70,11 +78,12 @@ fn respond_over<I: Ip, F: Frame, H: Host>(
 }
 
 impl<I: Ip> Segment<I> {
-    /// Checks that the frame is addressed to this host by another one.
+    /// Checks that the frame comes from another host, and that its addresses are in scope.
     ///
     /// # Errors
     ///
-    /// The first reason against it: `OtherHost`, `NotUnicast`, `OtherDestination` or `OtherSource`.
+    /// The first reason against an answer: `OtherHost`, `NotUnicast`, `OtherDestination` or `OtherSource`. `Malformed`
+    /// if a header is truncated.
     #[inline(always)]
     fn check_addresses<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
         let Policy { config, interface, filters, host, .. } = policy;
@@ -82,7 +91,8 @@ impl<I: Ip> Segment<I> {
         if config.checks_mac() && !ethernet.destination.is(&interface.mac) {
             return Err(Verdict::OtherHost);
         }
-        // The interface's own MAC address is never a group address.
+        // The interface's own MAC address is never a group address, so no second check is needed once the destination
+        // matched.
         let is_group = ethernet.source.is_group() || (!config.checks_mac() && ethernet.destination.is_group());
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
@@ -104,7 +114,7 @@ impl<I: Ip> Segment<I> {
     ///
     /// # Errors
     ///
-    /// `Excluded` if it is.
+    /// `Excluded` if the port is excluded, `Malformed` if the TCP header is truncated.
     #[inline(always)]
     fn check_port<F: Frame, H>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
         let port = self.tcp(frame)?.destination_port.get();
@@ -113,12 +123,12 @@ impl<I: Ip> Segment<I> {
 
     /// Answers and reports a SYN, or a later segment of a connection that tcp-bounce accepted.
     ///
-    /// Each branch reports by itself. With one call after them, the compiler would copy the verdict before it checks
-    /// the range, and the verifier would know no bound for the counter's index.
+    /// Each branch calls `report` separately. With a single call after the branches, the compiler would copy the
+    /// verdict before checking its range. The verifier would then know no bound for the index of the counter.
     ///
     /// # Errors
     ///
-    /// `TakenOver` or `OtherTcp` for all other segments.
+    /// `TakenOver` or `OtherTcp` for any other segment, `Malformed` if a header is truncated.
     #[inline(always)]
     fn dispatch<F: Frame, H: Host>(
         &self,
@@ -151,25 +161,26 @@ impl<I: Ip> Segment<I> {
         }
     }
 
-    /// Reports a client event for this segment, which got `verdict`, if telemetry is enabled.
+    /// Reports a client event for this segment if telemetry is enabled. `verdict` and `flags` determine the kind of
+    /// event.
     #[inline(always)]
     fn report<H: Host>(&self, verdict: Verdict, flags: u8, policy: &Policy<H>) {
         if policy.config.has_telemetry()
             && let Some(kind) = EventKind::of(verdict, flags)
         {
             let is_reply = verdict.action() == XdpAction::Tx;
-            // The segment may have been after IP options or extension headers. A reply has none.
+            // A reply has no IP options or extension headers, so its TCP header directly follows the fixed IP header.
             let offset = if is_reply { self.ip_offset + size_of::<I>() } else { self.span.offset };
             let segment = Self::new(self.ip_offset, Span { offset, ..self.span });
             policy.host.report(segment, is_reply, kind);
         }
     }
 
-    /// Answers this SYN.
+    /// Answers this SYN, for configurations in which no action follows the client.
     ///
     /// # Errors
     ///
-    /// `Malformed` if the frame ends before its headers.
+    /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn answer_syn<F: Frame, H: Host>(
         &self,
@@ -187,13 +198,13 @@ impl<I: Ip> Segment<I> {
         Ok(self.write_syn_ack(frame, fields, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
-    /// Answers this SYN, where its port may have an action that follows the client.
+    /// Answers this SYN, for configurations in which an action may follow the client.
     ///
-    /// It is apart from [`Self::answer_syn`], which then keeps less on the stack.
+    /// A function separate from [`Self::answer_syn`] reduces the stack usage of the latter.
     ///
     /// # Errors
     ///
-    /// `Malformed` if the frame ends before its headers.
+    /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn answer_syn_by_port<F: Frame, H: Host>(
         &self,
@@ -222,15 +233,23 @@ impl<I: Ip> Segment<I> {
         Ok(self.write_syn_ack(frame, fields, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
-    /// Returns the action of the destination port, as a set of at most one.
+    /// Returns the action of the destination port, as a set of at most one action.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if the TCP header is truncated.
     #[inline(always)]
     fn actions<F: Frame, H>(&self, frame: &mut F, policy: &Policy<H>) -> Result<ActionSet, Verdict> {
         let port = self.tcp(frame)?.destination_port.get();
         Ok(policy.config.actions.of_port(policy.actions_by_port, port))
     }
 
-    /// Returns the ISN of the SYN-ACK in this connection or, for an action that follows the client, its offset from the
-    /// client's ISN.
+    /// Returns the ISN of the SYN-ACK, for a segment from the client. For an action that follows the client, returns
+    /// the offset from the client's ISN instead.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn isn_base<F: Frame, H>(&self, frame: &mut F, actions: ActionSet, policy: &Policy<H>) -> Result<u32, Verdict> {
         if !policy.config.is_keyed() {
@@ -244,8 +263,12 @@ impl<I: Ip> Segment<I> {
         Ok(if actions.any_follows_client() { isn_offset(hash) } else { hash })
     }
 
-    /// Returns the [`Self::isn_base`] of this segment with ACK and without SYN, if it seems to belong to a connection
-    /// that tcp-bounce accepted.
+    /// Returns [`Self::isn_base`] if this segment seems to belong to a connection that tcp-bounce accepted. The segment
+    /// must have ACK set and SYN clear.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn recognise<F: Frame, H>(
         &self,
@@ -264,8 +287,10 @@ impl<I: Ip> Segment<I> {
         Ok(SegmentVariables::new(self.tcp(frame)?, (self.span.length - header_length) as u32))
     }
 
-    /// Returns the verdict on this segment, which [`respond`] has recognised, and turns `frame` into the answer, if
-    /// there is one. Returns `None` for a connection of the host.
+    /// Returns the verdict on a segment that [`respond`] has recognised, and turns `frame` into the answer, if there is
+    /// one.
+    ///
+    /// Returns `None` if the connection belongs to the host. `isn_base` is the result of [`Self::isn_base`].
     #[inline(always)]
     pub fn handle_post_handshake<F: Frame, H: Host>(
         &self,
@@ -274,7 +299,8 @@ impl<I: Ip> Segment<I> {
         policy: &Policy<H>,
     ) -> Option<Verdict> {
         let Policy { interface, host, .. } = policy;
-        // Checked before, but the verifier does not know that in a function of its own.
+        // The caller has checked this length. The verifier does not know that, because it checks a global function
+        // separately.
         let header_length = self.header_length(frame).ok()?;
         let actions = self.actions(frame, policy).ok()?;
         let window = interface.advertised::<I>().window.get();
@@ -283,11 +309,12 @@ impl<I: Ip> Segment<I> {
             return None;
         }
         let Some(answer) = answer else { return Some(verdict) };
-        // The echo of a damaged segment would have a correct checksum.
+        // A damaged segment gets no echo, because the checksum of the echo would be correct.
         if actions.contains(Action::Echo) && !self.is_intact(frame, host)? {
             return Some(Verdict::Later);
         }
-        // Without an answer, the segment is dropped: the host would reset a connection that it does not know.
+        // A segment whose answer cannot be written is dropped. The host would reset the connection, which it does not
+        // know.
         let written = self.write_answer(frame, header_length, answer, policy);
         Some(written.map_or(Verdict::Later, |()| verdict))
     }

@@ -1,4 +1,4 @@
-//! A TCP segment in a frame: the positions and the contents of its headers.
+//! The position of a TCP segment in a frame, and access to the segment's headers.
 
 use core::marker::PhantomData;
 
@@ -13,18 +13,18 @@ use crate::verdict::Verdict;
 
 /// The position of a TCP segment in a frame.
 ///
-/// Headers are read again wherever they are needed: the compiler would spill kept fields to the stack.
+/// Methods read the headers from the frame each time. The compiler would spill cached fields to the stack.
 #[derive(Clone, Copy)]
 pub struct Segment<I> {
-    /// The offset of the IP header.
+    /// The offset of the IP header from the start of the frame, in bytes.
     pub ip_offset: usize,
-    /// TCP header, options and payload.
+    /// The position of TCP header, options and payload.
     pub span: Span,
     ip: PhantomData<I>,
 }
 
 impl<I: Ip> Segment<I> {
-    /// Returns the segment at these positions.
+    /// Returns the segment in `span` of the packet whose IP header is at `ip_offset`.
     #[inline(always)]
     pub const fn new(ip_offset: usize, span: Span) -> Self {
         Self { ip_offset, span, ip: PhantomData }
@@ -34,7 +34,7 @@ impl<I: Ip> Segment<I> {
     ///
     /// # Errors
     ///
-    /// `Malformed` if the frame ends before it.
+    /// `Malformed` if the frame ends before the end of the IP header.
     #[inline(always)]
     pub fn ip<'a, F: Frame>(&self, frame: &'a mut F) -> Result<&'a I, Verdict> {
         match frame.at(self.ip_offset) {
@@ -47,7 +47,7 @@ impl<I: Ip> Segment<I> {
     ///
     /// # Errors
     ///
-    /// `Malformed` if the frame ends before it.
+    /// `Malformed` if the frame ends before the end of the TCP header.
     #[inline(always)]
     pub fn tcp<'a, F: Frame>(&self, frame: &'a mut F) -> Result<&'a Tcp, Verdict> {
         match frame.at(self.span.offset) {
@@ -56,11 +56,12 @@ impl<I: Ip> Segment<I> {
         }
     }
 
-    /// Returns the length of the TCP header with options, in bytes: at least 20, and not beyond the segment.
+    /// Returns the length of the TCP header with options, in bytes.
     ///
     /// # Errors
     ///
-    /// `Malformed` for any other length.
+    /// `Malformed` if the length is below 20 or exceeds the segment, or if the frame ends before the end of the TCP
+    /// header.
     #[inline(always)]
     pub fn header_length<F: Frame>(&self, frame: &mut F) -> Result<usize, Verdict> {
         let header_length = self.tcp(frame)?.header_length();
@@ -70,23 +71,23 @@ impl<I: Ip> Segment<I> {
         Ok(header_length)
     }
 
-    /// Returns the span of the TCP options, given the header's length.
+    /// Returns the span of the TCP options. `header_length` is the length of the TCP header with options, in bytes.
     #[inline(always)]
     pub const fn options(&self, header_length: usize) -> Span {
         Span { offset: self.span.offset + size_of::<Tcp>(), length: header_length - size_of::<Tcp>() }
     }
 
-    /// Returns the offset of the first byte after the segment.
+    /// Returns the offset of the first byte after the segment, from the start of the frame.
     #[inline(always)]
     pub const fn end(&self) -> usize {
         self.span.offset + self.span.length
     }
 
-    /// Returns addresses and ports.
+    /// Returns the addresses and ports.
     ///
     /// # Errors
     ///
-    /// `Malformed` if the frame ends before them.
+    /// `Malformed` if the frame ends before the end of the headers.
     #[inline(always)]
     pub fn four_tuple<F: Frame>(&self, frame: &mut F) -> Result<FourTuple<I>, Verdict> {
         let ip = self.ip(frame)?;
@@ -95,12 +96,12 @@ impl<I: Ip> Segment<I> {
         Ok(FourTuple { source, destination, source_port, destination_port })
     }
 
-    /// Returns an event of the client that sent this segment or, if this `is_reply`, to which it is addressed. Time and
-    /// kind are 0.
+    /// Returns a client event with time and kind 0. The client is the source of this segment, or its destination if
+    /// `is_reply`.
     ///
     /// # Errors
     ///
-    /// `Malformed` if the frame ends before the headers.
+    /// `Malformed` if the frame ends before the end of the headers.
     #[inline(always)]
     pub fn event<F: Frame>(&self, frame: &mut F, is_reply: bool) -> Result<Event, Verdict> {
         let ip = self.ip(frame)?;
@@ -114,9 +115,9 @@ impl<I: Ip> Segment<I> {
     }
 }
 
-/// The addresses and ports of a segment in the layout of the kernel's `struct bpf_sock_tuple`.
+/// The addresses and ports of a segment, in the layout of the kernel's `struct bpf_sock_tuple`.
 ///
-/// The alignment is for the verifier: the compiler may write two words as one.
+/// The verifier requires the alignment, because the compiler may merge two 32-bit stores into a 64-bit store.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct FourTuple<I: Ip> {
@@ -131,6 +132,6 @@ pub struct FourTuple<I: Ip> {
 }
 
 impl<I: Ip> FourTuple<I> {
-    /// The length in bytes, without padding for the alignment.
+    /// The length in bytes, without the padding at the end. It tells IPv4 from IPv6 in `bpf_skc_lookup_tcp`.
     pub const LENGTH: usize = 2 * size_of::<<I::Address as IpAddress>::Words>() + 2 * size_of::<U16>();
 }

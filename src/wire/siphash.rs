@@ -1,14 +1,14 @@
-//! SipHash-1-3 (Aumasson and Bernstein, 2012), in whole blocks.
+//! SipHash-1-3 (Aumasson and Bernstein, 2012) for inputs of whole 8-byte blocks and a last block of 4 bytes.
 
-/// The state of a hash.
+/// The state of a SipHash-1-3 computation.
 ///
-/// Crates that implement SipHash buffer their input byte by byte, in loops that the verifier does not accept. The tests
-/// compare this implementation with one of them.
+/// Existing SipHash crates buffer their input byte by byte, in loops that the verifier rejects. The tests compare this
+/// implementation with such a crate.
 #[derive(Clone, Copy, Debug)]
 pub struct SipHash13([u64; 4]);
 
 impl SipHash13 {
-    /// Begins a hash under `key`: its two halves, read as little-endian numbers.
+    /// Starts a hash under a key, given as two halves that were read as little-endian numbers.
     #[inline(always)]
     pub const fn new([first, second]: [u64; 2]) -> Self {
         Self([
@@ -19,7 +19,7 @@ impl SipHash13 {
         ])
     }
 
-    /// Adds eight bytes.
+    /// Adds a block of eight bytes.
     #[inline(always)]
     pub const fn block(mut self, bytes: [u8; 8]) -> Self {
         let block = u64::from_le_bytes(bytes);
@@ -29,7 +29,7 @@ impl SipHash13 {
         self
     }
 
-    /// Adds the last four of `length` bytes and returns the hash.
+    /// Adds the last four bytes of the input and returns the hash. `length` is the length of the whole input in bytes.
     #[inline(always)]
     pub const fn finish(self, [a, b, c, d]: [u8; 4], length: u8) -> u64 {
         let mut state = self.block([a, b, c, d, 0, 0, 0, length]);

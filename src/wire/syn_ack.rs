@@ -1,4 +1,4 @@
-//! SYN-ACKs.
+//! The layout of a SYN-ACK up to the MSS option, and its constructor.
 
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -9,7 +9,7 @@ use crate::reply_options::ReplyOptions;
 use crate::tcp::{self, Tcp};
 use crate::tcp_options::MssOption;
 
-/// A SYN-ACK from the IP header to the MSS option, which all SYN-ACKs have. [`ReplyOptions`] follow.
+/// The part that all SYN-ACKs share: the headers and the MSS option. [`ReplyOptions`] follow.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SynAck<I: Unaligned> {
@@ -17,25 +17,25 @@ pub struct SynAck<I: Unaligned> {
     pub ip: I,
     /// The TCP header.
     pub tcp: Tcp,
-    /// The first option.
+    /// The MSS option, the first of the TCP options.
     pub mss: MssOption,
 }
 
 /// The fields of a SYN-ACK that do not depend on the SYN.
 #[derive(Clone, Copy, Debug)]
 pub struct SynAckFields<'a> {
-    /// Initial sequence number.
+    /// The initial sequence number.
     pub isn: U32,
-    /// Time to live or hop limit, in hops.
+    /// The time to live or hop limit, in hops.
     pub ttl: u8,
-    /// MSS and windows.
+    /// The advertised MSS and windows.
     pub advertised: &'a Advertised,
 }
 
 impl<I: Ip> SynAck<I> {
-    /// Returns the answer to the SYN `syn` from `source` to `destination`.
+    /// Returns the SYN-ACK that answers `syn`, a SYN from `source` to `destination`.
     ///
-    /// It acknowledges the SYN alone. A client sends the data of its SYN again.
+    /// The SYN-ACK acknowledges the SYN but no data in it. The client then sends such data again.
     #[inline(always)]
     pub fn new(
         fields: SynAckFields,
@@ -50,7 +50,8 @@ impl<I: Ip> SynAck<I> {
             if options.has_timestamps() { fields.advertised.window_with_timestamps } else { fields.advertised.window };
         let data_offset = (length / 4) as u8;
         let mss = MssOption::new(fields.advertised.mss);
-        // Pseudo-header, header and options.
+        // The checksum covers the pseudo-header, the TCP header and the options. The order of the words does not
+        // matter.
         let checksum = (I::sum(source) + I::sum(destination) + options.sum())
             .word([0, PROTOCOL_TCP])
             .word(length.to_be_bytes())

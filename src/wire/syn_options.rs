@@ -1,4 +1,4 @@
-//! The options of a SYN that a SYN-ACK can accept.
+//! The options of a SYN that a SYN-ACK can accept, and their parsers.
 
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -10,9 +10,10 @@ use crate::tcp_options::{
     WINDOW_SCALE,
 };
 
-/// The parsed options of a SYN: TSval in the lower 32 bits, then one bit per option, then the offset of the timestamps.
+/// The parsed options of a SYN.
 ///
-/// They are one number so that a global function of the XDP program can return them.
+/// The lower 32 bits hold the TSval, the next bits one flag per option, and the upper 16 bits the offset of the
+/// timestamps option. Global functions of the XDP program can return only a number, so the type is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SynOptions(pub u64);
 
@@ -24,70 +25,71 @@ impl SynOptions {
     const SACK: u64 = 1 << 33;
     const WINDOW_SCALE: u64 = 1 << 34;
     const SIGNED: u64 = 1 << 35;
-    /// Where the offset of the timestamps option begins. [`LinuxOptions`] does not set it.
+    /// The position of the lowest bit of the timestamps option's offset.
     const TIMESTAMPS_OFFSET_SHIFT: u32 = 48;
 
-    /// Returns options with nothing but this TSval.
+    /// Returns options that contain only timestamps with this TSval.
     #[inline(always)]
     pub const fn with_timestamp(value: u32) -> Self {
         Self(Self::TIMESTAMPS | value as u64)
     }
 
-    /// Returns TSval, if there are timestamps.
+    /// Returns the TSval, if there is a timestamps option.
     #[inline(always)]
     pub const fn timestamp(self) -> Option<u32> {
         if self.0 & Self::TIMESTAMPS != 0 { Some(self.0 as u32) } else { None }
     }
 
-    /// Returns the offset of the timestamps option in the frame, if there are timestamps.
+    /// Returns the offset of the timestamps option in the frame, if [`SynOptions::parse`] found one. The result of
+    /// [`LinuxOptions`] contains the offset 0 instead.
     #[inline(always)]
     pub const fn timestamps_offset(self) -> Option<usize> {
-        // The mask gives the verifier a bound.
+        // The mask gives the verifier an upper bound for the offset.
         let offset = (self.0 >> Self::TIMESTAMPS_OFFSET_SHIFT) as usize & MAX_OFFSET;
         if self.0 & Self::TIMESTAMPS != 0 { Some(offset) } else { None }
     }
 
-    /// Returns whether selective acknowledgments are permitted.
+    /// Returns whether the client permits selective acknowledgments (SACK).
     #[inline(always)]
     pub const fn has_sack(self) -> bool {
         self.0 & Self::SACK != 0
     }
 
-    /// Returns whether there is a window scale.
+    /// Returns whether there is a window scale option.
     #[inline(always)]
     pub const fn has_window_scale(self) -> bool {
         self.0 & Self::WINDOW_SCALE != 0
     }
 
-    /// Returns whether the segment is signed (MD5 or TCP-AO).
+    /// Returns whether the SYN has a signature option: MD5 (RFC 2385) or TCP-AO (RFC 5925).
     #[inline(always)]
     pub const fn is_signed(self) -> bool {
         self.0 & Self::SIGNED != 0
     }
 
-    /// Returns these options without window scale.
+    /// Returns these options without the window scale option.
     #[inline(always)]
     pub const fn without_window_scale(self) -> Self {
         Self(self.0 & !Self::WINDOW_SCALE)
     }
 
-    /// Parses the options in this span of `frame`, as `tcp_parse_options` of Linux does: the first malformed option
-    /// ends the list, and all before it count.
+    /// Parses the options in `span` as Linux does (`tcp_parse_options`): parsing ends at the first malformed option,
+    /// and the options before it are used.
     #[inline(always)]
     pub fn parse<F: Frame>(frame: &mut F, span: Span) -> Self {
         let (mut offset, end) = (span.offset, span.offset + span.length);
         let mut options = Self::NONE;
-        // The largest possible number of options: NOPs alone.
+        // The largest possible number of options: 40 bytes of NOPs.
         for _ in 0..Tcp::MAX_LENGTH - size_of::<Tcp>() {
             let Some(length) = options.add(frame, offset, end) else { break };
-            // The mask gives the verifier a bound. Without it, the offset would grow with each option.
+            // The mask gives the verifier an upper bound. Without it, the offset would grow with each option.
             offset = (offset + length) & MAX_OFFSET;
         }
         options
     }
 
-    /// Adds the option at `offset` and returns its length. Returns `None` at the end of the list, which is at `end` at
-    /// the latest, and for a malformed option.
+    /// Adds the option at `offset` and returns its length in bytes. Returns `None` at the end of the list or for a
+    /// malformed option. The list ends at offset `end` or at an END option.
     #[inline(always)]
     fn add<F: Frame>(&mut self, frame: &mut F, offset: usize, end: usize) -> Option<usize> {
         if offset >= end {
@@ -106,7 +108,7 @@ impl SynOptions {
         match (kind, length) {
             (WINDOW_SCALE, 3) => self.0 |= Self::WINDOW_SCALE,
             (SACK_PERMITTED, 2) => self.0 |= Self::SACK,
-            // The last of several timestamps options counts.
+            // Of several timestamps options, the last is used.
             (TIMESTAMPS, 10) => {
                 let value = frame.at::<U32>(offset + 2)?.get();
                 let flags = self.0 & (Self::SACK | Self::WINDOW_SCALE | Self::SIGNED) | Self::TIMESTAMPS;
@@ -119,7 +121,8 @@ impl SynOptions {
     }
 }
 
-/// The options of a SYN from Linux, which most clients and load generators send. They are recognised without a loop.
+/// The options of a SYN from Linux, the layout that most clients and load generators send. They are parsed without a
+/// loop.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct LinuxOptions {
@@ -129,13 +132,13 @@ pub struct LinuxOptions {
 }
 
 impl LinuxOptions {
-    /// Parses the options in this span of `frame`, or returns `None` if their layout differs.
+    /// Parses the options in `span`, or returns `None` if they have another layout.
     #[inline(always)]
     pub fn parse_at<F: Frame>(frame: &mut F, span: Span) -> Option<SynOptions> {
         if span.length == size_of::<Self>() { frame.at::<Self>(span.offset)?.parse() } else { None }
     }
 
-    /// Parses these bytes, or returns `None` if they are other options.
+    /// Parses these options, or returns `None` if the bytes are other options.
     #[inline(always)]
     pub fn parse(&self) -> Option<SynOptions> {
         let Self { mss, timestamps, window_scale } = self;

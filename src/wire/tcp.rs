@@ -11,50 +11,50 @@ pub struct Tcp {
     pub source_port: U16,
     /// Destination port.
     pub destination_port: U16,
-    /// Sequence number of the first byte, or of the SYN.
+    /// Sequence number of the first byte of data, or of the SYN.
     pub sequence_number: U32,
-    /// Next sequence number expected. Valid with ACK.
+    /// The next sequence number that the sender expects. Valid if the ACK flag is set.
     pub acknowledgment_number: U32,
-    /// Header length in 32-bit words (4 bits, 5 to 15), and reserved bits.
+    /// Header length in 32-bit words (upper 4 bits, 5 to 15), and reserved bits.
     pub data_offset: u8,
-    /// Control bits.
+    /// Flags, such as [`Tcp::SYN`]. RFC 9293 calls them control bits.
     pub flags: u8,
-    /// Receive window. Never scaled in a segment with SYN.
+    /// Receive window. In a SYN or SYN-ACK in bytes, later in units of the negotiated window scale.
     pub window: U16,
-    /// Checksum of pseudo-header, header and payload, in memory order (see [`crate::checksum`]).
+    /// Checksum of pseudo-header, TCP header and payload, in memory order (see [`crate::checksum`]).
     pub checksum: [u8; 2],
-    /// Urgent pointer.
+    /// Offset of the end of urgent data from the sequence number. Valid if the URG flag is set.
     pub urgent_pointer: U16,
 }
 
 impl Tcp {
-    /// The largest length of header and options in bytes.
+    /// The largest length of header and options, in bytes.
     pub const MAX_LENGTH: usize = 60;
-    /// FIN: the sender has no more data.
+    /// FIN: the sender sends no more data.
     pub const FIN: u8 = 0x01;
     /// SYN: synchronize sequence numbers.
     pub const SYN: u8 = 0x02;
     /// RST: reset the connection.
     pub const RST: u8 = 0x04;
-    /// PSH: deliver the data without waiting for more.
+    /// PSH: deliver the data to the application without waiting for more.
     pub const PSH: u8 = 0x08;
     /// ACK: the acknowledgment number is valid.
     pub const ACK: u8 = 0x10;
 
-    /// Returns the length of header and options in bytes: 0 to 60. Less than 20 is malformed.
+    /// Returns the length of header and options in bytes, 0 to 60. A length below 20 is malformed.
     #[inline(always)]
     pub const fn header_length(&self) -> usize {
         (self.data_offset >> 4) as usize * 4
     }
 
-    /// Returns whether a segment with these flags opens a connection: SYN without ACK, RST and FIN. Other flags do not
-    /// matter.
+    /// Returns whether a segment with these flags opens a connection: SYN is set, and ACK, RST and FIN are clear. Other
+    /// flags are ignored.
     #[inline(always)]
     pub const fn is_syn(flags: u8) -> bool {
         flags & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
-    /// Returns whether this is a SYN whose header is `header_length` bytes long, with one comparison.
+    /// Returns whether this is a SYN with a header of `header_length` bytes. One comparison checks both.
     #[inline(always)]
     pub const fn is_plain_syn(&self, header_length: usize) -> bool {
         const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);
@@ -62,7 +62,8 @@ impl Tcp {
         u16::from_le_bytes([self.data_offset, self.flags]) & MASK == expected
     }
 
-    /// Returns whether a segment with these flags can belong to an established connection: ACK without SYN.
+    /// Returns whether a segment with these flags can belong to an established connection: ACK is set, and SYN is
+    /// clear.
     #[inline(always)]
     pub const fn is_ack(flags: u8) -> bool {
         flags & (Self::SYN | Self::ACK) == Self::ACK

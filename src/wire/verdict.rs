@@ -1,4 +1,4 @@
-//! Verdicts: the XDP action for a packet, and the reason for it.
+//! Verdicts on frames. A verdict names the reason for a frame's XDP action.
 
 use zerocopy::TryFromBytes;
 
@@ -9,11 +9,11 @@ pub enum XdpAction {
     Pass,
     /// Drop the frame.
     Drop,
-    /// Send the frame back out of the interface on which it arrived.
+    /// Send the frame out of the interface on which it arrived.
     Tx,
 }
 
-/// The reason for a frame's XDP action. Its value is the index of its counter.
+/// The reason for a frame's XDP action. The numeric value is the index of the verdict's counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Verdict {
@@ -25,40 +25,42 @@ pub enum Verdict {
     Closed,
     /// A later segment of a connection that tcp-bounce accepted, answered.
     Replied,
-    /// The ACK that completes a handshake: it acknowledges the SYN-ACK and carries no data.
+    /// The ACK that completes a handshake, not answered: it acknowledges the SYN-ACK and carries no data.
     Completed,
     /// A later segment of a connection that tcp-bounce accepted, not answered.
     Later,
-    /// Any other TCP segment under takeover.
+    /// Any other TCP segment that passes the filters, dropped because takeover is enabled.
     TakenOver,
-    /// Neither IPv4 nor IPv6.
+    /// A frame that is neither IPv4 nor IPv6.
     NotIp,
-    /// IP, but not TCP.
+    /// An IP packet whose payload is not TCP.
     NotTcp,
     /// An IP fragment.
     Fragment,
-    /// Truncated, or with contradictory lengths.
+    /// A truncated packet, or a packet with contradictory lengths.
     Malformed,
-    /// Addressed to a foreign MAC address (`PACKET_OTHERHOST` in the kernel).
+    /// A frame to a foreign MAC address (`PACKET_OTHERHOST` in the kernel).
     OtherHost,
-    /// Not from one host to another: a group address, an impossible address, or equal source and destination.
+    /// A packet that is not from one host to another: a group address, an impossible address, or equal source and
+    /// destination.
     NotUnicast,
-    /// To an address outside the destinations.
+    /// A packet to an address outside the filter's destinations.
     OtherDestination,
-    /// From an address outside the sources.
+    /// A packet from an address outside the filter's sources.
     OtherSource,
-    /// To an excluded port: the host listens there, or the user excluded it.
+    /// A segment to an excluded port. The host listens on the port, or the user excluded it.
     Excluded,
-    /// TCP of no connection that tcp-bounce accepted: the host's own connections, and resets.
+    /// A TCP segment of no connection that tcp-bounce accepted: a segment of the host's own connections, or a RST
+    /// without ACK.
     OtherTcp,
-    /// A signed SYN (MD5, TCP-AO), whose answer would have to be signed.
+    /// A SYN with a signature (MD5, TCP-AO). A client would accept only a signed answer.
     Signed,
-    /// A SYN in a frame without room for the reply.
+    /// A SYN in a frame that has no room for the reply.
     NoRoom,
 }
 
 impl Verdict {
-    /// All verdicts, in the order of their values.
+    /// All verdicts, in ascending order of their values.
     pub const ALL: [Self; 19] = [
         Self::Answered,
         Self::Reset,
@@ -81,7 +83,7 @@ impl Verdict {
         Self::NoRoom,
     ];
 
-    /// Returns the XDP action for the frame.
+    /// Returns the XDP action of frames with this verdict.
     #[inline(always)]
     pub const fn action(self) -> XdpAction {
         match self {
@@ -102,7 +104,7 @@ impl Verdict {
         }
     }
 
-    /// Returns the name in JSON and in metrics, which never changes.
+    /// Returns the verdict's name in JSON and metrics. Names never change, so that consumers keep working.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -127,7 +129,7 @@ impl Verdict {
         }
     }
 
-    /// Returns the description for a line of the summary, after a number of frames.
+    /// Returns the description for a line of the summary. The number of frames precedes it.
     pub const fn description(self) -> &'static str {
         match self {
             Self::Answered => "SYNs answered",
