@@ -1,7 +1,7 @@
-//! Programs for benchmarks and tests, which are not part of the product.
+//! XDP programs for benchmarks and tests, which are not part of the product.
 //!
-//! A repeated test run feeds a program its own output: in the second round, a SYN would be a SYN-ACK. [`restore`]
-//! writes the packet again each round and then tail-calls the program under test.
+//! A repeated test run (`BPF_PROG_TEST_RUN`) feeds a program its own output: in the second round, a SYN would be a
+//! SYN-ACK. [`restore`] therefore writes the original packet in each round and then tail-calls the program under test.
 
 #![no_std]
 #![no_main]
@@ -26,12 +26,12 @@ use tcp_bounce_wire::ProgramConfig;
 use tcp_bounce_wire::ethernet::Ethernet;
 use tcp_bounce_wire::frame::Frame;
 
-/// The packet at the start of each round.
+/// The packet that the program under test receives in each round.
 #[repr(C)]
 pub struct Packet {
-    /// The length in bytes, a multiple of 2.
+    /// The length of the packet in bytes, a multiple of 2.
     length: u64,
-    /// The bytes.
+    /// The packet, followed by unused bytes.
     words: [[u8; 8]; 16],
 }
 
@@ -39,40 +39,42 @@ pub struct Packet {
 #[unsafe(link_section = ".rodata")]
 static PACKET: Global<Packet> = Global::new(Packet { length: 0, words: [[0; 8]; 16] });
 
-/// The start times of the first and the last round. The kernel itself reports the duration of a round in whole
+/// The start times of the first and the last round, in nanoseconds.
+///
+/// User space computes the duration of a round from both times. The kernel reports the duration of a round in whole
 /// nanoseconds only.
 #[repr(C)]
 pub struct Clock {
-    /// Remaining rounds.
+    /// The number of rounds that remain. User space sets it before a run.
     rounds: Cell<u64>,
-    /// `bpf_ktime_get_ns` in the first round.
+    /// `bpf_ktime_get_ns` in the first round, or 0 before it.
     first: Cell<u64>,
-    /// `bpf_ktime_get_ns` in the last round.
+    /// `bpf_ktime_get_ns` in the last round, or 0 before it.
     last: Cell<u64>,
 }
 
 #[unsafe(no_mangle)]
 static CLOCK: Global<Clock> = Global::new(Clock { rounds: Cell::new(0), first: Cell::new(0), last: Cell::new(0) });
 
-/// The program under test.
+/// A program array with the program under test.
 #[btf_map]
 static NEXT: ProgramArray<1> = ProgramArray::new();
 
-/// Writes the packet and runs the program under test on it.
+/// Writes the packet and tail-calls the program under test. Returns `XDP_ABORTED` if that fails.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
     record_round();
     if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some() {
-        // A NIC's packet comes from memory. The bytes above are still in the store buffer, where a read that spans two
-        // writes stalls. The helper call takes long enough for them to drain.
+        // A packet from a NIC is in memory. The packet written above is still in the store buffer, where a read that
+        // spans two writes stalls. The helper call takes long enough to drain the store buffer.
         black_box(now());
-        // SAFETY: A tail call does not return, and no value here needs to be dropped.
+        // SAFETY: A successful tail call does not return, and no value in this function needs to be dropped.
         unsafe { NEXT.tail_call(&ctx, 0) };
     }
     XDP_ABORTED
 }
 
-/// Counts the round, and records the time of the first and the last one.
+/// Counts the round, and records the start time of the first and the last round.
 #[inline(always)]
 fn record_round() {
     let Clock { rounds, first, last } = CLOCK.get();
@@ -92,7 +94,7 @@ fn write_packet(frame: &mut XdpFrame) -> Option<()> {
     if frame.len() != length {
         frame.resize(length)?;
     }
-    // Written out, because the compiler does not unroll a loop here.
+    // A macro, because the compiler does not unroll a loop over the words.
     macro_rules! write_words {
         ($($index:literal)*) => {
             $(if $index * 8 + 8 <= length {
@@ -117,13 +119,13 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// The zero of the measurements: the cost of measuring.
+/// Sends all frames unchanged. The time of this program is the overhead of the measurement.
 #[xdp]
 pub fn transmit(_ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// The floor of the measurements: the least work that sends a frame back to its sender.
+/// Swaps the MAC addresses and sends the frame. No program that sends a frame back to its sender does less work.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(ctx, &ProgramConfig::BUILT_IN);
@@ -132,7 +134,8 @@ pub fn swap_macs(ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// Passes all frames, at the far end of a veth pair: veth carries native `XDP_TX` only if the peer has a program, too.
+/// Passes all frames. Runs at the peer of a veth, which carries native `XDP_TX` only if its peer also has an XDP
+/// program.
 #[xdp]
 pub fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS

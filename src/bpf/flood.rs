@@ -1,4 +1,4 @@
-//! A flood of segments from forged sources, and the sink for the replies.
+//! Programs that send a flood of TCP segments from spoofed sources, and count the replies.
 
 use core::cell::Cell;
 
@@ -19,24 +19,24 @@ use crate::frame::XdpFrame;
 use crate::global::Global;
 use crate::{record_round, write_packet};
 
-/// The network of the forged sources: 10.0.0.0/8.
+/// The first byte of all spoofed source addresses, which are in 10.0.0.0/8.
 const FORGED: u8 = 10;
 
-/// The number of segments sent. A flood runs on one CPU.
+/// The number of segments sent. A flood runs on one CPU, so the counter is not per CPU.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.flood")]
 static SENT: Global<Cell<u64>> = Global::new(Cell::new(0));
 
-/// Sends the packet, a TCP segment over IPv4 from 10.0.0.0, from a different source each time: it counts through the
-/// addresses, then through the ports, starting at the packet's port.
+/// Sends the packet, a TCP segment over IPv4 from 10.0.0.0, with a different spoofed source each time.
 ///
-/// It runs on live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), which the kernel reuses.
+/// The source address counts up through 10.0.0.0/8, and the source port counts up after each pass. The first port is
+/// that of the packet. The program runs on live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), which the kernel reuses.
 #[xdp]
 pub fn flood(ctx: XdpContext) -> u32 {
     forge(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
-/// Writes the same packets as [`flood`] without sending them, to measure the cost of the flood itself.
+/// Writes the same packets as [`flood`] and drops them, to measure the time that the flood itself takes.
 #[xdp]
 pub fn rehearse(ctx: XdpContext) -> u32 {
     forge(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_DROP)
@@ -49,7 +49,7 @@ fn forge(frame: &mut XdpFrame) -> Option<()> {
     SENT.get().set(number.wrapping_add(1));
     write_packet(frame)?;
     let [.., high, a, b, c] = number.to_be_bytes();
-    // Both checksums are updated by the new words (RFC 1624).
+    // Both checksums are updated incrementally, by adding the increments of the changed words (RFC 1624).
     let address = Sum::ZERO.word([0, a]).word([b, c]);
     let ipv4 = frame.at::<Ipv4>(size_of::<Ethernet>())?;
     ipv4.source_address = Ipv4Address([FORGED, a, b, c]);
@@ -61,13 +61,13 @@ fn forge(frame: &mut XdpFrame) -> Option<()> {
     Some(())
 }
 
-/// Returns the sum of the words that a checksum covers.
+/// Returns the sum of the words that `checksum` covers: its complement.
 #[inline(always)]
 fn complement(checksum: [u8; 2]) -> Sum {
     Sum::ZERO.word(checksum.map(|byte| !byte))
 }
 
-/// The numbers of received replies by flags.
+/// The numbers of received replies, by TCP flags, on one CPU.
 #[repr(C)]
 pub struct Received {
     syn_acks: u64,
@@ -78,7 +78,7 @@ pub struct Received {
 #[btf_map]
 static RECEIVED: PerCpuArray<Received, 1> = PerCpuArray::new();
 
-/// Counts and drops segments to and from forged sources, and passes all other frames.
+/// Counts and drops TCP segments to and from spoofed sources, and passes all other frames.
 #[xdp]
 pub fn sink(ctx: XdpContext) -> u32 {
     let Some(flags) = forged_flags(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)) else { return XDP_PASS };
@@ -95,7 +95,7 @@ pub fn sink(ctx: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// Returns the TCP flags of a segment to or from a forged source.
+/// Returns the TCP flags of a segment to or from a spoofed source, or `None` for any other frame.
 #[inline(always)]
 fn forged_flags(frame: &mut XdpFrame) -> Option<u8> {
     let (ethertype, offset) = Ethernet::payload(frame)?;
@@ -107,7 +107,7 @@ fn forged_flags(frame: &mut XdpFrame) -> Option<u8> {
     if is_forged { Some(frame.at::<Tcp>(offset + size_of::<Ipv4>())?.flags) } else { None }
 }
 
-/// Drops all frames: the least work for a received frame.
+/// Drops all frames. No program does less work for a received frame.
 #[xdp]
 pub fn discard(_ctx: XdpContext) -> u32 {
     XDP_DROP

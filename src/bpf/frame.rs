@@ -1,4 +1,4 @@
-//! A [`Frame`] over the memory of `struct xdp_md`.
+//! Access to the packet in `struct xdp_md` through the trait [`Frame`].
 
 use core::arch::asm;
 use core::hint::assert_unchecked;
@@ -11,8 +11,8 @@ use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, View};
 
 /// The frame of the packet for which the program runs.
 ///
-/// It compares pointers and never makes a slice: the verifier accepts a packet pointer after a comparison with
-/// `data_end`, but takes the length `data_end - data` for any number.
+/// The methods compare pointers and never make a slice. The verifier accepts a packet pointer after a comparison with
+/// `data_end`. It knows nothing about the value of the length `data_end - data`.
 pub struct XdpFrame {
     ctx: XdpContext,
     config: &'static ProgramConfig,
@@ -27,11 +27,11 @@ impl XdpFrame {
         Self { ctx, config, data, data_end }
     }
 
-    /// Returns the length of the frame with all fragments.
+    /// Returns the length of the frame in bytes, including all buffers of a multi-buffer frame.
     #[inline(always)]
     fn whole_len(&self) -> usize {
         if self.config.has_frags() {
-            // SAFETY: The helper reads only.
+            // SAFETY: The helper only reads.
             unsafe { bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as usize }
         } else {
             self.len()
@@ -43,8 +43,8 @@ impl Frame for XdpFrame {
     #[inline(always)]
     fn len(&self) -> usize {
         let mut len = self.data_end - self.data;
-        // Hides the origin of the number. Otherwise the compiler replaces comparisons with `data_end`, which the
-        // verifier understands, by comparisons of lengths, which it does not.
+        // Hides from the compiler how `len` was computed. Otherwise the compiler replaces comparisons with `data_end`,
+        // which the verifier understands, by comparisons of lengths, which it does not.
         // SAFETY: The assembly has no effect.
         unsafe { asm!("{0} = {0}", inout(reg) len, options(pure, nomem, nostack, preserves_flags)) };
         len
@@ -57,24 +57,24 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
-        // SAFETY: No packet is at the end of the address space, so that the sums do not wrap. With that, the compiler
-        // drops the check of a view inside one that was checked.
+        // SAFETY: No packet lies at the end of the address space, so the sums do not wrap. `unchecked_add` lets the
+        // compiler omit the check of a view that lies within a checked view.
         let (start, mut end) = unsafe {
             let start = self.data.unchecked_add(offset);
             (start, start.unchecked_add(size_of::<T>()))
         };
         if size_of::<T>() == 1 {
-            // The compiler would compare `start >= data_end`, from which the verifier learns less.
+            // Keeps the compiler from comparing `start >= data_end` instead, from which the verifier learns less.
             // SAFETY: The assembly has no effect.
             unsafe { asm!("{0} = {0}", inout(reg) end, options(pure, nomem, nostack, preserves_flags)) };
         }
         if end > self.data_end {
             return None;
         }
-        // SAFETY: The packet is not at address 0.
+        // SAFETY: No packet lies at address 0.
         unsafe { assert_unchecked(start != 0) };
-        // SAFETY: The view lies within the packet, where any bytes are a valid `T` at any alignment. It borrows `self`,
-        // so that no second view exists.
+        // SAFETY: The view lies within the packet, where any bytes are a valid `T` at any alignment. The view borrows
+        // `self` mutably, so no second view exists.
         Some(unsafe { &mut *(start as *mut T) })
     }
 
@@ -89,7 +89,7 @@ impl Frame for XdpFrame {
         let delta = len as i32 - self.whole_len() as i32;
         // SAFETY: The helper checks its arguments.
         let status = unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) };
-        // The helper invalidates all packet pointers.
+        // The helper invalidates all packet pointers, even if it fails.
         (self.data, self.data_end) = (self.ctx.data(), self.ctx.data_end());
         (status == 0).then_some(())
     }

@@ -1,16 +1,16 @@
-//! Global variables that user space writes.
+//! Global variables that user space and the XDP programs share.
 
 use core::cell::UnsafeCell;
 
 /// A global variable that user space writes and the program reads.
 ///
-/// The cell keeps the compiler from assuming the initial value.
+/// The cell keeps the compiler from assuming that the variable still has its initial value.
 #[repr(transparent)]
 pub struct Global<T>(UnsafeCell<T>);
 
-// SAFETY: The program reads plain numbers, any of which is a valid value. If user space writes at the same time, a
-// number may be half old and half new for a moment. Sets of destinations are not active while they are written. The
-// cells of the benchmark belong to it, and it runs on one CPU.
+// SAFETY: The program reads plain numbers, and any number is valid. A number may be half old and half new while user
+// space writes it. User space never writes the active set of destinations. The programs write only variables that
+// contain a `Cell`: those are benchmark programs, and they run on one CPU.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {
@@ -20,7 +20,7 @@ impl<T> Global<T> {
 
     #[inline(always)]
     pub fn get(&'static self) -> &'static T {
-        // SAFETY: The program holds the map with this memory, and no mutable reference to it exists.
+        // SAFETY: The program holds the map that contains this memory, and no mutable reference to the memory exists.
         unsafe { &*self.0.get() }
     }
 }

@@ -1,6 +1,7 @@
-//! The kernel as the [`Host`] of the packet logic, and the global functions that the verifier checks by themselves.
+//! The kernel as the [`Host`] of the packet logic, and the global functions of the XDP program.
 //!
-//! Their arguments are numbers of any value, so that each masks its offsets.
+//! The verifier checks each global function separately and assumes any values for its arguments. Functions that receive
+//! offsets therefore mask them.
 
 use core::ptr;
 
@@ -20,10 +21,10 @@ use zerocopy::TryFromBytes as _;
 use crate::frame::XdpFrame;
 use crate::{FILTERS, policy, telemetry};
 
-/// A global function for one IP version.
+/// The type of global functions that exist once for each IP version.
 type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
 
-/// The kernel that runs the program for one packet.
+/// The kernel, for the run of the program on one packet.
 pub struct Kernel {
     ctx: *mut xdp_md,
 }
@@ -36,7 +37,7 @@ impl Kernel {
 }
 
 impl Host for Kernel {
-    /// Returns jiffies: they run at the kernel's HZ, 100 to 1000, and cost next to nothing.
+    /// Returns the lower 32 bits of jiffies, which count at `CONFIG_HZ` (100 to 1000 Hz). Reading them is cheap.
     #[inline(always)]
     fn now(&self) -> u32 {
         // SAFETY: The helper takes no arguments.
@@ -48,15 +49,15 @@ impl Host for Kernel {
         answers_for(high, low) != 0
     }
 
-    /// Returns whether the kernel has a socket with these ends: established, being opened, or in TIME_WAIT, but no
-    /// listener.
+    /// Returns whether the kernel has a TCP socket with these endpoints that is not a listener. The socket may be
+    /// established, opening, closing, or in TIME_WAIT.
     #[inline(always)]
     fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
         let (tuple, length) = (ptr::from_ref(ends).cast_mut().cast(), FourTuple::<I>::LENGTH as u32);
-        // SAFETY: The layout is that of `struct bpf_sock_tuple`, whose length selects the family. The helper reads
-        // only.
+        // SAFETY: `FourTuple` has the layout of `struct bpf_sock_tuple`, whose length selects the address family. The
+        // helper only reads.
         let sock = unsafe { bpf_skc_lookup_tcp(self.ctx.cast(), tuple, length, BPF_F_CURRENT_NETNS as u64, 0) };
-        // SAFETY: The pointer is null, or a socket that is held until its release.
+        // SAFETY: The pointer is null or refers to a socket that the kernel holds until `bpf_sk_release`.
         unsafe {
             let Some(state) = sock.as_ref().map(|sock| sock.state) else { return false };
             bpf_sk_release(sock.cast());
@@ -79,7 +80,7 @@ impl Host for Kernel {
 
     #[inline(always)]
     fn parse_options<F: Frame>(&self, _frame: &mut F, Span { offset, length }: Span) -> SynOptions {
-        // Without options, the check costs less than a call.
+        // This check costs less than a call, and many segments have no options.
         if length == 0 { SynOptions::NONE } else { SynOptions(parse_options(self.ctx, offset as u32, length as u32)) }
     }
 
@@ -96,16 +97,17 @@ impl Host for Kernel {
     }
 }
 
-/// Returns whether the active set of destinations contains an address.
+/// Returns 1 if the active set of destinations contains an address, or else 0.
 ///
-/// The other sets are searched inline: where they are not in use, the verifier removes the search.
+/// The set of sources is searched inline, not in a global function. If source filtering is disabled, the verifier
+/// removes the search.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn answers_for(high: u64, low: u64) -> u32 {
     FILTERS.get().destinations().contains(AddressBits { high, low }) as u32
 }
 
-/// Calls [`Segment::handle_post_handshake`] over IPv4. Returns the verdict's value, or [`NO_VERDICT`].
+/// Calls [`Segment::handle_post_handshake`] over IPv4. Returns the verdict as a number, or [`NO_VERDICT`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn post_handshake_ipv4(
@@ -118,7 +120,7 @@ pub extern "C" fn post_handshake_ipv4(
     post_handshake::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
 }
 
-/// Calls [`Segment::handle_post_handshake`] over IPv6. Returns the verdict's value, or [`NO_VERDICT`].
+/// Calls [`Segment::handle_post_handshake`] over IPv6. Returns the verdict as a number, or [`NO_VERDICT`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn post_handshake_ipv6(
@@ -131,7 +133,8 @@ pub extern "C" fn post_handshake_ipv6(
     post_handshake::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
 }
 
-/// The result for a connection of the host.
+/// The result of the global functions in place of a verdict: the segment is not for tcp-bounce, for example because the
+/// host has the connection.
 const NO_VERDICT: u32 = u32::MAX;
 
 #[inline(always)]
@@ -143,7 +146,7 @@ fn post_handshake<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base:
     segment.handle_post_handshake(&mut frame, isn_base, &policy).map_or(NO_VERDICT, |verdict| verdict as u32)
 }
 
-/// Calls [`SynOptions::parse`] and returns its number.
+/// Calls [`SynOptions::parse`] and returns the options as a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn parse_options(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
@@ -151,7 +154,7 @@ pub extern "C" fn parse_options(ctx: *mut xdp_md, offset: u32, length: u32) -> u
     SynOptions::parse(&mut frame, masked_span(offset, length)).0
 }
 
-/// The result of [`sum`] for a span outside the accessible part. All sums are smaller.
+/// The result of [`sum`] for a span that exceeds the accessible part. All sums are smaller.
 const NO_SUM: u64 = u64::MAX;
 
 /// Calls [`Sum::of`] and returns the sum, or [`NO_SUM`].
@@ -162,7 +165,7 @@ pub extern "C" fn sum(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
     Sum::of(&mut frame, masked_span(offset, length)).map_or(NO_SUM, |Sum(sum)| sum)
 }
 
-/// Returns a span whose offset and length the verifier accepts.
+/// Returns a span whose offset and length are at most [`MAX_OFFSET`], as the verifier requires.
 #[inline(always)]
 fn masked_span(offset: u32, length: u32) -> Span {
     Span { offset: offset as usize & MAX_OFFSET, length: length as usize & MAX_OFFSET }

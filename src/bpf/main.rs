@@ -1,4 +1,4 @@
-//! The XDP program of tcp-bounce: passes each frame to [`respond`], counts the verdict, and returns its XDP action.
+//! The XDP program of tcp-bounce: calls [`respond`] for each frame, counts the verdict, and returns its XDP action.
 
 #![no_std]
 #![no_main]
@@ -39,7 +39,7 @@ static FILTERS: Global<Filters> = Global::new(Filters::new());
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// The entry point. It is inlined into the function that the macro makes, which saves a call.
+/// The entry point. It is inlined into the function that the macro generates, which saves a call.
 #[xdp]
 #[inline(always)]
 pub fn tcp_bounce(ctx: XdpContext) -> u32 {
@@ -56,7 +56,7 @@ pub fn tcp_bounce(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Returns the policy for the packet of `ctx`.
+/// Returns the inputs of the verdict on the packet of `ctx`.
 #[inline(always)]
 fn policy(ctx: *mut xdp_md) -> Policy<'static, Kernel> {
     Policy {

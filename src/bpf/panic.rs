@@ -1,8 +1,8 @@
-//! The panic handler, which is never reached.
+//! The panic handler, which no loaded program reaches.
 
-/// Loops forever. A `no_std` program requires a handler.
+/// Loops forever. The compiler requires a panic handler in `no_std` programs.
 ///
-/// A panic that the compiler cannot rule out leaves a call to an undefined symbol, and libbpf refuses the program.
+/// If the compiler cannot rule out a panic, the object contains a call to an undefined symbol, and libbpf rejects it.
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}

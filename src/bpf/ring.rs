@@ -1,13 +1,13 @@
-//! A ring buffer.
+//! The ring buffer through which the XDP program sends records to user space.
 
 use core::ptr;
 
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use aya_ebpf::helpers::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
 
-/// The definition of a ring buffer for libbpf, which reads the lengths of the arrays in these types.
+/// The definition of a ring buffer map for libbpf, which reads the lengths of the arrays in these types.
 ///
-/// Unlike the definition in aya, it has neither keys nor values, which libbpf requires. User space sets the size.
+/// libbpf requires that a ring buffer has no key or value type. aya's definition has both. User space sets the size.
 #[repr(C)]
 pub struct Ring {
     r#type: *const [i32; BPF_MAP_TYPE_RINGBUF as usize],
@@ -22,16 +22,16 @@ impl Ring {
         Self { r#type: ptr::null(), max_entries: ptr::null() }
     }
 
-    /// Adds a record, which is computed only if there is room. Returns `None` without room.
+    /// Adds the record that `record` returns. Returns `None`, without a call of `record`, if there is no room.
     #[inline(always)]
     pub fn put<T: Copy>(&'static self, record: impl FnOnce() -> T) -> Option<()> {
-        // SAFETY: The map is a ring buffer.
+        // SAFETY: `self` is the map that libbpf created from this definition, a ring buffer.
         let place = unsafe { bpf_ringbuf_reserve(ptr::from_ref(self).cast_mut().cast(), size_of::<T>() as u64, 0) };
         if place.is_null() {
             return None;
         }
-        // SAFETY: The memory has the size of `T`, is aligned to eight bytes, and belongs to this program until it is
-        // submitted.
+        // SAFETY: The reserved memory has the size of `T`, is aligned to eight bytes, and belongs to this program until
+        // it is submitted.
         unsafe {
             place.cast::<T>().write(record());
             bpf_ringbuf_submit(place, 0);

@@ -1,6 +1,6 @@
-//! Telemetry besides the counters: tables of clients by port and by source, and client events.
+//! Telemetry besides the verdict counters: client tables by port and by source address, and client events.
 //!
-//! User space creates only the maps of enabled telemetry, and sets their sizes.
+//! User space creates only the maps of enabled telemetry, and sets their sizes before loading.
 
 use core::arch::asm;
 
@@ -20,15 +20,15 @@ use crate::CONFIG;
 use crate::frame::XdpFrame;
 use crate::ring::Ring;
 
-/// The counters of 65,536 ports in each stripe.
+/// The client table by port: the counters of 65,536 ports in each stripe.
 #[btf_map]
 static PORTS: Array<ClientCounters, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// [`Bucket::COUNT`] buckets in each stripe.
+/// The client table by source address: [`Bucket::COUNT`] buckets in each stripe.
 #[btf_map]
 static SOURCES: Array<Bucket, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// [`Event`]s for user space.
+/// The ring buffer with [`Event`]s for user space.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".maps")]
 static EVENTS: Ring = Ring::new();
@@ -39,23 +39,28 @@ static EVENT_COUNTS: PerCpuArray<EventCounts, 1> = PerCpuArray::new();
 const SYN: u32 = EventKind::Syn as u32;
 const COMPLETED: u32 = EventKind::Completed as u32;
 
-/// Reports an event of the client that sent the IPv4 segment at these offsets or, if `is_reply` is not 0, to which the
-/// segment is addressed.
+/// Reports a client event for an IPv4 segment, and returns 0. The client is the source of the segment, or its
+/// destination if `is_reply` is not 0.
+///
+/// The IP header is at `ip_offset`, the TCP header at `offset`, both in bytes. `kind` is an [`EventKind`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn report_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kind: u32) -> u32 {
     report::<Ipv4>(ctx, ip_offset, offset, is_reply, kind)
 }
 
-/// Reports an event of the client that sent the IPv6 segment at these offsets or, if `is_reply` is not 0, to which the
-/// segment is addressed.
+/// Reports a client event for an IPv6 segment, and returns 0. The client is the source of the segment, or its
+/// destination if `is_reply` is not 0.
+///
+/// The IP header is at `ip_offset`, the TCP header at `offset`, both in bytes. `kind` is an [`EventKind`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn report_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kind: u32) -> u32 {
     report::<Ipv6>(ctx, ip_offset, offset, is_reply, kind)
 }
 
-/// Reports an event, and returns 0: the verifier requires a result of global functions.
+/// Counts and delivers a client event, as far as telemetry is enabled. Returns 0, because the verifier requires a
+/// result from global functions.
 #[inline(always)]
 fn report<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kind: u32) -> u32 {
     let mut frame = XdpFrame::new(XdpContext::new(ctx), CONFIG.get());
@@ -84,7 +89,7 @@ fn report<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, k
     0
 }
 
-/// Writes one of `one_in` events into the ring buffer.
+/// Writes the event into the ring buffer if sampling selects it: one in `one_in` events is written.
 #[inline(always)]
 fn deliver(event: Event, one_in: u32) {
     let Some(counts) = EVENT_COUNTS.get_ptr_mut(0) else { return };
@@ -102,12 +107,14 @@ fn deliver(event: Event, one_in: u32) {
     }
 }
 
-/// Counts an event, atomically if the counters are `shared` with other CPUs.
+/// Increments the counter for an event of this kind. The increment is atomic if the counters are `shared` with other
+/// CPUs.
 #[inline(always)]
 fn count(counters: &ClientCounters, kind: u32, shared: bool) {
     let mut kind = u64::from(kind);
-    // Hides the origin of the number. Otherwise the compiler computes an offset from it, for which the verifier knows
-    // no bound. SAFETY: The assembly has no effect.
+    // Hides the origin of `kind` from the compiler. Otherwise the compiler turns the number into an offset, for which
+    // the verifier knows no bound.
+    // SAFETY: The assembly has no effect.
     unsafe { asm!("{0} = {0}", inout(reg) kind, options(pure, nomem, nostack, preserves_flags)) };
     let counter = match kind as u32 {
         SYN => &counters.syns,
@@ -115,8 +122,8 @@ fn count(counters: &ClientCounters, kind: u32, shared: bool) {
         _ => return,
     };
     if shared {
-        // The compiler has no atomic addition for this target.
-        // SAFETY: The assembly adds to a number that may be written.
+        // The compiler cannot generate an atomic addition for this target.
+        // SAFETY: The assembly adds to a counter, whose memory is writable.
         unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter.as_ptr(), in(reg) 1u64, options(nostack)) };
     } else {
         counter.set(counter.get().wrapping_add(1));
