@@ -125,7 +125,7 @@ pub fn transmit(_ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// Swaps the MAC addresses and sends the frame. No program that sends a frame back to its sender does less work.
+/// Swaps the MAC addresses and sends the frame. The time of this program is the lower bound for a reply to the sender.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(ctx, &ProgramConfig::BUILT_IN);
@@ -134,8 +134,8 @@ pub fn swap_macs(ctx: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// Passes all frames. Runs at the peer of a veth, which carries native `XDP_TX` only if its peer also has an XDP
-/// program.
+/// Passes all frames. A veth carries native `XDP_TX` only if its peer also has an XDP program, so tests attach this
+/// program to the peer.
 #[xdp]
 pub fn pass(_ctx: XdpContext) -> u32 {
     XDP_PASS

@@ -24,7 +24,7 @@ use crate::{FILTERS, policy, telemetry};
 /// The type of global functions that exist once for each IP version.
 type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
 
-/// The kernel, for the run of the program on one packet.
+/// The kernel as the [`Host`], for one run of the program on one packet.
 pub struct Kernel {
     ctx: *mut xdp_md,
 }

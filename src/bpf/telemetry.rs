@@ -59,8 +59,8 @@ pub extern "C" fn report_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_
     report::<Ipv6>(ctx, ip_offset, offset, is_reply, kind)
 }
 
-/// Counts and delivers a client event, as far as telemetry is enabled. Returns 0, because the verifier requires a
-/// result from global functions.
+/// Counts a client event in the enabled client tables, and delivers it if events are enabled. Returns 0, because the
+/// verifier requires a result from global functions.
 #[inline(always)]
 fn report<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kind: u32) -> u32 {
     let mut frame = XdpFrame::new(XdpContext::new(ctx), CONFIG.get());
@@ -89,7 +89,7 @@ fn report<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, k
     0
 }
 
-/// Writes the event into the ring buffer if sampling selects it: one in `one_in` events is written.
+/// Writes one in `one_in` events into the ring buffer, and counts all events.
 #[inline(always)]
 fn deliver(event: Event, one_in: u32) {
     let Some(counts) = EVENT_COUNTS.get_ptr_mut(0) else { return };

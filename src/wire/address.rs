@@ -22,7 +22,8 @@ impl Mac {
         first | last as u32 == 0
     }
 
-    /// Returns whether this is a multicast or broadcast address. Its I/G bit, the first bit on the wire, is set.
+    /// Returns whether this is a multicast or broadcast address. Such an address has the I/G bit set, the first bit on
+    /// the wire.
     #[inline(always)]
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 != 0

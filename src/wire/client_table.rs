@@ -94,7 +94,8 @@ impl Slot {
 pub struct Bucket(pub [Slot; 4]);
 
 impl Bucket {
-    /// The number of buckets in each stripe of a table. A stripe belongs to one CPU, or to several if they share it.
+    /// The number of buckets in each stripe of a table (see
+    /// [`TelemetrySettings::stripes`](crate::TelemetrySettings::stripes)).
     pub const COUNT: usize = 1 << Self::BITS;
     const BITS: u32 = 12;
 
@@ -106,7 +107,8 @@ impl Bucket {
         (hash >> (u64::BITS - Self::BITS)) as usize
     }
 
-    /// Returns the counters of a client. A client without a slot takes over the slot with the lowest counts.
+    /// Returns the counters of a client. A client without a slot gets the slot with the lowest counts, which start
+    /// again at 0.
     #[inline(always)]
     pub fn counters_of(&self, source: AddressBits) -> &ClientCounters {
         let (mut least, mut least_total) = (0, u64::MAX);

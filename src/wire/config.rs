@@ -13,7 +13,8 @@ pub struct ProgramSettings {
     pub isn: Isn,
     /// The time to live or hop limit of replies, in hops.
     pub ttl: u8,
-    /// The window scale of SYN-ACKs, as a shift count (RFC 7323, 2.2). Used if the SYN has the option, too.
+    /// The window scale of SYN-ACKs, as a shift count (RFC 7323, 2.2). A SYN-ACK has this option only if the SYN has
+    /// it.
     pub window_scale: u8,
     /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) selects the action
     /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that follow the client.
@@ -63,9 +64,10 @@ pub struct TelemetrySettings {
     pub sources: bool,
     /// The sampling interval of events: one event in this many is delivered. 0 disables events.
     pub events: u32,
-    /// The number of stripes in each table, a power of two. A CPU uses the stripe of its number modulo this value.
+    /// The number of stripes in each client table, a power of two. A CPU counts in the stripe of its number modulo this
+    /// value. User space adds up the stripes.
     pub stripes: u32,
-    /// Whether several CPUs share a stripe, so that its counters must be incremented atomically.
+    /// Whether several CPUs share a stripe. Its counters are then incremented atomically.
     pub shared: bool,
 }
 
@@ -162,7 +164,7 @@ impl ProgramConfig {
         self.filters_sources != 0
     }
 
-    /// Returns whether TCP segments that belong to no connection that tcp-bounce accepted are dropped.
+    /// Returns whether takeover is enabled (see [`ProgramSettings::takeover`]).
     #[inline(always)]
     pub const fn takes_over(&self) -> bool {
         self.takeover != 0

@@ -9,10 +9,12 @@ use crate::port_set::PortSet;
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Filters {
-    /// The client addresses that get answers.
+    /// The client addresses that get answers, if
+    /// [`ProgramSettings::filters_sources`](crate::ProgramSettings::filters_sources) is set.
     pub sources: AddressSet,
-    /// The destination addresses for which tcp-bounce answers. One of the two sets is active. User space writes the
-    /// other set and then makes it active.
+    /// The destination addresses for which tcp-bounce answers, if
+    /// [`ProgramSettings::filters_destinations`](crate::ProgramSettings::filters_destinations) is set. One of the two
+    /// sets is active. User space writes the other set and then makes it active.
     pub destinations: [AddressSet; 2],
     /// The index of the active set in `destinations`.
     pub active_destinations: u64,

@@ -36,7 +36,7 @@ pub trait Frame {
         length <= self.len()
     }
 
-    /// Returns a view of the bytes at `offset`, or `None` if it would exceed the accessible part.
+    /// Returns a view of the bytes at `offset`, or `None` if the view would exceed the accessible part.
     fn at<T: View>(&mut self, offset: usize) -> Option<&mut T>;
 
     /// Returns a view of the last bytes of the accessible part, or `None` if the part is too short.

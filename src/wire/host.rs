@@ -24,8 +24,8 @@ pub trait Host: Sized {
     /// Returns whether the host itself has a TCP connection between these endpoints. The source is the remote endpoint.
     fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool;
 
-    /// Calls [`Segment::handle_post_handshake`]. The host may resize the frame through a view of its own, so the caller
-    /// must not use `frame` afterwards.
+    /// Calls [`Segment::handle_post_handshake`]. The host may resize the frame through another view, so the caller must
+    /// not use `frame` afterwards.
     fn handle_post_handshake<I: Ip, F: Frame>(
         &self,
         frame: &mut F,

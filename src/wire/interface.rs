@@ -57,7 +57,7 @@ impl InterfaceState {
         address == *I::choose_address(&self.primary_v4, &self.primary_v6) && address != I::Address::UNSPECIFIED
     }
 
-    /// Returns the advertised values for an IP version.
+    /// Returns the values that SYN-ACKs over IP version `I` advertise.
     #[inline(always)]
     pub fn advertised<I: Ip>(&self) -> &Advertised {
         I::choose(&self.v4, &self.v6)

@@ -27,8 +27,8 @@ pub trait Ip: View + Copy + Debug {
     /// `Fragment` if it is a fragment.
     fn locate_tcp<F: Frame>(frame: &mut F, offset: usize) -> Result<Span, Verdict>;
 
-    /// Returns whether the packet consists of this header and `length` bytes of TCP. A packet with options or extension
-    /// headers does not, and a fragment does not.
+    /// Returns whether a whole TCP segment of `length` bytes directly follows this header, without options, extension
+    /// headers or fragmentation.
     fn is_plain(&self, length: u16) -> bool;
 
     /// Returns the source address.
@@ -37,13 +37,13 @@ pub trait Ip: View + Copy + Debug {
     /// Returns the destination address.
     fn destination(&self) -> Self::Address;
 
-    /// Returns `v4` or `v6`, whichever is for this IP version.
+    /// Returns `v4` for IPv4 and `v6` for IPv6.
     fn choose<T>(v4: T, v6: T) -> T;
 
-    /// Returns `v4` or `v6`, whichever is the address of this IP version.
+    /// Returns `v4` for IPv4 and `v6` for IPv6, as an address of this IP version.
     fn choose_address<'a>(v4: &'a Ipv4Address, v6: &'a Ipv6Address) -> &'a Self::Address;
 
-    /// Returns the [`SipHash13`](crate::siphash::SipHash13) of a connection's addresses and ports.
+    /// Returns the [`SipHash13`](crate::siphash::SipHash13) of a connection's addresses and ports under `key`.
     ///
     /// Source and destination are as in a segment from the client. `ports` are the source and destination port in
     /// network byte order.
@@ -52,6 +52,7 @@ pub trait Ip: View + Copy + Debug {
     /// Returns the sum of an address, for a checksum.
     fn sum(address: Self::Address) -> Sum;
 
-    /// Returns the header of a packet with `length` bytes of TCP. `ttl` is its time to live or hop limit, in hops.
+    /// Returns the header of a reply from `source` to `destination` with `length` bytes of TCP. `ttl` is the time to
+    /// live or hop limit, in hops.
     fn reply(source: Self::Address, destination: Self::Address, length: u16, ttl: u8) -> Self;
 }

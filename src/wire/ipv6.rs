@@ -43,7 +43,7 @@ pub struct Ipv6 {
     pub destination_address: Ipv6Address,
 }
 
-/// The first four bytes of a hop-by-hop options header, destination options header or routing header.
+/// The first four bytes of an extension header for hop-by-hop options, destination options or routing.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Extension {

@@ -75,7 +75,7 @@ pub struct Answer {
     pub sequence_number: u32,
     /// Acknowledgment number: the next sequence number that tcp-bounce expects.
     pub acknowledgment_number: u32,
-    /// The value of the window field.
+    /// The value of the window field, in units of the window scale.
     pub window: u16,
     /// The number of bytes to send back, from the first byte of the segment's payload.
     pub echo_length: u32,
@@ -148,12 +148,12 @@ impl SegmentVariables {
     /// Classifies a segment under [`Action::Echo`].
     ///
     /// Data whose echo the client has received is acknowledged. Other data is sent back. The reply acknowledges this
-    /// data only if the client has received all earlier echoes and has room for this one. tcp-bounce keeps no data, so
-    /// the client has to retransmit it in all other cases.
+    /// data only if the client has received all earlier echoes and has room for this one. In all other cases the client
+    /// has to retransmit the data, because tcp-bounce does not keep it.
     #[inline(always)]
     fn echo(self, offset: u32) -> Option<(Verdict, Option<Answer>)> {
         const WINDOW: i32 = ECHO_WINDOW as i32;
-        // `confirmed` is the client's sequence number up to which it has received the echo. `known` is the distance
+        // The client has received the echo of all data before the sequence number `confirmed`. `known` is the distance
         // from the start of the segment to `confirmed`.
         let confirmed = self.acknowledgment_number.wrapping_sub(offset);
         let known = confirmed.wrapping_sub(self.sequence_number) as i32;
@@ -189,7 +189,7 @@ impl SegmentVariables {
     /// Classifies a segment under [`Action::Tarpit`], which acknowledges neither data nor FIN.
     #[inline(always)]
     fn tarpit(self, offset: u32) -> Option<(Verdict, Option<Answer>)> {
-        // The client's first sequence number after its SYN, which is also the next that the tarpit expects.
+        // The client's first sequence number after its SYN. The tarpit always expects this number next.
         let first = self.acknowledgment_number.wrapping_sub(offset);
         let is_probe = match first.wrapping_sub(self.sequence_number) {
             0 => false,

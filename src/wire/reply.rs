@@ -107,8 +107,8 @@ impl<I: Ip> Segment<I> {
     }
 }
 
-/// Fills in the checksum of the TCP segment in `span`. The IP addresses directly precede the segment, and its checksum
-/// field is zero.
+/// Fills in the checksum of the TCP segment in `span`. The IP addresses must directly precede the segment, and the
+/// checksum field must be zero.
 ///
 /// Returns `None` if a part of the segment is not accessible.
 #[inline(always)]
@@ -156,8 +156,8 @@ fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> 
     Some(())
 }
 
-/// Resizes or clears the frame of a request so that a reply frame of `length` bytes fits exactly, apart from padding.
-/// `request_end` is the end of the request's packet in the frame. Returns `None` if there is no room.
+/// Makes the frame of a request fit a reply frame of `length` bytes, by resizing it or by clearing leftover bytes. The
+/// packet of the request ends at offset `request_end`. Returns `None` if there is no room.
 ///
 /// If fewer than 24 bytes are left over, the frame keeps its length. Zeros replace these bytes, which receivers ignore
 /// as padding (RFC 894). Zeros may also replace up to 7 bytes before them, so the reply must be written afterwards.

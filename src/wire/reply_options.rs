@@ -30,7 +30,7 @@ impl ReplyOptions {
     /// TSecr of the segment.
     ///
     /// The client echoes the latest TSval that it saw (RFC 7323, 3.2) and rejects older values (5.3). The echoed value
-    /// stays valid even if the host's clock is reset, for example when the host restarts and keeps the key.
+    /// stays valid even if the host's clock is reset, for example by a restart of the host with the same key.
     #[inline(always)]
     pub fn for_later_segment<F: Frame, H: Host>(frame: &mut F, span: Span, host: &H) -> Self {
         let (accepted, timestamp) = match find_timestamps(frame, span, host) {
@@ -40,7 +40,7 @@ impl ReplyOptions {
         Self { accepted, timestamp, window_scale: 0 }
     }
 
-    /// Returns these options without window scale.
+    /// Returns these options without the window scale option.
     #[inline(always)]
     pub const fn without_window_scale(self) -> Self {
         Self { accepted: self.accepted.without_window_scale(), ..self }

@@ -22,7 +22,7 @@ use crate::syn_options::{LinuxOptions, SynOptions};
 use crate::tcp::Tcp;
 use crate::verdict::{Verdict, XdpAction};
 
-/// Returns the verdict on `frame`. If the verdict's XDP action is [`XdpAction::Tx`], turns the frame into the reply.
+/// Returns the verdict on `frame`, and turns `frame` into the reply if the verdict's XDP action is [`XdpAction::Tx`].
 ///
 /// Frames with other actions stay unchanged.
 #[inline(always)]
@@ -78,7 +78,8 @@ fn respond_over<I: Ip, F: Frame, H: Host>(
 }
 
 impl<I: Ip> Segment<I> {
-    /// Checks that the frame comes from another host, and that its addresses are in scope.
+    /// Checks that the frame comes from another host, that it is addressed to this interface, and that its IP addresses
+    /// are in scope.
     ///
     /// # Errors
     ///
@@ -200,7 +201,7 @@ impl<I: Ip> Segment<I> {
 
     /// Answers this SYN, for configurations in which an action may follow the client.
     ///
-    /// A function separate from [`Self::answer_syn`] reduces the stack usage of the latter.
+    /// The function is separate so that [`Self::answer_syn`] uses less stack.
     ///
     /// # Errors
     ///
@@ -290,7 +291,8 @@ impl<I: Ip> Segment<I> {
     /// Returns the verdict on a segment that [`respond`] has recognised, and turns `frame` into the answer, if there is
     /// one.
     ///
-    /// Returns `None` if the connection belongs to the host. `isn_base` is the result of [`Self::isn_base`].
+    /// Returns `None` if the connection belongs to the host, or if a needed part of the segment is not accessible.
+    /// `isn_base` is the ISN of the SYN-ACK, or its offset from the client's ISN if the action follows the client.
     #[inline(always)]
     pub fn handle_post_handshake<F: Frame, H: Host>(
         &self,

@@ -121,8 +121,7 @@ impl SynOptions {
     }
 }
 
-/// The options of a SYN from Linux, the layout that most clients and load generators send. They are parsed without a
-/// loop.
+/// The options of a SYN in Linux's layout, which most clients and load generators send. Parsing needs no loop.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct LinuxOptions {
@@ -138,7 +137,7 @@ impl LinuxOptions {
         if span.length == size_of::<Self>() { frame.at::<Self>(span.offset)?.parse() } else { None }
     }
 
-    /// Parses these options, or returns `None` if the bytes are other options.
+    /// Returns the parsed options, or `None` if the bytes do not have Linux's layout.
     #[inline(always)]
     pub fn parse(&self) -> Option<SynOptions> {
         let Self { mss, timestamps, window_scale } = self;

@@ -19,7 +19,7 @@ pub struct Tcp {
     pub data_offset: u8,
     /// Flags, such as [`Tcp::SYN`]. RFC 9293 calls them control bits.
     pub flags: u8,
-    /// Receive window. In a SYN or SYN-ACK in bytes, later in units of the negotiated window scale.
+    /// Receive window: in bytes in a SYN or SYN-ACK, in units of the negotiated window scale in later segments.
     pub window: U16,
     /// Checksum of pseudo-header, TCP header and payload, in memory order (see [`crate::checksum`]).
     pub checksum: [u8; 2],
@@ -54,7 +54,7 @@ impl Tcp {
         flags & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
-    /// Returns whether this is a SYN with a header of `header_length` bytes. One comparison checks both.
+    /// Returns whether this is a SYN with a header of `header_length` bytes. One comparison checks flags and length.
     #[inline(always)]
     pub const fn is_plain_syn(&self, header_length: usize) -> bool {
         const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);

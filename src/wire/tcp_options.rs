@@ -20,11 +20,11 @@ pub const MD5: u8 = 19;
 /// The option kind of the TCP authentication option (RFC 5925).
 pub const AUTHENTICATION: u8 = 29;
 
-/// The first word of [`TimestampsOption`] if SACK is permitted.
+/// The first word of [`TimestampsOption`] in a segment with the SACK permitted option.
 pub const SACK_AND_TIMESTAMPS: [u8; 4] = [SACK_PERMITTED, 2, TIMESTAMPS, 10];
-/// The first word of [`TimestampsOption`] if SACK is not permitted.
+/// The first word of [`TimestampsOption`] in a segment without the SACK permitted option.
 pub const LONE_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
-/// The word with the SACK permitted option of a segment without timestamps.
+/// The word with the SACK permitted option, in a segment without timestamps.
 pub const LONE_SACK: [u8; 4] = [NOP, NOP, SACK_PERMITTED, 2];
 
 /// A maximum segment size option.
