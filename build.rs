@@ -2,7 +2,7 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `TCP_BOUNCE_BPF_OBJ` | a finished object to use instead of compiling one |
+//! | `TCP_BOUNCE_BPF_OBJ` | a prebuilt object to use instead of compiling one |
 //! | `TCP_BOUNCE_BPF_RUSTC` | the compiler for the BPF target, instead of the first suitable one |
 //! | `TCP_BOUNCE_BPF_LINKER` | the bpf-linker, instead of the first suitable one |
 
@@ -19,9 +19,9 @@ use toolchain::Tool;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Folders whose files, at any depth, go into the XDP program.
+/// Directories whose files, at any depth, are sources of the XDP program.
 const SOURCES: [&str; 2] = ["src/bpf", "src/wire"];
-/// Folders in [`SOURCES`] that do not.
+/// Directories in [`SOURCES`] whose files are not sources of the XDP program.
 const NOT_SOURCES: [&str; 2] = ["src/bpf/target", "src/wire/tests"];
 
 fn main() {
@@ -61,9 +61,9 @@ fn watch_inputs() -> Result<()> {
     SOURCES.iter().try_for_each(|folder| watch_folder(Path::new(folder)))
 }
 
-/// Watches all files below a folder.
+/// Makes Cargo watch all files below a directory, except for those in [`NOT_SOURCES`].
 ///
-/// The folder itself is not named: Cargo would also watch the parts of it in [`NOT_SOURCES`].
+/// Cargo gets the files one by one. If it got the directory, it would watch the exceptions, too.
 fn watch_folder(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -76,7 +76,7 @@ fn watch_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the XDP program to `object` and returns a description of its origin for `--version`.
+/// Writes the XDP program to `object` and returns a description of its origin, which `--version` prints.
 fn make_object(out_dir: &Path, object: &Path) -> Result<String> {
     if let Some(finished) = env::var_os("TCP_BOUNCE_BPF_OBJ") {
         strip(Path::new(&finished), object)?;
@@ -92,21 +92,21 @@ fn make_object(out_dir: &Path, object: &Path) -> Result<String> {
 
 /// Returns Cargo's target directory for the XDP program, outside `OUT_DIR`.
 ///
-/// Clippy and changed features make Cargo run this script with another `OUT_DIR`. The program stays the same, so its
-/// build is shared, under Cargo's own lock.
+/// Clippy and changed features make Cargo run this script with another `OUT_DIR`. The program is unaffected by them, so
+/// all runs share one build of it. Cargo locks the directory.
 fn shared_target_dir(out_dir: &Path) -> Result<PathBuf> {
     // `OUT_DIR` is `build/tcp-bounce-HASH/out` in the directory of the profile.
     Ok(out_dir.ancestors().nth(3).ok_or("OUT_DIR is not in a target directory")?.join("bpf"))
 }
 
-/// Compiles the package `src/bpf` in `target_dir` and returns the folder of its objects.
+/// Compiles the package `src/bpf` in `target_dir` and returns the directory of its objects.
 fn compile(target_dir: &Path, compiler: &Tool, linker: &Tool) -> Result<PathBuf> {
     let target = match env::var("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
         "big" => "bpfeb-unknown-none",
         _ => "bpfel-unknown-none",
     };
     let mut cargo = Command::new(env::var("CARGO")?);
-    // Wrappers and flags for the host's compiler must not reach the BPF target.
+    // Wrappers and flags for the host compiler must not affect the BPF target.
     for variable in ["CARGO_INCREMENTAL", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
         cargo.env_remove(variable);
     }
@@ -116,7 +116,7 @@ fn compile(target_dir: &Path, compiler: &Tool, linker: &Tool) -> Result<PathBuf>
         .arg(target_dir)
         .env("RUSTC", &compiler.path)
         .env("CARGO_ENCODED_RUSTFLAGS", compiler_flags(compiler, linker)?.join("\x1f"))
-        // Lets a stable compiler build `core`.
+        // Allows a stable compiler to build `core`.
         .env("RUSTC_BOOTSTRAP", "1");
     if !cargo.status()?.success() {
         println!("cargo::error=the XDP program does not compile with {}", compiler.path.display());
@@ -129,7 +129,7 @@ fn compile(target_dir: &Path, compiler: &Tool, linker: &Tool) -> Result<PathBuf>
 fn compiler_flags(compiler: &Tool, linker: &Tool) -> Result<Vec<String>> {
     let mut flags = vec![format!("-Clinker={}", linker.path.display())];
     let fixed = [
-        // BTF is made from the debug info, and without BTF the kernel accepts no function but the entry point.
+        // The linker generates BTF from debug info. Without BTF, the kernel rejects functions besides the entry point.
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
         // 32-bit arithmetic and jumps; needs Linux 5.1.
@@ -138,7 +138,7 @@ fn compiler_flags(compiler: &Tool, linker: &Tool) -> Result<Vec<String>> {
         "-Ctarget-feature=+allows-misaligned-mem-access",
     ];
     flags.extend(fixed.map(str::to_owned));
-    // BTF keeps paths from the debug info. Absolute ones would make the object differ between machines.
+    // BTF keeps the paths in debug info. Absolute paths would make the object differ between machines.
     let paths =
         [(env::var("CARGO_MANIFEST_DIR")?.into(), "."), (home::cargo_home()?, "/cargo"), (sysroot(compiler)?, "/rust")];
     flags.extend(
@@ -158,7 +158,7 @@ fn strip(from: &Path, to: &Path) -> Result<()> {
     link().map_err(|error| format!("{} is not a BPF object that libbpf can read: {error:#}", from.display()).into())
 }
 
-/// Returns the root of the compiler's installation, which has the source of `core`.
+/// Returns the root of the compiler's installation, which contains the source of `core`.
 fn sysroot(compiler: &Tool) -> Result<PathBuf> {
     let output = Command::new(&compiler.path).args(["--print", "sysroot"]).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().into())
@@ -170,17 +170,17 @@ fn version(tool: &Tool) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Returns the abbreviated commit that is being built, with `+` if the tree has changes; `None` outside a clone.
+/// Returns the abbreviated hash of the current commit, with `+` if the tree has changes. `None` outside a clone.
 ///
-/// The `+` may be missing: this script does not run again after a change to the user space sources.
+/// The `+` may be missing, because this script does not run again after a change to the user space sources.
 fn commit() -> Option<String> {
-    // The clone may belong to another user.
+    // Without `safe.directory`, git rejects a clone that belongs to another user.
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(["-c", "safe.directory=*"]).args(arguments).output().ok()?;
         let text = output.status.success().then(|| String::from_utf8(output.stdout).ok())??;
         Some(text.trim().to_owned())
     };
-    // A copy of the sources may be inside another repository, whose commit says nothing about them.
+    // A copy of the sources may be inside another repository, whose commit would be the wrong one.
     fs::exists(".git").ok().filter(|&is_clone| is_clone)?;
     println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
     git(&["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"])

@@ -4,28 +4,28 @@ use std::io;
 
 use crate::diagnosis;
 
-/// The terminal or standard output cannot be used.
+/// A failure of the terminal or of standard output.
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
     /// Standard input or output is not a terminal.
     #[error("--watch needs a terminal for standard input and output")]
     NoTerminal,
-    /// The process is in the background of its terminal.
+    /// The process is not in the foreground process group of its terminal.
     #[error("--watch needs the terminal, and this is not the process in its foreground")]
     Background,
-    /// The terminal cannot be drawn on or read from.
+    /// Drawing on the terminal or reading from it failed.
     #[error("cannot draw on the terminal")]
     Terminal(#[source] io::Error),
-    /// Standard output cannot be written to.
+    /// Writing to standard output failed.
     #[error("cannot write to standard output")]
     Write(#[source] io::Error),
-    /// Standard output accepted nothing more before the deadline.
+    /// Standard output blocked until the deadline, so pending output was dropped.
     #[error("standard output is blocked, so the rest of the output is lost")]
     Blocked,
 }
 
 impl UiError {
-    /// Returns the remedy, if the error has one of its own.
+    /// Returns a hint on how to resolve the error, if there is one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoTerminal => "--events prints lines, also to a file or a pipe",

@@ -13,13 +13,13 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use nix::sys::stat::fstat;
 
-/// The socket of journald.
+/// The path of journald's socket for the native protocol.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// The length of the longest field name that journald accepts.
+/// The length of the longest field name that journald accepts, in bytes.
 const MAX_NAME: usize = 64;
 
-/// The priority of an entry, with the number of syslog(3).
+/// The priority of an entry. The discriminants are the levels of syslog(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
     /// An error that ends the run.
@@ -39,27 +39,27 @@ pub struct Journal {
     path: PathBuf,
 }
 
-/// Returns whether `stream` leads to the journal, according to `JOURNAL_STREAM` (systemd.exec(5)).
+/// Returns whether `stream` is connected to the journal, according to `JOURNAL_STREAM` (systemd.exec(5)).
 pub fn is_journal(stream: &impl AsFd) -> bool {
     let Ok(expected) = env::var("JOURNAL_STREAM") else { return false };
     fstat(stream).is_ok_and(|file| format!("{}:{}", file.st_dev, file.st_ino) == expected)
 }
 
 impl Journal {
-    /// Creates a sender to the socket at `path`. Each entry looks it up anew, so journald may be restarted.
+    /// Creates a sender to the socket at `path`. Each send looks up the path again, so journald may be restarted.
     ///
     /// # Errors
     ///
-    /// No socket can be created.
+    /// The sending socket cannot be created.
     pub fn new(path: &Path) -> io::Result<Self> {
         Ok(Self { socket: UnixDatagram::unbound()?, path: path.to_owned() })
     }
 
-    /// Sends an entry with `fields`, which are names and values. Leaves out fields whose names journald would reject.
+    /// Sends an entry with `fields`, pairs of a name and a value. Omits fields whose names journald would reject.
     ///
     /// # Errors
     ///
-    /// The socket cannot be reached.
+    /// The entry cannot be sent, for example because journald is not running.
     pub fn send(&self, priority: Priority, message: &str, fields: &[(String, String)]) -> io::Result<()> {
         let entry = encode(priority, message, fields);
         match self.socket.send_to(&entry, &self.path) {
@@ -68,7 +68,7 @@ impl Journal {
         }
     }
 
-    /// Sends an entry that is too long for a datagram, as a sealed file in memory.
+    /// Sends an entry that is too long for a datagram: passes the descriptor of a sealed memfd.
     fn send_file(&self, entry: &[u8]) -> io::Result<()> {
         let mut file = File::from(memfd_create(c"journal-entry", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?);
         file.write_all(entry)?;
@@ -81,7 +81,7 @@ impl Journal {
     }
 }
 
-/// Returns the bytes of an entry.
+/// Encodes an entry in the native protocol.
 fn encode(priority: Priority, message: &str, fields: &[(String, String)]) -> Vec<u8> {
     let mut entry = Vec::new();
     encode_field(&mut entry, "PRIORITY", &(priority as u8).to_string());
@@ -92,7 +92,7 @@ fn encode(priority: Priority, message: &str, fields: &[(String, String)]) -> Vec
     entry
 }
 
-/// Appends a field. The length comes before a value with several lines.
+/// Appends a field. A value with several lines is preceded by its length in bytes, a little-endian `u64`.
 fn encode_field(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.extend(name.as_bytes());
     if value.contains('\n') {
@@ -105,7 +105,7 @@ fn encode_field(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.push(b'\n');
 }
 
-/// Returns whether journald accepts `name` for a field.
+/// Returns whether journald accepts `name` as a field name.
 fn is_valid(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     name.len() <= MAX_NAME && name.starts_with(|first: char| first.is_ascii_uppercase()) && name.bytes().all(is_allowed)

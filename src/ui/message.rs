@@ -1,4 +1,4 @@
-//! The messages of a run: their JSON, and their text.
+//! The messages to the user, with their JSON and their text.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -16,30 +16,30 @@ use crate::telemetry::{ClientEvent, EventTotals, Summary, TopEntry, TopList};
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Message {
-    /// Established connections of the host that the takeover cuts.
+    /// The established connections that takeover affects.
     #[serde(rename = "cut")]
     AffectedConnections {
-        /// The connections.
+        /// The affected connections.
         connections: AffectedConnections,
     },
-    /// The start on an interface.
+    /// tcp-bounce has started to answer on an interface.
     Started {
-        /// The interface's name.
+        /// The name of the interface.
         interface: String,
-        /// The mode that the program is attached in.
+        /// The attach mode of the program.
         mode: AttachMode,
-        /// A note on the mode.
+        /// A note on why this mode was chosen, if there is one.
         remark: Option<String>,
-        /// The destination addresses that are answered for.
+        /// The destination addresses that tcp-bounce answers for.
         #[serde(rename = "to")]
         scope: Scope,
-        /// The ports and clients that are answered, and the action after the handshake.
+        /// The answered ports and clients, and the post-handshake actions.
         #[serde(flatten)]
         answering: AnswerSummary,
     },
     /// A finding that does not keep tcp-bounce from starting.
     Warning {
-        /// The interface's name. `None` if the finding is about the host.
+        /// The name of the interface. `None` if the finding is about the host.
         interface: Option<String>,
         /// The finding.
         #[serde(flatten)]
@@ -48,24 +48,24 @@ pub enum Message {
     /// A change of the destination addresses of an interface.
     #[serde(rename = "destinations")]
     ScopeChanged {
-        /// The interface's name.
+        /// The name of the interface.
         interface: String,
-        /// The destination addresses that are answered for from now on.
+        /// The destination addresses that tcp-bounce answers for from now on.
         #[serde(rename = "to")]
         scope: Scope,
     },
     /// A change of the excluded ports.
     #[serde(rename = "answering")]
     AnswerChanged(AnswerSummary),
-    /// The host cannot be read for now. The last known state stays in force.
+    /// The state of the host cannot be read for now. The last known state stays in force.
     #[serde(rename = "retrying")]
     HostUnreadable {
-        /// The error, with its causes.
+        /// The error and its causes.
         message: String,
-        /// The remedy.
+        /// A hint on how to resolve the error.
         hint: Option<String>,
     },
-    /// The host can be read again.
+    /// The state of the host can be read again.
     #[serde(rename = "recovered")]
     HostReadable,
     /// A client event.
@@ -84,15 +84,15 @@ pub enum Message {
     Error {
         /// The error and its causes.
         message: String,
-        /// The remedy.
+        /// A hint on how to resolve the error.
         hint: Option<String>,
-        /// The messages of libbpf.
+        /// The lines that libbpf printed.
         libbpf: Vec<String>,
     },
 }
 
 impl Message {
-    /// Returns the priority of the journal entry.
+    /// Returns the priority of the message as a journal entry.
     pub fn priority(&self) -> Priority {
         match self {
             Self::Error { .. } => Priority::Error,
@@ -101,7 +101,7 @@ impl Message {
             | Self::Warning { .. }
             | Self::HostUnreadable { .. }
             | Self::EventsDropped { .. } => Priority::Warning,
-            // journald limits the rate for each priority. Events must not push out other messages.
+            // journald limits the rate of each priority. A separate one keeps events from crowding out other messages.
             Self::Event(_) => Priority::Debug,
             _ => Priority::Info,
         }

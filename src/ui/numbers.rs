@@ -1,4 +1,4 @@
-//! Numbers and durations as people read them.
+//! Human-readable numbers and durations.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
-/// Returns `duration` in one unit, rounded, as in `90 minutes`.
+/// Returns `duration` in one unit, rounded, as in `89 minutes`.
 ///
-/// A unit is used from about 1.5 on, so only seconds are ever singular: "1 hour" would stand for too wide a range.
+/// A unit is used from about 1.5 units on. Only `1 second` occurs in the singular: `1 hour` would be too imprecise.
 pub fn rounded(duration: Duration) -> String {
     let fits = |index: usize| {
         let unit = Duration::from_secs(UNITS[index].0);

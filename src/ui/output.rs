@@ -1,4 +1,4 @@
-//! Output streams and their formats: text, JSON lines and entries of the systemd journal.
+//! Output streams and their formats: text, JSON lines and systemd journal entries.
 
 use std::io::{self, Stdout};
 use std::os::fd::AsFd;
@@ -17,10 +17,10 @@ use super::journal::{self, Journal};
 use super::message::Message;
 use crate::telemetry::SCHEMA_VERSION;
 
-/// The time that standard error may take to accept errors.
+/// The maximum time to wait until standard error accepts the errors.
 const ERROR_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A stream that messages are printed on, in one format.
+/// A stream for messages, and the format of the messages on it.
 #[derive(Debug)]
 pub struct Output<Stream> {
     stream: Stream,
@@ -29,15 +29,15 @@ pub struct Output<Stream> {
 
 #[derive(Debug)]
 enum Format {
-    /// Lines for people.
+    /// Human-readable lines.
     Text,
     /// One JSON object per line.
     Json,
-    /// Journal entries with fields.
+    /// Journal entries with fields, sent by the native protocol.
     Journal(Journal),
 }
 
-/// A JSON line.
+/// A message with the version of its schema, as in the JSON output.
 #[derive(Serialize)]
 struct Line<'a> {
     version: u32,
@@ -46,13 +46,16 @@ struct Line<'a> {
 }
 
 impl Output<Stdout> {
-    /// Returns standard output. The format is JSON if `json` is set, and otherwise depends on the stream.
+    /// Returns standard output. The format is JSON if `json` is set, else journal entries if the stream is connected to
+    /// the journal, else text.
     pub fn stdout(json: bool) -> Self {
         Self::new(io::stdout(), json)
     }
 }
 
-/// Prints `messages` on standard error. Gives up after [`ERROR_TIMEOUT`]: the exit status still reports the failure.
+/// Prints `messages` on standard error.
+///
+/// Gives up after [`ERROR_TIMEOUT`] if standard error blocks. The exit status still reports the failure.
 pub fn print_errors(json: bool, messages: Vec<Message>) {
     let (printed, is_printed) = mpsc::channel();
     let messages = Arc::new(messages);
@@ -64,7 +67,7 @@ pub fn print_errors(json: bool, messages: Vec<Message>) {
     };
     match thread::Builder::new().spawn(print_in_thread) {
         Ok(_) => drop(is_printed.recv_timeout(ERROR_TIMEOUT)),
-        // The error may be that there is no memory for threads.
+        // Memory may be too short for a thread, and `messages` may report just that.
         Err(_) => print(&messages),
     }
 }
@@ -73,7 +76,7 @@ impl<Stream: AsFd> Output<Stream> {
     fn new(stream: Stream, json: bool) -> Self {
         let format = match json {
             true => Format::Json,
-            // Without a socket, lines still reach the journal.
+            // If no socket can be created, text lines on the stream still reach the journal.
             false if journal::is_journal(&stream) => {
                 Journal::new(Path::new(journal::SOCKET)).map_or(Format::Text, Format::Journal)
             }
@@ -82,24 +85,24 @@ impl<Stream: AsFd> Output<Stream> {
         Self { stream, format }
     }
 
-    /// Prints `messages`: to the journal one by one, elsewhere in one write.
+    /// Prints `messages`. The journal gets one entry for each of them, any other stream all of them as one text.
     ///
     /// # Errors
     ///
-    /// The stream cannot be written to.
+    /// Writing to the stream failed.
     pub fn print<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
         let mut messages = messages.into_iter();
         if let Format::Journal(journal) = &self.format {
-            // A sandbox may hide the journal's socket. The stream still leads to the journal.
+            // A sandbox may hide the journal's socket. Text lines on the stream still reach the journal.
             return messages.try_for_each(|message| log(journal, message).or_else(|_| self.write(&self.line(message))));
         }
         self.write(&messages.map(|message| self.line(message)).collect::<String>())
     }
 
-    /// Returns `message` as it is written to a stream, with a final newline.
+    /// Returns the line that is written to a stream for `message`, with a final newline.
     pub fn line(&self, message: &Message) -> String {
         match &self.format {
-            // Serialization cannot fail: messages have string keys only, and plain values.
+            // Serialization cannot fail: all keys are strings, and no implementation of `Serialize` fails.
             Format::Json => {
                 serde_json::to_string(&Line { version: SCHEMA_VERSION, message }).unwrap_or_default() + "\n"
             }
@@ -111,7 +114,7 @@ impl<Stream: AsFd> Output<Stream> {
     ///
     /// # Errors
     ///
-    /// The stream cannot be written to.
+    /// Writing to the stream failed.
     pub fn write(&self, text: &str) -> io::Result<()> {
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
@@ -140,7 +143,7 @@ fn log(journal: &Journal, message: &Message) -> io::Result<()> {
     journal.send(message.priority(), &message.to_string(), &fields)
 }
 
-/// Adds `value` as the field `name`, an object as one field for each member.
+/// Adds `value` to `fields` as `name`. An object becomes one field for each member, `NAME_MEMBER`. Null is omitted.
 fn add_fields(fields: &mut Vec<(String, String)>, name: String, value: &Value) {
     match value {
         Value::Null => {}

@@ -11,7 +11,7 @@ const CLEAR: &str = "\r\x1b[2K";
 /// The width of a terminal that does not report one, in columns.
 const DEFAULT_WIDTH: usize = 80;
 
-/// A line of text on standard error. It is hidden unless that is a terminal that can erase a line.
+/// A line of text on standard error. It is hidden unless standard error is a terminal that can erase a line.
 pub struct StatusLine {
     /// The text, in ASCII.
     text: String,
@@ -21,20 +21,20 @@ pub struct StatusLine {
 }
 
 impl StatusLine {
-    /// Creates an empty line. Draws nothing.
+    /// Creates an empty line, without drawing it. It stays hidden unless `is_wanted`.
     pub fn new(is_wanted: bool) -> Self {
         let can_erase = env::var("TERM").is_ok_and(|terminal| terminal != "dumb");
         let is_enabled = is_wanted && can_erase && io::stderr().is_terminal();
         Self { text: String::new(), is_enabled, is_drawn: false }
     }
 
-    /// Replaces the text.
+    /// Replaces the text, and draws the line.
     pub fn set(&mut self, text: String) {
         self.text = text;
         self.draw();
     }
 
-    /// Clears the line while `write` writes to the terminal.
+    /// Clears the line, calls `write`, and draws the line again. Returns the result of `write`.
     pub fn suspend<T>(&mut self, write: impl FnOnce() -> T) -> T {
         self.clear();
         let written = write();
@@ -61,7 +61,7 @@ impl StatusLine {
         }
         let width = terminal_size_of(io::stderr()).map_or(DEFAULT_WIDTH, |(width, _)| width.0.into());
         let clear = if self.is_drawn { CLEAR } else { "" };
-        // Up to the right edge, so that whatever is written next starts on a line of its own.
+        // Padded up to the right edge, so that output of another process starts on the next line.
         print(&format!("{clear}{:width$.width$}", self.text));
         self.is_drawn = true;
     }
@@ -73,7 +73,7 @@ impl Drop for StatusLine {
     }
 }
 
-/// Writes to the terminal. Nothing can be done about a failure, and nothing is lost but the line.
+/// Writes to standard error. Ignores errors, because only the status line is lost.
 fn print(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -14,7 +14,7 @@ use crate::ui::message::Message;
 pub struct Shared {
     /// The pending jobs.
     pub queue: Queue<Job>,
-    /// The number of events that were printed.
+    /// The number of events printed so far.
     pub printed_events: AtomicU64,
 }
 
@@ -24,12 +24,12 @@ pub enum Job {
     Print(Box<Message>),
     /// Print events.
     PrintEvents(Vec<ClientEvent>),
-    /// Update the status line with the counters after this time.
+    /// Update the status line with the time since the start and the counters at that time.
     ShowProgress(Duration, Box<Counters>),
-    /// Keep messages back.
+    /// Hold back messages until [`Self::Release`].
     Hold,
-    /// Print the messages that were kept back.
+    /// Print the messages that were held back.
     Release,
-    /// Clear the status line, and print the summary.
+    /// Clear the status line, and print the summary if there is one.
     Finish(Option<Box<Summary>>),
 }

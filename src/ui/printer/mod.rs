@@ -1,4 +1,4 @@
-//! The printer: writes messages and client events to standard output, in a thread of its own.
+//! The printer: writes messages and client events to standard output, in a separate thread.
 
 mod job;
 mod queue;
@@ -20,23 +20,24 @@ use super::message::Message;
 use crate::config::OutputOptions;
 use crate::telemetry::{ClientEvent, EventSink, Summary};
 
-/// The number of pending jobs beyond which messages are dropped.
+/// The number of pending jobs at which new messages are dropped.
 const MESSAGE_LIMIT: usize = 1000;
 
-/// The number of pending jobs beyond which event batches wait. Their events then pile up in the ring buffer, which counts
-/// the ones that it drops.
+/// The number of pending jobs at which new event batches wait.
+///
+/// Later events then pile up in the ring buffer. The events that it drops are counted.
 const BATCH_LIMIT: usize = 8;
 
-/// The time for the pending events at the end of a run.
+/// The time limit for pending events at the end of a run.
 const EVENT_GRACE: Duration = Duration::from_secs(3);
 
-/// The time for the summary, after that for the events.
+/// The additional time limit for the summary, after [`EVENT_GRACE`].
 const SUMMARY_GRACE: Duration = Duration::from_secs(1);
 
-/// Prints messages and events on standard output, and on a terminal a status line below them.
+/// Prints messages and events on standard output, and a status line on standard error if that is a terminal.
 ///
-/// A terminal may stop accepting output: after Ctrl-S, or when its connection is cut. The printer thread alone waits for
-/// it, so no method of this type blocks before [`Self::finish`].
+/// A terminal may stop accepting output, for example after Ctrl-S or when its connection hangs. Only the printer thread
+/// waits for the terminal, so no method of this type blocks before [`Self::finish`].
 pub struct Printer {
     shared: Arc<Shared>,
     /// Receives the first write error when the printer thread ends.
@@ -61,24 +62,24 @@ impl Printer {
             while let Some(job) = theirs.queue.take() {
                 thread.perform(job, &theirs);
             }
-            // The run may not wait for it any more.
+            // Fails if the receiver was dropped, as after `UiError::Blocked`.
             let _ = ended.send(thread.into_outcome());
         };
         Builder::new().name("printer".to_owned()).spawn(run)?;
         Ok(Self { shared, outcome })
     }
 
-    /// Prints `message`, unless too many are pending.
+    /// Queues `message` for printing. Drops it if [`MESSAGE_LIMIT`] jobs are pending.
     pub fn print(&self, message: Message) {
         self.shared.queue.push(Job::Print(Box::new(message)), MESSAGE_LIMIT);
     }
 
-    /// Keeps messages back until [`Self::release`], because the full-screen view has the terminal.
+    /// Holds back messages until [`Self::release`], while the full-screen view owns the terminal.
     pub fn hold(&self) {
         self.shared.queue.push(Job::Hold, usize::MAX);
     }
 
-    /// Prints the messages that were kept back.
+    /// Prints the messages held back since [`Self::hold`].
     pub fn release(&self) {
         self.shared.queue.push(Job::Release, usize::MAX);
     }
@@ -93,7 +94,7 @@ impl Printer {
         self.shared.queue.push(Job::ShowProgress(elapsed, Box::new(counters)), 1);
     }
 
-    /// Limits the time for pending output. A signal on `interrupted` ends that time.
+    /// Limits the time for pending output to [`EVENT_GRACE`]. A message on `interrupted` ends it earlier.
     pub fn begin_shutdown(&self, interrupted: Receiver<()>) {
         self.shared.queue.set_deadline(Instant::now() + EVENT_GRACE);
         let shared = Arc::clone(&self.shared);
@@ -102,7 +103,7 @@ impl Printer {
                 shared.queue.abandon();
             }
         };
-        // Without the thread there is no receiver, and the signal ends the process.
+        // If the thread cannot be started, the receiver is dropped, and the signal ends the process.
         let _ = Builder::new().name("shutdown".to_owned()).spawn(wait);
     }
 
@@ -111,17 +112,17 @@ impl Printer {
     /// # Errors
     ///
     /// [`UiError::Write`] with the first error of a write. A closed pipe (`| head`) is not an error.
-    /// [`UiError::Blocked`] if standard output accepts nothing more within the time for it.
+    /// [`UiError::Blocked`] if standard output blocks until the time for it has passed.
     pub fn finish(self, summary: Option<Summary>) -> Result<(), UiError> {
         let queue = &self.shared.queue;
         queue.push(Job::Finish(summary.map(Box::new)), usize::MAX);
-        // Events may have used up all the time: the summary has its own.
+        // Guarantees the summary its own time, even if events have used up theirs.
         queue.set_deadline(Instant::now());
         if !queue.wait_until_done(SUMMARY_GRACE) {
             return Err(UiError::Blocked);
         }
         queue.close();
-        // Nothing is left to do that could block the thread.
+        // All jobs are done, so the thread ends without blocking.
         self.outcome.recv().unwrap_or(Ok(())).map_err(UiError::Write)
     }
 }
@@ -133,12 +134,13 @@ impl Drop for Printer {
 }
 
 impl EventSink for EventPrinter {
-    /// Prints `events` once there is room for them. Drops them if there is none by the deadline.
+    /// Queues `events` once fewer than [`BATCH_LIMIT`] jobs are pending. Drops them if the deadline passes first.
     fn deliver(&self, events: Vec<ClientEvent>) {
         self.0.queue.push_in_time(Job::PrintEvents(events), BATCH_LIMIT);
     }
 
-    /// Waits until the queue is empty, and returns the number of printed events.
+    /// Waits for pending output, at most until [`SUMMARY_GRACE`] after the deadline, and returns the number of printed
+    /// events.
     fn delivered(&self) -> Option<u64> {
         self.0.queue.wait_until_done(SUMMARY_GRACE);
         Some(self.0.printed_events.load(Relaxed))

@@ -9,8 +9,8 @@ const ABANDONED_GRACE: Duration = Duration::from_millis(100);
 
 /// A queue with one consumer, which works on a job at a time.
 ///
-/// Channels of the standard library or of crossbeam lack three things that the printer needs: limits that differ by the
-/// kind of job, a deadline that is set while producers already wait, and waiting until the last job is done.
+/// The channels of the standard library and of crossbeam lack three features that the printer needs: a limit for each
+/// kind of job, a deadline that can be set while producers already wait, and waiting until the last job is done.
 pub struct Queue<Job> {
     state: Mutex<State<Job>>,
     changed: Condvar,
@@ -18,16 +18,16 @@ pub struct Queue<Job> {
 
 struct State<Job> {
     jobs: VecDeque<Job>,
-    /// Whether the consumer works on the job that it took last.
+    /// Whether the consumer is still working on the job that it took last.
     is_busy: bool,
     is_closed: bool,
     deadline: Deadline,
 }
 
-/// The end of all waiting.
+/// The time at which producers and [`Queue::wait_until_done`] stop waiting.
 #[derive(Clone, Copy)]
 enum Deadline {
-    /// The run goes on.
+    /// There is no deadline before the shutdown.
     None,
     At(Instant),
     /// Abandoned at this time: a job at work and the next one still get [`ABANDONED_GRACE`].
@@ -35,12 +35,12 @@ enum Deadline {
 }
 
 impl Deadline {
-    /// Returns whether the deadline, put off by `extra`, has passed.
+    /// Returns whether the deadline, extended by `extra`, has passed.
     fn has_passed(self, extra: Duration) -> bool {
         self.remaining(extra).is_some_and(|remaining| remaining.is_zero())
     }
 
-    /// Returns the time until the deadline, put off by `extra`. `None` if there is no deadline.
+    /// Returns the time until the deadline, extended by `extra`. `None` if there is no deadline.
     fn remaining(self, extra: Duration) -> Option<Duration> {
         match self {
             Self::None => None,
@@ -53,7 +53,7 @@ impl Deadline {
 }
 
 impl<Job> State<Job> {
-    /// Returns the number of jobs that are not done.
+    /// Returns the number of jobs that are queued or in progress.
     fn pending(&self) -> usize {
         self.jobs.len() + usize::from(self.is_busy)
     }
@@ -68,7 +68,7 @@ impl<Job> Default for Queue<Job> {
 }
 
 impl<Job> Queue<Job> {
-    /// Adds `job`, unless `limit` jobs are pending. Never blocks.
+    /// Adds `job`. Drops it if `limit` or more jobs are pending.
     pub fn push(&self, job: Job, limit: usize) {
         self.change(|state| {
             if state.pending() < limit {
@@ -77,7 +77,7 @@ impl<Job> Queue<Job> {
         });
     }
 
-    /// Adds `job` once less than `limit` jobs are pending. Drops it if there is no room by the deadline.
+    /// Adds `job` once fewer than `limit` jobs are pending. Drops it if the deadline passes first.
     pub fn push_in_time(&self, job: Job, limit: usize) {
         let (mut state, has_room) = self.wait(Duration::ZERO, |state| state.pending() < limit);
         if has_room {
@@ -86,8 +86,9 @@ impl<Job> Queue<Job> {
         }
     }
 
-    /// Takes the next job, and marks the last one as done. Blocks until there is one; `None` once the queue is closed and
-    /// empty.
+    /// Marks the previous job as done, and takes the next one. Blocks while the queue is empty.
+    ///
+    /// Returns `None` once the queue is closed and empty.
     pub fn take(&self) -> Option<Job> {
         self.change(|state| state.is_busy = false);
         let mut state = self.lock();
@@ -103,7 +104,7 @@ impl<Job> Queue<Job> {
         }
     }
 
-    /// Waits until all jobs are done, at most until `extra` after the deadline. Returns whether they are.
+    /// Waits until all jobs are done, at most until `extra` after the deadline. Returns whether all jobs are done.
     pub fn wait_until_done(&self, extra: Duration) -> bool {
         self.wait(extra, |state| state.pending() == 0).1
     }
@@ -129,12 +130,12 @@ impl<Job> Queue<Job> {
         self.change(|state| state.deadline = Deadline::Abandoned(Instant::now()));
     }
 
-    /// Lets the consumer end after the remaining jobs.
+    /// Makes [`Self::take`] return `None` after the remaining jobs.
     pub fn close(&self) {
         self.change(|state| state.is_closed = true);
     }
 
-    /// Waits until `is_met`, at most until `extra` after the deadline. Returns whether it is.
+    /// Waits until `is_met` returns true, at most until `extra` after the deadline. Returns its last result.
     fn wait(&self, extra: Duration, is_met: impl Fn(&State<Job>) -> bool) -> (MutexGuard<'_, State<Job>>, bool) {
         let mut state = self.lock();
         loop {
@@ -166,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// Longer than any test may take.
+    /// A timeout that no test reaches.
     const NEVER: Duration = Duration::from_secs(3600);
 
     #[test]

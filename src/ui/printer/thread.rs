@@ -1,4 +1,4 @@
-//! The work of the printer thread.
+//! The printer thread: performs the jobs of the queue.
 
 use std::io::{self, Stdout};
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,13 +13,13 @@ use crate::ui::numbers::grouped;
 use crate::ui::output::Output;
 use crate::ui::status_line::StatusLine;
 
-/// The size of the text that is kept back at most, in bytes.
+/// The length of held-back text beyond which messages are dropped, in bytes.
 const HELD_LIMIT: usize = 1 << 20;
 
-/// The number of events in one write. Between two writes the deadline is checked.
+/// The maximum number of events in one write. The deadline is checked before each write.
 const EVENTS_PER_WRITE: usize = 64;
 
-/// The time between two updates of the status line, in seconds.
+/// The minimum time between two updates of the status line, in seconds.
 const PROGRESS_INTERVAL: f64 = 1.0;
 
 /// The state of the printer thread.
@@ -28,7 +28,7 @@ pub struct PrinterThread {
     output: Output<Stdout>,
     /// The first error of a write.
     outcome: io::Result<()>,
-    /// The text that is kept back, if the full-screen view has the terminal.
+    /// The text that is held back while the full-screen view owns the terminal, else `None`.
     held: Option<String>,
     status_line: StatusLine,
     /// The time and the counters of the last update of the status line.
@@ -36,7 +36,7 @@ pub struct PrinterThread {
 }
 
 impl PrinterThread {
-    /// Prepares to print on standard output.
+    /// Creates the state of a thread that prints on standard output.
     pub fn new(is_quiet: bool, json: bool) -> Self {
         Self {
             is_quiet,
@@ -84,7 +84,7 @@ impl PrinterThread {
     fn print_events(&mut self, events: Vec<ClientEvent>, shared: &Shared) {
         for chunk in events.chunks(EVENTS_PER_WRITE) {
             let messages: Vec<Message> = chunk.iter().cloned().map(Message::Event).collect();
-            // The time after the deadline belongs to the summary.
+            // The time after the deadline is reserved for the summary.
             if shared.queue.is_over() || !self.write(|output| output.print(&messages)) {
                 return;
             }
@@ -99,7 +99,7 @@ impl PrinterThread {
         }
     }
 
-    /// Calls `write` with the status line out of the way, and returns whether it succeeded.
+    /// Calls `write` while the status line is cleared, and returns whether it succeeded. Records the first error.
     fn write(&mut self, write: impl FnOnce(&Output<Stdout>) -> io::Result<()>) -> bool {
         let output = &self.output;
         let written = self.status_line.suspend(|| write(output));
@@ -122,7 +122,7 @@ impl PrinterThread {
             let rate = total.saturating_sub(last_total) as f64 / seconds;
             format!("{name} {} ({}/s)", grouped(total), grouped(rate.round() as u64))
         };
-        // Short enough for a terminal of 80 columns.
+        // Few and short, so that they fit into the 80 columns of a usual terminal.
         let parts = [
             part("SYNs answered", |counters| counters[Verdict::Answered]),
             part("completed", Counters::completed),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::responder::Sample;
 use crate::telemetry::{ClientEvent, EventSink};
 
-/// The number of events that are kept.
+/// The maximum number of events in a feed.
 const KEPT_EVENTS: usize = 500;
 
 /// The data for the next frame, shared between the run, the reader threads and the renderer.
@@ -18,7 +18,7 @@ pub struct Feed(Arc<Mutex<FeedData>>);
 pub struct FeedData {
     /// The counters of each interface.
     pub samples: Vec<Sample>,
-    /// The newest events, in the order of their arrival.
+    /// The newest events, in order of arrival.
     pub events: VecDeque<ClientEvent>,
 }
 
@@ -29,11 +29,11 @@ impl Feed {
     }
 }
 
-/// An [`EventSink`] that shows events in the view.
+/// An [`EventSink`] that shows events in the full-screen view.
 pub struct TuiEvents(pub Feed);
 
 impl EventSink for TuiEvents {
-    /// Keeps the newest events for the next frame.
+    /// Adds `events` to the feed. Discards the oldest events beyond [`KEPT_EVENTS`].
     fn deliver(&self, events: Vec<ClientEvent>) {
         let mut feed = self.0.lock();
         feed.events.extend(events);

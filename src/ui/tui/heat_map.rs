@@ -1,35 +1,39 @@
-//! The heat map: the port space in a rectangle, with the ports that clients connect to.
+//! The heat map: all 65,536 ports in a rectangle, brightest where SYNs arrived last.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::widgets::Widget;
 
-/// The number of ports.
+/// The number of TCP ports.
 const PORTS: usize = 1 << u16::BITS;
 
-/// The share of its heat that a port keeps from one update to the next.
+/// The factor by which an update reduces the heat of a port that received no SYN since the last one.
 const COOLING: f32 = 0.93;
 
-/// The colours of a port without SYNs, and of ports from cold to hot, as indices of the 256-colour palette of terminals.
+/// The colours of the map, as indices of the 256-colour palette of terminals: first for ports without SYNs, then from
+/// cold to hot.
 const COLOURS: [u8; 9] = [235, 22, 28, 34, 70, 112, 184, 220, 231];
 
 /// The characters that replace [`COLOURS`] on a terminal without colours.
 const SHADES: [&str; 9] = [" ", "░", "░", "▒", "▒", "▒", "▓", "▓", "█"];
 
-/// The number of SYNs to each port, and its heat: 1 when a SYN arrives, and less with each update after that.
+/// The number of SYNs to each port, and the heat of each port.
+///
+/// The heat is 1 when a SYN arrives, and decreases with each update after that. The map is drawn in parts of equal size,
+/// each for a range of ports.
 pub struct HeatMap {
     counts: Vec<u64>,
     heat: Vec<f32>,
     palette: Palette,
 }
 
-/// The look of a heat map.
+/// The way a heat map shows heat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Palette {
-    /// [`COLOURS`], two rows of parts in each row of the screen.
+    /// With [`COLOURS`], and two rows of parts in each row of the screen.
     Colours,
-    /// [`SHADES`], one row of parts in each row of the screen.
+    /// With [`SHADES`], and one row of parts in each row of the screen.
     Shades,
 }
 
@@ -39,7 +43,7 @@ impl HeatMap {
         Self { counts: vec![0; PORTS], heat: vec![0.0; PORTS], palette }
     }
 
-    /// Returns the number of ports in each part of the map, if it fills `area`.
+    /// Returns the number of ports in each part of a map that fills `area`, rounded up.
     pub fn ports_per_part(&self, area: Rect) -> usize {
         PORTS.div_ceil(usize::from(area.width).max(1) * self.rows(area).max(1))
     }
@@ -53,7 +57,9 @@ impl HeatMap {
         usize::from(area.height) * rows_per_cell
     }
 
-    /// Reads the number of SYNs to each port, and heats or cools the port.
+    /// Heats ports that received SYNs since the last update, and cools the others.
+    ///
+    /// `count` returns the total number of SYNs to a port.
     pub fn update(&mut self, count: impl Fn(u16) -> u64) {
         for ((port, last), heat) in (0..=u16::MAX).zip(&mut self.counts).zip(&mut self.heat) {
             let now = count(port);
@@ -62,16 +68,17 @@ impl HeatMap {
         }
     }
 
-    /// Returns the ports that received SYNs, and their numbers.
+    /// Returns the ports that received SYNs, each with the number of its SYNs.
     pub fn counts(&self) -> impl Iterator<Item = (u16, u64)> {
         (0..=u16::MAX).zip(self.counts.iter().copied()).filter(|&(_, count)| count > 0)
     }
 
-    /// Returns the heat of the hottest port in one of `parts` equal parts, as an index of [`COLOURS`]. Only ports without
-    /// SYNs have the index 0.
+    /// Returns the heat of the hottest port in one of `parts` equal parts, as an index of [`COLOURS`] or [`SHADES`].
+    ///
+    /// The index is 0 only if no port of the part received a SYN.
     fn level(&self, part: usize, parts: usize) -> usize {
         let [first, end] = [part, part + 1].map(|part| part * PORTS / parts);
-        // With more parts than ports, some ports fill several parts.
+        // If there are more parts than ports, some ports fill several parts.
         let ports = first..end.max(first + 1).min(PORTS);
         if self.counts[ports.clone()].iter().all(|&count| count == 0) {
             return 0;
@@ -143,7 +150,7 @@ mod tests {
                 let colours = render(&map, width, height);
                 let part = usize::from(port) * colours.len() / PORTS;
                 let hot: Vec<usize> = (0..colours.len()).filter(|&part| colours[part] == HOT).collect();
-                // With more parts than ports, a port fills several adjacent parts.
+                // If there are more parts than ports, a port fills several adjacent parts.
                 let most = colours.len().div_ceil(PORTS);
                 assert!((1..=most).contains(&hot.len()), "{port} at {width}x{height}: {hot:?}");
                 assert!(hot.iter().all(|hot| hot.abs_diff(part) <= most), "{port} at {width}x{height}: {hot:?}");

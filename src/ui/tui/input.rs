@@ -14,11 +14,11 @@ const CTRL_C: u8 = 0x03;
 /// The first byte of the sequences that function keys and pastes send. They may contain a q.
 const ESCAPE: u8 = 0x1b;
 
-/// Waits for `duration`, at most until a key that ends the run. Returns whether there was one.
+/// Waits up to `duration` for a key that ends the run. Returns whether such a key was pressed.
 ///
-/// It reads standard input itself. The event reader of crossterm waits for the terminal and for SIGWINCH at once with
-/// edge-triggered epoll: a key that arrives together with a resize stays unread until the next key. It also never returns
-/// after a hangup.
+/// Reads standard input directly. The event reader of crossterm uses edge-triggered epoll for both the terminal and
+/// SIGWINCH, so a key that arrives together with a resize stays unread until the next key. That reader also never
+/// returns after a hangup.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ const ESCAPE: u8 = 0x1b;
 pub fn wait_for_quit(duration: Duration) -> io::Result<bool> {
     let end = Instant::now() + duration;
     loop {
-        // Zero after `end`. Endless input cannot prolong the wait: the end is checked after each read.
+        // Zero after `end`. Endless input cannot prolong the wait, because a read with no time left is the last one.
         let left = end.saturating_duration_since(Instant::now()).as_millis() as u16;
         if !is_readable(left)? {
             return Ok(false);

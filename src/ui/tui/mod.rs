@@ -30,10 +30,10 @@ pub use self::terminal::{check as check_terminal, restore_now};
 /// The time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The time between two attempts to unblock the thread.
+/// The time between two attempts to unblock the thread that draws.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The full-screen view, until it is finished or dropped.
+/// The full-screen view. [`Tui::finish`] or dropping it restores the terminal.
 pub struct Tui {
     feed: Feed,
     stop: Arc<AtomicBool>,
@@ -42,9 +42,9 @@ pub struct Tui {
 }
 
 impl Tui {
-    /// Takes the terminal, and draws in a thread of its own.
+    /// Switches the terminal to the full-screen view, and draws in a separate thread.
     ///
-    /// Sends to `interrupt` when the user presses q or Ctrl-C, and when the thread ends by itself.
+    /// Sends to `interrupt` when the user presses q or Ctrl-C, and when the thread ends because of an error or a panic.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Tui {
                 renderer.update();
                 terminal.draw(|frame| draw(frame, renderer.view()))?;
                 if input::wait_for_quit(FRAME_INTERVAL)? {
-                    // The run may be about to end already.
+                    // Fails if the run is already ending and has dropped the receiver.
                     let _ = quit.send(());
                 }
             }
@@ -81,29 +81,29 @@ impl Tui {
         TuiEvents(self.feed.clone())
     }
 
-    /// Shows these counters from the next frame on.
+    /// Shows the counters in `samples` from the next frame on.
     pub fn publish(&self, samples: Vec<Sample>) {
         self.feed.lock().samples = samples;
     }
 
-    /// Restores the terminal.
+    /// Ends drawing, and restores the terminal.
     ///
     /// # Errors
     ///
-    /// The error that ended drawing, or a terminal that accepts nothing any more.
+    /// Drawing has failed, or the terminal no longer accepts output.
     pub fn finish(self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
         self.wait()
     }
 
-    /// Waits until the thread has restored the terminal. Discards output that blocks it.
+    /// Waits until the thread has restored the terminal. Discards pending output if it blocks the thread.
     fn wait(&self) -> io::Result<()> {
         if let Some(outcome) = self.thread.wait(RESTORE_TIMEOUT) {
             return outcome;
         }
-        // The terminal accepts nothing, as over a connection that hangs, and the thread waits for room.
+        // The terminal accepts no output, for example because its connection hangs, and blocks a write of the thread.
         let end = Instant::now() + RESTORE_TIMEOUT;
-        // The kernel does not wake a writer when output is discarded, so the thread has to retry.
+        // Discarding output does not wake a blocked writer, so a signal makes the thread retry.
         while Instant::now() < end && self.restore_state.discard_output(|| self.thread.retry_write())? {
             std::thread::sleep(RETRY_INTERVAL);
         }

@@ -15,10 +15,10 @@ use crate::xdp::ClientTables;
 /// The time between two updates of rates and lists.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The number of seconds in the history of the rate.
+/// The maximum length of the rate's history, in seconds.
 const KEPT_SECONDS: usize = 500;
 
-/// The number of ports and clients that are listed at most.
+/// The maximum number of ports in their list, and of clients in theirs.
 const LISTED: usize = 20;
 
 /// Prepares the [`View`] for each frame.
@@ -29,12 +29,13 @@ pub struct Renderer {
     started: Instant,
     /// The time of the last update of the rates.
     rates_updated: Instant,
-    /// The counters at that time.
+    /// The counters at `rates_updated`.
     last_counters: Counters,
 }
 
 impl Renderer {
-    /// Prepares an empty view. It has no colours if `NO_COLOR` is set (https://no-color.org).
+    /// Creates a renderer with an empty view. It has no heat map colours if `NO_COLOR` is set and not empty
+    /// (<https://no-color.org>).
     pub fn new(tables: Arc<ClientTables>, feed: Feed) -> Self {
         let has_colours = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let palette = if has_colours { Palette::Colours } else { Palette::Shades };
@@ -48,12 +49,12 @@ impl Renderer {
         }
     }
 
-    /// Returns the view of the last update.
+    /// Returns the view as of the last update.
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// Reads tables, counters and events.
+    /// Updates the view from tables, counters and events. Rates and lists change only once a second.
     pub fn update(&mut self) {
         let Self { tables, view, .. } = self;
         view.elapsed = self.started.elapsed();
@@ -71,7 +72,7 @@ impl Renderer {
         }
     }
 
-    /// Updates rates and lists, `elapsed` after the last time.
+    /// Updates rates and lists. `elapsed` is the time since their last update.
     fn update_rates(&mut self, elapsed: Duration) {
         let Self { view, last_counters, .. } = self;
         let rate = |verdict: Verdict| {
@@ -89,7 +90,7 @@ impl Renderer {
     }
 }
 
-/// Returns the entries with the highest counts, in descending order.
+/// Returns up to [`LISTED`] entries with the highest counts, in descending order.
 fn highest<T: Ord + Copy>(counts: impl Iterator<Item = (T, u64)>) -> Vec<(T, u64)> {
     let mut counts: Vec<_> = counts.collect();
     counts.sort_by_key(|&(name, count)| (Reverse(count), name));

@@ -18,13 +18,13 @@ use crate::ui::numbers::{grouped, rounded};
 /// The smallest screen that has room for the view, in columns and rows.
 const MIN_SIZE: (u16, u16) = (80, 20);
 
-/// The number of rows from which the lists are longer.
+/// The minimum screen height for longer lists, in rows.
 const TALL: u16 = 40;
 
-/// The number of columns from which IPv6 addresses are shown in full.
+/// The minimum screen width for IPv6 addresses in full, in columns.
 const WIDE: u16 = 140;
 
-/// The length of the longest IPv6 address.
+/// The length of the longest IPv6 address, in characters.
 const IPV6_LENGTH: u16 = 39;
 
 /// The data of a frame.
@@ -35,17 +35,17 @@ pub struct View {
     pub elapsed: Duration,
     /// The counters of all interfaces.
     pub counters: Counters,
-    /// The packets per second, for each counter.
+    /// The rate of each counter, in packets per second.
     pub rates: Counters,
-    /// The SYNs answered in each of the last seconds.
+    /// The SYNs answered per second in each of the last seconds, oldest first.
     pub history: Vec<u64>,
-    /// The SYNs to each port.
+    /// The heat map of the SYNs to each port.
     pub heat_map: HeatMap,
     /// The ports with the most SYNs, in descending order.
     pub ports: Vec<(u16, u64)>,
     /// The clients with the most SYNs, in descending order.
     pub sources: Vec<(IpAddr, u64)>,
-    /// The newest client events, in the order of their arrival.
+    /// The newest client events, in order of arrival.
     pub events: Vec<ClientEvent>,
 }
 
@@ -97,7 +97,7 @@ fn draw_title(frame: &mut Frame, area: Rect, view: &View) {
     frame.render_widget(Line::from(elapsed).right_aligned(), right);
 }
 
-/// Draws the number of answered SYNs, and the history of its rate.
+/// Draws the totals and rates of answered SYNs and completed handshakes, and the history of the SYN rate.
 fn draw_rate(frame: &mut Frame, area: Rect, view: &View) {
     let title = format!(
         "SYNs answered: {} ({}/s, drawn below), completed: {} ({}/s)",
@@ -121,7 +121,7 @@ fn draw_heat_map(frame: &mut Frame, area: Rect, view: &View) {
 
 /// Draws verdicts, ports and clients next to each other.
 fn draw_lists(frame: &mut Frame, area: Rect, view: &View) {
-    // IPv4 addresses fit into 17 columns.
+    // 17 columns have room for any IPv4 address and for a shortened IPv6 address.
     let address_width = if area.width >= WIDE { IPV6_LENGTH } else { 17 };
     let [verdicts, ports, sources] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(14), Constraint::Length(9 + address_width)])
@@ -141,7 +141,7 @@ fn draw_events(frame: &mut Frame, area: Rect, view: &View) {
     draw_list(frame, area, "newest", view.events[first..].iter().map(event_line));
 }
 
-/// Draws as many of `lines` as there is room for.
+/// Draws `title`, and as many of `lines` below it as fit.
 fn draw_list<'a>(frame: &mut Frame, area: Rect, title: &str, lines: impl Iterator<Item = Line<'a>>) {
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(titled(title.to_owned())), area);
 }
@@ -150,7 +150,7 @@ fn titled(title: String) -> Block<'static> {
     Block::new().title(Line::from(title).style(Style::new().fg(Color::Cyan)))
 }
 
-/// Returns a line for each verdict that has occurred, the most frequent of the last second first.
+/// Returns a line for each verdict that has occurred, in descending order of the current rates.
 fn verdict_lines(view: &View) -> impl Iterator<Item = Line<'static>> {
     let mut verdicts: Vec<Verdict> = Verdict::ALL.into_iter().filter(|&verdict| view.counters[verdict] > 0).collect();
     verdicts.sort_by_key(|&verdict| Reverse((view.rates[verdict], view.counters[verdict])));
@@ -160,7 +160,7 @@ fn verdict_lines(view: &View) -> impl Iterator<Item = Line<'static>> {
     })
 }
 
-/// Returns a line for an event. The details that 80 columns have no room for come last.
+/// Returns a line for an event. Details for which 80 columns have no room come last.
 fn event_line(event: &ClientEvent) -> Line<'static> {
     let ClientEvent { interface, source, source_port, destination, port, event, time } = event;
     let time = humantime::format_rfc3339_millis(*time).to_string();
@@ -169,7 +169,7 @@ fn event_line(event: &ClientEvent) -> Line<'static> {
     Line::from(format!("{time_of_day} {event:9} port {port:<5} from {source}, for {destination} on {interface}"))
 }
 
-/// Returns the start and the end of a text that is longer than `width`. Addresses of one network differ at the end.
+/// Shortens `text` to `width` columns. Keeps its start and its end, because addresses of one network differ at the end.
 fn shortened(text: &str, width: usize) -> String {
     if text.len() <= width {
         return text.to_owned();

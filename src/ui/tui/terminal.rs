@@ -16,7 +16,7 @@ use ratatui::crossterm::terminal::{LeaveAlternateScreen, disable_raw_mode};
 
 use crate::ui::UiError;
 
-/// Checks that standard input and output are a terminal, and that this process is in its foreground.
+/// Checks that standard input and output are terminals, and that this process is in the foreground.
 ///
 /// # Errors
 ///
@@ -25,23 +25,25 @@ pub fn check() -> Result<(), UiError> {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(UiError::NoTerminal);
     }
-    // A terminal that does not control this session has no foreground.
+    // The call fails for a terminal that does not control this session, where no process is in the background.
     if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
         return Err(UiError::Background);
     }
     Ok(())
 }
 
-/// Handles SIGWINCH without doing anything, so that it interrupts a blocked write. A write that has written nothing is
-/// restarted. The view does not need the signal: it asks for the size before each frame.
+/// Installs a SIGWINCH handler that does nothing, so that the signal interrupts a blocked write.
+///
+/// The kernel restarts a write that has written nothing. The view does not need the signal, because it queries the
+/// terminal size before each frame.
 ///
 /// # Errors
 ///
-/// The kernel denies the handler.
+/// The handler cannot be installed.
 pub fn handle_resize_signal() -> io::Result<()> {
     extern "C" fn ignore(_signal: c_int) {}
     let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: The handler does nothing, so it may run at any moment.
+    // SAFETY: The handler does nothing, so it is async-signal-safe.
     unsafe { sigaction(Signal::SIGWINCH, &action) }?;
     Ok(())
 }
@@ -52,22 +54,22 @@ pub const RESTORE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Whether a [`RestoreGuard`] exists.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Restores the terminal when it is dropped.
+/// A guard that restores the terminal when it is dropped.
 pub struct RestoreGuard(Arc<RestoreState>);
 
-/// The progress of a [`RestoreGuard`], for the thread that waits for it.
+/// The progress of a [`RestoreGuard`], shared with the thread that waits until the terminal is restored.
 #[derive(Default)]
 pub struct RestoreState(Mutex<Progress>);
 
 #[derive(Default)]
 struct Progress {
     has_begun: bool,
-    /// Whether pending output was discarded, because the terminal accepts nothing.
+    /// Whether pending output was discarded because the terminal accepts none.
     is_blocked: bool,
 }
 
 impl RestoreGuard {
-    /// Creates the guard. It restores the terminal also if drawing never starts.
+    /// Creates the guard before the terminal is set up, so that it is restored even if drawing never starts.
     pub fn new(state: Arc<RestoreState>) -> Self {
         IS_TAKEN.store(true, Ordering::SeqCst);
         Self(state)
@@ -89,14 +91,15 @@ impl Drop for RestoreGuard {
 }
 
 impl RestoreState {
-    /// Discards pending output of the view, calls `retry` to wake its writer, and returns `true`. Once the guard restores
-    /// the terminal, it returns `false` instead: the sequences that do so must not be discarded.
+    /// Discards pending output of the view, calls `retry` to wake its writer, and returns `true`.
+    ///
+    /// Returns `false` once the guard has begun to restore the terminal: its escape sequences must not be discarded.
     ///
     /// # Errors
     ///
-    /// The terminal is gone, or the error of `retry`.
+    /// The terminal is gone, or `retry` fails.
     pub fn discard_output(&self, retry: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
-        // Locked throughout, so that the guard cannot begin meanwhile.
+        // The lock is held until the end, so that the guard cannot begin in the meantime.
         let mut progress = self.lock();
         if progress.has_begun {
             return Ok(false);
@@ -112,7 +115,8 @@ impl RestoreState {
     }
 }
 
-/// Restores the terminal for a process that exits without waiting for its threads. Does nothing if the view is off.
+/// Restores the terminal for a process that exits without waiting for its threads. Does nothing if the view does not
+/// own the terminal.
 ///
 /// Takes at most [`RESTORE_TIMEOUT`], even if the terminal accepts no output.
 pub fn restore_now() {
@@ -125,7 +129,7 @@ pub fn restore_now() {
         let mut sequence = Vec::new();
         let _ = queue!(sequence, LeaveAlternateScreen, Show);
         let _ = tcflush(io::stdout(), FlushArg::TCOFLUSH);
-        // The standard library's lock may be held by the thread that draws.
+        // Bypasses the standard library, whose lock the drawing thread may hold.
         let _ = unistd::write(io::stdout(), &sequence);
         let _ = sender.send(());
     };

@@ -1,4 +1,4 @@
-//! The thread of the full-screen view, whose end ends the run.
+//! The thread of the full-screen view. When it ends, so does the run.
 
 use std::io;
 use std::os::unix::thread::JoinHandleExt as _;
@@ -19,7 +19,7 @@ pub struct TuiThread {
 }
 
 impl TuiThread {
-    /// Runs `work` in a thread. Sends to `interrupt` when it ends before `stop` is set, in whichever way.
+    /// Runs `work` in a new thread. Sends to `interrupt` if it returns or panics before `stop` is set.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl TuiThread {
         Ok(Self { thread, outcome })
     }
 
-    /// Returns the result of the thread's work, with a panic as an error. `None` if it does not end within `timeout`.
+    /// Returns the result of `work`, with a panic as an error. `None` if it does not end within `timeout`.
     pub fn wait(&self, timeout: Duration) -> Option<io::Result<()>> {
         match self.outcome.recv_timeout(timeout) {
             Ok(outcome) => Some(outcome),
@@ -49,17 +49,19 @@ impl TuiThread {
         }
     }
 
-    /// Interrupts a write of the thread that waits for room, so that it tries again.
+    /// Sends SIGWINCH to the thread, so that a blocked write tries again.
     ///
     /// # Errors
     ///
-    /// The thread is gone.
+    /// The signal cannot be sent, because the thread has ended.
     pub fn retry_write(&self) -> io::Result<()> {
         Ok(pthread_kill(self.thread.as_pthread_t(), Signal::SIGWINCH)?)
     }
 }
 
-/// Ends the run when it is dropped, also by a panic. Without the view, nobody would see that the program still answers.
+/// Ends the run when it is dropped, even during a panic.
+///
+/// Without the view, the user would not see that tcp-bounce is still answering.
 struct InterruptOnDrop {
     stop: Arc<AtomicBool>,
     interrupt: Sender<()>,
@@ -67,9 +69,9 @@ struct InterruptOnDrop {
 
 impl Drop for InterruptOnDrop {
     fn drop(&mut self) {
-        // During the shutdown, an interrupt would cut the time for pending output short.
+        // During the shutdown, an interrupt would end the time for pending output.
         if !self.stop.load(Relaxed) {
-            // The run may have ended already.
+            // Fails if the run has already ended.
             let _ = self.interrupt.send(());
         }
     }
@@ -79,7 +81,7 @@ impl Drop for InterruptOnDrop {
 mod tests {
     use super::*;
 
-    /// Longer than any test may take.
+    /// A timeout that no test reaches.
     const NEVER: Duration = Duration::from_secs(3600);
 
     #[test]
@@ -103,7 +105,7 @@ mod tests {
         let (interrupt, interrupted) = mpsc::channel();
         let thread = TuiThread::start(Arc::new(AtomicBool::new(true)), interrupt, || Ok(())).unwrap();
         thread.wait(NEVER).unwrap().unwrap();
-        // The sender is gone, and nothing was sent.
+        // `recv` fails because the sender was dropped without sending anything.
         interrupted.recv().unwrap_err();
     }
 }
