@@ -1,7 +1,7 @@
-//! Compares tcp-bounce with servers that have sockets, after the handshake.
+//! Compares tcp-bounce with socket-based servers after the handshake.
 //!
-//! The servers take turns at one end of a veth pair, and the median of the turns counts. The client is the kernel's
-//! TCP, which takes most of the measured time on a small machine.
+//! Each turn measures all servers, one after another, at one end of a veth pair. The report has the medians of the
+//! turns. The client is the kernel's TCP, which takes most of the measured time on a small machine.
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
@@ -20,14 +20,14 @@ use crate::fixtures::programs::pass;
 use crate::report::{Report, median, row};
 
 const TURNS: usize = 5;
-/// The volume that is sent, in MiB.
+/// The amount of data that each discard server receives, in MiB.
 const VOLUME: usize = 256;
-/// The number of connections that are opened.
+/// The number of connections that each closing server accepts, from all clients together.
 const CONNECTIONS: usize = 10_000;
 
 const DISCARD: u16 = 9;
 
-/// Measures servers that discard data and servers that close connections.
+/// Measures servers that discard data, and servers that close connections.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "After the handshake",
@@ -62,14 +62,14 @@ enum Server {
     TcpBounce(Mode),
     /// A server of a few lines with the standard library, which reads 64 KiB at a time.
     Std,
-    /// `nc`, with its output in /dev/null.
+    /// `nc`, with its output to `/dev/null`.
     Netcat,
 }
 
 /// The setup of the veth pair.
 #[derive(Clone, Copy, PartialEq)]
 enum Cable {
-    /// Both ends have an XDP program, so native replies arrive, and a packet has one segment.
+    /// Both ends have an XDP program, so native replies arrive, and each packet has one segment.
     Xdp,
     /// No programs, and the client's kernel puts one segment into each packet.
     Segments,
@@ -86,7 +86,9 @@ impl Server {
         }
     }
 
-    /// Returns whether the server can be measured on this cable. In native mode tcp-bounce needs programs at both ends.
+    /// Returns whether the server can be measured on this cable.
+    ///
+    /// tcp-bounce needs programs at both ends in native mode, and is measured without other programs in skb mode.
     fn runs_on(self, cable: Cable) -> bool {
         match self {
             Self::TcpBounce(mode) => (mode == Mode::Native) == (cable == Cable::Xdp),
@@ -105,7 +107,8 @@ impl Cable {
         .to_owned()
     }
 
-    /// Creates a network with this cable. A server without a program gets one at its end if the cable needs it.
+    /// Creates a network with this cable. If it needs programs at both ends and the server has none, attaches one that
+    /// passes all packets.
     fn connect(self, server: Server) -> (Network, Option<XdpLink>) {
         let network = Network::new(if self == Self::Xdp { Mode::Native } else { Mode::Skb });
         if self == Self::Segments {
@@ -117,7 +120,7 @@ impl Cable {
     }
 }
 
-/// A server that is running. Processes end when it is dropped.
+/// A running server. A process ends when this is dropped.
 enum Running {
     TcpBounce { _process: TcpBounce },
     Std(Vec<JoinHandle<io::Result<()>>>),
@@ -125,7 +128,7 @@ enum Running {
 }
 
 impl Running {
-    /// Waits for the threads of a server, which end with their connections.
+    /// Waits for the threads of a server, which end when their connections do.
     fn finish(self) -> Result<(), Box<dyn Error>> {
         if let Self::Std(threads) = self {
             for thread in threads {
@@ -177,7 +180,7 @@ fn discard(server: Server, cable: Cable) -> Result<f64, Box<dyn Error>> {
     Ok((VOLUME * chunk.len() * 8) as f64 / seconds / 1e9)
 }
 
-/// Returns the rate at which clients open connections and `server` closes them, in thousands per second.
+/// Returns the rate at which `clients` clients open connections and `server` closes them, in thousands per second.
 fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
     let cable = if server == Server::TcpBounce(Mode::Native) { Cable::Xdp } else { Cable::Bare };
     let (network, _program) = cable.connect(server);
@@ -214,7 +217,7 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
     Ok((each * clients) as f64 / seconds / 1e3)
 }
 
-/// Measures each server under the condition of each column, in turns, and reports the medians.
+/// Measures each server under the condition of each column, once in each turn, and reports the medians.
 fn table<C: Copy>(
     report: &mut Report,
     servers: &[Server],

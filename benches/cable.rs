@@ -1,7 +1,7 @@
-//! Measures the cost of a SYN across a veth pair, with all work of the kernel, for tcp-bounce and other servers.
+//! Measures the cost of a SYN across a veth pair, including all work of the kernel, for tcp-bounce and other servers.
 //!
-//! A program in the kernel sends SYNs from forged sources, and another one counts and drops the replies. Everything
-//! runs on one CPU, so the elapsed time is the sum of all costs.
+//! One BPF program sends SYNs from spoofed sources, and another counts and drops the replies. Everything runs on one
+//! CPU, so the elapsed time is the sum of all costs.
 
 use std::any::Any;
 use std::error::Error;
@@ -15,14 +15,17 @@ use crate::fixtures::programs;
 use crate::peer::{self, Peers};
 use crate::report::{Report, median, percent, rounded, row};
 
-/// Repetitions of the whole setup. The addresses of a program and its maps in the kernel's memory make a difference of
-/// some nanoseconds, which lasts as long as the program.
+/// The number of repetitions of the whole setup.
+///
+/// The kernel addresses of a program and its maps change its cost by some nanoseconds for as long as it is loaded.
 const SETUPS: usize = 7;
-/// Turns of each server in a setup. The median of all turns counts.
+/// The number of measured turns of each server in a setup. The report has the medians of all turns.
 const TURNS: usize = 5;
-/// SYNs in a turn.
+/// The number of SYNs in a turn.
 const SYNS: u32 = 200_000;
-/// SYNs in a turn if the kernel tracks each one. All turns of a setup fit in the smallest connection table (65,536).
+/// The number of SYNs in a turn if the kernel tracks each of them.
+///
+/// All turns of a setup, with the one that warms up, fit in the smallest connection table (65,536 entries).
 const TRACKED_SYNS: u32 = 60_000 / (TURNS as u32 + 1);
 
 /// The destination port of the SYNs.
@@ -32,19 +35,19 @@ const LISTENER: u16 = 4444;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Server<'a> {
-    /// Drops each SYN on arrival.
+    /// A program that drops each SYN on arrival.
     Drop,
     /// The cheapest program that sends a frame back.
     SwapMacs(Mode),
     TcpBounce(Mode),
     /// Another XDP program.
     Program(&'a str, &'a Path, Mode),
-    /// The kernel answers with RST, because nothing is listening.
+    /// No listener, so that the kernel answers with RST.
     ClosedPort,
-    /// A listener for which the kernel keeps no state.
+    /// A listener for which the kernel answers every SYN with a SYN cookie.
     SynCookies,
     Synproxy,
-    /// NAT redirects every port to one listener, as for portspoof.
+    /// NAT that redirects every port to one listener, as for portspoof.
     Redirect,
 }
 
@@ -66,7 +69,7 @@ impl Server<'_> {
         if self == Self::Redirect { TRACKED_SYNS } else { SYNS }
     }
 
-    /// Returns the number of answers among the received frames.
+    /// Returns the number of frames in `received` that are answers of this server.
     fn answers(self, received: Received) -> u64 {
         match self {
             Self::SwapMacs(_) => received.others,
@@ -75,7 +78,7 @@ impl Server<'_> {
         }
     }
 
-    /// Sets up the server at the host's end. It runs until the result is dropped.
+    /// Starts the server at the host's end of the cable. It runs until the result is dropped.
     fn start(self, network: &Network) -> Box<dyn Any> {
         let host = &network.host;
         host.ip(&format!("route add {FORGED} via {CLIENT}"));
@@ -115,7 +118,7 @@ impl Server<'_> {
     }
 }
 
-/// Adds a rule for arriving packets.
+/// Adds an nftables rule for arriving packets, at the given priority of the hook `prerouting`.
 fn nft(network: &Network, rule: &str, priority: &str) {
     let kind = if priority == "dstnat" { "nat" } else { "filter" };
     let chain = format!("add chain inet t prerouting {{ type {kind} hook prerouting priority {priority}; }}");
@@ -129,26 +132,27 @@ fn attach_mode(mode: Mode) -> AttachMode {
     }
 }
 
-/// The results of all turns of a server.
+/// The results of a server, from all turns of all setups.
 #[derive(Default)]
 struct Turns {
-    /// Nanoseconds per SYN that arrived.
+    /// The cost of a SYN that arrived, in nanoseconds, for each turn.
     costs: Vec<f64>,
-    /// The share of the SYNs that was answered.
+    /// The share of the arrived SYNs that were answered, for each turn.
     answered: Vec<f64>,
-    /// The number of SYNs that were lost on the way to the server.
+    /// The total number of SYNs that were lost on the way to the server.
     lost: u64,
 }
 
 impl Turns {
-    /// Returns the median cost of a SYN in nanoseconds, less that of the same turn in `baseline`.
+    /// Returns the median difference between the cost of a SYN and `baseline` in the same turn, in nanoseconds.
     fn cost_above(&self, baseline: &[f64]) -> f64 {
         median(self.costs.iter().zip(baseline).map(|(cost, base)| cost - base))
     }
 }
 
-/// Sets up all servers and lets them take turns. `zeros` gets the cost of generating a SYN without sending it, in
-/// nanoseconds, for each turn.
+/// Sets up all servers, measures each of them once per turn, and adds the results to `turns`.
+///
+/// Adds the cost of generating a SYN without sending it to `zeros`, in nanoseconds, for each turn.
 fn take_turns(servers: &[Server], turns: &mut [Turns], zeros: &mut Vec<f64>) {
     let networks: Vec<_> = servers
         .iter()
@@ -205,7 +209,7 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     for _ in 0..SETUPS {
         take_turns(&servers, &mut turns, &mut zeros);
     }
-    // The first server only drops.
+    // The first server, `Server::Drop`, only receives the SYN.
     let own_cost = |turns_of: &Turns| turns_of.cost_above(&turns[0].costs);
     let own_cost_of = |wanted| {
         let index = servers.iter().position(|&server| server == wanted);

@@ -1,4 +1,4 @@
-//! Draws the chart of the cost of a SYN.
+//! Draws the bar chart of the cost of a SYN.
 
 use std::error::Error;
 
@@ -6,9 +6,9 @@ use plotters::prelude::*;
 
 use crate::report::rounded;
 
-/// Draws a bar for each name and cost in nanoseconds, in an SVG file.
+/// Writes an SVG file to `path`, with a bar for each name and its cost in nanoseconds.
 ///
-/// The scale is logarithmic, because the costs differ by more than a hundred times.
+/// The scale is logarithmic, because the costs differ by a factor of more than 100.
 pub fn draw(bars: &[(String, f64)], path: &str) -> Result<(), Box<dyn Error>> {
     const WIDTH: u32 = 900;
     const BAR: u32 = 26;

@@ -18,7 +18,7 @@ use crate::fixtures::resources::Memory;
 use crate::report::{Report, median, rounded, row};
 
 const TURNS: usize = 21;
-/// The time between two SYNs.
+/// The time between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(1);
 const CONNECTIONS: u64 = 1_000_000;
 
@@ -55,7 +55,7 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the time until the first SYN is answered, and the memory in use then.
+/// Starts tcp-bounce. Returns the time until it answers the first SYN, and the memory in use then.
 fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
     let network = Network::new(mode);
     let mut command = TcpBounce::command(&network.host, &network.arguments(arguments));
@@ -63,7 +63,8 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
     let start = Instant::now();
     let process = Process::start(&mut command);
     let time = network.client.enter(|| {
-        // Until then the kernel refuses each connection at once. The timeout skips lost SYNs, the pause saves CPU time.
+        // Before the first answer, the kernel refuses each connection at once. The timeout limits the delay by a lost
+        // SYN, and the pause saves CPU time.
         while TcpStream::connect_timeout(&SocketAddr::from((HOST, 80)), 10 * PAUSE).is_err() {
             assert!(start.elapsed() < DEADLINE, "no answer within the deadline");
             thread::sleep(PAUSE);
@@ -75,7 +76,7 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
     (time, Memory::of(&responder))
 }
 
-/// Measures the memory that open connections take.
+/// Measures the memory for each open connection, of the process and of its maps.
 fn connections(report: &mut Report) {
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);

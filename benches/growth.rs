@@ -15,12 +15,12 @@ use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
 use crate::report::{Report, median, rounded, row};
 use crate::wrapper::{Case, Wrapper, measure};
 
-/// Turns of each measurement across a veth pair.
+/// The number of turns of each measurement across a veth pair.
 const TURNS: usize = 11;
-/// SYNs in a turn.
+/// The number of SYNs in a turn.
 const SYNS: u32 = 200_000;
 
-/// Measures all dependencies.
+/// Measures the cost of a SYN with growing numbers of ports, prefixes, connections, interfaces and CPUs.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section("Growth", "The cost of a SYN in relation to settings, connections, interfaces and CPUs.");
     excluded_ports(report)?;
@@ -31,15 +31,15 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures in the kernel, with excluded ports.
+/// Measures the cost of a SYN in the kernel for growing numbers of excluded ports.
 fn excluded_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let counts = [0, 1, 10, 100, 1000, 10_000, 60_000];
     let syn = Wrapper::new(&packet(LINUX_SYN));
     let program = |count: u16| {
         let mut filters = own_addresses()?;
-        // From the highest port down, because the SYN is for port 5000.
+        // Excludes ports from the highest one down, because the SYN is for port 5000.
         (0..count).for_each(|port| filters.excluded_ports.insert(u16::MAX - port));
-        // The set may change at any time, so the program is the same for an empty one.
+        // The set may change while the program runs, so even an empty set needs the code that searches it.
         load(settings(), &filters)
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
@@ -51,7 +51,7 @@ fn excluded_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures in the kernel, with prefixes of destinations and sources.
+/// Measures the cost of a SYN in the kernel for growing numbers of destination and source prefixes.
 fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let counts = [0, 1, 10, 100, 1000];
     let syn = Wrapper::new(&packet(LINUX_SYN_V6));
@@ -76,7 +76,7 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures across a veth pair, with open connections.
+/// Measures the cost of a SYN across a veth pair for growing numbers of open connections.
 fn connections(report: &mut Report) {
     let counts = [0u64, 1000, 10_000, 100_000, 1_000_000];
     let network = Network::without_program(Mode::Native);
@@ -95,7 +95,7 @@ fn connections(report: &mut Report) {
     columns(report, "open connections", &header, "ns across a veth pair, generator included", costs);
 }
 
-/// Measures across a veth pair, with further interfaces.
+/// Measures the cost of a SYN across a veth pair, the start time and the memory for growing numbers of interfaces.
 fn interfaces(report: &mut Report) {
     let counts = [1, 2, 4, 8, 16];
     let figures: Vec<[f64; 3]> = counts
@@ -125,7 +125,7 @@ fn interfaces(report: &mut Report) {
     report.table(&header, rows);
 }
 
-/// Measures the rate with a generator on each CPU, each for a queue of its own.
+/// Measures the rate of answered SYNs for growing numbers of CPUs, each with its own generator and receive queue.
 fn generators(report: &mut Report) {
     let cpus = cpus();
     let (available, counts) = (cpus.len(), 1..=cpus.len());
@@ -154,7 +154,7 @@ fn generators(report: &mut Report) {
     columns(report, "CPUs", &header, "million SYNs answered per second, generator included", rates);
 }
 
-/// Reports a table of one row.
+/// Reports a table with one row of figures, whose columns are named by `header`.
 fn columns(report: &mut Report, name: &str, header: &[String], unit: &str, figures: impl IntoIterator<Item = f64>) {
     let header: Vec<_> = std::iter::once(name).chain(header.iter().map(String::as_str)).collect();
     report.table(&header, [row(unit, figures.into_iter().map(rounded))]);

@@ -16,7 +16,7 @@ use crate::report::{Report, percent, row};
 
 const THREADS: u16 = 10_000;
 
-/// Lets all threads connect to each program, and reports the CPU time.
+/// Connects all threads to each program, and reports the CPU time of the program and of its process.
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "10,000 threads connect at once",
@@ -61,13 +61,13 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// The cost of a run.
+/// The results of a run: the accepted connections, and the cost of the program.
 struct Run {
     crowd: Crowd,
     accepted: usize,
-    /// The number of times that the program ran.
+    /// The number of times that the kernel ran the program.
     runs: u64,
-    /// The time in the program.
+    /// The total time in the program, as measured by the kernel (`run_time_ns`).
     program: Duration,
 }
 
@@ -80,7 +80,7 @@ impl Run {
         Self { crowd, accepted, runs: info.run_cnt, program: Duration::from_nanos(info.run_time_ns) }
     }
 
-    /// Returns the share of program and process in the time of all CPUs during `period`.
+    /// Returns the share of the program's and the process's time in the time of all CPUs during `period`.
     fn share(&self, process: Duration, period: Duration) -> f64 {
         (self.program + process).as_secs_f64() / (period.as_secs_f64() * cpus().len() as f64)
     }

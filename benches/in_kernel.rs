@@ -1,6 +1,6 @@
-//! Measures the cost of a packet in the kernel.
+//! Measures the cost of a packet in the XDP program, by test runs (`BPF_PROG_TEST_RUN`).
 //!
-//! Programs take turns behind one wrapper, whose own cost is subtracted.
+//! A wrapper runs each program, and the cost of the wrapper is subtracted.
 
 use std::error::Error;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -26,14 +26,15 @@ use crate::wrapper::{Case, Wrapper, measure, table};
 const ARTICLE: &str = "the article's program";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-/// Returns the settings of the command, but without `frags`.
+/// Returns the settings that the command uses by default, but without multi-buffer support (`frags`).
 ///
-/// The other programs lack `frags`, so the wrapper must lack it, too, and then cannot call programs that have it.
+/// A wrapper can tail-call only programs with the same `frags` flag, and the other programs in the comparison lack it.
 pub fn settings() -> ProgramSettings {
     ProgramSettings { checks_mac: true, filters_destinations: true, ..ProgramSettings::DEFAULT }
 }
 
-/// Loads tcp-bounce for an interface whose primary addresses are those of the packets, so that no search is needed.
+/// Loads tcp-bounce for an interface whose primary addresses are the packets' destinations, so that it searches no
+/// prefixes.
 pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     let mut link = InterfaceState::new(MAC, 1500, None, None);
     link.primary_v4 = Ipv4Address([10, 0, 0, 2]);
@@ -65,18 +66,18 @@ pub fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Err
     Ok(filters)
 }
 
-/// Returns a number of prefixes, of which the last contains the addresses of the packets.
+/// Returns `count` prefixes. The last one contains the IPv6 addresses of the packets.
 pub fn many_prefixes(count: usize) -> Vec<String> {
     let others = (1..count).map(|number| format!("2001:db8:{number:x}::/48"));
     others.chain(["fd00::/64".to_owned()]).collect()
 }
 
-/// Returns filters for the addresses of the packets only.
+/// Returns filters that contain only the destination addresses of the packets.
 pub fn own_addresses() -> Result<Box<Filters>, Box<dyn Error>> {
     filters(&["10.0.0.2/32", "fd00::2/128"])
 }
 
-/// Returns the XDP program of an object.
+/// Returns the descriptor of the XDP program in a skeleton.
 pub fn fd<'a>(program: &'a TcpBounceSkel) -> BorrowedFd<'a> {
     program.progs.tcp_bounce.as_fd()
 }
@@ -95,7 +96,7 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     post_handshake(report, peers)
 }
 
-/// Measures Linux's SYN with different settings, and with other programs.
+/// Measures a SYN of Linux with different settings, and with other programs.
 fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (settings, own, keyed) = (settings(), own_addresses()?, Isn::Keyed(KEY));
     let mut hundred_ports = own.clone();
@@ -134,15 +135,15 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     if let Some(article) = cases.iter().find(|case| case.name() == ARTICLE) {
         report.at_most("in the kernel: of the article's program", 0.40, "", bounce.ratio(article));
     }
-    // The cost of the floor is so small that ratios of single turns mean nothing.
+    // Uses the ratio of the medians. The floor costs so little that the ratio varies widely between turns.
     report.at_most("in the kernel: of the floor", 4.0, "", bounce.cost() / floor.cost());
     Ok(())
 }
 
-/// Measures the cases and, if it is given, the article's program with Linux's SYN.
+/// Measures the cases and, if it is available, the article's program with a SYN of Linux.
 fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
-    // A shorter lifetime, which the article's program lives up to.
+    // Shortens the lifetime of the cases to the lifetime of `article` and `syn`.
     let mut cases: Vec<Case> = cases;
     if let Some(object) = &article {
         cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
@@ -152,7 +153,7 @@ fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) ->
     Ok(())
 }
 
-/// Measures Linux's SYN with telemetry besides the counters.
+/// Measures a SYN of Linux with each kind of telemetry.
 fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (own, syn) = (own_addresses()?, Wrapper::new(&packet(LINUX_SYN)));
     let load_with = |telemetry| load(ProgramSettings { telemetry, ..settings() }, &own);
@@ -184,7 +185,7 @@ fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures packets other than Linux's SYN.
+/// Measures packets other than a SYN of Linux.
 fn other_packets(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let default = load(settings(), &*own_addresses()?)?;
     let others = OTHERS.map(|(name, action, hex)| (name, action, Wrapper::new(&packet(hex))));
@@ -192,7 +193,7 @@ fn other_packets(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error
     compare(report, "other packets (the article's: Linux's SYN)", cases.collect::<Result<_, _>>()?, peers)
 }
 
-/// Measures segments after the handshake.
+/// Measures segments after the handshake, with each post-handshake action.
 fn post_handshake(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (settings, own, keyed) = (settings(), own_addresses()?, Isn::Keyed(KEY));
     let segments = POST_HANDSHAKE.map(|(post_handshake, name, xdp_action, hex)| {

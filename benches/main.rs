@@ -1,7 +1,7 @@
 //! The benchmarks: `make bench`, as root.
 //!
-//! Absolute times differ between machines and runs. Everything that is compared takes turns in one run, and the median
-//! counts, so only ratios are meaningful.
+//! Absolute times differ between machines and runs, so only ratios are meaningful. Programs and servers that are
+//! compared are measured alternately in one run, and the report has the medians.
 
 #[path = "../tests/it/fixtures/mod.rs"]
 #[allow(dead_code, unused_macros, reason = "the tests use the rest")]
@@ -27,7 +27,7 @@ use nix::unistd::Uid;
 use peer::Peers;
 use report::Report;
 
-/// The parts, in the order of the report.
+/// The names of the parts, in the order of the report.
 const PARTS: [&str; 7] = ["kernel", "cable", "headline", "footprint", "growth", "service", "handshake"];
 
 fn main() {
@@ -38,7 +38,7 @@ fn main() {
 }
 
 fn bench() -> Result<(), Box<dyn Error>> {
-    // Cargo adds `--bench`.
+    // Cargo passes `--bench` to every benchmark.
     let mut chosen: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(&part.as_str())) {
         return Err(

@@ -7,7 +7,7 @@ use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::post_handshake::isn_offset;
 
-/// A SYN with the options of Linux: MSS, SACK permitted, timestamps, window scale.
+/// A SYN of Linux over IPv4, with MSS, SACK permitted, timestamps and window scale.
 pub const LINUX_SYN: &str = "020000000002 020000000001 0800 \
     4500003c1c4640004006 0a70 0a000001 0a000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405b4 0402 080a1122334400000000 01 030307";
@@ -20,15 +20,17 @@ pub const TAGGED_LINUX_SYN_V6: &str = "020000000002 020000000001 88a8 0064 8100 
     60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
 
-/// The key of the initial sequence numbers.
+/// The key for [`Isn::Keyed`](tcp_bounce_wire::Isn::Keyed).
 pub const KEY: [u8; 16] = *b"0123456789abcdef";
 
-/// The XDP actions, as numbers of the kernel.
+/// `XDP_DROP` of `linux/bpf.h`.
 pub const DROP: u32 = 1;
+/// `XDP_PASS` of `linux/bpf.h`.
 pub const PASS: u32 = 2;
+/// `XDP_TX` of `linux/bpf.h`.
 pub const TX: u32 = 3;
 
-/// Packets other than Linux's SYN: the description, the expected XDP action, and the bytes.
+/// Packets other than a SYN of Linux. Each has a description, the expected XDP action, and the bytes in hexadecimal.
 pub const OTHERS: [(&str, u32, &str); 5] = [
     (
         "SYN without options, 60 bytes",
@@ -66,7 +68,8 @@ pub const OTHERS: [(&str, u32, &str); 5] = [
     ),
 ];
 
-/// Segments after the handshake: the post-handshake action, the description, the expected XDP action, and the bytes.
+/// Segments after the handshake. Each has the post-handshake action, a description, the expected XDP action, and the
+/// bytes in hexadecimal.
 pub const POST_HANDSHAKE: [(Action, &str, u32, &str); 7] = [
     (Action::Ignore, "--then drop: the last ACK of the handshake", DROP, LAST_ACK),
     (Action::Reset, "--then reset: the last ACK, answered with RST", TX, LAST_ACK),
@@ -84,18 +87,18 @@ pub const POST_HANDSHAKE: [(Action, &str, u32, &str); 7] = [
     (Action::Tarpit, "--then tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
 ];
 
-/// The last ACK of a handshake, which acknowledges the fixed initial sequence number.
+/// The last ACK of a handshake. It acknowledges the default initial sequence number, 0x74637062.
 const LAST_ACK: &str = "020000000002 020000000001 0800 \
     450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801001f6 b0a8 0000 \
     01 01 080a1122334455667788";
 
-/// A segment with 48 bytes of data.
+/// A segment with 48 bytes of data, which acknowledges the default initial sequence number.
 const DATA: &str = "020000000002 020000000001 0800 \
     450000641c4640004006 0a48 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801801f6 b0a8 0000 \
     01 01 080a1122334455667788 \
     000000000000000000000000000000000000000000000000 000000000000000000000000000000000000000000000000";
 
-/// Converts hexadecimal digits to a packet. Corrects its checksums if it is TCP over IPv4.
+/// Parses a packet in hexadecimal, and corrects its checksums if it is TCP over IPv4. Ignores spaces.
 pub fn packet(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
     let mut packet: Vec<u8> = digits.chunks_exact(2).map(|byte| (byte[0] * 16 + byte[1]) as u8).collect();
@@ -103,7 +106,8 @@ pub fn packet(hex: &str) -> Vec<u8> {
     packet
 }
 
-/// Makes a segment over IPv4 acknowledge all data of a server whose sequence numbers follow the client's.
+/// Sets the acknowledgment number of a segment over IPv4 to all data of a server with [`KEY`], whose sequence numbers
+/// follow the client's.
 pub fn acknowledge(packet: &mut [u8]) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));
@@ -114,7 +118,7 @@ pub fn acknowledge(packet: &mut [u8]) {
     correct(packet);
 }
 
-/// Corrects the checksums of a segment over IPv4.
+/// Corrects the IPv4 and TCP checksums of a segment over IPv4. Leaves other packets unchanged.
 fn correct(packet: &mut [u8]) {
     let checksums = match SlicedPacket::from_ethernet(packet) {
         Ok(SlicedPacket { net: Some(NetSlice::Ipv4(ipv4)), transport: Some(TransportSlice::Tcp(tcp)), .. }) => {

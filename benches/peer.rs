@@ -1,4 +1,4 @@
-//! Loads other XDP programs to compare with, which `PEER_OBJ=FILE` and `SYNPROXY_OBJ=FILE` name.
+//! Loads other XDP programs to compare with, from the object files in `PEER_OBJ` and `SYNPROXY_OBJ`.
 
 use std::error::Error;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -7,16 +7,16 @@ use std::{env, fs};
 
 use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, Program, ProgramType};
 
-/// The object files of the other programs, if given.
+/// The object files of the other programs. `None` excludes a program from the comparison.
 pub struct Peers {
-    /// The C program of the article that gave the idea for tcp-bounce.
+    /// The C program of the article that inspired tcp-bounce.
     pub article: Option<PathBuf>,
     /// `xdp_synproxy` of the kernel's selftests.
     pub synproxy: Option<PathBuf>,
 }
 
 impl Peers {
-    /// Takes the files from the environment, and checks that their programs load.
+    /// Reads the paths from `PEER_OBJ` and `SYNPROXY_OBJ`, and checks that the programs load.
     pub fn from_environment() -> Result<Self, Box<dyn Error>> {
         let find = |variable| {
             let path = env::var_os(variable).map(PathBuf::from);
@@ -29,24 +29,26 @@ impl Peers {
         Ok(Self { article: find("PEER_OBJ")?, synproxy: find("SYNPROXY_OBJ")? })
     }
 
-    /// Returns the names and paths of the given programs.
+    /// Returns the name and the path of each available program.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let peers = [("the article's program", &self.article), ("`xdp_synproxy`", &self.synproxy)];
         peers.into_iter().filter_map(|(name, path)| Some((name, path.as_deref()?)))
     }
 
-    /// Loads all given programs.
+    /// Loads all available programs, and returns them with their names.
     pub fn load(&self) -> Result<Vec<(&'static str, Object)>, Box<dyn Error>> {
         self.all().map(|(name, path)| Ok((name, load(path)?))).collect()
     }
 
-    /// Loads the article's program, if it is given.
+    /// Loads the article's program, if it is available.
     pub fn load_article(&self) -> Result<Option<Object>, Box<dyn Error>> {
         self.article.as_deref().map(load).transpose()
     }
 }
 
-/// Loads the first XDP program of an object, and allows the benchmarks' ports in the article's program.
+/// Loads the first XDP program of an object file.
+///
+/// Adds the ports of the benchmarks to the map `allowed_ports`, which the article's program has.
 pub fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
     let error = |error| format!("{}: {error:#}", path.display());
     let mut object = ObjectBuilder::default().open_file(path).map_err(error)?;
@@ -71,6 +73,6 @@ pub fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
 /// Returns the program that [`load`] selected.
 pub fn program(object: &Object) -> BorrowedFd<'_> {
     let program = object.progs().find(Program::autoload).expect("`load` selected a program");
-    // SAFETY: The object keeps the descriptor open, and is borrowed as long as it.
+    // SAFETY: The object keeps the descriptor open, and is borrowed for as long as the descriptor.
     unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }
 }

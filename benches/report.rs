@@ -1,4 +1,4 @@
-//! Prints the results as they come and, after a complete run, writes them to `docs` with a chart.
+//! Prints the results as they come. After a complete run, writes them to `docs`, together with a chart.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 
 use crate::chart;
 
-/// The folder of the report and the chart.
+/// The directory of the report and the chart.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 
 /// The results so far.
@@ -22,7 +22,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Starts a report with a description of the machine and of the commit.
+    /// Creates a report with a description of the machine and of the commit.
     pub fn new() -> Result<Self, Box<dyn Error>> {
         Ok(Self { heading: heading()?, sections: String::new(), targets: Vec::new(), bars: Vec::new() })
     }
@@ -32,12 +32,12 @@ impl Report {
         self.print(&format!("\n## {title}\n\n{explanation}"));
     }
 
-    /// Adds a paragraph.
+    /// Adds a paragraph of Markdown.
     pub fn paragraph(&mut self, text: &str) {
         self.print(&format!("\n{text}"));
     }
 
-    /// Adds a table. All columns but the first hold numbers.
+    /// Adds a table. All columns but the first are aligned to the right, for numbers.
     pub fn table(&mut self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         let mut table = Table::new();
         table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
@@ -46,12 +46,12 @@ impl Report {
         self.print(&format!("\n{table}"));
     }
 
-    /// Adds a target with an upper limit.
+    /// Adds a target with an upper limit, and the measured value.
     pub fn at_most(&mut self, name: &str, limit: f64, unit: &str, value: f64) {
         self.target(name, format!("at most {limit}{unit}"), format!("{}{unit}", rounded(value)), value <= limit);
     }
 
-    /// Adds a target with a lower limit.
+    /// Adds a target with a lower limit, and the measured value.
     pub fn at_least(&mut self, name: &str, limit: f64, unit: &str, value: f64) {
         self.target(name, format!("at least {limit}{unit}"), format!("{}{unit}", rounded(value)), value >= limit);
     }
@@ -60,7 +60,7 @@ impl Report {
         self.targets.push([name.to_owned(), limit, value, if is_met { "yes" } else { "**no**" }.to_owned()]);
     }
 
-    /// Adds a bar to the chart, with a cost in nanoseconds per SYN.
+    /// Adds a bar to the chart. `cost` is in nanoseconds per SYN.
     pub fn bar(&mut self, name: &str, cost: f64) {
         self.bars.push((name.replace('`', ""), cost));
     }
@@ -71,7 +71,7 @@ impl Report {
         self.sections.push('\n');
     }
 
-    /// Ends the report with the targets.
+    /// Ends the report with a table of all targets, if there are any.
     pub fn finish(&mut self) {
         let targets = std::mem::take(&mut self.targets);
         if targets.is_empty() {
@@ -81,7 +81,7 @@ impl Report {
         self.table(&["", "target", "measured", "met"], targets.into_iter().map(Vec::from));
     }
 
-    /// Writes the report and the chart to `docs`.
+    /// Writes the report to `docs/benchmarks.md` and the chart to `docs/benchmarks.svg`.
     pub fn write(&self) -> Result<(), Box<dyn Error>> {
         let text = format!("{}{}", self.heading, self.sections);
         fs::write(format!("{FOLDER}/benchmarks.md"), text)?;
@@ -89,7 +89,7 @@ impl Report {
     }
 }
 
-/// Returns the heading: how the report was made, and on which machine.
+/// Returns the heading, which describes how the report was made and on which machine.
 fn heading() -> Result<String, Box<dyn Error>> {
     let kernel = uname()?;
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
@@ -122,7 +122,7 @@ fn heading() -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// Formats a number with three significant digits.
+/// Formats a number with three significant digits, or three decimals if it is below 1.
 pub fn rounded(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
@@ -132,19 +132,19 @@ pub fn rounded(value: f64) -> String {
     }
 }
 
-/// Formats a share in percent.
+/// Formats a share between 0 and 1 as a percentage.
 pub fn percent(share: f64) -> String {
     format!("{} %", rounded(100.0 * share))
 }
 
-/// Returns the median.
+/// Returns the median. Panics if there are no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Returns a row of a table: a name and figures.
+/// Returns a row of a table, with a name in the first column and figures in the others.
 pub fn row(name: impl Display, figures: impl IntoIterator<Item = String>) -> Vec<String> {
     std::iter::once(name.to_string()).chain(figures).collect()
 }

@@ -10,12 +10,12 @@ use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::programs::pass;
 use crate::report::{Report, percent, rounded, row};
 
-/// SYNs in a flood.
+/// The number of SYNs in a flood.
 const SYNS: u32 = 5_000_000;
-/// The time that a client uses the service without a flood.
+/// The duration of the measurement without a flood.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Measures the time of a request, with and without a flood.
+/// Measures the rate and the duration of requests, with and without a flood.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "The host's own service during a flood",

@@ -1,5 +1,7 @@
-//! Measures programs behind `restore` of `src/bpf/bench.rs`, which writes the packet anew for each round. Without it, a
-//! repeated test run would feed a program its own output.
+//! Measures programs behind a wrapper, the program `restore` of `src/bpf/bench.rs`.
+//!
+//! The wrapper writes the packet again before each round. Otherwise a repeated test run would feed a program its own
+//! output.
 
 use std::error::Error;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -14,12 +16,12 @@ use crate::fixtures::programs;
 use crate::packets::TX;
 use crate::report::{Report, median, rounded, row};
 
-/// Turns of each program. The median counts.
+/// The number of turns of each program. The result is the median of all turns.
 const TURNS: usize = 31;
-/// Packets in a turn.
+/// The number of packets in a turn.
 const ROUNDS: u32 = 1_000_000;
 
-/// A program, the packet that it gets, and the results.
+/// A program with the packet that it receives, and the results.
 pub struct Case<'a> {
     name: &'a str,
     wrapper: &'a Wrapper,
@@ -30,12 +32,14 @@ pub struct Case<'a> {
     instructions: usize,
     /// The number of instructions that the verifier processed.
     verified: u32,
-    /// Nanoseconds per packet above the zero, for each turn.
+    /// The cost above the zero in each turn, in nanoseconds per packet.
+    ///
+    /// The zero is the cost of the wrapper and of a program that only returns `XDP_TX`.
     costs: Vec<f64>,
 }
 
 impl<'a> Case<'a> {
-    /// Creates a case without results.
+    /// Creates a case without results. `action` is the XDP action that the program must return.
     pub fn new(
         name: &'a str,
         wrapper: &'a Wrapper,
@@ -56,19 +60,19 @@ impl<'a> Case<'a> {
         median(self.costs.iter().copied())
     }
 
-    /// Returns the median ratio to the cost of another case in the same turn.
+    /// Returns the median ratio of this case's cost to the cost of `other` in the same turn.
     pub fn ratio(&self, other: &Self) -> f64 {
         median(self.costs.iter().zip(&other.costs).map(|(cost, other)| cost / other))
     }
 }
 
-/// Measures the programs in turns, on one CPU.
+/// Measures all programs on one CPU, once in each turn, and adds the costs to the cases.
 pub fn measure(cases: &mut [Case]) -> Result<(), Box<dyn Error>> {
     let (this, all) = (Pid::from_raw(0), sched_getaffinity(Pid::from_raw(0))?);
     run_on(cpus()[0]);
     for _ in 0..TURNS {
         for case in &mut *cases {
-            // The zero comes right before, so that a machine that is slow for a while slows both.
+            // The zero is measured right before the program, so that a temporary slowdown affects both.
             let zero = case.wrapper.measure(case.wrapper.program("transmit")?, TX)?;
             case.costs.push(case.wrapper.measure(case.program, case.action)? - zero);
         }
@@ -77,7 +81,7 @@ pub fn measure(cases: &mut [Case]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reports the costs, and their ratios to the cost of the case named `reference`, if it is among them.
+/// Reports the costs. Adds their ratios to the cost of the case named `reference`, if there is one.
 pub fn table(report: &mut Report, title: &str, cases: &[Case], reference: &str) {
     let reference_case = cases.iter().find(|case| case.name == reference);
     let rows = cases.iter().map(|case| {
@@ -87,7 +91,7 @@ pub fn table(report: &mut Report, title: &str, cases: &[Case], reference: &str) 
     report.table(&[title, "ns above zero", "of the article's", "instructions", "verified"], rows);
 }
 
-/// The program `restore`, and the packet that it writes.
+/// The loaded program `restore`, and the packet that it writes.
 pub struct Wrapper {
     object: Object,
     packet: Vec<u8>,
@@ -99,15 +103,19 @@ impl Wrapper {
         Self { object: programs::bench(packet), packet: packet.to_vec() }
     }
 
-    /// Returns another program of the wrapper's object.
+    /// Returns the descriptor of another program in the wrapper's object.
     pub fn program(&self, name: &str) -> Result<BorrowedFd<'_>, Box<dyn Error>> {
         let program = self.object.progs().find(|program| program.name() == name);
         let program = program.ok_or_else(|| format!("no program named {name}"))?;
-        // SAFETY: The object keeps the descriptor open, and is borrowed as long as it.
+        // SAFETY: The object keeps the descriptor open, and is borrowed for as long as the descriptor.
         Ok(unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) })
     }
 
-    /// Returns the cost of a program and the wrapper, in nanoseconds per packet.
+    /// Returns the cost of the wrapper and a program, in nanoseconds per packet.
+    ///
+    /// # Errors
+    ///
+    /// The programs cannot be run, or the XDP action is not `action`.
     fn measure(&self, program: BorrowedFd, action: u32) -> Result<f64, Box<dyn Error>> {
         let key = 0u32.to_ne_bytes();
         self.map("NEXT")?.update(&key, &program.as_raw_fd().to_ne_bytes(), MapFlags::ANY)?;

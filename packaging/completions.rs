@@ -1,4 +1,4 @@
-//! Generates the shell completions.
+//! Generates the shell completions for bash, zsh and fish.
 
 use std::error::Error;
 use std::fs;
@@ -8,16 +8,16 @@ use clap::Command;
 use clap_complete::{Shell, generate_to};
 use tcp_bounce::internals::action_names;
 
-/// Placeholder for the names of interfaces, which only the shell can look up.
+/// A placeholder for the names of interfaces, which only the shell can look up.
 const INTERFACES: &str = "INTERFACES";
 
-/// For each shell, the text that clap generates for interfaces and its replacement, which looks them up.
+/// The shells, each with text that clap generates and its replacement, which completes the names of interfaces.
 const SHELLS: [(Shell, &str, &str); 3] = [
-    // Only symbolic links are interfaces. Bash would expand a name with a dollar sign, so such names are left out.
+    // In `/sys/class/net`, only symbolic links are interfaces. `grep` drops names that bash would expand.
     (Shell::Bash, INTERFACES, r"$(find /sys/class/net -type l -printf '%f\n' 2>/dev/null | grep -x '[[:alnum:]._-]*')"),
-    // With two colons, zsh would complete only interfaces, no options, after the first argument.
+    // With two colons (`*::`), zsh would complete only interfaces and no options after the first argument.
     (Shell::Zsh, "'*::interfaces:(INTERFACES)'", "'*:interface:_net_interfaces'"),
-    // clap generates nothing for positional arguments.
+    // clap generates no line for positional arguments, so one is added before the first `--mode` line.
     (
         Shell::Fish,
         "complete -c tcp-bounce -l mode",
@@ -25,11 +25,11 @@ const SHELLS: [(Shell, &str, &str); 3] = [
     ),
 ];
 
-/// Writes the completions of `command` for all shells to `folder`.
+/// Writes the completions of `command` to `folder`, in one file for each shell.
 pub fn write(command: Command, folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = command
         .mut_arg("interfaces", |arg| arg.value_parser([INTERFACES]).help(None))
-        // zsh takes a colon in the name of a value as its end.
+        // A colon ends the name of a value in zsh, so `then` and `metrics` get names without colons.
         .mut_arg("then", |arg| arg.value_parser(action_names()).value_name("MODE"))
         .mut_arg("metrics", |arg| arg.value_name("ADDRESS"));
     for (shell, placeholder, interfaces) in SHELLS {

@@ -1,7 +1,9 @@
-//! Generates the files of the package other than the command, in the folder that the argument names.
+//! Generates files of the package, in the directory that the argument names.
 //!
-//! These are the manual page and the shell completions, made from the definition of the command line; the object of the
-//! XDP program; the licences of third parties; and the changelog in Debian's format.
+//! - the manual page and the shell completions, from the definition of the command line
+//! - the object of the XDP program
+//! - the licences of third-party packages
+//! - the changelog in Debian's format
 
 mod completions;
 mod manual;
@@ -21,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = env::args_os().nth(1).ok_or("usage: tcp-bounce-documents FOLDER")?;
     let folder = Path::new(&folder);
     fs::create_dir_all(folder)?;
-    // The time of the last commit, so that a commit always gives the same package.
+    // `scripts/reproducible` sets the time of the last commit, so that each commit always gives the same package.
     let seconds = env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set")?.parse()?;
     let date = DateTime::from_timestamp(seconds, 0).ok_or("SOURCE_DATE_EPOCH is out of range")?;
     let command = Args::command();
@@ -33,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns a changelog in Debian's format, which refers to the project's own.
+/// Returns a changelog in Debian's format, with one entry that refers to the project's changelog.
 fn changelog(command: &Command, date: DateTime<Utc>) -> String {
     let version = command.get_version().unwrap_or_default();
     format!(

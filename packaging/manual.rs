@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use clap::Command;
 use clap_mangen::Man;
 
-/// The sections that are not generated from the command line.
+/// The sections that are not generated from the definition of the command line, in roff.
 const SECTIONS: &str = include_str!("sections.8");
 
-/// Writes the manual page of `command`, with the given date.
+/// Writes the manual page of `command` to `page`, with the given date.
 pub fn write(mut command: Command, date: DateTime<Utc>, page: &mut dyn Write) -> io::Result<()> {
     let usage = command.render_usage().to_string();
     let man = Man::new(command).section("8").manual("System Administration").date(date.format("%F").to_string());

@@ -1,4 +1,4 @@
-//! Collects the licences of all third-party packages that the command and the XDP program are linked with.
+//! Collects the licences of all third-party packages that are linked into the command and the XDP program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -9,10 +9,10 @@ use std::{env, fs, io};
 
 use serde::Deserialize;
 
-/// Prefixes, in lower case, of the names of licence files.
+/// The prefixes of the names of licence files, in lower case.
 const LICENCE_FILES: [&str; 5] = ["licen", "copying", "copyright", "notice", "unlicense"];
 
-/// The output of `cargo metadata`, as far as it is needed.
+/// The output of `cargo metadata`, reduced to the fields that are needed.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -27,7 +27,7 @@ struct Package {
     version: String,
     license: Option<String>,
     manifest_path: PathBuf,
-    /// The registry that the package comes from; none for a package of the workspace.
+    /// The registry that the package comes from. `None` for a package of the workspace.
     source: Option<String>,
 }
 
@@ -50,11 +50,11 @@ struct Dependency {
 
 #[derive(Deserialize)]
 struct DependencyKind {
-    /// `None` for a normal dependency, else "build" or "dev".
+    /// The kind, "build" or "dev". `None` for a normal dependency.
     kind: Option<String>,
 }
 
-/// Returns a list of the linked packages, followed by each licence text once.
+/// Returns a list of the linked packages, followed by each distinct licence text.
 pub fn notices() -> Result<String, Box<dyn Error>> {
     let mut packages = BTreeMap::new();
     for manifest in ["Cargo.toml", "src/bpf/Cargo.toml"] {
@@ -78,7 +78,7 @@ pub fn notices() -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-/// Runs `cargo metadata` for a manifest, named relative to the top of the repository.
+/// Runs `cargo metadata` for a manifest. The path is relative to the root of the repository.
 fn read_metadata(manifest: &str) -> Result<Metadata, Box<dyn Error>> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(manifest);
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -93,7 +93,9 @@ fn read_metadata(manifest: &str) -> Result<Metadata, Box<dyn Error>> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Returns the packages from registries that workspace members need at run time, not only to build or to test.
+/// Returns the registry packages that are normal dependencies of workspace members, directly or indirectly.
+///
+/// Leaves out this tool's own dependencies, and those that are only needed to build or to test.
 fn linked_packages(metadata: Metadata) -> Vec<Package> {
     let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     let is_this_tool = |id: &str| metadata.packages.iter().any(|p| p.id == id && p.name == env!("CARGO_PKG_NAME"));
@@ -111,7 +113,8 @@ fn linked_packages(metadata: Metadata) -> Vec<Package> {
     packages.filter(|package| package.source.is_some() && linked.contains(package.id.as_str())).collect()
 }
 
-/// Returns the texts of all licence files in a folder and, for bundled libraries, in the folders directly below it.
+/// Returns the texts of all licence files in a directory and in its direct subdirectories, where packages keep
+/// libraries that they bundle.
 fn licence_texts(folder: &Path) -> Result<BTreeSet<String>, Box<dyn Error>> {
     let mut texts = BTreeSet::new();
     for path in entries(folder)? {

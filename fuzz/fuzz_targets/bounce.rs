@@ -1,4 +1,4 @@
-//! Fuzzes the packet logic: any packet with any setup. The invariants are those of `src/wire/tests/common`.
+//! Fuzzes the packet logic with arbitrary packets and setups, and checks the invariants in `src/wire/tests/common`.
 
 #![no_main]
 

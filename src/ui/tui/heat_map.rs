@@ -20,8 +20,8 @@ const SHADES: [&str; 9] = [" ", "░", "░", "▒", "▒", "▒", "▓", "▓",
 
 /// The number of SYNs to each port, and the heat of each port.
 ///
-/// The heat is 1 when a SYN arrives, and decreases with each update after that. The map is drawn in parts of equal size,
-/// each for a range of ports.
+/// The heat is 1 when a SYN arrives, and decreases with each update after that. The map is drawn in parts of equal
+/// size, each for a range of ports.
 pub struct HeatMap {
     counts: Vec<u64>,
     heat: Vec<f32>,
