@@ -1,7 +1,7 @@
 PREFIX ?= /usr/local
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-# A shell that does not know rustup still finds its cargo.
+# Finds rustup's cargo even if PATH lacks it.
 ifeq ($(shell command -v cargo),)
 ifneq ($(wildcard $(HOME)/.cargo/bin/cargo),)
 export PATH := $(PATH):$(HOME)/.cargo/bin

@@ -17,7 +17,7 @@ const SHELLS: [(Shell, &str, &str); 3] = [
     (Shell::Bash, INTERFACES, r"$(find /sys/class/net -type l -printf '%f\n' 2>/dev/null | grep -x '[[:alnum:]._-]*')"),
     // With two colons (`*::`), zsh would complete only interfaces and no options after the first argument.
     (Shell::Zsh, "'*::interfaces:(INTERFACES)'", "'*:interface:_net_interfaces'"),
-    // clap generates no line for positional arguments, so one is added before the first `--mode` line.
+    // clap generates no line for positional arguments, so one is added before the line of `--mode`.
     (
         Shell::Fish,
         "complete -c tcp-bounce -l mode",

@@ -1,8 +1,9 @@
-//! Finds a Rust compiler and a linker for the BPF target: a compiler that has the source of `core`, and a bpf-linker
-//! whose LLVM reads that compiler's bitcode.
+//! Finds a Rust compiler and a linker for the BPF target.
 //!
-//! The build script includes this file as a module. `scripts/setup` compiles it into a program of its own, to learn
-//! which tools are missing. Both run at the top of the repository.
+//! The compiler needs the source of `core`. The linker, bpf-linker, needs an LLVM that reads the compiler's bitcode.
+//!
+//! The build script includes this file as a module. `scripts/setup` compiles it into a separate program, which finds out
+//! which tools are missing. Both run at the root of the repository.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -10,10 +11,10 @@ use std::path::{self, Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The first LLVM with all code generation options that the build script uses; Rust 1.95 has it.
+/// The first major version of LLVM with all code generation options that the build script uses. Rust 1.95 has it.
 const OLDEST_LLVM: u32 = 22;
 
-/// Advice for any missing tool.
+/// The advice at the end of an error that a tool is missing. `scripts/setup` itself prints no advice.
 const ADVICE: &str = ": run `make setup` to install missing tools";
 
 /// A compiler or linker, and the major version of its LLVM.
@@ -40,10 +41,11 @@ fn main() {
     }
 }
 
-/// Finds the compiler: `TCP_BOUNCE_BPF_RUSTC` if it is set, else the first suitable one of the active toolchain, the
-/// other rustup toolchains, and the distribution's.
+/// Finds the compiler: `TCP_BOUNCE_BPF_RUSTC` if it is set, else the first suitable compiler of the active toolchain,
+/// the other rustup toolchains, and the distribution (`/usr/bin/rustc`).
 ///
-/// Rust ships no compiled `core` for the BPF targets (they are of tier 3), so the build compiles it from source.
+/// A suitable compiler has the source of `core` and at least [`OLDEST_LLVM`]. Rust ships no compiled `core` for the BPF
+/// targets, which are tier 3, so the build compiles it.
 pub fn compiler() -> Result<Tool, String> {
     let candidates = match env::var_os("TCP_BOUNCE_BPF_RUSTC") {
         Some(rustc) => vec![rustc],
@@ -53,12 +55,12 @@ pub fn compiler() -> Result<Tool, String> {
         .map_err(|reasons| format!("found no Rust compiler that can build for BPF{ADVICE} ({reasons})"))
 }
 
-/// Finds the linker: `TCP_BOUNCE_BPF_LINKER` if it is set, else the first suitable one of that which `make setup`
-/// built and that on the PATH.
+/// Finds the linker: `TCP_BOUNCE_BPF_LINKER` if it is set, else the bpf-linker that `make setup` built, else the
+/// bpf-linker on the PATH.
 ///
-/// A suitable linker's LLVM is not older than the compiler's.
+/// A suitable linker has an LLVM that is at least as new as the compiler's.
 pub fn linker(compiler: &Tool) -> Result<Tool, String> {
-    // Absolute, because Cargo runs the compiler in another folder.
+    // The path is absolute, because Cargo runs the compiler in another directory.
     let built = path::absolute(".tools/bin/bpf-linker").map_err(|error| error.to_string())?;
     let candidates = match env::var_os("TCP_BOUNCE_BPF_LINKER") {
         Some(linker) => vec![linker],
@@ -69,7 +71,7 @@ pub fn linker(compiler: &Tool) -> Result<Tool, String> {
     })
 }
 
-/// Returns the first candidate that passes the check, or the reasons against each of them.
+/// Returns the first candidate that passes `check`, or an error with the reason against each candidate.
 fn first_suitable(
     candidates: Vec<OsString>,
     check: impl Fn(&OsString) -> Result<Tool, String>,
@@ -110,7 +112,7 @@ fn check_compiler(rustc: &OsString) -> Result<Tool, String> {
 }
 
 fn check_linker(linker: &OsString, compiler: &Tool) -> Result<Tool, String> {
-    // `--version` prints the version of bpf-linker. These arguments make its LLVM print one, and link nothing.
+    // `--version` prints only the version of bpf-linker. These arguments print the version of its LLVM without linking.
     let arguments = ["--target=bpf", "--llvm-args=--version", "--output=/dev/null", "/dev/null"];
     let version = run(Command::new(linker).args(arguments))?;
     let llvm = llvm_version(&version).ok_or("does not name its LLVM version")?;
@@ -126,7 +128,7 @@ fn llvm_version(text: &str) -> Option<u32> {
     version.trim_start_matches([':', ' ']).split('.').next()?.parse().ok()
 }
 
-/// Runs a command and returns its output. Errors read as the end of a sentence that begins with the command's name.
+/// Runs a command and returns its standard output. Errors are predicates, to be printed after the command's name.
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| match error.kind() {
         ErrorKind::NotFound => "is missing".to_string(),
