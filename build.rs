@@ -47,7 +47,7 @@ fn build() -> Result<()> {
     Ok(())
 }
 
-/// Tells Cargo to run this script again only if one of its inputs changes.
+/// Makes Cargo run this script again only if one of its inputs changes.
 fn watch_inputs() -> Result<()> {
     for variable in ["OBJ", "RUSTC", "LINKER"] {
         println!("cargo::rerun-if-env-changed=TCP_BOUNCE_BPF_{variable}");
@@ -132,9 +132,9 @@ fn compiler_flags(compiler: &Tool, linker: &Tool) -> Result<Vec<String>> {
         // The linker generates BTF from debug info. Without BTF, the kernel rejects functions besides the entry point.
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
-        // 32-bit arithmetic and jumps; needs Linux 5.1.
+        // Enables 32-bit arithmetic and jumps. Needs Linux 5.1.
         "-Ctarget-cpu=v3",
-        // Packet fields are rarely aligned; without this flag each one is read byte by byte.
+        // Packet fields are rarely aligned. Without this flag, the compiler reads them byte by byte.
         "-Ctarget-feature=+allows-misaligned-mem-access",
     ];
     flags.extend(fixed.map(str::to_owned));

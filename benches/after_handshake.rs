@@ -120,7 +120,7 @@ impl Cable {
     }
 }
 
-/// A running server. A process ends when this is dropped.
+/// A running server. Dropping it ends the server's process, if it has one.
 enum Running {
     TcpBounce { _process: TcpBounce },
     Std(Vec<JoinHandle<io::Result<()>>>),

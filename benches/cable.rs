@@ -17,7 +17,8 @@ use crate::report::{Report, median, percent, rounded, row};
 
 /// The number of repetitions of the whole setup.
 ///
-/// The kernel addresses of a program and its maps change its cost by some nanoseconds for as long as it is loaded.
+/// The cost of a program varies by some nanoseconds with the kernel addresses of the program and of its maps. They
+/// change only when the program is loaded again.
 const SETUPS: usize = 7;
 /// The number of measured turns of each server in a setup. The report has the medians of all turns.
 const TURNS: usize = 5;

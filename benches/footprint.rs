@@ -63,8 +63,8 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
     let start = Instant::now();
     let process = Process::start(&mut command);
     let time = network.client.enter(|| {
-        // Before the first answer, the kernel refuses each connection at once. The timeout limits the delay by a lost
-        // SYN, and the pause saves CPU time.
+        // Before tcp-bounce answers, the kernel refuses each connection at once. The timeout limits the delay after a
+        // lost SYN, and the pause saves CPU time.
         while TcpStream::connect_timeout(&SocketAddr::from((HOST, 80)), 10 * PAUSE).is_err() {
             assert!(start.elapsed() < DEADLINE, "no answer within the deadline");
             thread::sleep(PAUSE);

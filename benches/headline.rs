@@ -1,4 +1,4 @@
-//! Repeats the experiment in the headline of the article: 10,000 threads connect at once.
+//! Repeats the experiment of the article that inspired tcp-bounce: 10,000 threads connect at once.
 
 use std::error::Error;
 use std::time::Duration;

@@ -143,7 +143,7 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
 /// Measures the cases and, if it is available, the article's program with a SYN of Linux.
 fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
-    // Shortens the lifetime of the cases to the lifetime of `article` and `syn`.
+    // Shortens the lifetime of the cases, so that the vector can also hold a case that borrows `article` and `syn`.
     let mut cases: Vec<Case> = cases;
     if let Some(object) = &article {
         cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);

@@ -1,4 +1,4 @@
-//! Measures the host's own service during a flood.
+//! Measures a service of the host itself during a SYN flood that tcp-bounce answers.
 
 use std::error::Error;
 use std::thread;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 /// The prefixes of the names of licence files, in lower case.
 const LICENCE_FILES: [&str; 5] = ["licen", "copying", "copyright", "notice", "unlicense"];
 
-/// The output of `cargo metadata`, reduced to the fields that are needed.
+/// The fields of `cargo metadata`'s output that are needed.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,

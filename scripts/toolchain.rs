@@ -2,8 +2,8 @@
 //!
 //! The compiler needs the source of `core`. The linker, bpf-linker, needs an LLVM that reads the compiler's bitcode.
 //!
-//! The build script includes this file as a module. `scripts/setup` compiles it into a separate program, which finds out
-//! which tools are missing. Both run at the root of the repository.
+//! The build script includes this file as a module. `scripts/setup` compiles it into a separate program, which finds
+//! out which tools are missing. Both run at the root of the repository.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use std::{env, fs};
 /// The first major version of LLVM with all code generation options that the build script uses. Rust 1.95 has it.
 const OLDEST_LLVM: u32 = 22;
 
-/// The advice at the end of an error that a tool is missing. `scripts/setup` itself prints no advice.
+/// The advice in errors about missing tools. `main` removes it, because `scripts/setup` installs the tools.
 const ADVICE: &str = ": run `make setup` to install missing tools";
 
 /// A compiler or linker, and the major version of its LLVM.

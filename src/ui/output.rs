@@ -67,7 +67,7 @@ pub fn print_errors(json: bool, messages: Vec<Message>) {
     };
     match thread::Builder::new().spawn(print_in_thread) {
         Ok(_) => drop(is_printed.recv_timeout(ERROR_TIMEOUT)),
-        // Memory may be too short for a thread, and `messages` may report just that.
+        // A lack of memory prevents a new thread, and `messages` may report that very lack.
         Err(_) => print(&messages),
     }
 }
@@ -85,7 +85,7 @@ impl<Stream: AsFd> Output<Stream> {
         Self { stream, format }
     }
 
-    /// Prints `messages`. The journal gets one entry for each of them, any other stream all of them as one text.
+    /// Prints `messages`: to the journal as separate entries, to any other stream as one text.
     ///
     /// # Errors
     ///

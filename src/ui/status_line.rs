@@ -61,7 +61,7 @@ impl StatusLine {
         }
         let width = terminal_size_of(io::stderr()).map_or(DEFAULT_WIDTH, |(width, _)| width.0.into());
         let clear = if self.is_drawn { CLEAR } else { "" };
-        // Padded up to the right edge, so that output of another process starts on the next line.
+        // Pads the text up to the right edge, so that any other output starts on the next line.
         print(&format!("{clear}{:width$.width$}", self.text));
         self.is_drawn = true;
     }

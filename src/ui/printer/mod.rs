@@ -94,7 +94,7 @@ impl Printer {
         self.shared.queue.push(Job::ShowProgress(elapsed, Box::new(counters)), 1);
     }
 
-    /// Limits the time for pending output to [`EVENT_GRACE`]. A message on `interrupted` ends it earlier.
+    /// Limits the time for pending output to [`EVENT_GRACE`]. A message on `interrupted` ends that time at once.
     pub fn begin_shutdown(&self, interrupted: Receiver<()>) {
         self.shared.queue.set_deadline(Instant::now() + EVENT_GRACE);
         let shared = Arc::clone(&self.shared);

@@ -135,7 +135,9 @@ impl<Job> Queue<Job> {
         self.change(|state| state.is_closed = true);
     }
 
-    /// Waits until `is_met` returns true, at most until `extra` after the deadline. Returns its last result.
+    /// Waits until `is_met` returns true, at most until `extra` after the deadline.
+    ///
+    /// Returns the locked state, and the last result of `is_met`.
     fn wait(&self, extra: Duration, is_met: impl Fn(&State<Job>) -> bool) -> (MutexGuard<'_, State<Job>>, bool) {
         let mut state = self.lock();
         loop {

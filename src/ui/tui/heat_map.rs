@@ -8,11 +8,12 @@ use ratatui::widgets::Widget;
 /// The number of TCP ports.
 const PORTS: usize = 1 << u16::BITS;
 
-/// The factor by which an update reduces the heat of a port that received no SYN since the last one.
+/// The factor by which an update reduces the heat of a port that has received no SYN since the last update.
 const COOLING: f32 = 0.93;
 
-/// The colours of the map, as indices of the 256-colour palette of terminals: first for ports without SYNs, then from
-/// cold to hot.
+/// The colours of the map, as indices of the 256-colour palette of terminals.
+///
+/// The first colour is for ports without SYNs. The others range from cold to hot.
 const COLOURS: [u8; 9] = [235, 22, 28, 34, 70, 112, 184, 220, 231];
 
 /// The characters that replace [`COLOURS`] on a terminal without colours.
@@ -28,12 +29,12 @@ pub struct HeatMap {
     palette: Palette,
 }
 
-/// The way a heat map shows heat.
+/// The drawing style of a heat map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Palette {
-    /// With [`COLOURS`], and two rows of parts in each row of the screen.
+    /// Uses [`COLOURS`], and draws two rows of parts in each row of the screen.
     Colours,
-    /// With [`SHADES`], and one row of parts in each row of the screen.
+    /// Uses [`SHADES`], and draws one row of parts in each row of the screen.
     Shades,
 }
 
@@ -68,7 +69,7 @@ impl HeatMap {
         }
     }
 
-    /// Returns the ports that received SYNs, each with the number of its SYNs.
+    /// Returns each port that received SYNs, with the number of SYNs.
     pub fn counts(&self) -> impl Iterator<Item = (u16, u64)> {
         (0..=u16::MAX).zip(self.counts.iter().copied()).filter(|&(_, count)| count > 0)
     }

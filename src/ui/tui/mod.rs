@@ -101,7 +101,7 @@ impl Tui {
         if let Some(outcome) = self.thread.wait(RESTORE_TIMEOUT) {
             return outcome;
         }
-        // The terminal accepts no output, for example because its connection hangs, and blocks a write of the thread.
+        // The thread is blocked in a write, because the terminal accepts no output (its connection may hang).
         let end = Instant::now() + RESTORE_TIMEOUT;
         // Discarding output does not wake a blocked writer, so a signal makes the thread retry.
         while Instant::now() < end && self.restore_state.discard_output(|| self.thread.retry_write())? {

@@ -18,7 +18,7 @@ const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum length of the rate's history, in seconds.
 const KEPT_SECONDS: usize = 500;
 
-/// The maximum number of ports in their list, and of clients in theirs.
+/// The maximum number of entries in the list of ports, and in the list of clients.
 const LISTED: usize = 20;
 
 /// Prepares the [`View`] for each frame.
@@ -34,7 +34,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Creates a renderer with an empty view. It has no heat map colours if `NO_COLOR` is set and not empty
+    /// Creates a renderer with an empty view. Its heat map has no colours if `NO_COLOR` is set and not empty
     /// (<https://no-color.org>).
     pub fn new(tables: Arc<ClientTables>, feed: Feed) -> Self {
         let has_colours = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

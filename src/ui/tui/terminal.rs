@@ -25,7 +25,7 @@ pub fn check() -> Result<(), UiError> {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(UiError::NoTerminal);
     }
-    // The call fails for a terminal that does not control this session, where no process is in the background.
+    // `tcgetpgrp` fails if the terminal does not control this session. Such a terminal has no background processes.
     if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
         return Err(UiError::Background);
     }
@@ -69,7 +69,7 @@ struct Progress {
 }
 
 impl RestoreGuard {
-    /// Creates the guard before the terminal is set up, so that it is restored even if drawing never starts.
+    /// Creates the guard. From now on, the terminal is restored even if drawing never starts.
     pub fn new(state: Arc<RestoreState>) -> Self {
         IS_TAKEN.store(true, Ordering::SeqCst);
         Self(state)
