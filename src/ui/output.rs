@@ -67,7 +67,7 @@ pub fn print_errors(json: bool, messages: Vec<Message>) {
     };
     match thread::Builder::new().spawn(print_in_thread) {
         Ok(_) => drop(is_printed.recv_timeout(ERROR_TIMEOUT)),
-        // A lack of memory prevents a new thread, and `messages` may report that very lack.
+        // Spawning fails if memory is short, and `messages` may report just that shortage.
         Err(_) => print(&messages),
     }
 }

@@ -103,7 +103,7 @@ impl Printer {
                 shared.queue.abandon();
             }
         };
-        // If the thread cannot be started, the receiver is dropped, and the signal ends the process.
+        // If the thread cannot be started, the receiver is dropped, so that the next signal ends the process.
         let _ = Builder::new().name("shutdown".to_owned()).spawn(wait);
     }
 
