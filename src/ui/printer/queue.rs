@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time that output gets after the user has abandoned it. A stream that accepts output needs less.
+/// How long [`Queue::wait_until_done`] still waits after [`Queue::abandon`]. A stream that accepts output needs less.
 const ABANDONED_GRACE: Duration = Duration::from_millis(100);
 
 /// A queue with one consumer, which works on a job at a time.
@@ -30,7 +30,7 @@ enum Deadline {
     /// There is no deadline before the shutdown.
     None,
     At(Instant),
-    /// Abandoned at this time: a job at work and the next one still get [`ABANDONED_GRACE`].
+    /// [`Queue::abandon`] passed the deadline at this time.
     Abandoned(Instant),
 }
 
@@ -114,7 +114,7 @@ impl<Job> Queue<Job> {
         self.lock().deadline.has_passed(Duration::ZERO)
     }
 
-    /// Sets the deadline, or moves it to a later time. After [`Self::abandon`], only the grace for the summary moves.
+    /// Sets the deadline, or extends it. After [`Self::abandon`], it can only be extended to the present time.
     pub fn set_deadline(&self, deadline: Instant) {
         self.change(|state| {
             state.deadline = match state.deadline {
@@ -125,7 +125,8 @@ impl<Job> Queue<Job> {
         });
     }
 
-    /// Ends all waiting, now and later, except [`ABANDONED_GRACE`] for the summary.
+    /// Passes the deadline for good. From then on, [`Self::wait_until_done`] waits only for [`ABANDONED_GRACE`], and
+    /// producers do not wait at all.
     pub fn abandon(&self) {
         self.change(|state| state.deadline = Deadline::Abandoned(Instant::now()));
     }

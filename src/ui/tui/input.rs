@@ -11,7 +11,7 @@ use nix::unistd;
 /// Ctrl-C, as a terminal in raw mode sends it.
 const CTRL_C: u8 = 0x03;
 
-/// The first byte of the sequences that function keys and pastes send. They may contain a q.
+/// The first byte of an escape sequence, such as those of function keys and pastes. A sequence may contain a `q`.
 const ESCAPE: u8 = 0x1b;
 
 /// Waits up to `duration` for a key that ends the run. Returns whether such a key was pressed.
