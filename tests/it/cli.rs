@@ -1,4 +1,4 @@
-//! The command line: accepted arguments, and the errors for others. These tests need no root.
+//! The command line: accepted arguments, and the errors for invalid ones. These tests need no root.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ fn tcp_bounce(arguments: &[&str]) -> Output {
     Command::new(BINARY).args(arguments).env("LC_ALL", "C").output().unwrap()
 }
 
-/// Runs tcp-bounce with arguments that it must refuse, and returns its error.
+/// Runs tcp-bounce with arguments that it must refuse with the exit code `code`, and returns its error.
 #[track_caller]
 fn refused(arguments: &[&str], code: i32) -> String {
     let output = tcp_bounce(arguments);
@@ -143,7 +143,7 @@ fn lists_may_contain_spaces() {
     }
 }
 
-/// Accepted arguments lead to the error about the interface.
+/// Checks that valid arguments pass the parser: the error is about the interface, which does not exist.
 #[test]
 fn valid_arguments_are_accepted() {
     for arguments in [

@@ -17,7 +17,7 @@ use crate::fixtures::process::Process;
 use crate::fixtures::programs::PROGRAM_OBJECT;
 use crate::fixtures::until;
 
-/// Patterns of text that differs in each run, and their replacements.
+/// Patterns of text that differs between runs, and their replacements.
 const VARIES: [(&str, &str); 11] = [
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"(\d+\.\d+\.\d+\.\d+):\d+ >", "$1:PORT >"),
@@ -45,9 +45,9 @@ struct Running {
     process: Process,
     /// The number of output lines that were compared or skipped.
     seen: usize,
-    /// Lines that the transcript leaves out may come next.
+    /// The transcript has `[...]`, so any number of output lines may precede its next line.
     skips: bool,
-    /// Ctrl-C was pressed.
+    /// The transcript has pressed Ctrl-C.
     was_interrupted: bool,
 }
 
@@ -75,7 +75,7 @@ impl Running {
         killpg(Pid::from_raw(self.process.child.id() as i32), signal)
     }
 
-    /// Waits for `line`. It must be the next line, unless the transcript leaves lines out.
+    /// Waits for `line` in the output. It must be the next line, unless the transcript has `[...]` before it.
     #[track_caller]
     fn expect(&mut self, line: &str) {
         if line == "[...]" {
@@ -85,7 +85,7 @@ impl Running {
         let wanted = comparable(line);
         let (seen, skips) = (self.seen, self.skips);
         let found = self.process.stdout.wait(|text, ended| {
-            // The last line may be incomplete.
+            // The last line may be incomplete until the process has ended.
             let whole = if ended { text.len() } else { text.rfind('\n').map_or(0, |end| end + 1) };
             let mut lines = text[..whole].lines().skip(seen);
             let index = if skips { lines.position(|line| comparable(line) == wanted) } else { lines.next().map(|_| 0) };
@@ -98,7 +98,7 @@ impl Running {
         (self.seen, self.skips) = (seen + index + 1, false);
     }
 
-    /// Waits for the end. All output must have been compared, unless the transcript leaves lines out.
+    /// Waits for the process to end. Checks that the transcript has all of its output, unless it ends with `[...]`.
     #[track_caller]
     fn finish(mut self) {
         until(&format!("for the end of {}", self.command), || self.process.child.try_wait().unwrap());
@@ -115,23 +115,23 @@ impl Drop for Running {
     }
 }
 
-/// Two hosts, and a firewall between them that is a switch.
+/// Two hosts, and a switch between them that serves as a firewall.
 struct Machines {
     namespaces: BTreeMap<&'static str, Namespace>,
     /// The working directory of the commands.
     folder: TempDir,
     /// The command whose output the transcript shows.
     current: Option<Running>,
-    /// The tcp-bounce that waits for Ctrl-C.
+    /// The running tcp-bounce, which a later Ctrl-C interrupts.
     responder: Option<Running>,
-    /// Commands with `&`, which run until the end.
+    /// Commands with `&`, which run until the end of the page.
     background: Vec<Running>,
 }
 
 impl Machines {
     fn new() -> Self {
         let [firewall, server, client] = switched_as([("eth1", "inside"), ("eth0", "outside")]);
-        // Its IPv6 addresses would differ in each run.
+        // Link-local IPv6 addresses would differ between runs.
         server.sysctl("ipv6/conf/eth1/disable_ipv6", "1");
         client.sysctl("ipv6/conf/eth0/disable_ipv6", "1");
         let folder = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ impl Machines {
             self.current = Some(Running::start(&self.namespaces[name], self.folder.path(), command));
         } else if line == "^C" {
             self.set_aside();
-            let mut responder = self.responder.take().expect("one waits");
+            let mut responder = self.responder.take().expect("tcp-bounce is running");
             responder.signal(Signal::SIGINT).unwrap();
             responder.was_interrupted = true;
             self.current = Some(responder);
@@ -158,7 +158,8 @@ impl Machines {
         }
     }
 
-    /// Sets the current command aside, and waits for its end if it ends on its own.
+    /// Ends the output of the current command. Keeps tcp-bounce and commands with `&` running, and waits for others to
+    /// end.
     #[track_caller]
     fn set_aside(&mut self) {
         let Some(running) = self.current.take() else { return };
@@ -172,7 +173,7 @@ impl Machines {
     }
 }
 
-/// Replays all transcripts of a page.
+/// Replays all transcripts of a page in `docs/uses`.
 #[track_caller]
 fn replay(page: &str) {
     let text = fs::read_to_string(format!("docs/uses/{page}.md")).unwrap();

@@ -94,7 +94,7 @@ fn json_output_matches_the_schema(mode: Mode) {
     assert!(validate(&[unknown]).unwrap_err().contains("Additional properties"));
 }
 
-/// With `--quiet` there is no summary that reports the lost events.
+/// Checks that `--quiet`, which prints no summary, reports lost events on standard error.
 fn quiet_run_reports_lost_events(mode: Mode) {
     let network = Network::new(mode);
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -123,7 +123,7 @@ fn quiet_run_reports_lost_events(mode: Mode) {
     }
 }
 
-/// A firewall passes some ports. The report on its far side lists them.
+/// Checks that the report of a host behind a firewall lists exactly the ports that the firewall passes.
 fn report_lists_the_ports_that_a_firewall_passes(mode: Mode) {
     let holes: BTreeSet<u64> = (0..20).map(|hole| 21 + hole * hole * 163).collect();
     let set = holes.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
@@ -180,7 +180,7 @@ fn closed_output_changes_nothing(mode: Mode) {
     assert!(process.finish().status.success());
 }
 
-/// Sends SYNs until the program has answered `count` of them. The client needs a [`Sink`].
+/// Sends SYNs until the program has answered `count` of them. `client0` needs a [`Sink`].
 fn flood_with_syns(network: &Network, count: u64) {
     let flood = Flood::new(network, Kind::Syn, 80);
     until("for the SYNs to be answered", || {
@@ -204,7 +204,7 @@ fn idle_reader_loses_only_events(mode: Mode) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("\"started\""), "{line}");
-    // More than fits into the pipe, the buffers and the ring buffer.
+    // More events than the pipe, the output buffers and the ring buffer hold together.
     flood_with_syns(&network, 40_000);
     process.signal(Signal::SIGINT);
     let lines: Vec<Value> = reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
@@ -216,7 +216,7 @@ fn idle_reader_loses_only_events(mode: Mode) {
     assert_eq!((reported, delivered + lost), (delivered, seen), "{events}");
 }
 
-/// With a slow reader the last events may be dropped, but the summary is printed and no line is cut.
+/// Checks that a slow reader gets only whole lines, and the summary at the end, although events are dropped.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn slow_reader_gets_whole_lines_and_the_summary() {
@@ -231,7 +231,7 @@ fn slow_reader_gets_whole_lines_and_the_summary() {
     network.wait_until_attached();
     flood_with_syns(&network, 20_000);
     process.signal(Signal::SIGINT);
-    // The test needs a slow reader.
+    // The delay makes the reader too slow to get all events after the signal.
     let slowly = reader.lines().inspect(|_| thread::sleep(Duration::from_millis(1)));
     let lines: Vec<Value> = slowly.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     process.finish().success();
@@ -261,7 +261,7 @@ fn report_is_complete_when_events_cannot_be_written() {
     assert_eq!(report["ports"][0]["sources"], json!([CLIENT.to_string()]));
 }
 
-/// The report cannot be renamed, and the interface is gone: both are reported.
+/// Checks a run with two errors: the interface is removed, and the report cannot be renamed.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn every_error_is_reported() {
@@ -304,10 +304,10 @@ fn unwritable_report_prevents_the_start() {
     }
     network.assert_nothing_is_attached();
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "nothing else is left there: {left:?}");
+    assert_eq!(left.len(), 2, "other files are left: {left:?}");
 }
 
-/// A long run outlives files in the folder for temporary files, which `systemd-tmpfiles` cleans.
+/// Checks that the report is written even if its unfinished file was removed, as `systemd-tmpfiles` does in `/tmp`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn report_is_written_to_a_cleaned_folder() {

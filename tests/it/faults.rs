@@ -1,5 +1,6 @@
-//! Faults of the environment: nothing stays attached, the cause is reported, and packets are answered as long as the
-//! program is attached.
+//! Faults of the environment, such as SIGKILL, a full disk or a lack of memory.
+//!
+//! Nothing stays attached, the cause is reported, and the program answers as long as it is attached.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -24,7 +25,7 @@ use crate::fixtures::programs::attached;
 use crate::fixtures::schema::validate;
 use crate::fixtures::{accept, amount, until};
 
-/// Returns whether a program is still in the kernel. The kernel unloads it a moment after its last user is gone.
+/// Returns whether a program is still loaded. The kernel unloads it a moment after its last reference is gone.
 fn is_loaded(program: u32) -> bool {
     ProgInfoIter::default().any(|info| info.id == program)
 }
@@ -61,7 +62,7 @@ fn sigkill_at_any_moment_leaves_nothing_attached() {
     assert!(started >= kills / 2, "{started} of {kills}");
 }
 
-/// The program runs in the kernel, so it answers while the process is stopped.
+/// Checks that the program, which runs in the kernel, answers while the process is stopped.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn stopped_process_keeps_answering() {
@@ -86,7 +87,7 @@ fn stopped_process_keeps_answering() {
     let output = process.finish().success();
     let summary: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
     let [seen, delivered, lost] = ["seen", "told", "lost"].map(|name| summary["events"][name].as_u64().unwrap());
-    // The stopped process read no events, and the ring buffer was too small for all of them.
+    // The stopped process read no events, so the ring buffer may have dropped some.
     assert!(seen > connections && delivered > 0 && delivered + lost == seen, "{summary}");
 }
 
@@ -105,7 +106,7 @@ fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
 #[ignore = "needs root: makes network namespaces"]
 fn too_few_descriptors_are_reported() {
     let network = Network::new(Mode::Skb);
-    // From too few to read anything, to one too few for the last map.
+    // From too few descriptors to read a file, up to one too few to create the last map.
     for limit in 4..16 {
         let finished = limited(&network, Resource::RLIMIT_NOFILE, limit);
         assert!(!finished.status.success(), "{finished:?}");
@@ -116,9 +117,10 @@ fn too_few_descriptors_are_reported() {
     }
 }
 
-/// Limits the open files of a running process to `limit`.
+/// Sets the soft limit of open files of a running process.
 fn limit_open_files(process: &Process, limit: u64) {
-    // Root may lack CAP_SYS_RESOURCE, but processes of one user may limit each other.
+    // tcp-bounce has become nobody, and processes of one user may limit each other (prlimit(2)). Root needs
+    // CAP_SYS_RESOURCE, which it may lack in a container.
     let mut prlimit = Command::new("setpriv");
     prlimit.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit"]);
     run(prlimit.args([format!("--pid={}", process.child.id()), format!("--nofile={limit}:")])).success();
@@ -130,11 +132,11 @@ fn keeps_answering_while_the_host_cannot_be_read() {
     let network = Network::new(Mode::Skb);
     let process = Process::start(&mut TcpBounce::command(&network.host, "--mode skb --json host0"));
     process.wait_for("\"started\"");
-    // Reading the host takes a netlink socket.
+    // Without a descriptor for a netlink socket, tcp-bounce cannot read the state of the host.
     limit_open_files(&process, 0);
     process.wait_for("\"retrying\"");
     network.connect(80).unwrap();
-    // Time for a few more attempts, none of which may warn again.
+    // Allow a few more attempts. None of them may warn again.
     thread::sleep(Duration::from_secs(2));
     network.connect(443).unwrap();
     limit_open_files(&process, 1024);
@@ -152,14 +154,15 @@ fn keeps_answering_while_the_host_cannot_be_read() {
     assert_eq!(lines[1]["message"], "cannot list the network interfaces: Too many open files (os error 24)");
 }
 
-/// With hardly any address space the process dies before it can print anything. If it can, it reports the shortage,
-/// and never before that that it answers.
+/// Checks that a start with too little address space never reports success, and reports the shortage if it can.
+///
+/// With hardly any address space, the process dies before it can print anything.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn too_little_address_space_is_reported() {
     let network = Network::new(Mode::Skb);
     let mut refusals = 0;
-    // The loop ends when there is enough.
+    // `any` ends at the first limit that is high enough.
     let starts = (8..256).any(|megabytes| {
         let finished = limited(&network, Resource::RLIMIT_AS, megabytes << 20);
         if !finished.status.success() {
@@ -176,10 +179,10 @@ fn too_little_address_space_is_reported() {
 
 #[track_caller]
 fn assert_lacks_memory(output: &str) {
-    // The standard library may first report a thread that got no stack.
+    // The standard library may first print an error about a thread for which it cannot allocate a stack.
     let mut lines = output.lines().skip_while(|line| !line.starts_with("tcp-bounce: "));
     let line = lines.next().unwrap_or_default();
-    // The last is the error of a thread that cannot be started.
+    // "Resource temporarily unavailable" (EAGAIN) is the error if a thread cannot be started.
     let reasons = ["there is not enough memory", "Cannot allocate memory", "Resource temporarily unavailable"];
     assert!(reasons.iter().any(|reason| line.contains(reason)), "{output}");
     let hint = lines.next().unwrap_or_default();
@@ -190,8 +193,10 @@ fn assert_lacks_memory(output: &str) {
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Creates a cgroup below the one of this process. In version 2, cgroups that have processes have no such
-    /// children, so it is below the nearest ancestor that may have them.
+    /// Creates a cgroup that limits memory to `bytes`.
+    ///
+    /// In cgroup v1, its parent is the cgroup of this process. In cgroup v2, a cgroup that has processes cannot enable
+    /// controllers for its children, so the parent is the nearest ancestor that enables the memory controller.
     fn with_memory(bytes: u64) -> Self {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap();
         let own: Vec<Vec<&str>> = own.lines().map(|line| line.splitn(3, ':').collect()).collect();
@@ -200,11 +205,11 @@ impl Cgroup {
         let (parent, limit) = if let Some(fields) = v1 {
             (path("/sys/fs/cgroup/memory", fields[2]), "memory.limit_in_bytes")
         } else {
-            let fields = own.iter().find(|fields| fields[0] == "0").expect("there are cgroups");
+            let fields = own.iter().find(|fields| fields[0] == "0").expect("cgroup v2 is mounted");
             let own = path("/sys/fs/cgroup", fields[2]);
             let controllers = |path: &Path| fs::read_to_string(path.join("cgroup.subtree_control")).unwrap_or_default();
             let parent = own.ancestors().find(|path| controllers(path).split_whitespace().any(|it| it == "memory"));
-            (parent.expect("a cgroup may limit memory").to_owned(), "memory.max")
+            (parent.expect("an ancestor enables the memory controller").to_owned(), "memory.max")
         };
         let cgroup = Self(parent.join(format!("tcp-bounce-test-{}-{bytes}", std::process::id())));
         fs::create_dir(&cgroup.0).unwrap();
@@ -223,12 +228,12 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The cgroup can be removed as soon as its last process has ended.
+        // The kernel removes a cgroup only after its last process has ended.
         let _ = fs::remove_dir(&self.0);
     }
 }
 
-/// Since Linux 5.11, maps count towards the memory of the cgroup of a service or container.
+/// Checks the memory limit of a service or container. Since Linux 5.11 the kernel charges maps to the cgroup.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn too_little_memory_for_maps_is_reported() {
@@ -242,7 +247,7 @@ fn too_little_memory_for_maps_is_reported() {
         assert_eq!(attached(&network.host, "host0"), None);
         finished
     };
-    // Enough for the process, but not for its maps: the events take 1 MiB, and the tables 1.5 MiB on one CPU.
+    // Enough for the process, but not for its maps: the ring buffer takes 1 MiB, the client tables 1.5 MiB on one CPU.
     for limit in [2 * MIB, 3 * MIB] {
         let refusal = (0..20).map(|_| run_within(limit)).find(|finished| {
             // If a thread needs a page while a map takes the last one, the kernel kills the process.
@@ -250,13 +255,15 @@ fn too_little_memory_for_maps_is_reported() {
             assert_eq!(finished.stdout, "");
             finished.status.code().is_some()
         });
-        assert_lacks_memory(&refusal.expect("one run is not killed").stderr);
+        assert_lacks_memory(&refusal.expect("at least one run is not killed").stderr);
     }
     run_within(128 * MIB).success();
 }
 
-/// Returns a command that runs tcp-bounce with a small file system mounted on `folder`, after the shell script
-/// `prepare`.
+/// Returns a command that mounts a tmpfs on `folder`, runs the shell script `prepare` in it, and starts tcp-bounce
+/// there.
+///
+/// Only this command and its children see the mount.
 fn with_disk(network: &Network, folder: &Path, options: &str, prepare: &str, arguments: &str) -> Command {
     let script = format!(
         "mount -t tmpfs -o {options} tmpfs {folder} && cd {folder} && {{ {prepare}; }} && exec {BINARY} {arguments}",
@@ -272,7 +279,7 @@ fn with_disk(network: &Network, folder: &Path, options: &str, prepare: &str, arg
 fn full_or_read_only_disk_prevents_the_start() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
-    // The directory may still have room for the name of the file.
+    // On a full file system, tcp-bounce may still be able to create the report, but cannot write to it.
     let fill = "! cat /dev/zero 2>/dev/null >full";
     for (options, prepare, reason) in [
         ("size=64k,ro", "true", "Read-only file system"),
@@ -315,7 +322,7 @@ fn disk_that_fills_up_loses_only_the_report() {
     assert_error(&finished.stderr, &["cannot write the report report.json", "No space left on device"], "has room");
     assert!(finished.stdout.contains(" 100 SYNs answered\n"), "{finished:?}");
     network.assert_nothing_is_attached();
-    // The old report is intact, and there is no partial one.
+    // The old report is intact, and only the file that fills the disk is next to it.
     assert_eq!(fs::read_to_string(disk.join("report.json")).unwrap(), "old\n");
     assert_eq!(fs::read_dir(&disk).unwrap().count(), 2);
 }

@@ -6,7 +6,7 @@ use crate::fixtures::command::BINARY;
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network};
 use crate::fixtures::process::Process;
 
-/// Starts `examples/embed.rs` on `host0` with further arguments, and waits until it answers.
+/// Starts `examples/embed.rs` with `host0` and `arguments`, and waits until it answers.
 #[track_caller]
 fn start_example(network: &Network, arguments: &[&str]) -> Process {
     let example = Path::new(BINARY).with_file_name("examples").join("embed");

@@ -12,19 +12,19 @@ use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::{DEADLINE, until};
 
-/// Requests a path from the host itself, and returns the response with its head.
+/// Requests a path in the host's namespace, and returns the response including its headers.
 fn get(network: &Network, path: &str) -> String {
     network.host.run("curl", &format!("-s -S -i -m 10 http://127.0.0.1:9464{path}"))
 }
 
-/// Returns the value of a metric with its labels.
+/// Returns the value of `metric`, a name with its labels.
 #[track_caller]
 fn value(page: &str, metric: &str) -> u64 {
     let line = page.lines().find_map(|line| line.strip_prefix(metric)).unwrap_or_else(|| panic!("{metric}: {page}"));
     line.trim().parse().unwrap()
 }
 
-/// Checks a page with promtool: syntax, and conventions for names.
+/// Checks a page with promtool: its syntax, and the naming conventions for metrics.
 fn check(page: &str) {
     let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/promtool");
     let mut promtool = Command::new(if Path::new(fetched).exists() { fetched } else { "promtool" });
@@ -79,9 +79,9 @@ fn promtool_accepts_the_page_with_every_counter() {
     });
 
     assert!(get(&network, "/").starts_with("HTTP/1.1 404"));
-    // Prometheus does so for jobs with parameters.
+    // Prometheus sends a query string for jobs with `params`.
     assert!(get(&network, "/metrics?job=all").starts_with("HTTP/1.1 200"));
-    // The server listens on loopback only. From elsewhere the port answers like any other.
+    // The server listens only on loopback, so the program answers clients on this port like on any other.
     drop(network.connect(9464).unwrap());
     responder.interrupt();
 }
@@ -100,8 +100,8 @@ fn malformed_requests_stall_nothing() {
     let mut asking = Vec::new();
     for _ in 0..5 {
         asking.extend([
-            // No request, half a request, a missing body, an impossible length, too long a head, and too many requests
-            // at once.
+            // An empty request, half a request, a missing body, an impossible length, a head that is too long, and too
+            // many requests at once.
             ask(b""),
             ask(b"GET /metr"),
             ask(b"POST /metrics HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"),
@@ -162,7 +162,7 @@ fn exchange(network: &Network, request: &[u8]) -> String {
     response
 }
 
-/// Returns the head of a response without the line of a header, and the value of that header.
+/// Removes the header `name` from the head of a response. Returns the other lines, and the value of the header.
 #[track_caller]
 fn take_header(head: &str, name: &str) -> (String, String) {
     let (found, rest): (Vec<&str>, Vec<&str>) = head.lines().partition(|line| line.starts_with(&format!("{name}: ")));
@@ -194,7 +194,7 @@ fn answers_head_with_the_headers_of_get() {
 fn names_the_allowed_methods_to_others() {
     let network = Network::new(Mode::Skb);
     let responder = network.start_responder("--metrics 9464");
-    // The server answers before it has read the body, and the client gets the answer all the same.
+    // The server answers before it has read the body. The client must still get the answer.
     let body = "x".repeat(100_000);
     let request = format!("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{body}");
     for request in [&request, "DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {

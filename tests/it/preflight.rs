@@ -27,7 +27,7 @@ fn check_with(command: &mut Command) -> (Value, bool) {
     (report, code == Some(0))
 }
 
-/// Starts tcp-bounce. Returns the line that reports the start, or the failed process.
+/// Starts tcp-bounce, and interrupts it once it has started. Returns the output up to the start, or the failed process.
 #[track_caller]
 fn start_with(command: &mut Command) -> Result<String, Finished> {
     let process = Process::start(command);
@@ -47,7 +47,7 @@ fn check(namespace: &Namespace, arguments: &str) -> Value {
     check_under(namespace, "env", arguments)
 }
 
-/// Like [`check`], under another command such as `setpriv`.
+/// Does what [`check`] does, with tcp-bounce run by `wrapper`, a command such as `setpriv`.
 #[track_caller]
 fn check_under(namespace: &Namespace, wrapper: &str, arguments: &str) -> Value {
     let command = |option: &str| {
@@ -76,7 +76,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Checks that there is exactly one finding. Returns its command, or its hint if it has no command.
+/// Checks the severity and the code of the only finding. Returns its command, or its hint if it has no command.
 #[track_caller]
 fn only<'a>(findings: &'a Value, severity: &str, code: &str) -> &'a str {
     let [finding] = findings.as_array().unwrap().as_slice() else { panic!("{findings:#}") };
@@ -144,7 +144,7 @@ fn reports_unfit_interfaces() {
         only(&report["interfaces"][0]["findings"], "problem", "unfit");
         assert_eq!(report["interfaces"][0]["mode"], json!(null));
     }
-    // The finding affects only its own interface.
+    // A finding about `lo` does not affect `host0`.
     let report = check(&network.host, "host0 lo");
     assert_eq!(report["interfaces"][0]["findings"], json!([]));
     only(&report["interfaces"][1]["findings"], "problem", "unfit");
@@ -172,7 +172,7 @@ fn reports_a_foreign_program_and_a_command_that_removes_it() {
     assert!(hint.contains("goes when the process ends"), "{hint}");
 }
 
-/// `ip` attaches the dispatcher, since xdp-loader cannot do so on every kernel.
+/// Checks the dispatcher of xdp-tools. `ip` attaches it, since xdp-loader cannot attach it on every kernel.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn reports_a_dispatcher_and_a_command_that_joins_it() {
@@ -213,7 +213,7 @@ fn warns_of_an_interface_that_is_down_or_has_no_address() {
     let report = check(&network.host, "host0");
     let command = only(&report["interfaces"][0]["findings"], "warning", "down");
     network.host.ip(command.strip_prefix("ip ").unwrap());
-    // The kernel reports the carrier a moment later, and `check` compares the interface before and after.
+    // The kernel reports the carrier a moment later. `check` asserts that the interface does not change meanwhile.
     until("for the carrier", || network.host.ip("link show dev host0").contains("state UP").then_some(()));
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
 
@@ -253,7 +253,7 @@ fn predicts_the_attach_mode() {
         let report = check(&network.host, arguments);
         assert_eq!((&report["starts"], &report["interfaces"][0]["mode"]), (&json!(true), &json!(mode)), "{arguments}");
     }
-    // A program that accepts fragments has no limit of the MTU.
+    // A program with multi-buffer support does not limit the MTU.
     network.host.ip("link set host0 mtu 9000");
     network.client.ip("link set client0 mtu 9000");
     only(&check(&network.host, "--mode native host0")["interfaces"][0]["findings"], "warning", "native_on_veth");
@@ -289,8 +289,8 @@ fn reports_missing_capabilities_and_the_other_facts() {
     assert_eq!(check_under(&network.host, wrapper, "host0")["starts"], true);
 }
 
-/// The process has all capabilities, but in a user namespace, as in a rootless container: the kernel refuses the
-/// program.
+/// Checks root of a user namespace, as in a rootless container. Its capabilities count only in that namespace, so the
+/// kernel refuses the program.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn reports_a_program_that_does_not_load() {
@@ -350,14 +350,14 @@ fn text_output_shows_the_findings() {
     assert!(!finished.stdout.contains("every TCP port answers"), "{finished:?}");
 }
 
-/// Only problems are printed, unless JSON is asked for.
+/// Checks that `--quiet` prints only problems, and that it does not affect `--json`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn quiet_prints_only_problems() {
     let network = Network::new(Mode::Skb);
     let run_with = |arguments: &str| run(&mut TcpBounce::command(&network.host, arguments));
     network.host.ip("link set host0 down");
-    assert_eq!(run_with("--check --quiet host0").success(), "", "a warning is no problem");
+    assert_eq!(run_with("--check --quiet host0").success(), "", "warnings are not printed");
     let finished = run_with("--check --quiet lo host0");
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stdout.starts_with("problem: lo is the loopback interface: "), "{finished:?}");
@@ -385,7 +385,7 @@ fn invalid_arguments_are_errors() {
     }
 }
 
-/// `tcp-bounce --check host0 | head -0`
+/// Checks a closed pipe, as in `tcp-bounce --check host0 | head -0`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn closed_output_is_no_error() {
@@ -399,7 +399,7 @@ fn closed_output_is_no_error() {
     }
 }
 
-/// The output goes to a full disk.
+/// Checks an output that cannot be written, as on a full disk.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn full_output_is_an_error() {

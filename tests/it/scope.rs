@@ -36,9 +36,9 @@ in_each_mode! {
 
 const OWN: &str = "192.0.2.1";
 const OWN_V6: &str = "2001:db8::1";
-/// Addresses on the network of the cable that no host has.
+/// Addresses on the networks of `host0` that no host has at first.
 const NEIGHBOURS: [&str; 2] = ["192.0.2.77", "2001:db8::77"];
-/// Addresses that are routed to the host, which does not have them.
+/// Addresses on other networks. The client routes them to the host, which does not have them.
 const ROUTED: [&str; 2] = ["203.0.113.5", "2001:db8:1::5"];
 /// A MAC address that no host has.
 const FOREIGN_MAC: Mac = [2, 0, 0, 0, 0, 0x99];
@@ -47,7 +47,7 @@ const FOREIGN_MAC: Mac = [2, 0, 0, 0, 0, 0x99];
 const ISN: u32 = 0x7463_7062;
 const SYN_ACKS: &str = "tcp[tcpflags] = tcp-syn|tcp-ack";
 
-/// Makes packets to these addresses arrive at the host.
+/// Makes packets to [`NEIGHBOURS`] and [`ROUTED`] arrive at the host.
 fn route_to_host(network: &Network) {
     let mac = text(mac(&network.host, "host0"));
     for address in NEIGHBOURS {
@@ -62,14 +62,14 @@ fn connect(network: &Network, address: &str, timeout: Duration) -> io::Result<Tc
     network.client.enter(|| TcpStream::connect_timeout(&address, timeout))
 }
 
-/// Checks that tcp-bounce answers for an address. The host has no listener there.
+/// Checks that tcp-bounce answers for an address, on port 80. The host has no listener on this port.
 #[track_caller]
 fn assert_answers(network: &Network, address: &str) {
     connect(network, address, DEADLINE).unwrap_or_else(|error| panic!("{address}: {error}"));
 }
 
-/// Checks that tcp-bounce does not answer for an address. The host refuses connections to its own addresses, and
-/// ignores others.
+/// Checks that tcp-bounce does not answer for an address. The host's kernel refuses connections to its own addresses,
+/// and ignores SYNs to other addresses.
 #[track_caller]
 fn assert_does_not_answer(network: &Network, address: &str) {
     let is_own = [OWN, OWN_V6].contains(&address);
@@ -94,7 +94,7 @@ fn answers_only_for_own_addresses_by_default(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
 }
 
-/// A switch sends frames for an unknown MAC address to all ports.
+/// Checks frames to another host's MAC address. A switch floods them to all ports until it learns the right port.
 fn ignores_foreign_mac_addresses(mode: Mode) {
     let network = Network::new(mode);
     for (address, route) in [(OWN, ""), (OWN_V6, "-6")] {
@@ -116,7 +116,7 @@ fn ignores_foreign_mac_addresses(mode: Mode) {
     }
 }
 
-/// Waits until tcp-bounce has printed a list of addresses that `is_right` accepts.
+/// Waits until `is_right` accepts the last list of addresses that tcp-bounce has printed.
 #[track_caller]
 fn wait_for_destinations(responder: &TcpBounce, is_right: impl Fn(&str) -> bool) {
     let list = |text: &str| text.lines().rev().find_map(|line| Some(line.split_once("from now on for ")?.1.to_owned()));
@@ -144,13 +144,13 @@ fn follows_address_changes(mode: Mode) {
 }
 
 fn follows_mtu_changes(mode: Mode) {
-    /// The length of the timestamps option, which the kernel subtracts.
+    /// The length of the padded timestamps option, in bytes. The kernel subtracts it from the MSS.
     const TIMESTAMPS: u32 = 12;
     let network = Network::new(mode);
     let responder = network.start_responder("");
     for (mtu, mss) in [(1500, 1460), (1300, 1260), (1400, 1360)] {
         network.host.ip(&format!("link set host0 mtu {mtu}"));
-        // The MSS as the client's kernel understood it.
+        // `TCP_MAXSEG` is the MSS that the client's kernel took from the SYN-ACK.
         until("for another MSS", || {
             let connection = network.connect(80).unwrap();
             (getsockopt(&connection, TcpMaxSeg) == Ok(mss - TIMESTAMPS)).then_some(())
@@ -172,7 +172,7 @@ fn follows_mac_address_changes(mode: Mode) {
     let old = mac(&network.host, "host0");
     network.host.ip(&format!("link set host0 address {}", text(NEW)));
     network.client.ip("neighbor flush dev client0");
-    // The host refuses connections until tcp-bounce has seen the new address.
+    // The host refuses connections until tcp-bounce has seen the new MAC address.
     until("for an answer", || connect(&network, OWN, DEADLINE).ok());
     assert!(network.client.ip(&format!("neighbor show to {HOST}")).contains(&text(NEW)));
     assert_answers(&network, OWN_V6);
@@ -187,7 +187,7 @@ fn follows_mac_address_changes(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), answered + 1, "{summary:?}");
 }
 
-/// Sends a segment from the client to the host.
+/// Sends a segment from the client to port 80 of the host. `destination` is the destination MAC address.
 fn inject(network: &Network, destination: Mac, flags: u8, acknowledgment_number: u32) {
     let from = Endpoint { mac: mac(&network.client, "client0"), address: CLIENT.into(), port: 7777 };
     let to = Endpoint { mac: destination, address: HOST.into(), port: 80 };
@@ -201,7 +201,7 @@ fn inject(network: &Network, destination: Mac, flags: u8, acknowledgment_number:
     });
 }
 
-/// An interface that goes down loses its IPv6 addresses.
+/// Checks that answering resumes. An interface that goes down loses its IPv6 addresses, so the test adds one again.
 fn answers_again_after_the_interface_was_down(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -272,7 +272,7 @@ fn from_option_limits_the_clients(mode: Mode) {
         }
         let summary = responder.interrupt();
         assert_eq!(summary.count("SYNs answered"), u64::from(v4) + u64::from(v6), "{arguments} {summary:?}");
-        // The client may still repeat FINs of earlier connections.
+        // The client may still retransmit FINs of earlier connections.
         let others = summary.count("passed: from an address that is not answered");
         assert!(others >= u64::from(!v4) + u64::from(!v6), "{arguments} {summary:?}");
     }
@@ -295,7 +295,7 @@ fn ports_option_limits_the_ports(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), 4, "{summary:?}");
 }
 
-/// Returns options with prefixes that cannot be merged.
+/// Returns `count` options with prefixes that cannot be merged.
 fn separate_prefixes(option: &str, count: u32) -> String {
     (0..count).map(|number| format!("{option} {}/31 ", Ipv4Addr::from(0x0a00_0000 + 4 * number))).collect()
 }
@@ -303,7 +303,7 @@ fn separate_prefixes(option: &str, count: u32) -> String {
 fn accepts_4096_prefixes(mode: Mode) {
     let network = Network::new(mode);
     route_to_host(&network);
-    // The decisive prefix is the last one here, and one in the middle below.
+    // The prefix that matches the client is the last of these. The second list has matching prefixes in the middle.
     let responder = network.start_responder(&format!("{} --from 192.0.2.2", separate_prefixes("--from", 4095)));
     assert_answers(&network, OWN);
     assert_does_not_answer(&network, OWN_V6);
@@ -332,7 +332,7 @@ fn refuses_more_than_4096_prefixes() {
         assert_error(&reason, &words, "join some of them");
     }
     network.assert_nothing_is_attached();
-    // Adjacent prefixes count as one range.
+    // Adjacent prefixes are merged into one range.
     let halves =
         (0..5000).map(|number| format!("--from 192.0.{}.{}/32 ", number / 256, number % 256)).collect::<String>();
     let responder = network.start_responder(&halves);
@@ -395,7 +395,7 @@ fn keyed_isn_differs_per_connection_and_completes(mode: Mode) {
     assert_eq!(summary.count("handshakes completed"), 4, "{summary:?}");
 }
 
-/// No SYN was sent before.
+/// Checks an ACK without a SYN before it. It completes a handshake only if the ISN is fixed.
 fn only_a_fixed_isn_can_be_forged(mode: Mode) {
     let network = Network::new(mode);
     let host = mac(&network.host, "host0");

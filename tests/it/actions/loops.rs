@@ -1,4 +1,4 @@
-//! Two hosts that both run tcp-bounce: forged segments never make them answer each other endlessly.
+//! Two hosts that both run tcp-bounce: forged segments start no reply loop between them.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -24,15 +24,18 @@ in_each_mode! {
     forged_segments_cause_no_loop_between_any_two_actions,
 }
 
-/// The acknowledgment number that follows the default ISN, and an arbitrary one.
+/// The acknowledgment numbers of forged segments: the default ISN plus one, and 0.
 const ACKNOWLEDGMENTS: [u32; 2] = [0x7463_7063, 0];
 
-/// The number of forged segments to each host: all combinations of flags, over IPv4 and IPv6.
+/// The number of forged segments to each host: all combinations of flags and acknowledgment numbers, over IPv4 and
+/// IPv6.
 const FORGED: u64 = 256 * 2 * ACKNOWLEDGMENTS.len() as u64;
-/// The number of SYNs among them. PSH, URG, ECE and CWR do not matter; FIN, RST and ACK must be clear.
+/// The number of SYNs among the forged segments. FIN, RST and ACK are clear in a SYN; PSH, URG, ECE and CWR vary.
 const SYNS: u64 = 16 * 2 * ACKNOWLEDGMENTS.len() as u64;
-/// The upper bound of segments. Half of the forged segments are resets, which get no answer. Each of the others gets
-/// one reply. If the reply is a SYN-ACK, the kernel that receives it may send a reset.
+/// The largest possible number of segments without a loop, at both hosts.
+///
+/// Half of the forged segments are resets, which get no answer. Each of the others gets one reply. The kernel that
+/// receives a SYN-ACK may answer it with a reset.
 const MAX_SEGMENTS: u64 = 2 * (FORGED / 2 + 2 * FORGED / 2 + SYNS);
 
 fn forged_segments_cause_no_loop_by_default(mode: Mode) {
@@ -51,12 +54,15 @@ fn forged_segments_cause_no_loop_with_keyed_isn(mode: Mode) {
     assert!(seen <= MAX_SEGMENTS, "{seen}");
 }
 
-/// The actions of the ports 1 to 6.
+/// The post-handshake actions of ports 1 to 6, in this order.
 const ACTIONS: [Action; 6] =
     [Action::Ignore, Action::Reset, Action::Close, Action::Discard, Action::Echo, Action::Tarpit];
 
-/// The forged segments use the key of both hosts, so each is taken for a segment after a handshake, and so is its
-/// answer where possible. `src/wire/tests/reply_loops.rs` tests more combinations without a network.
+/// Checks every pair of post-handshake actions.
+///
+/// Both hosts have the same key, and the forged numbers are derived from it. A host may therefore take a forged segment
+/// or the other host's reply for a segment after a handshake. `src/wire/tests/reply_loops.rs` tests more combinations
+/// without a network.
 fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     let key = [0x5a; 16];
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -99,7 +105,7 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     let seen = || segments(&host.counters()) + segments(&client.counters());
     let total = until("for silence", || {
         let before = seen();
-        // A chain of answers has at most four segments, and the kernel may send a reset for each.
+        // A forged segment starts a chain of at most four replies. The kernel may send a reset for each of the five.
         assert!(before <= forged * 10, "the hosts keep answering each other: {before} of {forged}");
         thread::sleep(SILENCE);
         (seen() == before).then_some(before)
@@ -108,7 +114,8 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     assert!(total > forged && answered > forged / 4, "{total} segments, {answered} answers to {forged}");
 }
 
-/// Returns the number that a port with this action counts from in a connection: its ISN, or its offset.
+/// Returns the ISN of a port with this action. If the action follows the client, returns the offset from the client's
+/// ISN.
 fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
     let key = u128::from_le_bytes(key);
     let key = [key as u64, (key >> 64) as u64];
@@ -125,7 +132,7 @@ fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
     if then.follows_client() { isn_offset(hash) } else { hash }
 }
 
-/// A host that runs tcp-bounce, and the source of segments forged in its name.
+/// A host that runs tcp-bounce. Forged segments use its addresses as their source.
 struct Side<'a> {
     namespace: &'a Namespace,
     interface: &'a str,
@@ -149,7 +156,7 @@ impl<'a> Side<'a> {
         Endpoint { mac: mac(self.namespace, self.interface), address: self.addresses[family], port }
     }
 
-    /// Sends every combination of flags to the other side, in the name of this side.
+    /// Sends segments with every combination of flags to the other side, with this side as their spoofed source.
     fn forge(&self, other: &Self, injector: &Injector) {
         let mut syns = other.counters()[Verdict::Answered];
         for family in [0, 1] {
@@ -158,7 +165,7 @@ impl<'a> Side<'a> {
                 for flags in 0..=u8::MAX {
                     let sequence_number = 1_000_000;
                     injector.send(&Segment { from, to, flags, sequence_number, acknowledgment_number, payload: b"" });
-                    // Waits for the answer, since a full queue would lose segments.
+                    // Wait for the answer, since a full queue would lose segments.
                     if flags & 0x17 == SYN {
                         syns += 1;
                         until(&format!("for an answer to {flags:#x}"), || {
@@ -171,10 +178,10 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Sends every combination of flags in both directions. Returns how many TCP segments arrived in all, once no more
-/// arrive.
+/// Sends every combination of flags in both directions. Returns the total number of TCP segments at both hosts, once no
+/// more arrive.
 fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
-    // This mode leaves the client's end of the cable without a program, so tcp-bounce can attach there.
+    // `Mode::Skb` leaves `client0` without an XDP program, so tcp-bounce can attach to it.
     let network = Network::new(Mode::Skb);
     let arguments = format!("--mode {} {arguments}", mode.name());
     let host = Side::start(&network.host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
@@ -184,7 +191,9 @@ fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
     when_silent(host, client)
 }
 
-/// Checks that each side answered only the SYNs. Returns how many TCP segments arrived in all, once no more arrive.
+/// Waits until no more TCP segments arrive, and returns their total number at both sides.
+///
+/// Checks that each side answered all SYNs with a SYN-ACK, and no other segment.
 #[track_caller]
 fn when_silent(host: Side, client: Side) -> u64 {
     let seen = || segments(&host.counters()) + segments(&client.counters());
@@ -209,7 +218,7 @@ fn segments(counters: &Counters) -> u64 {
     all - counters[Verdict::NotIp] - counters[Verdict::NotTcp]
 }
 
-/// A switch between the hosts sends segments to each in the name of the other.
+/// Checks forged segments from a third machine: the switch between the hosts spoofs the address of each host.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn segments_forged_by_a_switch_cause_no_loop() {
@@ -218,7 +227,7 @@ fn segments_forged_by_a_switch_cause_no_loop() {
         let arguments = format!("--mode skb {arguments}");
         let host = Side::start(&host, "host0", [HOST.into(), HOST_V6.into()], &arguments);
         let client = Side::start(&client, "client0", [CLIENT.into(), CLIENT_V6.into()], &arguments);
-        // The switch learns where each host is. Otherwise it would flood the replies to all ports.
+        // The ping makes the switch learn the port of each host. Otherwise it would flood the replies to all ports.
         host.namespace.run("ping", &format!("-n -c 1 -W 30 {CLIENT}"));
         client.forge(&host, &Injector::new(&switch, "port0"));
         host.forge(&client, &Injector::new(&switch, "port1"));

@@ -19,7 +19,7 @@ in_each_mode! {
     discard_accepts_all_data_with_20_percent_loss,
 }
 
-/// A host and a client, connected by a switch that loses a share of the TCP segments in each direction.
+/// A host and a client, connected by a switch that drops a given percentage of the TCP segments in each direction.
 struct LossyNetwork {
     host: Namespace,
     client: Namespace,
@@ -38,11 +38,11 @@ impl LossyNetwork {
             "nft",
             &format!("add rule bridge loss forward meta l4proto tcp numgen random mod 100 < {percent} drop"),
         );
-        // By default the client waits 200 ms before its first retransmission, and twice as long each time. The test
-        // needs every byte to arrive, not the delay.
+        // By default the client waits 200 ms before its first retransmission, and doubles the wait each time. A shorter
+        // wait makes the test faster.
         client.ip(&format!("route add {HOST}/32 dev client0 rto_min 5ms"));
         client.ip(&format!("-6 route add {HOST_V6}/128 dev client0 rto_min 5ms"));
-        // BBR, the default on some machines, mistakes such losses for the speed of the cable.
+        // BBR, the default on some machines, takes these losses for a low bandwidth and slows down.
         client.sysctl("ipv4/tcp_congestion_control", "reno");
         // With the default of 6 retries, one client in a thousand would give up before its handshake completes.
         client.sysctl("ipv4/tcp_syn_retries", "10");
@@ -56,14 +56,14 @@ impl LossyNetwork {
     fn connect(&self, address: IpAddr) -> TcpStream {
         let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, 7), 10 * DEADLINE);
         let stream = self.client.enter(connect).unwrap();
-        // A dozen losses in a row do happen, and the client's wait doubles each time.
+        // A dozen losses in a row do happen at 20 percent, and the client doubles its wait after each loss.
         stream.set_read_timeout(Some(10 * DEADLINE)).unwrap();
         stream.set_write_timeout(Some(10 * DEADLINE)).unwrap();
         stream
     }
 }
 
-/// Sends data to the host, checks the echo, and closes the connection.
+/// Checks that the host echoes 1 MB unchanged over IPv4 and over IPv6, with `percent` of the segments lost.
 fn echo(mode: Mode, percent: u32) {
     let network = LossyNetwork::new(mode, percent);
     let responder = network.start_responder("echo");

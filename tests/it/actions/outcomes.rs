@@ -40,7 +40,7 @@ fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
     stream
 }
 
-/// Reads until the end of the connection.
+/// Reads until the host closes the connection, and returns the data.
 #[track_caller]
 fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut received = Vec::new();
@@ -60,7 +60,7 @@ fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finish
     process.finish()
 }
 
-/// `nc` ends only when its FIN is answered.
+/// Checks that `close` and `discard` answer the FIN of `nc`, which would not end otherwise.
 fn close_and_discard_end_netcat(mode: Mode) {
     for then in ["close", "discard"] {
         let network = Network::new(mode);
@@ -107,13 +107,13 @@ fn close_ends_the_connection_on_both_sides(mode: Mode) {
     for address in HOSTS {
         let mut stream = connect(&network, address, 80);
         assert_eq!(read_to_end(&mut stream), b"");
-        // The server has closed its direction only.
+        // The responder has closed only its own direction.
         stream.write_all(&[7; 300_000]).unwrap();
         until("for an acknowledgment of all", || {
             network.client.sockets("close-wait").contains("bytes_acked:300001").then_some(())
         });
         drop(stream);
-        // The client closed second, so it has no TIME-WAIT.
+        // The client closed second, so its socket skips TIME-WAIT.
         until("for the end", || network.client.sockets("all").is_empty().then_some(()));
     }
     let summary = responder.interrupt();
@@ -143,7 +143,7 @@ fn discard_accepts_100_megabytes(mode: Mode) {
         let beyond = acknowledged.parse::<u64>().unwrap() - 100_000_000;
         assert!((1..=2).contains(&beyond), "{output}");
         let retransmitted: u32 = retransmitted.parse().unwrap();
-        assert!(retransmitted < 1000, "{retransmitted} of about 70,000 segments were sent again");
+        assert!(retransmitted < 1000, "{retransmitted} of about 70,000 segments were retransmitted");
     }
     assert_eq!(network.client.sockets("connected exclude time-wait"), "");
     assert_eq!(responder.interrupt().count("handshakes completed"), 2);
@@ -171,7 +171,7 @@ fn tarpit_accepts_no_data_and_holds_clients(mode: Mode) {
     for stream in &mut streams {
         stream.write_all(b"SSH-2.0-scanner\r\n").unwrap();
     }
-    // Four probes of each connection, all answered.
+    // Wait for eight answered window probes, about four on each connection.
     network.wait_until_counted(Verdict::Replied, 8);
     let held = network.client.sockets("established");
     assert_eq!(held.matches("timer:(persist").count(), 2, "{held}");
@@ -183,14 +183,14 @@ fn tarpit_accepts_no_data_and_holds_clients(mode: Mode) {
     drop(responder);
 }
 
-/// A firewall or load balancer soon forgets a connection whose end it has seen.
+/// Checks that conntrack, on which firewalls and load balancers rely, sees the end of connections and can forget them.
 fn conntrack_sees_the_end_of_connections(mode: Mode) {
     for (then, ends) in [("close", ["TIME_WAIT", "CLOSE"]), ("reset", ["CLOSE"; 2]), ("discard", ["TIME_WAIT"; 2])] {
         let network = Network::new(mode);
         let client = &network.client;
         client.run("nft", "add table inet track");
         client.run("nft", "add chain inet track input { type filter hook input priority 0 ; }");
-        // Packets that conntrack assigns to no connection are lost.
+        // Drop packets that conntrack assigns to no connection.
         client.run("nft", "add rule inet track input ct state invalid drop");
         let responder = network.start_responder(&format!("--then {then}"));
         for address in HOSTS {
@@ -239,12 +239,12 @@ fn each_port_has_its_own_action(mode: Mode) {
             stream.write_all(b"hello?").unwrap();
             assert!(is_silent(stream), "{stream:?}");
         }
-        assert_eq!(network.client.sockets("established").matches("timer:(persist").count(), 2, "those to 22 and 23");
+        assert_eq!(network.client.sockets("established").matches("timer:(persist").count(), 2, "tarpit on 22, 23");
     }
     drop(responder);
 }
 
-/// Each segment of this connection acknowledges the number that a client of the responder would acknowledge.
+/// Checks that a host connection keeps working if its segments acknowledge the responder's ISN plus one.
 fn responder_leaves_matching_host_connection_alone(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
@@ -280,11 +280,12 @@ fn echo_and_tarpit_refuse_a_fixed_isn(mode: Mode) {
     network.assert_nothing_is_attached();
 }
 
-/// The key is chosen so that the numbers of a connection of the host match those of an echo connection.
+/// Checks that a host connection keeps working if its sequence numbers match an echo connection. The test searches for
+/// a key with which they match.
 fn echo_leaves_matching_host_connection_alone(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
-    // One connection in four has numbers whose distance is a possible offset.
+    // In one connection of four, the distance of the two ends' sequence numbers is a possible ISN offset.
     let (mut host_end, mut client_end, distance) = until("for a connection with fitting numbers", || {
         let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw", "tcp.ack_raw"]);
         let host_end = network.connect_back(5000).unwrap();

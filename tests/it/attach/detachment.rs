@@ -43,7 +43,8 @@ fn sigint_sigterm_and_sighup_detach(mode: Mode) {
     }
 }
 
-/// The fixtures start the tool with default signal dispositions, even if the test run ignores some, as under `nohup`.
+/// Checks that the fixtures reset the signal dispositions of tcp-bounce if the test run ignores SIGHUP, as under
+/// `nohup`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn sighup_detaches_in_a_test_run_that_ignores_it() {
@@ -54,13 +55,13 @@ fn sighup_detaches_in_a_test_run_that_ignores_it() {
     assert!(output.contains("test result: ok. 1 passed"), "{output}");
 }
 
-/// Nobody writes to the FIFO.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn signals_end_the_wait_for_a_key() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("key");
+    // Nothing writes to the FIFO, so opening it blocks.
     mkfifo(&fifo, Permissions::S_IRUSR).unwrap();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let arguments = format!("--mode skb --isn keyed --key-file {} host0", fifo.display());
@@ -93,7 +94,8 @@ fn second_signal_ends_a_run_whose_main_thread_is_stuck() {
     network.wait_until_detached();
 }
 
-/// `timeout` signals its child, and then the process group in which both are.
+/// Checks that several signals in a row do not cut the end of the run short. `timeout` sends such a burst: it signals
+/// its child, and then the process group of both.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn burst_of_signals_keeps_the_report() {
@@ -111,7 +113,7 @@ fn burst_of_signals_keeps_the_report() {
     assert!(fs::read_to_string(report).unwrap().contains("\"port\": 80"));
 }
 
-/// A user who reads the list of connections that `--takeover` affects may change their mind.
+/// Checks that a user who sees the list of connections affected by `--takeover` can still prevent the start.
 fn sigint_during_the_start_prevents_it(mode: Mode) {
     let network = Network::new(mode);
     let _listener = network.listen(2222);
@@ -126,11 +128,11 @@ fn sigint_during_the_start_prevents_it(mode: Mode) {
         network.assert_nothing_is_attached();
         !finished.stdout.contains("every TCP port answers")
     };
-    // Now and then the start is faster than the signal.
+    // Sometimes the start is faster than the signal, so the test makes up to ten attempts.
     assert!((0..10).any(|_| prevents_start()));
 }
 
-/// The user started tcp-bounce under `nohup`.
+/// Checks that SIGHUP does not end a run that was started under `nohup`.
 fn ignored_sighup_stays_ignored(mode: Mode) {
     let network = Network::new(mode);
     let arguments = network.arguments("");
@@ -196,7 +198,7 @@ fn renamed_interface_keeps_answering(mode: Mode) {
         let name = if change == "up" { "renamed0" } else { "host0" };
         network.host.ip(&format!("link set {name} {change}"));
     }
-    // The responder checks its interfaces each time that it checks the listeners.
+    // The responder checks its interfaces whenever it checks the listeners, so each message shows such a check.
     for port in [2222, 2223] {
         let listener = network.listen(port);
         responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
@@ -216,7 +218,7 @@ fn other_interface_answers_while_one_is_down(mode: Mode) {
     for (down, port) in [("host0", 2222), ("host1", 2223)] {
         let (up, other) = if down == "host0" { (second, HOST) } else { (HOST, second) };
         network.host.ip(&format!("link set {down} down"));
-        // The responder checks its interfaces each time that it checks the listeners.
+        // The responder checks its interfaces whenever it checks the listeners, so the message shows such a check.
         let listener = network.host.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
         responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
         drop(listener);

@@ -21,16 +21,18 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Returns the number of private pages of this process.
+/// Returns the number of anonymous pages of this process, of 4 KiB each.
 fn pages() -> usize {
-    // Unlike `status`, this file is exact.
+    // Unlike `/proc/self/status`, `smaps_rollup` is exact (proc(5)).
     let memory = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let kilobytes = memory.lines().find_map(|line| line.strip_prefix("Anonymous:")?.strip_suffix("kB")).unwrap();
     kilobytes.trim().parse::<usize>().unwrap() / 4
 }
 
-/// Runs `once` the given number of times. Afterwards the process has as many descriptors as before, and the second
-/// half of the runs has taken less than a page each.
+/// Calls `once` the given number of times.
+///
+/// Checks that no descriptor stays open, and that the second half of the calls takes less than three quarters of a page
+/// each.
 #[track_caller]
 fn repeat(name: &str, times: usize, mut once: impl FnMut(usize)) {
     let before = descriptors();
@@ -45,7 +47,8 @@ fn repeat(name: &str, times: usize, mut once: impl FnMut(usize)) {
     assert!(second < first + times * 3 / 8, "{name}: {first} pages after half of them, {second} after all");
 }
 
-/// The ids of all kernel objects of a test. The kernel reuses no id for a long time.
+/// The ids of the BPF objects that a test created. The kernel assigns ids in ascending order and does not reuse them
+/// soon.
 #[derive(Default)]
 struct Objects {
     programs: BTreeSet<u32>,
@@ -76,7 +79,7 @@ fn load() -> Kernel {
     Kernel::load_setup(&Setup { telemetry, ..Setup::new(Choice::DEFAULT) })
 }
 
-/// Runs in its own process, since other tests in this one open files meanwhile.
+/// Runs in a separate process, since concurrent tests in this process open files.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn attaching_and_loading_leaks_nothing() {
@@ -84,7 +87,7 @@ fn attaching_and_loading_leaks_nothing() {
 }
 
 fn attach_and_detach() {
-    // An attachment takes milliseconds, mostly of waiting in the kernel. A load takes a good part of a second.
+    // Attaching takes milliseconds, mostly spent waiting in the kernel. Loading takes a large part of a second.
     let (attachments, loads) = (amount("ATTACHMENTS", 300, 900), amount("LOADS", 100, 1000));
     let network = Network::new(Mode::Skb);
     let mut objects = Objects::default();

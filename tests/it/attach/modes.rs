@@ -59,10 +59,10 @@ fn refuses_native_mode_without_driver_support() {
     }
 }
 
-/// A frame of 9000 bytes does not fit in one page, so the program must accept frames in fragments.
+/// Checks an MTU of 9000 bytes. Frames larger than a page need multi-buffer support in native mode.
 fn answers_jumbo_frames(mode: Mode) {
     if mode == Mode::Native && !has_frags() {
-        // Kernels without fragments refuse the program at this MTU.
+        // Kernels without multi-buffer XDP refuse the program at this MTU.
         return;
     }
     let network = Network::new(mode);
@@ -71,7 +71,7 @@ fn answers_jumbo_frames(mode: Mode) {
     let responder = network.start_responder("");
     let mut connection = network.connect(80).unwrap();
     network.wait_until_counted(Verdict::Completed, 1);
-    // One segment in several fragments.
+    // The segment fills several buffers of one frame.
     connection.write_all(&[0xee; 8900]).unwrap();
     network.wait_until_counted(Verdict::Later, 1);
     responder.interrupt();
@@ -116,7 +116,7 @@ fn auto_falls_back_to_skb_with_a_reason() {
     ] {
         let network = Network::new(Mode::Skb);
         network.host.ip(&format!("address delete {HOST}/24 dev host0"));
-        // The address has left `host0`, so `host0` must not answer ARP requests for it.
+        // The address moves from `host0` to `interface`, so `host0` must not answer ARP requests for it.
         network.host.sysctl("ipv4/conf/host0/arp_ignore", "1");
         network.host.ip(add);
         if interface == "bridge0" {
@@ -160,7 +160,7 @@ fn finds_an_interface_among_many() {
     responder.interrupt();
 }
 
-/// A tunnel's packets have no Ethernet header.
+/// Checks a TUN interface, whose packets have no Ethernet header.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn refuses_an_interface_without_ethernet() {

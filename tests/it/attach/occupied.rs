@@ -1,4 +1,5 @@
-//! Interfaces that already have an XDP program: it is never replaced, and a start takes all of its interfaces or none.
+//! Interfaces that already have an XDP program: tcp-bounce never replaces it, and attaches to all interfaces or to
+//! none.
 
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
@@ -20,11 +21,11 @@ fn names_a_foreign_program_and_keeps_it() {
             assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {foreign},")], &hint);
             assert_eq!(attached(&network.host, "host0"), Some(foreign));
         }
-        // The hint's command works.
+        // The command in the hint works.
         network.host.ip(&format!("link set dev host0 {attach} off"));
         assert_eq!(attached(&network.host, "host0"), None);
     }
-    // A program attached by a link, which `ip` cannot remove.
+    // `ip` cannot remove a program that is attached by a BPF link.
     let _theirs = pass(&network.host, "host0");
     let foreign = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
@@ -70,7 +71,7 @@ fn attaches_to_all_interfaces_or_none() {
     assert_error(&reason, &["already attached to host1"], "goes when the process ends");
     network.assert_nothing_is_attached();
 
-    // Here the first two interfaces are attached before the third is refused.
+    // `host0` and `host1` are attached before `macvlan0` refuses the program.
     drop(occupant);
     network.host.ip("link add macvlan0 link host1 type macvlan");
     let reason = refusal(&network.host, "--mode native host0 host1 macvlan0");

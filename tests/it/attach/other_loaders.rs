@@ -1,4 +1,4 @@
-//! The object file alone, loaded by other tools.
+//! The BPF object file, loaded by `ip` and xdp-loader instead of tcp-bounce.
 
 use std::process::Stdio;
 
@@ -28,7 +28,9 @@ fn ip_link_loads_the_object() {
     }
 }
 
-/// xdp-loader keeps records in the BPF file system. It gets its own, in a mount namespace that ends with the shell.
+/// Checks that xdp-loader can load and unload the object.
+///
+/// xdp-loader pins objects in the BPF file system. The test mounts a separate one, which ends with the shell.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn xdp_loader_loads_the_object() {

@@ -28,7 +28,7 @@ fn standard_library_connects(mode: Mode) {
     assert_eq!(summary.count("handshakes completed"), 10, "{summary:?}");
 }
 
-/// The loop of the article that this project started from, with a time limit.
+/// Checks the shell loop of the article that inspired this project, with a time limit added.
 fn netcat_connects(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -41,7 +41,7 @@ fn netcat_connects(mode: Mode) {
     assert_eq!(responder.interrupt().count("handshakes completed"), 11);
 }
 
-/// Port 0 is missing, since `connect` refuses it.
+/// Checks all ports but 0, which `connect` refuses.
 fn nmap_connects_to_every_port(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -51,7 +51,7 @@ fn nmap_connects_to_every_port(mode: Mode) {
     assert!(summary.count("SYNs answered") >= 65_535, "{summary:?}");
 }
 
-/// A scan with raw SYNs, without the client's TCP.
+/// Checks a scan with raw SYNs, which bypasses the client's TCP.
 fn nmap_finds_all_65536_ports_open(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");

@@ -1,7 +1,9 @@
-"""Sends a packet for each scapy expression among the arguments, and prints the flags and VLAN identifiers of each answer.
+"""Sends the packets of scapy expressions, and prints the TCP flags and VLAN identifiers of each answer.
 
-The last packet always gets an answer. On one CPU the answers keep the order of the packets, so no answer is due after
-the last one.
+Arguments: the host's MAC address, the IPv4 addresses of host and client, their IPv6 addresses, and the expressions.
+
+The script appends a SYN that always gets an answer. On one CPU the answers keep the order of the packets, so the answer
+to this SYN is the last.
 """
 
 import os

@@ -22,12 +22,12 @@ in_each_mode! {
     p0f_identifies_the_kernel,
 }
 
-/// Port 0 is missing, since `connect` refuses it.
+/// Checks all ports but 0, which `connect` refuses.
 fn nmap_connects_to_every_port_over_ipv6(mode: Mode) {
     assert_nmap_finds_open(65_535, "-sT -p1-65535", mode);
 }
 
-/// A scan with raw SYNs, without the client's TCP.
+/// Checks a scan with raw SYNs, which bypasses the client's TCP.
 fn nmap_finds_all_65536_ports_open_over_ipv6(mode: Mode) {
     assert_nmap_finds_open(65_536, "-sS -p0-65535", mode);
 }
@@ -42,7 +42,7 @@ fn assert_nmap_finds_open(ports: usize, scan: &str, mode: Mode) {
     assert!(summary.count("SYNs answered") >= ports as u64, "{summary:?}");
 }
 
-/// Here masscan reads a hundred packets a second. It misses faster answers, the kernel's too.
+/// Checks masscan at 100 packets a second. On a veth it misses faster answers, including the kernel's.
 fn masscan_finds_every_port(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
@@ -55,7 +55,7 @@ fn masscan_finds_every_port(mode: Mode) {
         let report = network.client.run("masscan", &format!("{host} -p1-100 {from} --rate 100 --wait 5 -oL -"));
         let mut found: Vec<u16> = report.lines().filter_map(|line| masscan_port(line, host)).collect();
         found.sort_unstable();
-        // masscan lists a repeated answer twice.
+        // masscan lists a port again if its SYN-ACK arrives twice.
         found.dedup();
         assert_eq!(found, Vec::from_iter(1..=100), "{}", head(&report));
     }
@@ -63,26 +63,26 @@ fn masscan_finds_every_port(mode: Mode) {
     assert!(summary.count("SYNs answered") >= 200, "{summary:?}");
 }
 
-/// Returns the port in a line like `open tcp 80 192.0.2.1 1790000000`.
+/// Returns the port in a line of masscan like `open tcp 80 192.0.2.1 1790000000`, if the address is `host`.
 fn masscan_port(line: &str, host: IpAddr) -> Option<u16> {
     let (port, rest) = line.strip_prefix("open tcp ")?.split_once(' ')?;
     let address = rest.split(' ').next()?;
     (address.parse() == Ok(host)).then(|| port.parse().unwrap())
 }
 
-/// zmap scans one port of many hosts. Here it ends with the first answer.
+/// Checks zmap, which scans one port of many hosts. With `-N 1` it ends after the first answer.
 fn zmap_finds_the_host_on_each_port(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     let wire = format!("-i client0 -S {CLIENT} -G {}", mac(&network.host, "host0"));
-    // zmap's own list excludes documentation addresses.
+    // zmap's default blocklist contains documentation addresses (RFC 5737).
     let limits = "-b /dev/null -r 100 -N 1 -c 30 -q --disable-syslog";
     let mut crashes = 0;
     for port in [1, 22, 80, 443, 8080, 65535] {
         let scan = format!("-p {port} {wire} {limits} -o - {HOST}/32");
         let found = loop {
             let finished = run(network.client.command("zmap").args(scan.split(' ')));
-            // zmap chooses its targets at random, and now and then fails an assertion of its own.
+            // zmap chooses its targets at random, and sometimes crashes with a failed assertion.
             if !finished.stderr.contains("Assertion `index < con->root->count' failed") || crashes == 3 {
                 break finished.success();
             }
@@ -95,7 +95,7 @@ fn zmap_finds_the_host_on_each_port(mode: Mode) {
     assert!((6..=6 + crashes).contains(&answered), "{answered} with {crashes} crashes");
 }
 
-/// With `--faster`, hping3 sees no answers here, not even the kernel's.
+/// Checks hping3 with `--fast`. With `--faster` it sees no answers on a veth, not even the kernel's.
 fn hping3_gets_a_syn_ack_for_each_syn(mode: Mode) {
     const SYNS: usize = 10;
     let network = Network::new(mode);
@@ -107,7 +107,7 @@ fn hping3_gets_a_syn_ack_for_each_syn(mode: Mode) {
     assert_eq!(responder.interrupt().count("SYNs answered"), SYNS as u64);
 }
 
-/// curl waits for the answer to its request until its time is up.
+/// Checks that curl connects. It then waits for a response until its time is up.
 fn curl_connects(mode: Mode) {
     const COULD_NOT_CONNECT: Option<i32> = Some(7);
     const TIME_IS_OVER: Option<i32> = Some(28);
@@ -144,8 +144,10 @@ fn netcat_connects_over_ipv6(mode: Mode) {
     assert_eq!(responder.interrupt().count("handshakes completed"), 11);
 }
 
-/// Requests in scapy's notation, and the flags and VLANs of their answers. The host's kernel resets connections that
-/// are passed to it.
+/// Requests as scapy expressions, and the TCP flags and VLAN identifiers of their answers.
+///
+/// `SA` is a SYN-ACK of the program. `RA` is a reset of the host's kernel, which gets the requests that the program
+/// passes.
 const PROBES: [(&str, &str); 24] = [
     ("ether / ip / tcp(flags='S')", "SA"),
     ("ether / ip / tcp(flags='S') / b'data'", "SA"),
@@ -155,7 +157,7 @@ const PROBES: [(&str, &str); 24] = [
     ("ether / ip / tcp(flags='S', options=[(34, b'8 bytes!')]) / b'data'", "SA"),
     ("ether / ip / tcp(flags='S', options=[('NOP', None)] * 40)", "SA"),
     ("ether / IP(src=CLIENT, dst=HOST, options=[IPOption_RR()]) / tcp(flags='S')", "SA"),
-    // The NIC may still have to complete the checksum.
+    // The program ignores the checksum, which the sender's NIC may still have to complete.
     ("ether / ip / tcp(flags='S', chksum=0xbad)", "SA"),
     ("ether / ip6 / tcp(flags='S')", "SA"),
     ("ether / ip6 / tcp(flags='S', options=[(34, b'')]) / b'data'", "SA"),
@@ -166,7 +168,7 @@ const PROBES: [(&str, &str); 24] = [
         "SA",
     ),
     ("ether / Dot1Q(vlan=5) / ip / tcp(flags='S')", "SA 5"),
-    // Without an option the reply is longer than the SYN, and behind 62 bytes the kernel may have no room for it.
+    // Without an MSS option the reply would be longer than the SYN. A frame of 62 bytes may have no room to grow.
     ("ether / Dot1Q(vlan=5) / Dot1Q(vlan=6) / ip / tcp(flags='S', options=[('MSS', 536)])", "SA 5 6"),
     ("ether / Dot1Q(vlan=7) / ip6 / tcp(flags='S')", "SA 7"),
     ("ether / Dot1AD(vlan=8) / Dot1Q(vlan=9) / ip6 / tcp(flags='S')", "SA 8 9"),
@@ -182,7 +184,7 @@ fn scapy_gets_a_syn_ack_for_every_kind_of_syn(mode: Mode) {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients/probe.py");
     let network = Network::new(mode);
     let responder = network.start_responder("");
-    // Debian's Python has scapy.
+    // The system's Python has scapy; another `python3` in PATH may not.
     let mut python = network.client.command("/usr/bin/python3");
     python.args([SCRIPT, &mac(&network.host, "host0")]);
     python.args([IpAddr::from(HOST), CLIENT.into(), HOST_V6.into(), CLIENT_V6.into()].map(|ip| ip.to_string()));
@@ -192,13 +194,13 @@ fn scapy_gets_a_syn_ack_for_every_kind_of_syn(mode: Mode) {
     responder.interrupt();
 }
 
-/// p0f identifies systems by their SYN-ACKs.
+/// Checks that p0f, which identifies systems by their SYN-ACKs, takes tcp-bounce for the kernel.
 fn p0f_identifies_the_kernel(mode: Mode) {
     const LISTENING: u16 = 22;
     const ANSWERED: u16 = 80;
     let network = Network::new(mode);
     let host = &network.host;
-    // As in `replies::oracle`: the kernel's answer depends on these settings too.
+    // The kernel's SYN-ACK depends on these settings. `replies::oracle` explains each of them.
     host.sysctl("ipv4/tcp_ecn", "0");
     host.sysctl("ipv6/auto_flowlabels", "0");
     host.sysctl("ipv4/tcp_rmem", "4096 131072 6291456");
@@ -220,7 +222,7 @@ fn p0f_identifies_the_kernel(mode: Mode) {
 /// Returns the system and the signature that p0f derives from the answer to `client`.
 #[track_caller]
 fn fingerprint(p0f: &Process, client: SocketAddr) -> [String; 2] {
-    // p0f writes IPv6 addresses in full.
+    // Only the port is compared, since p0f does not abbreviate IPv6 addresses.
     let record = format!("/{} -> ", client.port());
     let found = p0f.stdout.wait(|text, _| {
         let records = text.split(&record).skip(1).filter_map(|record| record.split_once("\n`----"));
@@ -232,7 +234,7 @@ fn fingerprint(p0f: &Process, client: SocketAddr) -> [String; 2] {
     found.unwrap_or_else(|| panic!("p0f saw no answer: {}", p0f.stdout.text()))
 }
 
-/// Returns the window scale in a signature like `4:64+0:0:1460:mss*45,7:mss,sok,ts,nop,ws:df:0`.
+/// Returns the window scale in a p0f signature like `4:64+0:0:1460:mss*45,7:mss,sok,ts,nop,ws:df:0`.
 fn window_scale([_, signature]: &[String; 2]) -> &str {
     signature.split(':').nth(4).unwrap().split_once(',').unwrap().1
 }

@@ -78,7 +78,7 @@ fn host_connections_keep_flowing(mode: Mode) {
     assert!(summary.count("passed: other TCP segments") >= 20, "{summary:?}");
 }
 
-/// The kernel sends the data in segments that are longer than a frame.
+/// Checks 4 MB in each direction. The kernel passes the data through the veth in segments longer than a frame (GSO).
 fn large_transfer_arrives_unchanged(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
@@ -102,7 +102,7 @@ fn large_transfer_arrives_unchanged(mode: Mode) {
 fn excludes_listeners_on_all_addresses(mode: Mode) {
     let network = Network::new(mode);
     let bind = |address| network.host.enter(move || TcpListener::bind(address)).unwrap();
-    // This listener accepts IPv4 connections too.
+    // The listener on `[::]` accepts IPv4 connections too.
     let listeners = ["0.0.0.0:2222", "[::]:2223"].map(bind);
     let responder = network.start_responder("");
     for listener in &listeners {
@@ -127,7 +127,7 @@ fn excludes_a_later_listener_while_it_listens(mode: Mode) {
     responder.interrupt();
 }
 
-/// More than fit in one netlink message.
+/// Checks more listeners than fit in one netlink message.
 fn excludes_a_thousand_listeners(mode: Mode) {
     let network = Network::new(mode);
     let listeners: Vec<_> = (20_000..21_000).map(|port| network.listen(port)).collect();
@@ -139,7 +139,7 @@ fn excludes_a_thousand_listeners(mode: Mode) {
     responder.interrupt();
 }
 
-/// Packets from a network do not reach such a listener.
+/// Checks that a listener on loopback excludes no port, since packets from the network do not reach it.
 fn answers_on_the_port_of_a_loopback_listener(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.host.enter(|| TcpListener::bind("127.0.0.1:2222")).unwrap();
@@ -224,7 +224,7 @@ fn udp_icmp_and_arp_keep_working(mode: Mode) {
     server.send_to(b"and back", from).unwrap();
     assert_eq!(client.recv(&mut buffer).unwrap(), 8);
 
-    // The host answers with an ICMP error.
+    // No socket has UDP port 54, so the host answers with an ICMP error.
     client.connect((HOST, 54)).unwrap();
     client.send(b"nobody").unwrap();
     assert_eq!(client.recv(&mut buffer).unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -255,8 +255,10 @@ fn excludes_listeners_over_ipv6(mode: Mode) {
     assert_eq!(connect(2223).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
-/// A transfer of more than 4 GiB passes every sequence number, and so the ones that mark a client of the responder. In
-/// native mode, where segments are small, one segment most likely hits such a number.
+/// Checks that no segment of a long transfer is mistaken for a segment to the responder.
+///
+/// In a long test run, more than 4 GiB pass every sequence number, including the numbers of clients of the responder.
+/// In native mode segments are small, so one of them most likely has such a number.
 fn long_host_transfer_is_left_alone(mode: Mode) {
     let pieces = amount("MEGABYTES", 400, 4200);
     let network = Network::new(mode);

@@ -19,7 +19,7 @@ const INNER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The address of the machine behind the host.
 const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 
-/// Returns a namespace behind the host, which forwards.
+/// Turns the host into a router, and returns a namespace behind it.
 fn behind_host(network: &Network) -> Namespace {
     let (host, far) = (&network.host, Namespace::new());
     host.ip(&format!("link add inner0 type veth peer name far0 netns {}", far.path()));
@@ -43,15 +43,15 @@ fn listen(namespace: &Namespace, address: Ipv4Addr, port: u16) -> TcpListener {
     namespace.enter(|| TcpListener::bind((address, port))).unwrap()
 }
 
-/// Connects, and returns both ends.
+/// Connects to `listener`, and returns both ends of the connection.
 #[track_caller]
 fn open(from: &Namespace, to: Ipv4Addr, port: u16, listener: &TcpListener) -> (TcpStream, TcpStream) {
     let connection = from.enter(|| connect(to, port)).unwrap();
     (connection, accept(listener))
 }
 
-/// Opens connections with `open`, and exchanges data over each and over the `old` connections, while other ports
-/// answer.
+/// Checks that the `old` connections, and new ones that `open` opens, carry data while tcp-bounce answers on other
+/// ports.
 #[track_caller]
 fn assert_flows(network: &Network, old: &mut [(TcpStream, TcpStream)], open: impl Fn() -> (TcpStream, TcpStream)) {
     for port in 1..=5 {
@@ -79,7 +79,7 @@ fn routed_connections_keep_flowing(mode: Mode) {
     let responder = network.start_responder("");
     assert_flows(&network, &mut old, open_inwards);
     assert_flows(&network, &mut old, open_outwards);
-    // The kernel of the far machine refuses this connection.
+    // Nothing listens on port 81, so the far machine's kernel refuses the connection.
     assert!(network.client.enter(|| connect(FAR, 81)).is_err());
     let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 10, "{summary:?}");
@@ -120,7 +120,8 @@ fn connections_to_an_excluded_dnat_port_keep_flowing(mode: Mode) {
     assert!(summary.count("passed: to a spared port") >= 20, "{summary:?}");
 }
 
-/// No socket listens on the port. The existing connection survives.
+/// Checks that the program answers new connections to a DNAT port, since no socket of the host listens there. An
+/// established connection survives.
 fn dnat_port_needs_an_exclusion(mode: Mode) {
     let network = Network::new(mode);
     let far = behind_host(&network);
@@ -138,7 +139,7 @@ fn dnat_port_needs_an_exclusion(mode: Mode) {
     exchange(&mut new, &mut new_at_far);
 }
 
-/// Takeover answers for any address.
+/// Checks that takeover, which answers for any destination, leaves only excluded ports to be routed.
 fn takeover_routes_only_excluded_ports(mode: Mode) {
     let network = Network::new(mode);
     let far = behind_host(&network);

@@ -7,7 +7,7 @@ use crate::fixtures::command::TcpBounce;
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network, connect};
 use crate::fixtures::process::{Process, run};
 
-/// Starts tcp-bounce, and returns the lines that it prints before it attaches.
+/// Starts tcp-bounce, and returns the lines that it prints before the line that reports the start.
 #[track_caller]
 fn lines_before_start(network: &Network, arguments: &str) -> Vec<String> {
     let responder = TcpBounce::start(&network.host, &format!("--mode skb {arguments}"));
@@ -17,7 +17,7 @@ fn lines_before_start(network: &Network, arguments: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Opens a connection, and returns both ends.
+/// Connects to `listener` at `address`, and returns both ends of the connection.
 fn open(network: &Network, listener: &TcpListener, address: Ipv4Addr) -> (TcpStream, TcpStream) {
     let port = listener.local_addr().unwrap().port();
     let client = network.client.enter(|| connect(address, port)).unwrap();
@@ -34,7 +34,7 @@ fn lists_connections_in_both_directions() {
     let inward = open(&network, &listener, HOST);
     let outward = network.connect_back(3333).unwrap();
     let _accepted = accept(&at_client);
-    // An IPv6 socket that accepts IPv4 connections too.
+    // An IPv6 listener that accepts IPv4 connections too, with IPv4-mapped addresses.
     let dual = network.host.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 2223))).unwrap();
     let mapped = open(&network, &dual, HOST);
 
@@ -86,7 +86,7 @@ fn lists_20_connections_and_counts_the_rest() {
     assert_eq!(lines[21], "  and 3 more");
 }
 
-/// A bridge port carries the packets to the addresses of its bridge.
+/// Checks that takeover on a bridge port lists connections to the bridge's addresses, whose packets the port receives.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn lists_connections_to_the_bridge_for_its_port() {
@@ -104,7 +104,7 @@ fn lists_connections_to_the_bridge_for_its_port() {
     }
 }
 
-/// Packets to an address of the loopback interface arrive on other interfaces, as on routers.
+/// Checks an address on `lo`, as routers have it. Its packets arrive on other interfaces.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn lists_connections_to_a_loopback_interface_address() {

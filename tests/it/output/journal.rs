@@ -1,4 +1,4 @@
-//! Output to the systemd journal: to a journald of the test, read by `journalctl`.
+//! Output to the systemd journal. Each test starts a journald, and reads its entries with `journalctl`.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,15 +12,16 @@ use crate::fixtures::network::{CLIENT, HOST, Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::until;
 
-/// This journald leaves the machine alone: it has its own `/run`, does not read the kernel's log, and does not change
-/// the audit state.
+/// A shell script that starts a journald without effect on the machine: with a private `/run`, without the kernel's
+/// log, and with the audit state unchanged.
 const START: &str = "
 mount -t tmpfs tmpfs /run &&
 mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal &&
 printf '[Journal]\\nStorage=volatile\\nAudit=\\nReadKMsg=no\\nForwardToWall=no\\n' >/run/systemd/journald.conf.d/test.conf &&
 exec /lib/systemd/systemd-journald";
 
-/// Starts a command as systemd starts a service. `systemd-cat` does so except for this variable.
+/// A shell script that runs a command with `JOURNAL_STREAM`, which systemd sets for a service and `systemd-cat` does
+/// not.
 const RUN: &str = r#"export JOURNAL_STREAM="$(stat --dereference --format=%d:%i "/proc/$$/fd/1")" && exec "$0" "$@""#;
 
 /// A journald in its own mount namespace.
@@ -32,12 +33,12 @@ impl Journal {
         let process = Process::start(command.args(["--mount", "--propagation", "private", "sh", "-c", START]));
         let run = format!("/proc/{}/root/run/systemd", process.child.id());
         let is_there = |path: &str| Path::new(&run).join(path).exists();
-        // Until the mount is there, the path leads to the machine's `/run`.
+        // Until the tmpfs is mounted, the path leads to the machine's `/run`.
         until("for journald", || (is_there("journald.conf.d/test.conf") && is_there("journal/socket")).then_some(()));
         Self(process)
     }
 
-    /// Makes a command run in the mount namespace of this journal.
+    /// Makes an `nsenter` command enter the mount namespace of this journald.
     fn enter(&self, mut command: Command) -> Command {
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.0.child.id()));
         command
@@ -50,13 +51,13 @@ impl Journal {
         Process::start(&mut command)
     }
 
-    /// Runs `journalctl`.
+    /// Runs `journalctl`, and returns its output.
     fn ctl(&self, arguments: &str) -> String {
         let mut command = self.enter(Command::new("nsenter"));
         run(command.arg("journalctl").args(arguments.split_whitespace())).success()
     }
 
-    /// Returns the entries of a process in order.
+    /// Returns the journal entries of a process, oldest first.
     fn entries(&self, process: u32) -> Vec<Value> {
         self.ctl("--sync");
         let lines = self.ctl(&format!("--directory=/run/log/journal --output=json _PID={process}"));
@@ -64,7 +65,7 @@ impl Journal {
     }
 }
 
-/// Returns the text of a field.
+/// Returns the value of a field, which must be a string.
 fn field<'a>(entry: &'a Value, name: &str) -> &'a str {
     entry[name].as_str().unwrap_or_else(|| panic!("{name}: {entry}"))
 }
@@ -85,7 +86,7 @@ fn messages_become_entries_with_fields() {
 
     let entries = journal.entries(pid);
     let types: Vec<_> = entries.iter().map(|entry| field(entry, "TCP_BOUNCE_TYPE")).collect();
-    assert_eq!(types, ["started", "event", "event", "summary"], "these, and nothing else");
+    assert_eq!(types, ["started", "event", "event", "summary"], "the run has exactly these entries");
     for entry in &entries {
         let priority = if field(entry, "TCP_BOUNCE_TYPE") == "event" { "7" } else { "6" };
         assert_eq!(
@@ -145,7 +146,7 @@ fn warnings_and_errors_have_a_priority() {
     assert!(field(check, "MESSAGE").starts_with("problem: lo is the loopback"), "{check}");
 }
 
-/// `--json` asks for lines, and so does an output that is not the journal.
+/// Checks that tcp-bounce prints lines with `--json`, and to an output that is not the journal.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn json_and_other_outputs_get_lines() {
@@ -164,7 +165,7 @@ fn json_and_other_outputs_get_lines() {
     assert!(output.starts_with("host0 (skb mode"), "{output}");
 }
 
-/// A service may see only a part of the file system.
+/// Checks a service that cannot see the journal's socket, as in a sandbox that hides `/run`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn journal_without_a_socket_gets_lines() {

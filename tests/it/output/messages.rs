@@ -27,7 +27,7 @@ fn summary_shows_the_counters() {
     assert_eq!(summary.count("SYNs answered"), 2, "{summary:?}");
     assert_eq!(summary.count("handshakes completed"), 2, "{summary:?}");
     assert!(summary.count("passed: to a spared port") >= 2, "{summary:?}");
-    // Counters that are 0 are left out.
+    // Counters that are 0 are not printed.
     assert!(!summary.0.contains("fragment"), "{summary:?}");
 }
 
@@ -57,7 +57,7 @@ fn quiet_still_prints_errors() {
     assert!(refusal(&network.host, "--quiet nosuch0").contains("there is no interface \"nosuch0\""));
 }
 
-/// `tcp-bounce host0 | head -1`
+/// Checks a reader that exits early, as in `tcp-bounce host0 | head -1`.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn closed_output_does_not_end_the_run() {
@@ -84,7 +84,7 @@ fn closed_output_does_not_end_the_run() {
     assert_eq!(finished.stderr, "");
 }
 
-/// Starts tcp-bounce on a terminal with 120 columns, which `script` provides.
+/// Starts tcp-bounce on a terminal of 120 columns. `script` provides the terminal.
 fn on_a_terminal(network: &Network) -> Process {
     let on_terminal = format!("stty columns 120 && exec '{BINARY}' --mode skb host0");
     let mut script = network.host.command("script");
@@ -122,7 +122,6 @@ fn loss_of_the_terminal_ends_the_run() {
     network.wait_until_detached();
 }
 
-/// The start and a check describe the scope in the same words.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn start_and_check_describe_the_scope() {
@@ -165,7 +164,7 @@ fn start_and_check_describe_the_scope() {
     }
 }
 
-/// A start prints the warnings of a check.
+/// Checks that a start prints warnings, as `--check` does.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn start_warns_when_no_client_can_be_answered() {

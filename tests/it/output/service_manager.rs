@@ -12,7 +12,7 @@ use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::attached;
 
-/// The socket of a service manager.
+/// A service manager's notification socket, in a temporary directory.
 struct Manager {
     socket: UnixDatagram,
     folder: TempDir,
@@ -60,7 +60,7 @@ fn partial_start_sends_no_ready() {
     network.add_cable();
     let _other = TcpBounce::start(&network.host, "host1");
     let manager = Manager::new();
-    // The first interface is attached for a moment.
+    // The program is attached to `host0` for a moment, until `host1` is refused.
     assert!(!manager.start(&network, "host0 host1").finish().status.success());
     manager.socket.set_nonblocking(true).unwrap();
     assert_eq!(manager.socket.recv(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);

@@ -1,4 +1,4 @@
-//! `--watch` on a real terminal, that of tmux.
+//! `--watch` on a real terminal, provided by tmux.
 
 use std::env;
 use std::fs::{self, File};
@@ -24,11 +24,11 @@ use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
 use crate::fixtures::programs::attached;
 use crate::fixtures::{DEADLINE, until};
 
-/// A terminal in the host's namespace that runs a shell. It has its own tmux server.
+/// A terminal with a shell in the host's namespace, in a separate tmux server.
 struct Terminal<'a> {
     network: &'a Network,
     socket: String,
-    /// The server, which ends with this value.
+    /// The tmux server, which is killed when this value is dropped.
     _server: Process,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Terminal<'a> {
         run(&mut self.tmux(&[&["send-keys"], keys].concat())).success();
     }
 
-    /// Returns the screen with its colours.
+    /// Returns the text on the screen, with escape sequences for its colours.
     fn screen(&self) -> String {
         run(&mut self.tmux(&["capture-pane", "-p", "-e"])).success()
     }
@@ -85,11 +85,11 @@ impl<'a> Terminal<'a> {
         self.network.host.run("pgrep", &format!("--parent {}", shell.trim())).trim().to_owned()
     }
 
-    /// Checks that tcp-bounce succeeded and restored the terminal.
+    /// Checks that tcp-bounce succeeded, restored the terminal and detached.
     #[track_caller]
     fn assert_restored(&self) {
         let screen = self.wait_for("it returned 0");
-        assert!(screen.contains("SYNs answered"), "the summary is there: {screen}");
+        assert!(screen.contains("SYNs answered"), "the summary is on the screen: {screen}");
         self.assert_usable();
         assert_eq!(attached(&self.network.host, "host0"), None);
     }
@@ -97,7 +97,7 @@ impl<'a> Terminal<'a> {
     #[track_caller]
     fn assert_usable(&self) {
         let state = run(&mut self.tmux(&["display", "-p", "#{alternate_on} #{cursor_flag}"])).success();
-        assert_eq!(state.trim(), "0 1", "the other screen is off, and the cursor to be seen");
+        assert_eq!(state.trim(), "0 1", "the alternate screen is off, and the cursor is visible");
         // The terminal echoes again.
         self.keys(&["echo $((6 * 7))", "Enter"]);
         let screen = self.wait_for("42");
@@ -123,8 +123,9 @@ fn second_signal_restores_the_terminal_while_the_main_thread_is_stuck() {
     network.wait_until_detached();
 }
 
-/// The foreground colours of the busiest ports, and of ports without clients.
+/// The foreground colour of the busiest ports, in an SGR escape sequence.
 const HOT: &str = "38;5;231";
+/// The foreground colour of ports without clients.
 const COLD: &str = "38;5;235";
 
 #[test]
@@ -137,9 +138,9 @@ fn tui_shows_a_scan_at_every_size() {
         let screen = terminal.screen();
         assert!(screen.contains(COLD) && !screen.contains(HOT), "{screen}");
         network.client.run("nmap", &format!("-n -Pn -sT -r -p 1-3000 {HOST}"));
-        // The counters, the newest event and the top clients.
+        // Wait for the counters, the newest event and the top clients.
         let screen = terminal.wait_for("SYNs answered: 3,000");
-        assert!(screen.contains(COLD), "no higher port was asked for: {screen}");
+        assert!(screen.contains(COLD), "ports above 3000 have no clients: {screen}");
         terminal.wait_for(" port 3000  from 192.0.2.2:");
         terminal.wait_for("    3000 192.0.2.2");
         terminal.keys(&["q"]);
@@ -174,12 +175,12 @@ fn terminal_is_restored_after_every_kind_of_end() {
     }
 }
 
-/// The connection to the terminal hangs for a while.
+/// Checks a terminal that accepts no output while the run ends, like an SSH connection that hangs.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn blocked_terminal_is_restored() {
     let network = Network::new(Mode::Skb);
-    // The other end is not read.
+    // Nothing reads `master` until the run has ended.
     let OpenptyResult { master, slave } = openpty(None, None).unwrap();
     let name = ttyname(&slave).unwrap().display().to_string();
     let before = tcgetattr(&slave).unwrap().local_flags;
@@ -211,7 +212,7 @@ fn blocked_terminal_is_restored() {
     assert!(!after("\x1b[?25h").contains("\x1b[?25l"), "{output:?}");
 }
 
-/// Its window is closed, or the connection to it is lost.
+/// Checks a terminal whose window is closed or whose connection is lost. The process gets SIGHUP.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn loss_of_the_terminal_ends_the_run() {
@@ -225,14 +226,14 @@ fn loss_of_the_terminal_ends_the_run() {
     until("for the process to end", || (!Path::new(&path).exists()).then_some(()));
 }
 
-/// A terminal that does not control the session sends no SIGHUP when it is lost.
+/// Checks a terminal that is not the controlling terminal. The process gets no SIGHUP when it is lost.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn loss_of_the_terminal_without_a_signal_ends_the_run_with_an_error() {
     let network = Network::new(Mode::Skb);
     let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
-    // A child that inherits it would keep the terminal alive.
+    // A child process that inherited `master` would keep the terminal alive.
     fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     let mut command = TcpBounce::command(&network.host, "--mode skb --watch host0");
     let end = || Stdio::from(slave.try_clone().unwrap());
@@ -270,7 +271,8 @@ fn first_key_after_a_resize_ends_the_run() {
     }
 }
 
-/// In the background the terminal would stop the process, while the program went on answering.
+/// Checks that `--watch` does not start in the background. The terminal would stop the process (SIGTTOU), while the
+/// program kept answering.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn background_start_is_refused() {
@@ -291,7 +293,7 @@ fn start_without_a_terminal_is_refused() {
     network.assert_nothing_is_attached();
 }
 
-/// The test runs itself in the terminal, where it panics while the TUI is on.
+/// Checks the terminal after a panic. The test reruns itself in the terminal, and panics there while the TUI is on.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn terminal_is_restored_after_a_panic() {
@@ -313,6 +315,6 @@ fn terminal_is_restored_after_a_panic() {
     terminal.wait_for("ports 0 to 65535");
     terminal.keys(&["q"]);
     let screen = terminal.wait_for("it returned 101");
-    assert!(screen.contains("deliberate panic"), "it says why: {screen}");
+    assert!(screen.contains("deliberate panic"), "the panic message is on the screen: {screen}");
     terminal.assert_usable();
 }

@@ -1,5 +1,6 @@
-//! Output without a reader, such as a terminal after Ctrl-S or one whose connection `--takeover` drops: the run
-//! answers and detaches as ever, and reports the lost output at the end.
+//! Output that nothing reads, such as a terminal after Ctrl-S or an SSH session that `--takeover` drops.
+//!
+//! The run answers and detaches as usual, and reports the lost output at the end.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -16,7 +17,7 @@ use crate::fixtures::process::Process;
 use crate::fixtures::programs::attached;
 use crate::fixtures::until;
 
-/// Returns a pipe that is full as long as the reader exists.
+/// Returns a full pipe. A write to it blocks until the reader is read or dropped.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -101,7 +102,7 @@ fn second_signal_skips_the_summary() {
     assert_eq!(attached(&network.host, "host0"), None);
 }
 
-/// After `--for` has ended the run, the first signal ends the waiting for standard output.
+/// Checks that one signal ends the wait for standard output after `--for` has ended the run.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn signal_ends_the_waiting_but_keeps_the_report() {
@@ -118,14 +119,14 @@ fn signal_ends_the_waiting_but_keeps_the_report() {
     assert_eq!(report["ports"][0]["port"], 80, "{report}");
 }
 
-/// Another program may have made the terminal non-blocking.
+/// Checks a non-blocking output. Another program may have made a shared terminal non-blocking.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn nonblocking_output_is_completed_later() {
     let network = Network::new(Mode::Skb);
     let (mut reader, writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    // The smallest capacity is a page.
+    // The kernel rounds the capacity up to one page.
     let room = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap() as usize;
     let mut command = TcpBounce::command(&network.host, "--mode skb --events --json host0");
     let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));

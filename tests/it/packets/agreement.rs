@@ -1,6 +1,6 @@
-//! The kernel and the host agree: the loaded program does to every packet what [`respond`] does to it here.
+//! The loaded program and the packet logic in the test process agree on every generated packet.
 //!
-//! The packets come from a fixed seed, so every run makes the same ones.
+//! The generator has a fixed seed, so every run tests the same packets.
 
 use std::cmp::Ordering;
 
@@ -14,8 +14,8 @@ use crate::fixtures::{amount, is_long};
 
 const SEED: u64 = 0x5eed_0f5e_a50e_d175;
 
-/// With few packets, one in this many kinds of settings is tested. It shares no factor with the numbers of choices, so
-/// each choice occurs.
+/// In a short run, only one shape of settings in this many is tested. The stride shares no factor with the number of
+/// choices of any setting, so each choice occurs.
 const STRIDE: usize = 37;
 
 impl Choices for Rng {
@@ -49,7 +49,7 @@ fn kernel_and_host_agree_on_every_packet() {
     coverage.check(packets);
 }
 
-/// The program in the kernel, and the packet logic in this process.
+/// The program in the kernel, and the packet logic in the test process (`host`).
 struct Sides {
     kernel: Kernel,
     host: Setup,
@@ -67,7 +67,7 @@ impl Sides {
     /// The packet and both results, if they differ.
     fn compare(&mut self, packet: &[u8]) -> Result<(Verdict, usize), String> {
         let kernel = self.kernel.run(packet);
-        // The kernel alone knows its clock.
+        // The test process cannot know the kernel's clock, so it uses the TSval of the kernel's reply.
         self.host.settings.now = packet::timestamp(&kernel.frame).unwrap_or_default();
         let (verdict, host) = self.host(packet);
         if kernel == host {
@@ -78,7 +78,8 @@ impl Sides {
         }
     }
 
-    /// Runs the packet logic here, in a buffer as large as that of a test run, with arbitrary bytes behind the packet.
+    /// Runs the packet logic in the test process, in a buffer of [`LONGEST`] bytes with arbitrary bytes after the
+    /// packet.
     fn host(&self, packet: &[u8]) -> (Verdict, Outcome) {
         let mut bytes = [0xa5; LONGEST];
         bytes[..packet.len()].copy_from_slice(packet);
@@ -89,7 +90,7 @@ impl Sides {
     }
 }
 
-/// The verdicts and replies that the packets led to.
+/// The number of packets for each verdict, and of replies for each change of length.
 #[derive(Default)]
 struct Coverage {
     verdicts: Counters,
@@ -110,7 +111,7 @@ impl Coverage {
         }
     }
 
-    /// Checks that every verdict and every kind of reply occurred often.
+    /// Checks that every kind of reply, and every verdict but `NoRoom`, occurred often.
     fn check(&self, packets: usize) {
         for verdict in Verdict::ALL {
             println!("{:>9} {}", self.verdicts[verdict], verdict.description());
@@ -120,7 +121,7 @@ impl Coverage {
 
         for verdict in Verdict::ALL {
             let count = self.verdicts[verdict];
-            // A test run always has room.
+            // A test run always has room for a reply that is longer than the request.
             let enough = if verdict == Verdict::NoRoom { count == 0 } else { count >= packets as u64 / 5000 };
             assert!(enough, "{verdict:?}: {count} of {packets} packets");
         }

@@ -1,8 +1,8 @@
 //! The loaded program, case by case: the action, the counter that goes up, and every byte of the frame afterwards.
 //!
 //! The cases run in the kernel (`BPF_PROG_TEST_RUN`), without a network. Expected bytes are written out or built by
-//! etherparse, never by the code under test. Frames in hex have correct checksums. Those of [`Request`] have wrong
-//! ones, as if the sender left them to its hardware; the program must ignore that.
+//! etherparse, never by the code under test. Frames in hex have correct checksums. Frames of [`Request`] have wrong
+//! checksums, as if the sender left them to its NIC. The program must ignore them.
 
 use std::fs;
 
@@ -30,41 +30,42 @@ const DEFAULT: Choice = Choice::DEFAULT;
 const TAKEOVER: Choice = Choice { takeover: true, ..DEFAULT };
 
 /// The answer of 198.51.100.7:443 to the client 192.0.2.10:40262 with sequence number 0x3b9aca07, under the default
-/// settings. Like all frames here it has a line each for Ethernet, IPv4, TCP and the TCP options.
+/// settings. The lines of a frame are the Ethernet header, the IPv4 header, the TCP header and the TCP options.
 const REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 0800
     4500 002c 0000 4000 4006 4e87 c633 6407 c000 020a
     01bb 9d46 7463 7062 3b9a ca08 6012 faf0 2776 0000
     0204 05b4";
 
-/// MSS, SACK permitted, timestamps, window scale.
+/// A SYN of Linux: MSS, SACK permitted, timestamps, NOP, window scale.
 const LINUX_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 003c 1c46 4000 4006 3231 c000 020a c633 6407
     9d46 01bb 3b9a ca07 0000 0000 a002 faf0 08bf 0000
     0204 05b4 0402 080a 00a1 b2c3 0000 0000 0103 030a";
 
-/// MSS, NOP, window scale, NOP, NOP, SACK permitted. TTL 128.
+/// A SYN of Windows: MSS, NOP, window scale, NOP, NOP, SACK permitted. TTL 128.
 const WINDOWS_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 0034 2b11 4000 8006 e36d c000 020a c633 6407
     9d46 01bb 3b9a ca07 0000 0000 8002 faf0 e336 0000
     0204 05b4 0103 0308 0101 0402";
 
+/// The answer to [`WINDOWS_SYN`] under the default settings.
 const WINDOWS_REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 0800
     4500 0034 0000 4000 4006 4e7f c633 6407 c000 020a
     01bb 9d46 7463 7062 3b9a ca08 8012 faf0 fe60 0000
     0204 05b4 0101 0402 0103 0307";
 
-/// MSS, NOP, window scale, NOP, NOP, timestamps, SACK permitted, end of options. ECE and CWR are set.
+/// A SYN of macOS: MSS, NOP, window scale, NOP, NOP, timestamps, SACK permitted, end of options. ECE and CWR are set.
 const MACOS_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 0040 0000 4000 4006 4e73 c000 020a c633 6407
     9d46 01bb 3b9a ca07 0000 0000 b0c2 ffff af3d 0000
     0204 05b4 0103 0306 0101 080a 3f5c b6b9 0000 0000 0402 0000";
 
-/// Only MSS, DF clear. The reply has the same length.
+/// A SYN of `nmap -sS`: only MSS, DF clear. The reply has the same length, 58 bytes.
 const NMAP_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 002c d0a8 0000 3106 ccde c000 020a c633 6407
@@ -78,13 +79,13 @@ const NMAP_OS_PROBE: &str = "
     9d46 01bb 3b9a ca07 0000 0000 a002 0001 ae1c 0000
     0303 0a01 0204 05b4 080a ffff ffff 0000 0000 0402";
 
-/// No options, DF clear, TTL 255.
+/// A SYN of masscan: no options, DF clear, TTL 255.
 const MASSCAN_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 0028 d0a8 0000 ff06 fee1 c000 020a c633 6407
     9d46 01bb 3b9a ca07 0000 0000 5002 0400 1afa 0000";
 
-/// Who has 198.51.100.7? Tell 192.0.2.10.
+/// The ARP request of 192.0.2.10 for the MAC address of 198.51.100.7.
 const ARP_REQUEST: &str = "
     ffff ffff ffff 5254 00ab cdef 0806
     0001 0800 0604 0001 5254 00ab cdef c000 020a 0000 0000 0000 c633 6407";
@@ -98,7 +99,7 @@ struct Case {
     packet: Vec<u8>,
     verdict: Verdict,
     action: u32,
-    /// The frame afterwards. `None` stands for a valid answer with any TSval.
+    /// The expected frame after the run. `None` stands for a valid answer with any TSval.
     result: Option<Vec<u8>>,
 }
 
@@ -107,7 +108,7 @@ impl Case {
         Self { name, settings: DEFAULT, excluded: &[], packet, verdict, action, result: Some(result) }
     }
 
-    /// Returns a case whose answer depends on the time.
+    /// Returns a case whose answer has timestamps, so its bytes depend on the time.
     fn answered_in_time(name: &'static str, packet: Vec<u8>) -> Self {
         Self { result: None, ..Self::answered(name, packet, Vec::new()) }
     }
@@ -133,7 +134,7 @@ impl Case {
     }
 
     fn check(&self, kernel: &mut Kernel) {
-        // libtest shows this only if the case fails.
+        // libtest shows the output only if the test fails.
         println!("case: {}, takeover {}", self.name, self.settings.takeover);
         kernel.exclude(self.excluded.iter().copied());
         let outcome = kernel.run(&self.packet);
@@ -160,19 +161,19 @@ fn check(cases: impl IntoIterator<Item = Case>) {
     }
 }
 
-/// Checks cases that takeover does not affect.
+/// Checks that each case has the expected result both without and with takeover.
 fn check_without_and_with_takeover(cases: impl IntoIterator<Item = Case>) {
     check(cases.into_iter().flat_map(|case| [case.clone(), case.under(TAKEOVER)]));
 }
 
-/// Returns the bytes of a frame in hex.
+/// Parses a frame in hex, which may contain white space.
 fn frame(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> =
         hex.split_whitespace().flat_map(str::chars).map(|digit| digit.to_digit(16).expect("a hex digit")).collect();
     digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// Returns [`REPLY`] in a frame of `length` bytes.
+/// Returns [`REPLY`], padded with zeros to `length` bytes.
 fn reply(length: usize) -> Vec<u8> {
     padded(frame(REPLY), length)
 }
@@ -183,7 +184,9 @@ fn padded(mut frame: Vec<u8>, length: usize) -> Vec<u8> {
     frame
 }
 
-/// Returns the SYN-ACK for `syn`, which must not offer timestamps, built by etherparse in a frame of `length` bytes.
+/// Builds the expected SYN-ACK for `syn` with etherparse, padded with zeros to `length` bytes.
+///
+/// `syn` must not offer timestamps.
 fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
     let options = SynOptions::of(&syn.options).taken_up(settings.mss.unwrap_or(1460), 0, settings.window_scale);
     let builder = PacketBuilder::ethernet2(syn.destination_mac, syn.source_mac)
@@ -203,13 +206,13 @@ fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
     padded(frame, length)
 }
 
-/// Returns the largest multiple of the MSS that is at most 64 KiB and fits in a window field.
+/// Returns the largest multiple of the MSS up to 65536, but at most 65535, the largest value of a window field.
 fn window_for(mss: u16) -> u16 {
     (65536 / u32::from(mss) * u32::from(mss)).min(65535) as u16
 }
 
-/// Returns the length of the reply to a frame of `length` bytes. A frame keeps its length, unless it is too short for
-/// a reply or at least 24 bytes too long.
+/// Returns the length of the reply to a frame of `length` bytes. A frame keeps its length, unless it is shorter than a
+/// reply or at least 24 bytes longer.
 const fn reply_length(length: usize) -> usize {
     match length.checked_sub(REPLY_LENGTH) {
         Some(0..24) => length,
@@ -281,7 +284,7 @@ fn answers_syns_with_options_and_data() {
     ]);
 }
 
-/// Every IP header length with every TCP header length.
+/// Checks every IP header length with every TCP header length.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn answers_syns_with_any_header_lengths() {
@@ -296,7 +299,7 @@ fn answers_syns_with_any_header_lengths() {
     }
 }
 
-/// From the shortest frame to the longest one of a test run, with data and with a trailer.
+/// Checks every length from the shortest SYN to [`LONGEST`], filled with data and with a trailer.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn answers_syns_of_any_frame_length() {
@@ -332,12 +335,12 @@ fn answers_syns_over_ipv6_and_in_vlans() {
     ]);
 }
 
-/// Returns the result of a SYN that became `reply`.
+/// Returns the expected outcome of a SYN that is answered with `reply`.
 fn answer(reply: Vec<u8>) -> Outcome {
     Outcome { action: XDP_TX, counted: vec![(Verdict::Answered, 1)], frame: reply }
 }
 
-/// Returns the result of a passed packet.
+/// Returns the expected outcome of a packet that is passed unchanged.
 fn pass(verdict: Verdict, packet: Vec<u8>) -> Outcome {
     Outcome { action: XDP_PASS, counted: vec![(verdict, 1)], frame: packet }
 }
@@ -536,7 +539,7 @@ fn passes_malformed_packets() {
     ]);
 }
 
-/// A test run refuses frames shorter than an Ethernet header.
+/// Checks every truncation down to an Ethernet header. A test run refuses shorter frames.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn passes_truncated_packets() {
@@ -588,7 +591,7 @@ fn passes_packets_with_non_unicast_addresses() {
     }));
 }
 
-/// The addresses are next to those that no host can have.
+/// Checks addresses right outside the ranges that no host can have, such as 127.0.0.0/8.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn answers_packets_with_extreme_unicast_addresses() {
@@ -686,7 +689,7 @@ fn settings_are_in_frozen_memory() {
     assert_eq!(read(), expected);
 }
 
-/// Tools that inspect the program find the mode by its type information.
+/// Checks the attach mode in the program's read-only data. Tools find it there by the BTF type information.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn loaded_program_shows_its_attach_mode() {
@@ -705,22 +708,24 @@ fn kernel_knows_name_licence_and_types() {
     assert_eq!(name, "tcp_bounce");
     assert_eq!(ty, ProgramType::Xdp);
     assert!(gpl_compatible);
-    assert_eq!(ifindex, 0, "not for one NIC only");
+    assert_eq!(ifindex, 0, "the program is not offloaded to a NIC");
 
     let btf = Btf::from_prog_id(id).expect("the program has BTF");
     assert!(btf.type_by_name::<Func>("tcp_bounce").is_some());
-    let object = fs::read(OBJECT).expect("the object is there");
+    let object = fs::read(OBJECT).expect("the object exists");
     let licence = b"Dual MIT/GPL\0";
     assert!(object.windows(licence.len()).any(|bytes| bytes == licence));
 }
 
-/// The kernel refuses a program after a million instructions, and other versions count more. The start takes longer,
-/// too.
+/// Checks how many instructions the verifier processes.
+///
+/// The kernel refuses a program after a million instructions, and other kernel versions count more of them. More
+/// instructions also make a start slower.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn verifier_stays_far_from_its_limit() {
     if is_older_than((5, 16)) {
-        // These kernels report the count only in their log, which `tests/kernel.rs` reads.
+        // Kernels before 5.16 report the count only in the verifier's log, which `tests/kernel.rs` reads.
         return;
     }
     let all = Choice { key: Some([7; 16]), mac: Some([2, 0, 0, 0, 0, 1]), takeover: true, ..DEFAULT };
@@ -735,7 +740,7 @@ fn verifier_stays_far_from_its_limit() {
     {
         let verified = info(&Kernel::load_setup(&setup)).verified_insns;
         assert!((1000..most).contains(&verified), "{verified} instructions: {:?}", setup.settings);
-        // Every action, each on its own port.
+        // Every action, each on a different port.
         let actions_by_port = (1..).zip(Action::ALL).collect();
         let verified = info(&Kernel::load_setup(&Setup { actions_by_port, ..setup.clone() })).verified_insns;
         assert!(verified < 2 * most, "{verified} instructions: {:?}", setup.settings);
@@ -747,7 +752,7 @@ fn info(kernel: &Kernel) -> ProgramInfo {
     ProgInfoIter::default().find(|program| program.id == handle.id()).expect("the program is loaded")
 }
 
-/// `ip link` and `xdp-loader` load it like this, without settings.
+/// Checks the settings built into the object, which apply if `ip link` or `xdp-loader` loads it.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn object_without_a_loader_answers_on_every_port() {
@@ -770,10 +775,10 @@ fn object_without_a_loader_answers_on_every_port() {
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn verifier_error_leaves_its_log_in_a_file() {
-    let mut skel = loader::open().expect("the object is sound");
-    // A socket filter may read a packet only through its context.
+    let mut skel = loader::open().expect("the object can be opened");
+    // A socket filter may read a packet only through its context, so the verifier refuses the program.
     skel.progs.tcp_bounce.set_prog_type(ProgramType::SocketFilter);
-    let error = loader::load_opened(skel).err().expect("the program is no socket filter");
+    let error = loader::load_opened(skel).err().expect("the verifier refuses the program");
     let log = match &error {
         XdpError::Verifier { log, .. } => log,
         // Old kernels refuse the program earlier: they accept no pointer but the context as a function argument.
@@ -783,7 +788,7 @@ fn verifier_error_leaves_its_log_in_a_file() {
         error => panic!("{error:?}"),
     };
 
-    let output = fs::read_to_string(log).expect("the log is there");
+    let output = fs::read_to_string(log).expect("the log exists");
     fs::remove_file(log).expect("the log can be removed");
     assert!(log.starts_with(std::env::temp_dir()), "{}", log.display());
     assert!(output.contains("invalid"), "{output}");

@@ -23,7 +23,7 @@ const STRIPES: u32 = 4;
 const NOTHING: TelemetrySettings =
     TelemetrySettings { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
 
-/// Loads the program. The caller holds the lock of the machine.
+/// Loads the program. The caller must hold a [`MachineLock`].
 fn load(telemetry: TelemetrySettings) -> TcpBounceSkel<'static> {
     let setup = Setup::new(Choice::DEFAULT);
     let settings = ProgramSettings { telemetry, ..setup.settings() };
@@ -58,7 +58,7 @@ fn counts_clients_by_port_and_source() {
             run(&program, &change(Request::ack()));
             *completed += 1;
         }
-        // These are not counted.
+        // A FIN, an ACK of another connection and a UDP packet are not counted.
         run(&program, &change(Request { flags: ACK | FIN, ..Request::ack() }));
         run(&program, &change(Request { acknowledgment_number: 5, ..Request::ack() }));
         run(&program, &change(Request { protocol: 17, ..Request::syn() }));
@@ -80,8 +80,8 @@ fn counts_clients_by_port_and_source() {
     }
 }
 
-/// Sends `requests` through a program that reports one event in `one_in`. Returns the events as text, and how many
-/// occurred.
+/// Sends `requests` through a program that reports one event in `one_in`. Returns the reported events as text, and the
+/// number of all events.
 fn client_events(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
     let program = load(TelemetrySettings { events: one_in, ..NOTHING });
     let events_read = Arc::new(Mutex::new(Vec::new()));
@@ -107,11 +107,11 @@ fn each_client_action_is_an_event() {
     let requests = [
         one.clone(),
         acknowledging(ACK),
-        // Data is no event.
+        // Data alone causes no event.
         Request { payload: b"data".to_vec(), ..acknowledging(ACK) },
         acknowledging(ACK | FIN),
         acknowledging(ACK | RST),
-        // This acknowledges no SYN-ACK of the program.
+        // A FIN that acknowledges no SYN-ACK of the program causes no event.
         later(ACK | FIN),
         one.clone().over_ipv6(),
         Request { ip_options: vec![1; 8], ..one.clone() }.twice_tagged(),
@@ -137,12 +137,12 @@ fn sampling_reports_one_event_in_n() {
     let requests: Vec<Request> = (0..100).map(|port| Request { source_port: port, ..Request::syn() }).collect();
     let (events_read, seen) = client_events(10, &requests);
     assert_eq!(seen, 100);
-    // Each CPU counts on its own.
+    // Each CPU samples independently, so each may report one event more.
     let cpus = thread::available_parallelism().unwrap().get();
     assert!((10..=10 + cpus).contains(&events_read.len()), "{events_read:?}");
 }
 
-/// Runs a program, from any thread.
+/// Runs a program on `frame`, given only its descriptor. Unlike libbpf-rs, this works from any thread.
 fn run_anywhere(program: BorrowedFd, frame: &[u8]) {
     let mut options = bpf_test_run_opts {
         sz: size_of::<bpf_test_run_opts>() as _,
@@ -154,7 +154,7 @@ fn run_anywhere(program: BorrowedFd, frame: &[u8]) {
     assert_eq!(unsafe { bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }, 0);
 }
 
-/// Counts are exact even if all CPUs count at once.
+/// Checks counts of SYNs that all CPUs process at once.
 #[test]
 #[ignore = "needs root: loads BPF programs"]
 fn counts_are_exact_on_all_cpus() {
@@ -174,7 +174,7 @@ fn counts_are_exact_on_all_cpus() {
     assert_eq!(at_ports(&program, 1), u64::from(syns));
 }
 
-/// Returns the number of SYNs to the ports in use, which must all have the same number.
+/// Returns the number of SYNs to ports 1 to 10, and checks that each port has an equal share.
 fn at_ports(program: &TcpBounceSkel, stripes: u32) -> u64 {
     let table = PortTable::new(program, stripes).unwrap();
     let syns: Vec<u64> = (1..=10).map(|port| table.get(port).syns).collect();
@@ -182,7 +182,7 @@ fn at_ports(program: &TcpBounceSkel, stripes: u32) -> u64 {
     syns.iter().sum()
 }
 
-/// Sends SYNs of several clients through the program, on all CPUs at once.
+/// Loads a program, and sends `syns` SYNs of `sources` clients through it, on all CPUs at once. Returns the program.
 fn count_syns(telemetry: TelemetrySettings, sources: u32, syns: u32) -> TcpBounceSkel<'static> {
     let program = load(telemetry);
     let frames: Vec<Vec<u8>> = (0..sources)
@@ -210,7 +210,7 @@ fn count_syns(telemetry: TelemetrySettings, sources: u32, syns: u32) -> TcpBounc
     program
 }
 
-/// The table of clients has a fixed size. Clients that come often stay in it.
+/// Checks that frequent clients stay in the client table, which has a fixed size, during a flood from forged sources.
 #[test]
 #[ignore = "needs root: loads BPF programs"]
 fn forged_clients_evict_no_frequent_client() {
@@ -227,7 +227,7 @@ fn forged_clients_evict_no_frequent_client() {
             scope.spawn(move || {
                 let mut frame = Request::syn().frame();
                 for forged in (cpu..count).step_by(stripes as usize) {
-                    // The source address of an IPv4 header. The program does not read the checksum.
+                    // Replace the source address in the IPv4 header. The program does not read the header's checksum.
                     frame[26..30].copy_from_slice(&(0x2000_0000 + forged).to_be_bytes());
                     run_anywhere(prog, &frame);
                 }

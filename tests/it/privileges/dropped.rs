@@ -21,7 +21,7 @@ use crate::fixtures::until;
 
 const NOBODY: u32 = 65534;
 
-/// Returns all threads, each with the lines of its `/proc/PID/status` about privileges.
+/// Returns the name of each thread, with the lines about privileges of its `/proc/PID/task/TID/status`.
 fn threads(responder: &TcpBounce) -> Vec<(String, Vec<String>)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", responder.0.child.id())).unwrap();
     let lines = |status: String| {
@@ -36,7 +36,7 @@ fn threads(responder: &TcpBounce) -> Vec<(String, Vec<String>)> {
     tasks.map(|task| status(task.unwrap())).collect()
 }
 
-/// Returns these lines for a thread of this user and group with only the given capabilities.
+/// Returns the expected lines for a thread whose user and group are `user`. `capabilities` is a bit mask.
 fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
     let sets = [("CapInh:", 0), ("CapPrm:", capabilities), ("CapEff:", capabilities), ("CapBnd:", 0), ("CapAmb:", 0)];
     let sets = sets.map(|(set, capabilities)| format!("{set} {capabilities:016x}"));
@@ -48,7 +48,7 @@ fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
 #[ignore = "needs root: makes network namespaces"]
 fn threads_run_as_nobody_without_capabilities() {
     let network = Network::new(Mode::Skb);
-    // Every option that starts a thread. A port below 1024 requires a capability.
+    // All options that start a thread. Port 946 requires a capability, as all ports below 1024 do.
     let responder = network.start_responder("--metrics 946 --events --top");
     // A thread sets its name after it has started.
     let threads = until("for the names of all threads", || {
@@ -61,7 +61,7 @@ fn threads_run_as_nobody_without_capabilities() {
     assert_eq!(responder.interrupt().count("SYNs answered"), 1);
 }
 
-/// Runs tcp-bounce with a report in a folder of `owner`, and returns the privileges of its threads.
+/// Runs tcp-bounce with a report in a directory of `owner`, and returns the privileges of its threads.
 fn with_report(owner: u32) -> Vec<(String, Vec<String>)> {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn report_keeps_root_without_capabilities() {
     assert!(threads.iter().all(|(_, status)| allowed.contains(status)), "{threads:?}");
 }
 
-/// After `sudo`, the report may be in a folder of the user, where root needs a capability to write.
+/// Checks a report in another user's directory, as with `sudo`. Root needs CAP_DAC_OVERRIDE to write there.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn report_in_a_foreign_folder_keeps_one_capability() {
@@ -106,7 +106,7 @@ fn dropped_privileges_forbid_files_sockets_and_signals() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let give_up = || privileges::drop_privileges(&[], Some(own.path())).unwrap();
-        // Dropped privileges never come back, so this runs in its own thread.
+        // A thread cannot regain dropped privileges, so the checks run in a separate thread.
         thread::scope(|scope| {
             scope.spawn(|| {
                 kill(pid, None).unwrap();
@@ -123,7 +123,7 @@ fn dropped_privileges_forbid_files_sockets_and_signals() {
                 if !kernel::is_older_than((6, 2)) {
                     assert!(File::create(own.path().join("file")).is_err_and(denied), "truncates");
                 }
-                // A report is created, written, and renamed over an older one.
+                // Writing a report remains possible: create a file, write to it, and rename it over an older report.
                 let report = File::options().write(true).create_new(true).open(own.path().join("report"));
                 report.unwrap().write_all(b"report").unwrap();
                 fs::rename(own.path().join("report"), own.path().join("file")).unwrap();
@@ -136,7 +136,7 @@ fn dropped_privileges_forbid_files_sockets_and_signals() {
                 }
             });
         });
-        // The thread that started it keeps its privileges.
+        // The calling thread keeps its privileges.
         TcpStream::connect(address).unwrap();
     });
 }

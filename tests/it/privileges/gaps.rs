@@ -12,17 +12,17 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
 
-/// A system call that fails, and its error.
+/// The number of a system call that a seccomp filter denies, and its error.
 type Denied = (libc::c_long, Errno);
 
-/// As in a container whose seccomp filter denies a change of user.
+/// A denied change of user, as under a container's seccomp filter.
 const NO_CHANGE_OF_USER: Denied = (libc::SYS_setresuid, Errno::EPERM);
-/// As on a kernel without Landlock.
+/// Missing Landlock, as on a kernel built without it.
 const NO_LANDLOCK: Denied = (libc::SYS_landlock_create_ruleset, Errno::ENOSYS);
-/// As on a kernel that was booted without Landlock.
+/// Disabled Landlock, as on a kernel booted with an `lsm=` that omits it.
 const LANDLOCK_DISABLED: Denied = (libc::SYS_landlock_create_ruleset, Errno::EOPNOTSUPP);
 
-/// Returns the command that runs tcp-bounce under a seccomp filter.
+/// Returns a command that runs tcp-bounce under a seccomp filter for `denied`, or without a filter.
 fn command_without(network: &Network, denied: Option<Denied>, arguments: &str) -> Command {
     let mut command = TcpBounce::command(&network.host, arguments);
     let Some((call, errno)) = denied else { return command };
@@ -42,13 +42,12 @@ fn command_without(network: &Network, denied: Option<Denied>, arguments: &str) -
         let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
         Ok(Errno::result(result).map(drop)?)
     };
-    // SAFETY: Between fork and exec it makes one system call; it takes no lock and no memory.
+    // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
     unsafe { command.pre_exec(install) };
     command
 }
 
-/// Returns the codes of the warnings about the host that a start prints, and checks that `--check` predicts the same
-/// ones.
+/// Returns the codes of the warnings about the host that a start prints, and checks that `--check` predicts them.
 #[track_caller]
 fn warnings(network: &Network, denied: Option<Denied>, arguments: &str) -> Vec<String> {
     let lines = |option: &str| {
@@ -84,7 +83,7 @@ fn warns_if_the_process_stays_root() {
     assert!(started.contains(warning), "{started}");
 }
 
-/// To write the report, root has to stay root.
+/// Checks a report, for which the process stays root on purpose.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn a_report_needs_no_warning_about_root() {
@@ -110,7 +109,7 @@ fn warns_if_landlock_does_not_take_effect() {
     }
 }
 
-/// As in a rootless container that maps no user but root.
+/// Checks a user namespace that maps no user but root, as in a rootless container.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn the_check_predicts_that_root_of_a_user_namespace_stays_root() {

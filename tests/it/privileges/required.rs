@@ -10,9 +10,9 @@ use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
 use crate::fixtures::programs::attached;
 
-/// Starts tcp-bounce on `host0` as nobody. `capabilities` lists the remaining capabilities, each after `,+`.
+/// Starts tcp-bounce on `host0` as user 65534. `capabilities` lists the remaining capabilities, each after `,+`.
 ///
-/// The binary may be in a folder that nobody cannot read, so the process gets it as standard input.
+/// This user may be unable to read the binary's directory, so the process executes the binary from standard input.
 fn start_as_nobody(network: &Network, capabilities: &str, arguments: &[&str]) -> Process {
     let mut command = network.host.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=keep"]);
@@ -58,7 +58,7 @@ fn error_names_the_missing_capabilities() {
     }
 }
 
-/// Options may require further rights.
+/// Checks options that require permissions beyond the capabilities of a plain start.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn error_names_the_option_that_lacks_a_right() {
@@ -77,7 +77,7 @@ fn error_names_the_option_that_lacks_a_right() {
     }
 }
 
-/// The user is root without capabilities, as in a container.
+/// Checks root without capabilities, as in a container.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn error_names_the_capabilities_that_root_lacks() {
@@ -89,7 +89,7 @@ fn error_names_the_capabilities_that_root_lacks() {
     assert!(finished.stderr.contains("missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"), "{finished:?}");
 }
 
-/// The user has all capabilities, but in a user namespace, as in a rootless container.
+/// Checks root of a user namespace, as in a rootless container. Its capabilities count only in that namespace.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn error_explains_the_user_namespace() {

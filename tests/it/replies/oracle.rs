@@ -1,5 +1,7 @@
-//! The kernel as the oracle: the same SYN goes to a listener of the kernel and to tcp-bounce, and both answers must be
-//! equal byte for byte.
+//! The kernel as the oracle: a listener of the kernel and tcp-bounce get identical SYNs, and must give identical
+//! answers.
+//!
+//! Only the ISN, the TSval and the TCP checksum may differ. The checksums are verified separately.
 
 mod syns;
 
@@ -32,7 +34,9 @@ in_each_mode! {
 const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// With 1064 and 2108, whole segments fill exactly 65536 bytes, one more than a window field holds.
+/// The tested MTUs, with the IP versions and modes of each.
+///
+/// With 1064 over IPv4 and 2108 over IPv6, whole segments fill exactly 65536 bytes, one more than a window field holds.
 const MTUS: [(u16, &[Family], &[Mode]); 7] = [
     (576, &[V4], &[Mode::Native, Mode::Skb]),
     (1064, &[V4], &[Mode::Native, Mode::Skb]),
@@ -49,8 +53,8 @@ const WINDOW_SCALE: u8 = 7;
 /// SYNs that the kernel does not answer with a SYN-ACK.
 const UNANSWERED: [&str; 20] = [
     // Since Linux 6.7 the kernel first looks for a signature (`tcp_do_parse_auth_options`). It drops a SYN with an
-    // unexpected signature. It also drops a SYN whose options break off where a signature would still fit: 18 bytes,
-    // or 5 with CONFIG_TCP_AO.
+    // unexpected signature. It also drops a SYN if its options break off with enough bytes left for a signature: 18, or
+    // 5 with CONFIG_TCP_AO.
     "length 0: MSS",
     "length 0: unknown",
     "length 1: MSS",
@@ -67,7 +71,7 @@ const UNANSWERED: [&str; 20] = [
     "FIN and RST",
     "IP options: loose source route",
     "IP options: strict source route",
-    // The kernel answers these with an ICMP error.
+    // The kernel answers the following SYNs with an ICMP error.
     "IP options: length 0",
     "IP options: past the header",
     "hop-by-hop: unknown, to be refused",
@@ -76,7 +80,7 @@ const UNANSWERED: [&str; 20] = [
 
 /// SYNs that tcp-bounce treats differently by design.
 const BY_DESIGN: [&str; 19] = [
-    // The kernel answers with an IP option of its own.
+    // The kernel's answer has an IP option too.
     "IP options: timestamp",
     "IP options: timestamps with addresses",
     "IP options: a timestamp that is full",
@@ -102,7 +106,7 @@ const BY_DESIGN: [&str; 19] = [
     "length 0, 18 bytes before the end",
 ];
 
-/// Its reply is 4 bytes longer. Behind a packet of just this length the socket buffer may have no room for them.
+/// A SYN whose reply is 4 bytes longer. The socket buffer of a packet of just this length may have no room for them.
 const WITHOUT_ROOM: &str = "subset [sok ws]";
 
 #[test]
@@ -118,7 +122,7 @@ fn kernel_answers_all_syns_but_the_listed_ones() {
     }
 }
 
-/// Comparing makes sense only if the kernel gives equal answers twice.
+/// Checks the premise of the comparisons: two runs of the kernel do not differ.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn kernel_gives_equal_answers_twice() {
@@ -130,7 +134,7 @@ fn kernel_gives_equal_answers_twice() {
     }
 }
 
-/// Prints the table of docs/oracle.md, with `--nocapture`.
+/// Checks the SYNs of real clients. With `--nocapture` it prints the table of docs/oracle.md.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn answers_to_real_clients_equal_the_kernels() {
@@ -184,7 +188,7 @@ fn assert_identical(comparisons: &[Comparison]) {
     assert!(different.is_empty(), "{lines}{} of {} answers differ", different.len(), comparisons.len());
 }
 
-/// A network with a raw socket at the client's end of the cable.
+/// A network with a packet socket on `client0`, for one mode, IP version and MTU.
 struct Wire {
     network: Network,
     mode: Mode,
@@ -194,7 +198,7 @@ struct Wire {
     _pinned: Pinned,
 }
 
-/// Keeps the calling thread and its new processes on one CPU, until it is dropped.
+/// Restricts the calling thread, and processes that it starts, to one CPU until it is dropped.
 struct Pinned(CpuSet);
 
 impl Pinned {
@@ -219,14 +223,14 @@ impl Wire {
         let (host, client) = (&network.host, &network.client);
         prepare(host, ("host0", HOST_MAC), (CLIENT_MAC, CLIENT.into(), CLIENT_V6), family, mtu);
         prepare(client, ("client0", CLIENT_MAC), (HOST_MAC, HOST.into(), HOST_V6), family, mtu);
-        // ECN would promise to echo the marks of routers, which tcp-bounce does not.
+        // With ECN the kernel would promise to echo congestion marks of routers. tcp-bounce cannot echo them.
         host.sysctl("ipv4/tcp_ecn", "0");
-        // The flow label is a hash with a secret of the kernel.
+        // The flow label would be a hash with a secret of the kernel.
         host.sysctl("ipv6/auto_flowlabels", "0");
-        // The window depends on the second value, the window scale on the third. The defaults depend on the machine's
-        // memory.
+        // The advertised window depends on the second value, and the window scale on the third. Their defaults depend
+        // on the machine's memory.
         host.sysctl("ipv4/tcp_rmem", "4096 131072 6291456");
-        // With offload the kernel's answers would have no checksum.
+        // With checksum offload, the kernel's answers would have incomplete checksums.
         host.run("ethtool", "--offload host0 tx off");
 
         // On one CPU the answers arrive in the order of the SYNs.
@@ -237,7 +241,8 @@ impl Wire {
 
     /// Sends each SYN to the kernel and to tcp-bounce, and compares the answers.
     ///
-    /// The kernel's window scale also depends on `net.core.rmem_max` of the machine.
+    /// The kernel's window scale also depends on `net.core.rmem_max` of the machine, so tcp-bounce gets it by
+    /// `--wscale`.
     #[track_caller]
     fn compare(&self, syns: &[Syn]) -> Vec<Comparison> {
         let kernel = self.ask_kernel(syns);
@@ -265,7 +270,7 @@ impl Wire {
         let address: IpAddr = if self.family == V4 { HOST.into() } else { HOST_V6.into() };
         let listener = self.network.host.enter(|| TcpListener::bind((address, PORT))).unwrap();
         let answers = self.ask(syns);
-        // A process that another test is starting may hold the listener for a moment, so closing it is not enough.
+        // A process that another test forks may briefly share the listener, so closing it here does not stop it.
         shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
         answers
     }
@@ -278,11 +283,11 @@ impl Wire {
         answers
     }
 
-    /// Sends SYNs, and returns the SYN-ACKs. With tcp-bounce there is no listener, so the host answers passed SYNs
-    /// with RST.
+    /// Sends SYNs, and returns the SYN-ACK to each of them, if any. An RST is no answer: without a listener, the host
+    /// sends it for SYNs that tcp-bounce passes.
     ///
-    /// Each SYN has its own source port. It is followed by a SYN that always gets an answer, if only RST, which shows
-    /// that no answer to the first one is due any more.
+    /// Each SYN has a different source port. A second SYN, which always gets a SYN-ACK or RST, follows it. The answer
+    /// to the second SYN shows that no answer to the first can follow.
     #[track_caller]
     fn ask(&self, syns: &[Syn]) -> Vec<Option<Frame>> {
         let last = &syns::subsets()[0];
@@ -339,8 +344,8 @@ impl Wire {
     }
 }
 
-/// Sets the MAC address and MTU of one end of the cable, and adds its peer to the neighbour table, so that no host
-/// sends ARP requests.
+/// Sets the MAC address and MTU of one end of the cable. Adds the peer to its neighbour table, so that it sends no ARP
+/// requests or neighbour solicitations.
 fn prepare(
     namespace: &Namespace,
     (interface, mac): (&str, [u8; 6]),
@@ -366,10 +371,10 @@ fn packet_socket() -> OwnedFd {
 
 type Frame = Vec<u8>;
 
-/// The summary of two equal answers.
+/// The summary of two answers that do not differ.
 const IDENTICAL: &str = "identical";
 
-/// The answers to one SYN.
+/// The answers of the kernel and of tcp-bounce to one SYN.
 #[derive(Clone)]
 struct Comparison {
     syn: String,
@@ -379,7 +384,8 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Returns the fields in which the answers differ.
+    /// Returns [`IDENTICAL`] or the names of the fields that differ. If only one side answered, says whether tcp-bounce
+    /// did.
     fn summary(&self) -> String {
         let (kernel, responder) = match (&self.kernel, &self.responder) {
             (Some(kernel), Some(responder)) => (kernel, responder),
@@ -412,18 +418,18 @@ impl Display for Comparison {
     }
 }
 
-/// Returns the offset of the TCP header.
+/// Returns the offset of the TCP header, in bytes. An IPv6 answer has no extension headers.
 fn tcp_offset(frame: &[u8]) -> usize {
     if frame[12..14] == [0x08, 0x00] { 14 + 4 * usize::from(frame[14] & 0xf) } else { 54 }
 }
 
-/// Returns the end of the datagram. NICs may add Ethernet padding behind the kernel's answers.
+/// Returns the offset of the end of the IP packet, in bytes. Ethernet padding may follow.
 fn end(frame: &[u8]) -> usize {
     let length = |at| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
     if frame[12..14] == [0x08, 0x00] { 14 + length(16) } else { 54 + length(18) }
 }
 
-/// Returns an answer without padding, with 0 for the fields that differ each time: ISN, TSval and TCP checksum.
+/// Returns an answer without padding, with zeros in the fields that differ each time: ISN, TSval and TCP checksum.
 fn comparable(frame: &[u8]) -> Frame {
     let mut frame = frame[..end(frame)].to_vec();
     let tcp = tcp_offset(&frame);
@@ -439,7 +445,7 @@ fn comparable(frame: &[u8]) -> Frame {
     frame
 }
 
-/// Returns the fields of an answer with their names. The first ones are derived from the others.
+/// Returns the fields of an answer with their names. Lengths and checksums, which depend on other fields, come first.
 fn fields(frame: &[u8]) -> Vec<(&'static str, Frame)> {
     const DERIVED: &str = "lengths and checksums";
     let frame = &comparable(frame)[..];

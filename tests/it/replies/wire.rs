@@ -55,9 +55,9 @@ fn kernel_accepts_every_checksum(mode: Mode) {
     responder.interrupt();
 }
 
-/// Returns how many packets the kernel has dropped for their checksum.
+/// Returns the number of packets that the kernel has dropped because of a wrong checksum.
 fn checksum_errors(namespace: &Namespace) -> u64 {
-    // Print absolute numbers and zeros, and do not record them.
+    // `-a` prints absolute values, `-z` includes zeros, and `-s` writes no history.
     let counters = namespace.run("nstat", "-a -z -s IpExtInCsumErrors TcpInCsumErrors");
     let values = counters.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     let values: Vec<u64> = values.collect();
@@ -65,7 +65,7 @@ fn checksum_errors(namespace: &Namespace) -> u64 {
     values.iter().sum()
 }
 
-/// Returns a namespace behind the client, which becomes a router and completes checksums itself.
+/// Turns the client into a router that completes checksums in software, and returns a namespace behind it.
 fn behind_router(network: &Network) -> Namespace {
     let (router, far) = (&network.client, Namespace::new());
     router.ip(&format!("link add near0 type veth peer name far0 netns {}", far.path()));
@@ -91,15 +91,17 @@ fn router_may_complete_checksums(mode: Mode) {
     responder.interrupt();
 }
 
-/// The kernel marks a SYN with an incomplete checksum, and in skb mode the reply keeps that mark. A router that
-/// completes the reply's checksum, which is complete, damages it. The program can neither see nor remove the mark.
+/// Documents a limit of skb mode: a router may damage the checksum of a reply.
+///
+/// The kernel marks a SYN whose checksum is incomplete (`CHECKSUM_PARTIAL`), and in skb mode the reply keeps the mark.
+/// A router then completes a checksum that is already complete. The program can neither see nor remove the mark.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn known_limit_skb_mode_reply_may_get_a_wrong_checksum() {
     let network = Network::new(Mode::Skb);
     let far = behind_router(&network);
     let responder = network.start_responder("");
-    // The single SYN must not wait for ARP.
+    // Resolve the addresses first, so that the single SYN does not wait for ARP.
     far.run("ping", "-n -c 1 -W 30 198.51.100.1");
     network.client.run("ping", &format!("-n -c 1 -W 30 {HOST}"));
     let capture = Capture::start(&far, "far0", SYN_ACKS, 1, &["ip.checksum.status", "tcp.checksum.status"]);
@@ -126,7 +128,7 @@ fn settings_show_on_the_wire(mode: Mode) {
         let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &FIELDS);
         network.connect(80).unwrap();
         assert_eq!(capture.packets(), [expected], "{arguments}");
-        // The program recognizes acknowledgments of its own ISN.
+        // The program recognizes the ACK of the configured ISN.
         network.wait_until_counted(Verdict::Completed, 1);
         responder.interrupt();
     }

@@ -1,7 +1,9 @@
-"""Prints packets, most of them malformed, each behind its length. Equal seeds give equal packets.
+"""Writes packets to standard output, most of them malformed. Equal seeds give equal packets.
 
-Most packets come from scapy's fuzz(), or are truncated or damaged. The others have false lengths or header chains that a
-parser might trust.
+Each packet follows its length, of two bytes in network byte order. Most packets come from scapy's fuzz(), or are
+truncated or damaged. The others have false lengths or header chains that a parser might trust.
+
+Arguments: the seed, the number of packets from fuzz(), and the MAC, IPv4 and IPv6 addresses, each of host and client.
 """
 
 import random
@@ -13,7 +15,7 @@ from scapy.all import *
 seed, fuzzed, HOST_MAC, CLIENT_MAC, HOST, CLIENT, HOST_V6, CLIENT_V6 = sys.argv[1:]
 random.seed(int(seed))
 
-# The default ISN. Segments that acknowledge it belong to a connection of the responder.
+# The default ISN. Segments that acknowledge ISN + 1 belong to a connection of the responder.
 ISN = 0x74637062
 LINUX = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)]
 LONGEST = 1514
@@ -36,7 +38,7 @@ frames = []
 
 
 def add(frame):
-    # A packet socket sends at least an Ethernet header.
+    # A packet socket refuses frames shorter than an Ethernet header.
     if 14 <= len(frame) <= LONGEST:
         frames.append(frame)
 
@@ -49,12 +51,12 @@ def some_bytes(most):
     return random.randbytes(random.randrange(most + 1))
 
 
-# Every truncation.
+# Every truncation of every whole packet.
 for frame in whole:
     for length in range(14, len(frame)):
         add(frame[:length])
 
-# Every header length, and the total lengths at every limit.
+# Every IP version and header length, total lengths around every limit, and every TCP header length.
 LENGTHS = [*range(0, 130), 255, 256, 1480, 1500, 1501, 0x7FFF, 0x8000, *range(0xFFE0, 0x10000)]
 v4, v6 = bytes(ether / ip / syn), bytes(ether / ip6 / syn)
 for first in range(256):
@@ -78,7 +80,7 @@ for depth in range(1, 12):
             add(tagged)
             add(tagged[: random.randrange(14, len(tagged))])
 
-# Chains of extension headers, some longer than stated or than the packet.
+# Chains of IPv6 extension headers, some with wrong lengths.
 HEADERS = [0, 43, 44, 50, 51, 59, 60, 135, 139, 140, 253]
 for _ in range(2500):
     kinds = random.choices(HEADERS[:7] if random.random() < 0.5 else [0, 43, 60], k=random.randrange(1, 13))
@@ -92,7 +94,7 @@ for _ in range(2500):
     stated = len(payload) if random.random() < 0.7 else random.choice(LENGTHS)
     add(v6[:18] + struct.pack("!HB", stated, kinds[0]) + v6[21:54] + payload)
 
-# Options that are too short, too long or cut off.
+# TCP and IP options that are too short, too long or cut off.
 for _ in range(1000):
     kinds = random.choices((0, 1, 2, 3, 4, 5, 8, 19, 29, 30, 34, 254), k=6)
     options = b"".join(bytes([kind, random.choice((0, 1, 2, 3, 4, 10, 40, 255))]) + some_bytes(8) for kind in kinds)
@@ -103,7 +105,7 @@ for _ in range(1000):
         add(with_bytes(frame[: start + 20], start + 12, bytes([size + 5 << 4])) + options)
     add(with_bytes(v4, 14, bytes([0x45 + size]))[:34] + options + v4[34:])
 
-# scapy's fuzz().
+# Packets from scapy's fuzz(), and a truncated or extended copy of each.
 TEMPLATES = [
     ether / fuzz(IP(src=CLIENT, dst=HOST)) / fuzz(TCP()),
     ether / IP(src=CLIENT, dst=HOST) / fuzz(TCP()),
@@ -129,11 +131,11 @@ for _ in range(int(fuzzed) // len(TEMPLATES)):
         add(frame)
         add((frame + some_bytes(40))[: random.randrange(14, len(frame) + 41)])
 
-# Damaged bytes.
+# Packets with damaged bytes, whole and truncated.
 for _ in range(3000):
     frame = bytearray(random.choice(whole))
     for _ in range(random.randrange(1, 5)):
-        # The client's MAC address stays, so that no other host gets an answer.
+        # The MAC addresses stay intact, so that no other host gets an answer.
         frame[random.randrange(12, len(frame))] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
     add(bytes(frame))
     add(bytes(frame[: random.randrange(14, len(frame))]))

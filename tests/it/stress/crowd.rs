@@ -19,7 +19,7 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
     let connections = connect_at_once(&network, THREADS).connections;
     let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
     assert_eq!(accepted, usize::from(THREADS), "{:?}", connections.iter().find(|connection| connection.is_err()));
-    // The last ACK of a handshake is not repeated. The kernel counts the frames that the cable lost.
+    // A client does not retransmit the ACK that completes a handshake, so frames that the cable lost are added.
     until("for a last ACK of each connection", || {
         let completed = network.counters()[Verdict::Completed];
         (completed + network.lost() > u64::from(THREADS)).then_some(())
@@ -27,6 +27,6 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
     let summary = responder.interrupt();
     let (answered, completed) = (summary.count("SYNs answered"), summary.count("handshakes completed"));
     assert!(answered > u64::from(THREADS), "{summary:?}");
-    // If a SYN was repeated, each of its SYN-ACKs may have been acknowledged, but only once.
+    // A retransmitted SYN causes another SYN-ACK, and the client acknowledges each SYN-ACK at most once.
     assert!(completed <= answered, "{summary:?}");
 }

@@ -1,4 +1,4 @@
-//! Many connections, held or short, and the memory that they cost.
+//! Many connections, held for long or ended at once, which must take no memory.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,7 +19,9 @@ in_each_mode! {
     many_connections_end_cleanly,
 }
 
-/// Clients that wait for the host to accept their data. Each process holds a few thousand, for the sake of low limits.
+/// A Python script with clients that wait for the host to accept their data.
+///
+/// Several processes share the clients, so that a low limit of open files suffices.
 const HELD: &str = "
 import resource, socket, sys
 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -33,19 +35,19 @@ sys.stdin.read()
 
 fn tarpit_holds_thousands_of_clients(mode: Mode) {
     const PROCESSES: usize = 4;
-    /// The first probe comes this many seconds after the data. The time to the next one doubles each time.
+    /// The time from the data to the first window probe, in seconds. The kernel doubles it for each further probe.
     const FIRST_PROBE: f64 = 0.2;
 
     let count = amount("CLIENTS", 500, 2500) * PROCESSES;
     let hold = Duration::from_secs(amount("HOLD_SECONDS", 6, 60) as u64);
-    // The probes of the first half of the time.
+    // The number of probes of each client in the first half of the time.
     let probes = (hold.as_secs_f64() / 2.0 / FIRST_PROBE + 1.0).log2() as u64;
 
     let _machine = MachineLock::exclusive();
     let _statistics = Statistics::start();
 
     let network = Network::new(mode);
-    // The kernel sends thousands of probes at once, and a veth end has room for 256 packets, so they are queued.
+    // The kernel sends thousands of probes at once, but a veth end has room for 256 frames. This qdisc queues them.
     network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
     let responder = network.start_responder("--then tarpit");
     let before = Memory::of(&responder);
@@ -60,7 +62,7 @@ fn tarpit_holds_thousands_of_clients(mode: Mode) {
     for client in &clients {
         client.wait_for("connected");
     }
-    // A few of the probes may be lost.
+    // The cable may lose a few probes.
     network.wait_until_counted(Verdict::Replied, probes * count as u64 - 100);
     thread::sleep(hold.saturating_sub(start.elapsed()));
 
@@ -87,7 +89,8 @@ fn many_connections_end_cleanly(mode: Mode) {
     let network = Network::new(mode);
     // The client closes first with discard, the server with close.
     let responder = network.start_responder("--then discard:9 --then close");
-    // A client that closes first keeps its port for a minute, so the clients get all ports and may reuse them early.
+    // A client that closes first keeps its port for a minute (TIME-WAIT). The clients get more ports, and may reuse
+    // them.
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     network.client.sysctl("ipv4/tcp_tw_reuse", "1");
     let before = Memory::of(&responder);

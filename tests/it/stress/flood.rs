@@ -17,7 +17,7 @@ in_each_mode! {
 }
 
 const MILLION: u32 = 1_000_000;
-/// The SYNs before the first measurement.
+/// The number of SYNs before the first measurement of memory.
 const WARM_UP: u32 = 100_000;
 
 fn each_syn_is_answered_or_accounted_for(mode: Mode) {
@@ -30,13 +30,13 @@ fn each_syn_is_answered_or_accounted_for(mode: Mode) {
     let service = Service::new(&network, HOST);
     let responder = network.start_responder("--top");
     let flood = Flood::new(&network, Kind::Syn, 80);
-    // The first packets take memory that is allocated once.
+    // The first packets cause one-time allocations, so memory is measured after them.
     let (_, usual) = service.during(|| flood.send(WARM_UP));
     let memory = Memory::of(&responder);
     let (times, flooded) = service.during(|| (0..millions).map(|_| flood.send(MILLION)).collect::<Vec<_>>());
 
     let sent = u64::from(WARM_UP) + millions as u64 * u64::from(MILLION);
-    // A segment of the service's client may also have been lost.
+    // The lost frames may include segments of the service's client.
     until("for each SYN to be answered or lost", || {
         (network.counters()[Verdict::Answered] + network.lost() >= sent).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Malformed packets from outside: the program counts each by its kind, and nothing else is affected.
+//! Malformed packets from the network: the program counts each of them, and the host keeps working.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -27,30 +27,30 @@ in_each_mode! {
     malformed_packets_are_counted_and_do_no_harm,
 }
 
-/// A fixed seed makes every run send the same packets.
+/// The seed of the corpus. It is fixed, so every run sends the same packets.
 const SEED: u32 = 0x5eed;
-/// The number of packets that scapy's `fuzz()` makes, about half of those packets being truncated too. The corpus adds
-/// others.
+/// The approximate number of packets from scapy's `fuzz()`. The corpus adds a truncated or extended copy of each, and
+/// packets of other kinds.
 const FUZZED: usize = 4000;
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stress/corpus.py");
 
 const HOST_MAC: Mac = [2, 0, 0, 0, 0, 1];
-/// The sender does not exist, so nothing answers the host's packets.
+/// The source MAC address of the packets. No host has it, so nothing answers the host's packets.
 const SENDER_MAC: Mac = [2, 0, 0, 0, 0, 0x42];
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
 const SENDER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66);
 
-/// The port of the host's listener. Some packets go there.
+/// The port of the host's listener. Some packets go to it.
 const LISTENING: u16 = 2222;
-/// The ISN of the program's SYN-ACKs.
+/// The default ISN, by which the program's SYN-ACKs are recognized.
 const ISN: u32 = 0x7463_7062;
 
-/// The number of packets sent at once. In native mode a veth end has room for 256.
+/// The number of packets sent at once. In native mode, a veth end has room for 256 frames.
 const BATCH: usize = 128;
 
-/// The packets.
+/// The frames that `corpus.py` generates, shared by the tests of both modes.
 static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    // Debian's Python has scapy.
+    // The system's Python has scapy; another `python3` in PATH may not.
     let mut python = Command::new("/usr/bin/python3");
     python.args([CORPUS, &SEED.to_string(), &FUZZED.to_string()]).args([text(HOST_MAC), text(SENDER_MAC)]);
     python.args([IpAddr::from(HOST), SENDER.into(), HOST_V6.into(), SENDER_V6.into()].map(|ip| ip.to_string()));
@@ -65,7 +65,7 @@ static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     frames
 });
 
-/// The kernel's log from now on.
+/// The kernel's log, from the call of [`KernelLog::open`] on.
 struct KernelLog(File);
 
 impl KernelLog {
@@ -76,7 +76,7 @@ impl KernelLog {
         Self(log)
     }
 
-    /// Returns new records that report a fault.
+    /// Returns the records since the last call that report a fault of the kernel.
     fn complaints(&mut self) -> Vec<String> {
         const SIGNS: [&str; 6] = ["WARNING: CPU", "BUG: ", "Oops", "Call Trace", "general protection", "csum failure"];
         let (mut complaints, mut record) = (Vec::new(), [0; 8192]);
@@ -84,7 +84,7 @@ impl KernelLog {
             match self.0.read(&mut record) {
                 Ok(length) => complaints.push(String::from_utf8_lossy(&record[..length]).into_owned()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // Other records came so fast that some are gone.
+                // `EPIPE`: the kernel overwrote records before this test read them.
                 Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}"),
             }
         }
@@ -93,12 +93,12 @@ impl KernelLog {
     }
 }
 
-/// Opens a socket that receives every frame on `client0`.
+/// Opens a non-blocking socket that receives every frame on `client0`.
 fn listen_to_all(network: &Network) -> OwnedFd {
     network.client.enter(|| {
         let (flags, protocol) = (SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, SockProtocol::EthAll);
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, protocol).unwrap();
-        // A batch and its answers fit into this.
+        // 8 MiB hold a batch and its answers.
         setsockopt(&socket, RcvBufForce, &(8 << 20)).unwrap();
         let mut addresses = getifaddrs().unwrap().filter(|entry| entry.interface_name == "client0");
         let address = addresses.find_map(|entry| entry.address.filter(|address| address.as_link_addr().is_some()));
@@ -122,8 +122,8 @@ fn sent_by_host(socket: &OwnedFd) -> Vec<Vec<u8>> {
     }
 }
 
-/// Returns whether a frame is a SYN-ACK of the program. Checks that every frame of the host is complete and has
-/// correct checksums.
+/// Returns whether a frame from the host is a SYN-ACK of the program. Checks that the frame is complete and has correct
+/// checksums.
 #[track_caller]
 fn is_answer(frame: &[u8]) -> bool {
     let packet = SlicedPacket::from_ethernet(frame).unwrap_or_else(|error| panic!("{error}: {}", hex(frame)));
@@ -146,7 +146,7 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
     let mut log = KernelLog::open();
     let network = Network::new(mode);
     network.host.ip(&format!("link set host0 address {}", text(HOST_MAC)));
-    // With offload the kernel's packets would have no checksum yet.
+    // With checksum offload, the kernel's packets would have incomplete checksums.
     network.host.run("ethtool", "--offload host0 tx off");
     for sender in [IpAddr::from(SENDER), SENDER_V6.into()] {
         let neighbor = format!("neighbor add {sender} lladdr {} dev host0 nud permanent", text(SENDER_MAC));
@@ -170,7 +170,7 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
     for batch in frames.chunks(BATCH) {
         batch.iter().for_each(|frame| injector.send_frame(frame));
         sent += batch.len() as u64;
-        until("for them to be counted", || (total(counters(program)) - before >= sent).then_some(()));
+        until("for the packets to be counted", || (total(counters(program)) - before >= sent).then_some(()));
         count_answers();
     }
     let counted = counters(program);
@@ -178,7 +178,7 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
     assert_eq!(total(counted) - before, sent);
     until("for all answers to come", || (count_answers() >= counted[Verdict::Answered]).then_some(()));
     assert_eq!(count_answers(), counted[Verdict::Answered]);
-    // The packets are of many kinds, and most are what the corpus intends.
+    // The corpus covers all of these kinds, and most of its packets are malformed.
     assert!(counted[Verdict::Malformed] >= 10_000, "{}", counted[Verdict::Malformed]);
     for verdict in [
         Verdict::Answered,
@@ -194,7 +194,7 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
         assert!(counted[verdict] >= 20, "{verdict:?}: {}", counted[verdict]);
     }
 
-    // Everything still works.
+    // The program, the host's listener and detaching still work.
     network.client.sysctl("ipv4/conf/client0/arp_ignore", "0");
     network.connect(80).unwrap();
     let mut client_end = network.connect(LISTENING).unwrap();

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use etherparse::checksum::Sum16BitWords;
 
-/// The destination port.
+/// The destination port of all SYNs.
 pub const PORT: u16 = 80;
 
 const TCP: u8 = 6;
@@ -19,7 +19,7 @@ pub enum Family {
 use Family::{V4, V6};
 
 impl Family {
-    /// Returns the largest segment that fits into an MTU.
+    /// Returns the MSS for an MTU, both in bytes: the MTU without an IP and a TCP header.
     pub fn mss(self, mtu: u16) -> u16 {
         match self {
             V4 => mtu - 40,
@@ -40,14 +40,14 @@ pub struct Syn {
     pub name: String,
     /// The IP versions over which it is sent.
     pub families: &'static [Family],
-    /// The type of service or the traffic class: DSCP and ECN bits.
+    /// The DSCP and ECN bits: the type of service in IPv4, the traffic class in IPv6.
     pub traffic_class: u8,
     pub flow_label: u32,
     pub identification: u16,
     pub dont_fragment: bool,
-    /// The TTL or hop limit.
+    /// The TTL in IPv4, the hop limit in IPv6.
     pub ttl: u8,
-    /// The protocol in the IP header, if it is not TCP.
+    /// The protocol in the IPv4 header, or the next header in the IPv6 header.
     pub protocol: u8,
     /// The IPv4 options or IPv6 extension headers, in hex.
     pub ip_options: &'static str,
@@ -58,15 +58,15 @@ pub struct Syn {
     pub flags: u8,
     pub window: u16,
     pub urgent_pointer: u16,
-    /// The options in the notation of [`bytes`].
+    /// The TCP options in the notation of [`bytes`].
     pub options: String,
     pub payload: Vec<u8>,
-    /// The bytes behind the packet in the frame.
+    /// The bytes after the IP packet in the frame.
     pub trailer: Vec<u8>,
 }
 
 impl Syn {
-    /// Returns Linux's SYN with other options.
+    /// Returns a SYN like Linux's, with the given options in the notation of [`bytes`].
     fn new(name: &str, options: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -90,7 +90,7 @@ impl Syn {
         }
     }
 
-    /// Returns the packet with its trailer, as it is sent on a network with this MTU.
+    /// Returns the IP packet and the trailer. The MSS option `mss` depends on `mtu`.
     pub fn packet(&self, family: Family, (source, destination): (&[u8], &[u8]), source_port: u16, mtu: u16) -> Vec<u8> {
         let mut options = bytes(&self.options, family.mss(mtu));
         options.resize(options.len().next_multiple_of(4), 0);
@@ -139,7 +139,7 @@ impl Syn {
     }
 }
 
-/// Returns the bytes for a list of words: names of common options as p0f writes them, or hex.
+/// Returns the bytes for a list of words. A word is the name of a common option, as in p0f, or bytes in hex.
 fn bytes(words: &str, mss: u16) -> Vec<u8> {
     let word = |word| match word {
         "mss" => [&[2, 4][..], &mss.to_be_bytes()].concat(),
@@ -155,12 +155,12 @@ fn bytes(words: &str, mss: u16) -> Vec<u8> {
 
 /// Returns the SYNs of real clients.
 ///
-/// The systems are those of p0f's database. Newer ones, which it lacks, follow descriptions. The scanners were
-/// captured, in the versions of Debian 12.
+/// The SYNs of systems come from p0f's database, or from descriptions of newer systems that it lacks. The SYNs of
+/// scanners were captured, in the versions of Debian 12.
 pub fn clients() -> Vec<Syn> {
     let system = |name: &str, ttl, window, options| Syn { ttl, window, ..Syn::new(name, options) };
     let scanner = |name: &str, ttl, window, options| Syn { dont_fragment: false, ..system(name, ttl, window, options) };
-    // nmap's probes of an open port, in the order of sending.
+    // The probes of `nmap -O` to an open port, numbered in the order of sending.
     let nmap_os = |number, window, options| Syn {
         acknowledgment_number: 0xecf9_ee4b,
         ..scanner(&format!("nmap -O, probe {number}"), 43, window, options)
@@ -201,7 +201,7 @@ pub fn clients() -> Vec<Syn> {
     ]
 }
 
-/// Returns the SYN with every subset of the answered options, in Linux's order.
+/// Returns a SYN for each subset of the options that a SYN-ACK answers, in Linux's order.
 pub fn subsets() -> Vec<Syn> {
     let subset = |bits: usize| {
         let chosen = ["mss", "sok", "ts", "ws"].into_iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
