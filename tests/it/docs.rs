@@ -158,8 +158,7 @@ impl Machines {
         }
     }
 
-    /// Ends the output of the current command. Keeps tcp-bounce and commands with `&` running, and waits for others to
-    /// end.
+    /// Stops comparing the current command's output. tcp-bounce and commands with `&` keep running; others must end.
     #[track_caller]
     fn set_aside(&mut self) {
         let Some(running) = self.current.take() else { return };

@@ -106,7 +106,7 @@ fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
 #[ignore = "needs root: makes network namespaces"]
 fn too_few_descriptors_are_reported() {
     let network = Network::new(Mode::Skb);
-    // From too few descriptors to read a file, up to one too few to create the last map.
+    // The limits range from too few descriptors to read a file, to one too few to create the last map.
     for limit in 4..16 {
         let finished = limited(&network, Resource::RLIMIT_NOFILE, limit);
         assert!(!finished.status.success(), "{finished:?}");

@@ -1,4 +1,4 @@
-//! `--check`: its findings, their agreement with a real start, and that a check changes nothing.
+//! `--check`: it reports findings, agrees with a real start, and changes nothing.
 
 use std::process::{Command, Stdio};
 
@@ -47,7 +47,7 @@ fn check(namespace: &Namespace, arguments: &str) -> Value {
     check_under(namespace, "env", arguments)
 }
 
-/// Does what [`check`] does, with tcp-bounce run by `wrapper`, a command such as `setpriv`.
+/// Does the work of [`check`], with tcp-bounce under `wrapper`, a command such as `setpriv`.
 #[track_caller]
 fn check_under(namespace: &Namespace, wrapper: &str, arguments: &str) -> Value {
     let command = |option: &str| {
@@ -213,7 +213,7 @@ fn warns_of_an_interface_that_is_down_or_has_no_address() {
     let report = check(&network.host, "host0");
     let command = only(&report["interfaces"][0]["findings"], "warning", "down");
     network.host.ip(command.strip_prefix("ip ").unwrap());
-    // The kernel reports the carrier a moment later. `check` asserts that the interface does not change meanwhile.
+    // `check` compares the interface before and after the check. A late carrier would look like a change.
     until("for the carrier", || network.host.ip("link show dev host0").contains("state UP").then_some(()));
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
 
@@ -289,7 +289,7 @@ fn reports_missing_capabilities_and_the_other_facts() {
     assert_eq!(check_under(&network.host, wrapper, "host0")["starts"], true);
 }
 
-/// Checks root of a user namespace, as in a rootless container. Its capabilities count only in that namespace, so the
+/// Checks root of a user namespace, as in a rootless container. Its capabilities apply only to that namespace, so the
 /// kernel refuses the program.
 #[test]
 #[ignore = "needs root: makes network namespaces"]

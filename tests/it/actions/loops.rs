@@ -105,7 +105,7 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     let seen = || segments(&host.counters()) + segments(&client.counters());
     let total = until("for silence", || {
         let before = seen();
-        // A forged segment starts a chain of at most four replies. The kernel may send a reset for each of the five.
+        // A forged segment starts a chain of at most four replies. A kernel may answer each of the five with a reset.
         assert!(before <= forged * 10, "the hosts keep answering each other: {before} of {forged}");
         thread::sleep(SILENCE);
         (seen() == before).then_some(before)

@@ -94,8 +94,8 @@ fn second_signal_ends_a_run_whose_main_thread_is_stuck() {
     network.wait_until_detached();
 }
 
-/// Checks that several signals in a row do not cut the end of the run short. `timeout` sends such a burst: it signals
-/// its child, and then the process group of both.
+/// Checks that a burst of signals is treated as one, so that the report is written. `timeout` sends such a burst: it
+/// signals its child, and then the process group of both.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn burst_of_signals_keeps_the_report() {
@@ -198,7 +198,7 @@ fn renamed_interface_keeps_answering(mode: Mode) {
         let name = if change == "up" { "renamed0" } else { "host0" };
         network.host.ip(&format!("link set {name} {change}"));
     }
-    // The responder checks its interfaces whenever it checks the listeners, so each message shows such a check.
+    // The responder checks interfaces and listeners together, so it has checked `host0` before each message.
     for port in [2222, 2223] {
         let listener = network.listen(port);
         responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
@@ -218,7 +218,7 @@ fn other_interface_answers_while_one_is_down(mode: Mode) {
     for (down, port) in [("host0", 2222), ("host1", 2223)] {
         let (up, other) = if down == "host0" { (second, HOST) } else { (HOST, second) };
         network.host.ip(&format!("link set {down} down"));
-        // The responder checks its interfaces whenever it checks the listeners, so the message shows such a check.
+        // The responder checks interfaces and listeners together, so it has seen `down` before the message.
         let listener = network.host.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
         responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
         drop(listener);

@@ -32,7 +32,7 @@ fn pages() -> usize {
 /// Calls `once` the given number of times.
 ///
 /// Checks that no descriptor stays open, and that the second half of the calls takes less than three quarters of a page
-/// each.
+/// per call.
 #[track_caller]
 fn repeat(name: &str, times: usize, mut once: impl FnMut(usize)) {
     let before = descriptors();

@@ -1,5 +1,4 @@
-//! Interfaces that already have an XDP program: tcp-bounce never replaces it, and attaches to all interfaces or to
-//! none.
+//! Interfaces that already have an XDP program. tcp-bounce never replaces it, and attaches to all interfaces or none.
 
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};

@@ -42,7 +42,7 @@ fn assert_nmap_finds_open(ports: usize, scan: &str, mode: Mode) {
     assert!(summary.count("SYNs answered") >= ports as u64, "{summary:?}");
 }
 
-/// Checks masscan at 100 packets a second. On a veth it misses faster answers, including the kernel's.
+/// Checks masscan at 100 packets a second. On a veth it misses answers at higher rates, even the kernel's.
 fn masscan_finds_every_port(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");

@@ -78,7 +78,7 @@ fn host_connections_keep_flowing(mode: Mode) {
     assert!(summary.count("passed: other TCP segments") >= 20, "{summary:?}");
 }
 
-/// Checks 4 MB in each direction. The kernel passes the data through the veth in segments longer than a frame (GSO).
+/// Checks a transfer of 4 MB in each direction. The kernel sends it in segments longer than a frame (GSO).
 fn large_transfer_arrives_unchanged(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
@@ -257,8 +257,8 @@ fn excludes_listeners_over_ipv6(mode: Mode) {
 
 /// Checks that no segment of a long transfer is mistaken for a segment to the responder.
 ///
-/// In a long test run, more than 4 GiB pass every sequence number, including the numbers of clients of the responder.
-/// In native mode segments are small, so one of them most likely has such a number.
+/// In a long test run, more than 4 GiB pass every sequence number, including those by which the responder recognizes
+/// its clients. In native mode segments are small, so one of them most likely has such a number.
 fn long_host_transfer_is_left_alone(mode: Mode) {
     let pieces = amount("MEGABYTES", 400, 4200);
     let network = Network::new(mode);

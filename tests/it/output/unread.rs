@@ -17,7 +17,7 @@ use crate::fixtures::process::Process;
 use crate::fixtures::programs::attached;
 use crate::fixtures::until;
 
-/// Returns a full pipe. A write to it blocks until the reader is read or dropped.
+/// Returns a full pipe. A write to it blocks until the reader is read from or dropped.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();

@@ -14,7 +14,7 @@ use crate::fixtures::{amount, is_long};
 
 const SEED: u64 = 0x5eed_0f5e_a50e_d175;
 
-/// In a short run, only one shape of settings in this many is tested. The stride shares no factor with the number of
+/// In a short run, only every 37th combination of settings is tested. The stride shares no factor with the number of
 /// choices of any setting, so each choice occurs.
 const STRIDE: usize = 37;
 

@@ -719,7 +719,7 @@ fn kernel_knows_name_licence_and_types() {
 
 /// Checks how many instructions the verifier processes.
 ///
-/// The kernel refuses a program after a million instructions, and other kernel versions count more of them. More
+/// The kernel refuses a program after a million instructions, and other kernel versions may process more of them. More
 /// instructions also make a start slower.
 #[test]
 #[ignore = "needs root: loads a BPF program"]

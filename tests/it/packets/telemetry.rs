@@ -142,7 +142,7 @@ fn sampling_reports_one_event_in_n() {
     assert!((10..=10 + cpus).contains(&events_read.len()), "{events_read:?}");
 }
 
-/// Runs a program on `frame`, given only its descriptor. Unlike libbpf-rs, this works from any thread.
+/// Runs a program, given by its descriptor, on `frame`. Any thread may use the descriptor.
 fn run_anywhere(program: BorrowedFd, frame: &[u8]) {
     let mut options = bpf_test_run_opts {
         sz: size_of::<bpf_test_run_opts>() as _,

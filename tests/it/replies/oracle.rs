@@ -241,8 +241,8 @@ impl Wire {
 
     /// Sends each SYN to the kernel and to tcp-bounce, and compares the answers.
     ///
-    /// The kernel's window scale also depends on `net.core.rmem_max` of the machine, so tcp-bounce gets it by
-    /// `--wscale`.
+    /// The kernel's window scale also depends on `net.core.rmem_max` of the machine, so `--wscale` sets the scale of
+    /// tcp-bounce to it.
     #[track_caller]
     fn compare(&self, syns: &[Syn]) -> Vec<Comparison> {
         let kernel = self.ask_kernel(syns);

@@ -19,7 +19,7 @@ fn ten_thousand_threads_connect_at_once(mode: Mode) {
     let connections = connect_at_once(&network, THREADS).connections;
     let accepted = connections.iter().filter(|connection| connection.is_ok()).count();
     assert_eq!(accepted, usize::from(THREADS), "{:?}", connections.iter().find(|connection| connection.is_err()));
-    // A client does not retransmit the ACK that completes a handshake, so frames that the cable lost are added.
+    // A client does not retransmit the ACK that completes a handshake, so lost frames are counted too.
     until("for a last ACK of each connection", || {
         let completed = network.counters()[Verdict::Completed];
         (completed + network.lost() > u64::from(THREADS)).then_some(())

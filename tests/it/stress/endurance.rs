@@ -1,4 +1,4 @@
-//! Many connections, held for long or ended at once, which must take no memory.
+//! Many connections, held open or short, which must not increase the memory of tcp-bounce.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -35,7 +35,7 @@ sys.stdin.read()
 
 fn tarpit_holds_thousands_of_clients(mode: Mode) {
     const PROCESSES: usize = 4;
-    /// The time from the data to the first window probe, in seconds. The kernel doubles it for each further probe.
+    /// The time from the data to the first window probe, in seconds. The kernel doubles it after each probe.
     const FIRST_PROBE: f64 = 0.2;
 
     let count = amount("CLIENTS", 500, 2500) * PROCESSES;

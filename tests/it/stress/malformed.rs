@@ -178,7 +178,7 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
     assert_eq!(total(counted) - before, sent);
     until("for all answers to come", || (count_answers() >= counted[Verdict::Answered]).then_some(()));
     assert_eq!(count_answers(), counted[Verdict::Answered]);
-    // The corpus covers all of these kinds, and most of its packets are malformed.
+    // The corpus covers each of these verdicts, and many of its packets are malformed.
     assert!(counted[Verdict::Malformed] >= 10_000, "{}", counted[Verdict::Malformed]);
     for verdict in [
         Verdict::Answered,

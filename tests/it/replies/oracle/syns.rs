@@ -201,7 +201,7 @@ pub fn clients() -> Vec<Syn> {
     ]
 }
 
-/// Returns a SYN for each subset of the options that a SYN-ACK answers, in Linux's order.
+/// Returns a SYN for each subset of MSS, SACK permitted, timestamps and window scale, in Linux's order.
 pub fn subsets() -> Vec<Syn> {
     let subset = |bits: usize| {
         let chosen = ["mss", "sok", "ts", "ws"].into_iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
@@ -373,7 +373,7 @@ pub fn odd_headers() -> Vec<Syn> {
     ]
 }
 
-/// Returns all SYNs.
+/// Returns the SYNs of all four groups.
 pub fn all() -> Vec<Syn> {
     [clients(), subsets(), odd_options(), odd_headers()].concat()
 }
