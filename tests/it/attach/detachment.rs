@@ -218,7 +218,7 @@ fn other_interface_answers_while_one_is_down(mode: Mode) {
     for (down, port) in [("host0", 2222), ("host1", 2223)] {
         let (up, other) = if down == "host0" { (second, HOST) } else { (HOST, second) };
         network.host.ip(&format!("link set {down} down"));
-        // The responder checks interfaces and listeners together, so it has seen `down` before the message.
+        // The responder checks interfaces and listeners together, so it has seen the interface down before the message.
         let listener = network.host.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
         responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
         drop(listener);
