@@ -1,5 +1,6 @@
-//! Tests for every supported kernel. They run only in the virtual machines of `make test-kernels`, with some modules
-//! of `tests/it`.
+//! Tests that run on every supported kernel, in the virtual machines of `make test-kernels`.
+//!
+//! The virtual machines also run some modules of `tests/it`.
 
 #[path = "it/fixtures/mod.rs"]
 #[allow(dead_code, unused_macros, reason = "the tests in `it` use the rest")]
@@ -30,21 +31,22 @@ use fixtures::namespace::Namespace;
 use fixtures::packet::{Choice, Setup};
 use fixtures::process::{Process, run};
 
-/// The addresses of the two NICs, which are on one cable.
+/// The address of the NIC on which tcp-bounce answers.
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The address of the client's NIC.
 const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-/// The recorded numbers of verified instructions: a line for each kernel and program.
+/// The recorded numbers of verified instructions, with a line for each kernel and program.
 const RECORDED: &str = include_str!("kernel/verified.txt");
 
-/// The messages of libbpf while a program is loaded.
+/// The messages of libbpf while it loads a program.
 static MESSAGES: Mutex<String> = Mutex::new(String::new());
 
 fn collect(_: PrintLevel, message: String) {
     MESSAGES.lock().unwrap().push_str(&message);
 }
 
-/// The programs that are compared across kernels.
+/// Returns the names and setups of the programs whose instructions are counted.
 fn programs() -> [(&'static str, Setup); 6] {
     let choice = |choice| Setup::new(choice);
     let all = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
@@ -63,7 +65,9 @@ fn programs() -> [(&'static str, Setup); 6] {
     ]
 }
 
-/// Returns how many instructions the verifier goes over. Linux before 5.16 reports the number only in its log.
+/// Returns the number of instructions that the verifier processes.
+///
+/// Linux before 5.16 reports this number only in the verifier's log.
 fn verified(setup: &Setup) -> u64 {
     let mut skel = loader::open().unwrap();
     let inputs = ProgramInputs {
@@ -73,7 +77,7 @@ fn verified(setup: &Setup) -> u64 {
         actions: &setup.actions_by_port(),
     };
     loader::set_up(&mut skel, &inputs).unwrap();
-    // BPF_LOG_STATS
+    // `BPF_LOG_STATS` in the kernel's `linux/bpf_verifier.h`.
     skel.progs.tcp_bounce.set_log_level(4);
     set_print(Some((PrintLevel::Debug, collect)));
     MESSAGES.lock().unwrap().clear();
@@ -100,7 +104,7 @@ fn verified_instructions_grow_by_less_than_half() {
     assert_eq!(wrong, Vec::<String>::new(), "see tests/kernel/verified.txt");
 }
 
-/// Two NICs of the virtual machine on one cable. One of them is in its own namespace.
+/// Two NICs of the virtual machine on one cable. The client's NIC is in its own namespace.
 struct Cable {
     here: String,
     client: Namespace,
@@ -113,7 +117,7 @@ impl Cable {
         let mut nics: Vec<String> =
             names.filter(|name| ethtool::driver(name).is_ok_and(|it| it == "virtio_net")).collect();
         nics.sort();
-        let [here, there] = &nics[..] else { panic!("this is no virtual machine of `make test-kernels`: {nics:?}") };
+        let [here, there] = &nics[..] else { panic!("this is not a virtual machine of `make test-kernels`: {nics:?}") };
         let client = Namespace::new();
         ip(&format!("link set {there} netns {}", client.path()));
         for (run, name, address) in
@@ -163,7 +167,9 @@ fn client_connects_in_each_mode() {
     run_survives_a_clock_set_back(&cable);
 }
 
-/// The clock jumps back, as NTP or an administrator may set it. Only a virtual machine allows that.
+/// Checks that a run survives a wall clock that is set back by a day, as NTP or an administrator may do.
+///
+/// Only a virtual machine allows this change.
 fn run_survives_a_clock_set_back(cable: &Cable) {
     let report = std::env::temp_dir().join("report.json");
     let process = start(&format!("--mode skb --events --top --report {} {}", report.display(), cable.here));
@@ -185,17 +191,17 @@ fn run_survives_a_clock_set_back(cable: &Cable) {
     assert_eq!((&report["ports"][0]["syns"], &report["ports"][1]["syns"]), (&2.into(), &1.into()), "{report}");
 }
 
-/// Before Linux 5.11 maps count as locked memory. Only CAP_SYS_RESOURCE raises that limit.
 #[test]
 fn too_little_locked_memory_is_reported_on_old_kernels() {
     let namespace = Namespace::new();
     namespace.ip("link add host0 type veth peer name client0");
     let mut command = TcpBounce::command(&namespace, "--mode skb --for 1ms host0");
+    // Before Linux 5.11, maps count as locked memory. Only `CAP_SYS_RESOURCE` can raise that limit.
     let lower = || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, 65536, 65536)?);
-    // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
+    // SAFETY: Between fork and exec, `lower` makes one system call. It takes no lock and allocates no memory.
     unsafe { command.pre_exec(lower) };
     let finished = thread::spawn(move || {
-        // This affects the calling thread and the processes that it starts.
+        // The drop affects the calling thread and the processes that it starts.
         caps::drop(None, CapSet::Bounding, Capability::CAP_SYS_RESOURCE).unwrap();
         run(&mut command)
     });

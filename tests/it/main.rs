@@ -1,6 +1,6 @@
 //! The integration tests of tcp-bounce: one crate, with a module for each subject.
 //!
-//! `cargo test --release --test it actions` runs one subject; docs/testing.md has the rest.
+//! `cargo test --release --test it actions` runs one subject. `docs/testing.md` describes all tests.
 
 #[macro_use]
 #[allow(dead_code, reason = "the benchmarks and tests/kernel.rs use the rest")]
@@ -22,7 +22,7 @@ mod attach {
     mod other_loaders;
 }
 mod cli;
-/// Clients of many kinds that connect.
+/// Connections from many kinds of clients.
 mod clients {
     mod connections;
     mod tools;
@@ -38,7 +38,7 @@ mod host_coexistence {
 }
 mod library;
 mod metrics;
-/// Messages, and the places that they go to.
+/// Messages and their destinations: the terminal, the journal and the service manager.
 mod output {
     mod journal;
     mod messages;
@@ -53,19 +53,20 @@ mod packets {
     mod telemetry;
 }
 mod preflight;
-/// Privileges that are required, and those that are dropped.
+/// Required privileges, and dropped privileges.
 mod privileges {
     mod dropped;
     mod gaps;
     mod required;
 }
-/// Replies as they leave the host.
+/// Replies on the wire.
 mod replies {
     mod oracle;
     mod wire;
 }
 mod scope;
-/// Large amounts of connections and packets. These tests run alone, and at the end, since their module sorts last.
+/// Large numbers of connections and packets. These tests run alone, and late, because tests start in the order of their
+/// names.
 mod stress {
     mod crowd;
     mod endurance;

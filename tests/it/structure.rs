@@ -1,6 +1,6 @@
-//! The structure of user space: layers that import only downward, without circles, and clap at the top alone.
+//! The structure of user space: layers import only downward, without cycles, and only the top layer uses clap.
 //!
-//! `docs/architecture.md` explains the layers. The packet logic has a test of its own in `src/wire/tests`.
+//! `docs/architecture.md` explains the layers. `src/wire/tests/layers.rs` tests the packet logic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// The layers from the lowest to the highest. Modules on one line may not import each other.
+/// The layers from the lowest to the highest. Modules in one layer may not import each other.
 const LAYERS: [&[&str]; 12] = [
     &["diagnosis"],
     &["config"],
@@ -24,7 +24,7 @@ const LAYERS: [&[&str]; 12] = [
     &["cli"],
 ];
 
-/// The only files that may know clap.
+/// The only files that may use clap.
 const KNOW_CLAP: [&str; 2] = ["cli.rs", "main.rs"];
 
 /// A module, as its path below `src`: `["responder", "scope"]`.
@@ -42,7 +42,7 @@ fn sources() -> BTreeMap<PathBuf, String> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let below = path.strip_prefix(source_folder()).unwrap().to_owned();
-            // These two are packages of their own.
+            // `wire` and `bpf` are separate packages.
             if path.is_dir() && !below.starts_with("wire") && !below.starts_with("bpf") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !below.ends_with("tests.rs") {
@@ -68,7 +68,8 @@ fn module(path: &Path) -> Module {
     parts
 }
 
-/// Returns the paths that `text`, the code of `module`, uses of user space.
+/// Returns the paths to user space in `text`, the code of `module`. `children` are submodules that it may name without
+/// a prefix.
 fn paths(text: &str, module: &Module, children: &[&str]) -> Vec<Module> {
     let start = Regex::new(r"\b(crate|super|self)((?:::super)*)::").unwrap();
     let mut paths = Vec::new();
@@ -81,7 +82,7 @@ fn paths(text: &str, module: &Module, children: &[&str]) -> Vec<Module> {
         base.truncate(base.len().saturating_sub(found[2].matches("super").count()));
         expand(&text[found.get(0).unwrap().end()..], &base, &mut paths);
     }
-    // A folder may use its own files without a prefix. Re-exports are no use.
+    // A `mod.rs` may name its submodules without a prefix. Re-exports do not count as imports.
     let uses = text.lines().filter(|line| !line.trim_start().starts_with("pub use ")).collect::<Vec<_>>().join("\n");
     for child in children {
         if Regex::new(&format!(r"(?:^|[^\w:]){child}::")).unwrap().is_match(&uses) {
@@ -91,7 +92,7 @@ fn paths(text: &str, module: &Module, children: &[&str]) -> Vec<Module> {
     paths
 }
 
-/// Adds the paths that `text` continues with below `base`: one, or those in braces.
+/// Adds the path at the start of `text`, or each path in braces, to `paths`. The paths continue `base`.
 fn expand(text: &str, base: &Module, paths: &mut Vec<Module>) {
     let name = Regex::new(r"^\s*(\w+)(::)?").unwrap();
     if let Some(inner) = text.strip_prefix('{') {
@@ -124,7 +125,7 @@ fn expand(text: &str, base: &Module, paths: &mut Vec<Module>) {
     }
 }
 
-/// Returns each module with the modules of user space that it imports from.
+/// Returns the modules of user space that each module imports from.
 fn imports() -> BTreeMap<Module, BTreeSet<Module>> {
     let sources = sources();
     let modules: BTreeSet<Module> = sources.keys().map(|path| module(path)).collect();
@@ -141,7 +142,7 @@ fn imports() -> BTreeMap<Module, BTreeSet<Module>> {
     imports
 }
 
-/// Returns the items that folders re-export, with the modules that define them.
+/// Returns the items that a `mod.rs` re-exports, each with the module that defines it.
 fn reexports(sources: &BTreeMap<PathBuf, String>, modules: &BTreeSet<Module>) -> BTreeMap<Module, Module> {
     let reexport = Regex::new(r"(?m)^pub use (?:self::)?(\w[^;]*);").unwrap();
     let mut reexports = BTreeMap::new();
@@ -162,7 +163,7 @@ fn reexports(sources: &BTreeMap<PathBuf, String>, modules: &BTreeSet<Module>) ->
     reexports
 }
 
-/// Returns the module that defines the item at `path`, if it is one of user space.
+/// Returns the module that defines the item at `path`, or `None` if it is not in user space.
 fn resolve(path: Module, modules: &BTreeSet<Module>, reexports: &BTreeMap<Module, Module>) -> Option<Module> {
     (1..=path.len()).rev().find_map(|length| {
         let prefix = path[..length].to_vec();
@@ -175,7 +176,7 @@ fn rank(module: &Module) -> usize {
     match layer {
         "lib" | "main" => LAYERS.len(),
         layer => {
-            LAYERS.iter().position(|names| names.contains(&layer)).unwrap_or_else(|| panic!("{layer} is no layer"))
+            LAYERS.iter().position(|names| names.contains(&layer)).unwrap_or_else(|| panic!("{layer} is not a layer"))
         }
     }
 }
@@ -197,9 +198,9 @@ fn imports_go_down_the_layers() {
 #[test]
 fn no_modules_import_each_other_in_a_circle() {
     let mut imports = imports();
-    // The crate root only names what it publishes.
+    // The crate root only names its public items.
     imports.remove(&Module::new());
-    // Modules are removed from the bottom up. A circle never gets to its turn.
+    // Removes modules from the bottom up. Modules in a cycle always have imports left, so they are never removed.
     while let Some(module) = imports.iter().find(|(_, others)| others.is_empty()).map(|(module, _)| module.clone()) {
         imports.remove(&module);
         for others in imports.values_mut() {

@@ -1,11 +1,11 @@
-//! `Buffer` implements `Frame`: no access beyond its end, and zeros in added bytes.
+//! `Buffer` as a `Frame`: it allows no access beyond its end, and sets added bytes to zero.
 
 use tcp_bounce_wire::Frame;
 use tcp_bounce_wire::frame::Buffer;
 
 type Word = [u8; 4];
 
-/// Returns a frame of 8 bytes and room for 4 more.
+/// Returns 12 bytes: a frame of 8 bytes, and room to grow by 4.
 fn bytes() -> [u8; 12] {
     [1, 2, 3, 4, 5, 6, 7, 8, 0xa5, 0xa5, 0xa5, 0xa5]
 }

@@ -1,13 +1,14 @@
-//! `Sum` is the Internet checksum of any data, however it is divided.
+//! `Sum` computes the Internet checksum of any data, regardless of how the data is divided.
 //!
-//! Sums are compared exactly. One's complement has two zeros, 0x0000 and 0xffff, but only a sum of zeros is 0x0000: an
-//! addition that adds its carry back never returns to it. Both sides must therefore give the same zero.
+//! Sums are compared exactly, although one's complement has two zeros, 0x0000 and 0xffff. Only a sum of zeros is
+//! 0x0000, because an addition that adds its carry back never returns to 0x0000. Both sides of a comparison must
+//! therefore use the same zero.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tcp_bounce_wire::checksum::Sum;
 
-/// Returns the sum as RFC 1071 describes it: of big-endian words, with each carry added back at once.
+/// Returns the sum of big-endian words as RFC 1071 describes it. Each carry is added back at once.
 fn naive_sum(bytes: &[u8]) -> u16 {
     bytes.chunks_exact(2).fold(0, |sum: u16, word| {
         let (sum, carry) = sum.overflowing_add(u16::from_be_bytes([word[0], word[1]]));
@@ -25,19 +26,19 @@ fn assert_sum(sum: Sum, expected: u16) {
     assert_eq!(u16::from_be_bytes(sum.checksum()), !expected, "{sum:x?}");
 }
 
-/// Returns the sum of `count` times the double word `words`.
+/// Returns the sum of `count` copies of the two 16-bit words `words`.
 fn repeated(words: [u8; 4], count: u32) -> Sum {
     (0..count).fold(Sum::ZERO, |sum, _| sum.words(words))
 }
 
-/// Returns `sum` with these bytes added, which are whole words.
+/// Returns `sum` plus the words in `bytes`, whose length must be even.
 fn with(sum: Sum, bytes: &[u8]) -> Sum {
     bytes.chunks_exact(2).fold(sum, |sum, word| sum.word([word[0], word[1]]))
 }
 
-/// RFC 1071, section 3: the sum is ddf2.
 #[test]
 fn matches_the_example_of_rfc_1071() {
+    // RFC 1071, section 3, gives the sum ddf2.
     assert_sum(with(Sum::ZERO, &[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
     assert_sum(Sum::ZERO.words([0x00, 0x01, 0xf2, 0x03]).words([0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
 }
@@ -56,9 +57,9 @@ fn sums_one_word_to_itself() {
     }
 }
 
-/// Each of the three 16-bit digits is at an end or in the middle of its range, just before or after a carry.
 #[test]
 fn adds_carries_back_exactly() {
+    // Values at the ends and in the middle of a 16-bit range, just before and after a carry.
     let digits = [0, 1, 2, 0x7fff, 0x8000, 0xfffd, 0xfffe, 0xffff];
     // `Sum` takes words in memory order.
     let sum_of = |number: u32| Sum::ZERO.words(number.to_ne_bytes());
@@ -75,9 +76,9 @@ fn adds_carries_back_exactly() {
     }
 }
 
-/// This makes the most carries. 0xffff is one of the two zeros, so that the sum stays 0xffff.
 #[test]
 fn sums_all_ones_to_all_ones() {
+    // All ones produce the most carries. 0xffff is a zero in one's complement, so the sum stays 0xffff.
     for length in (2..=512).step_by(2) {
         assert_sum(with(Sum::ZERO, &vec![0xff; length]), 0xffff);
     }
@@ -85,9 +86,9 @@ fn sums_all_ones_to_all_ones() {
     assert_sum(repeated([0xff; 4], 65_536), 0xffff);
 }
 
-/// A lost carry shows after a sum of all ones: 0xffff + x is x.
 #[test]
 fn adds_back_the_carry_after_all_ones() {
+    // After a sum of all ones, a lost carry changes the result: 0xffff + x must be x.
     for count in [1, 65_536] {
         let ones = repeated([0xff; 4], count);
         for word in 1..=u16::MAX {
@@ -96,12 +97,12 @@ fn adds_back_the_carry_after_all_ones() {
     }
 }
 
-/// Generates bytes that are often all ones or zero, which make carries and zeros.
+/// Generates bytes that are often 0xff or 0, which lead to carries and to zero sums.
 fn extreme_byte() -> impl Strategy<Value = u8> {
     prop_oneof![Just(0xff), Just(0), any::<u8>()]
 }
 
-/// Returns the length of the whole words.
+/// Returns `length` rounded down to whole 16-bit words.
 fn even(length: usize) -> usize {
     length & !1
 }
@@ -131,9 +132,9 @@ proptest! {
         assert_sum(with(sum, rest), expected);
     }
 
-    /// A receiver checks that the sum including the checksum is all ones.
     #[test]
     fn sums_data_and_checksum_to_all_ones(bytes in vec(extreme_byte(), 0..200)) {
+        // A receiver checks that the sum, including the checksum, is all ones.
         let sum = with(Sum::ZERO, &bytes[..even(bytes.len())]);
         assert_sum(sum.word(sum.checksum()), 0xffff);
     }

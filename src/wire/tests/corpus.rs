@@ -1,4 +1,4 @@
-//! Runs each input of the fuzzer's corpus.
+//! Runs the packet logic on each input in the fuzzer's corpus.
 
 use crate::common;
 #[path = "common/input.rs"]

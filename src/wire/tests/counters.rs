@@ -1,10 +1,10 @@
-//! Counters of verdicts, and the actions and names of verdicts.
+//! Counters of verdicts, and the XDP actions, names and descriptions of verdicts.
 
 use std::collections::HashSet;
 
 use tcp_bounce_wire::{Counters, Verdict, XdpAction};
 
-/// Returns counters after each verdict was counted `times(index)` times.
+/// Returns counters in which the verdict at each `index` was counted `times(index)` times.
 fn counted(times: impl Fn(u64) -> u64) -> Counters {
     let mut counters = Counters::default();
     for (place, verdict) in (0..).zip(Verdict::ALL) {
@@ -39,7 +39,6 @@ fn counts_each_call() {
     }
 }
 
-/// Only answers are sent, and only TCP that cannot concern the host is dropped.
 #[test]
 fn maps_each_verdict_to_its_action() {
     for verdict in Verdict::ALL {
@@ -54,7 +53,7 @@ fn maps_each_verdict_to_its_action() {
 
 #[test]
 fn totals_the_verdicts_of_an_action() {
-    // Each count is a digit of its own, so that a total shows its parts.
+    // Each count is a different decimal digit, so a total shows which counters it includes.
     let mut counters = Counters::default();
     for (verdict, count) in [
         (Verdict::Answered, 1),
@@ -89,9 +88,9 @@ fn adds_counters_one_by_one() {
     assert_eq!(sum + Counters::default(), sum);
 }
 
-/// The counters of all CPUs are added up in this way.
 #[test]
 fn sums_many_counters() {
+    // The counters of all CPUs are added up with `sum`.
     let each = [1, 10, 100].map(|factor| counted(|place| factor * place));
     assert_eq!(each.into_iter().sum::<Counters>(), counted(|place| 111 * place));
     assert_eq!([].into_iter().sum::<Counters>(), Counters::default());
@@ -103,9 +102,9 @@ fn converts_from_numbers_in_the_order_of_the_verdicts() {
     assert_eq!(Counters::from(numbers), counted(|place| place));
 }
 
-/// A client completes a handshake with one of three verdicts, depending on the action of the port.
 #[test]
 fn counts_completed_handshakes_of_all_actions() {
+    // The ACK that completes a handshake gets one of three verdicts, depending on the action of the port.
     let completed = [Verdict::Completed, Verdict::Reset, Verdict::Closed];
     for (verdict, count) in completed.into_iter().zip([5, 70, 900]) {
         let mut counters = Counters::default();
@@ -116,7 +115,6 @@ fn counts_completed_handshakes_of_all_actions() {
     assert_eq!(all.completed(), completed.iter().map(|&verdict| all[verdict]).sum());
 }
 
-/// A name is the Rust variant in snake case, with two exceptions.
 #[test]
 fn keeps_the_published_names() {
     for verdict in Verdict::ALL {
@@ -127,7 +125,8 @@ fn keeps_the_published_names() {
             }
             name.push(letter.to_ascii_lowercase());
         }
-        // These two were published under older names.
+        // A name is the variant in snake case, except for two names that were published before the variants were
+        // renamed.
         let published = match verdict {
             Verdict::Excluded => "spared",
             Verdict::OtherTcp => "not_ours",

@@ -1,6 +1,6 @@
 //! Echo under loss, duplication, delay and reordering, with a client that sends and reads in pieces of any size.
 //!
-//! The client here implements only as much of TCP as that requires. The tests of the command use the kernel's.
+//! [`Client`] implements only the part of TCP that this requires. The tests in `tests/it` use the kernel's TCP.
 
 use crate::common;
 
@@ -10,7 +10,8 @@ use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup};
 use proptest::prelude::*;
 use tcp_bounce_wire::{Action, Verdict, XdpAction};
 
-/// A client that sends `data` and a FIN, and expects both back. Positions count bytes of data, and the FIN as one.
+/// A client that sends `data` and a FIN, and expects both back. Positions are offsets in `data`, where the FIN is one
+/// more byte at the end.
 struct Client {
     setup: Setup,
     request: Request,
@@ -21,14 +22,14 @@ struct Client {
     acknowledged: usize,
     /// The position up to which the client has sent.
     sent: usize,
-    /// The echo received in order.
+    /// The echoed data received in order.
     received: Vec<u8>,
     has_fin: bool,
     /// The number of received bytes that the application has read.
     read: usize,
-    /// Echo received out of order, by position, and whether a FIN follows it.
+    /// Echoed data received out of order, by position, and whether a FIN follows it.
     early: BTreeMap<usize, (Vec<u8>, bool)>,
-    /// The size of the receive buffer.
+    /// The size of the receive buffer, in bytes.
     buffer: usize,
 }
 
@@ -67,7 +68,7 @@ impl Client {
         (self.buffer - (self.received.len() - self.read)).min(65535)
     }
 
-    /// Returns a segment with up to `length` bytes from position `at`, with the FIN if they include it.
+    /// Returns a segment with up to `length` bytes from position `at`. The last of these may be the FIN.
     fn segment(&self, at: usize, length: usize) -> Vec<u8> {
         let end = (at + length).min(self.data.len());
         let payload = self.data.get(at..end).unwrap_or_default().to_vec();
@@ -83,7 +84,7 @@ impl Client {
         request.with_checksum().frame()
     }
 
-    /// Sends new data, within the window of 536 bytes.
+    /// Returns a segment with new data, within the window of 536 bytes, and advances `sent`.
     fn send_new(&mut self, length: usize) -> Vec<u8> {
         let at = self.sent;
         let length = length.min(self.acknowledged + 536 - at).min(self.end() - at);
@@ -91,19 +92,20 @@ impl Client {
         self.segment(at, length)
     }
 
-    /// Retransmits from the first unacknowledged byte.
+    /// Returns a retransmission from the first unacknowledged byte.
     fn retransmit(&self, length: usize) -> Vec<u8> {
         self.retransmit_after(0, length)
     }
 
-    /// Retransmits after some unacknowledged bytes, as a tail loss probe does.
+    /// Returns a retransmission that skips the first `skipped` unacknowledged bytes, as a tail loss probe does.
     fn retransmit_after(&self, skipped: usize, length: usize) -> Vec<u8> {
         let at = (self.acknowledged + skipped).min(self.sent);
         self.segment(at, length.min(self.sent - at))
     }
 
-    /// Receives an answer as Linux does: a segment outside the window is ignored, and an acknowledgment counts even
-    /// without room for the data.
+    /// Handles an answer as Linux does.
+    ///
+    /// A segment outside the window is ignored. An acknowledgment is accepted even if there is no room for the data.
     fn receive(&mut self, frame: &[u8]) {
         let segment = Segment::parse(frame).expect("a segment");
         let at = segment.tcp.sequence_number().wrapping_sub(self.server_isn.wrapping_add(1)) as i32;
@@ -126,7 +128,7 @@ impl Client {
             self.early.insert(at, (payload[..kept].to_vec(), fin));
         }
         while let Some((&at, _)) = self.early.range(..=self.next()).next() {
-            let (payload, fin) = self.early.remove(&at).expect("it is there");
+            let (payload, fin) = self.early.remove(&at).expect("the position was just found");
             if let Some(new) = payload.get(self.received.len() - at..) {
                 self.received.extend(new);
                 self.has_fin |= fin;
@@ -141,7 +143,7 @@ impl Client {
         );
     }
 
-    /// Returns the server's answer to a frame.
+    /// Returns the server's answer to a frame, or `None` if the server drops the frame.
     fn exchange(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let (verdict, answer) = self.setup.respond(frame);
         match verdict.action() {

@@ -1,4 +1,4 @@
-//! The fast path for the SYN of Linux: any difference from its layout leads to the slow path.
+//! The fast path for the SYN of Linux. A frame with any other layout takes the slow path.
 
 use crate::common;
 
@@ -9,15 +9,15 @@ fn syn() -> Request {
     Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() }
 }
 
-/// Returns a setup that answers only frames to the request's MAC address, whose destination is the primary address.
+/// Returns a setup that answers only frames to the MAC address and the primary addresses in [`syn`].
 fn setup() -> Setup {
     let primary = Some((Request::syn().destination, V6::new().destination));
     let setup = Setup::new(Choice { mac: Some(Request::syn().destination_mac), primary, ..Choice::DEFAULT });
-    // The set of destinations is empty.
+    // The address set stays empty, so only the primary addresses are answered for.
     Setup { filters_destinations: true, ..setup }
 }
 
-/// Checks the verdict on a SYN over IPv4 and on one over IPv6, which `edit` has changed.
+/// Checks the verdict on a SYN over IPv4 and on a SYN over IPv6, both changed by `edit`.
 fn assert_verdict(expected: Verdict, edit: impl Fn(&mut Request, &mut V6)) {
     for mut request in [syn(), syn().over_ipv6()] {
         let mut v6 = V6::new();
@@ -30,12 +30,12 @@ fn assert_verdict(expected: Verdict, edit: impl Fn(&mut Request, &mut V6)) {
 #[test]
 fn answers_the_syn_of_linux_and_its_variants() {
     assert_verdict(Verdict::Answered, |_, _| {});
-    // With data, with padding, with other options of the same length, and with a VLAN tag.
+    // Variants: with data, with padding, with other options of equal length, and with a VLAN tag.
     assert_verdict(Verdict::Answered, |request, _| request.payload = vec![1; 4]);
     assert_verdict(Verdict::Answered, |request, _| request.trailer = vec![1; 4]);
     assert_verdict(Verdict::Answered, |request, _| request.options = [&[1; 18][..], &[4, 2]].concat());
     assert_verdict(Verdict::Answered, |request, _| request.tags = vec![0x81, 0, 0, 1]);
-    // The bytes of the options are data here.
+    // A data offset of 5 turns the bytes of the options into data.
     assert_verdict(Verdict::Answered, |request, _| request.data_offset = Some(5));
 }
 
@@ -61,7 +61,7 @@ fn checks_each_field() {
         assert_verdict(Verdict::Malformed, |request, _| request.data_offset = Some(data_offset));
     }
     for flags in 0..=u8::MAX {
-        // Without data, and with the bytes of the options as data.
+        // The options fill a data offset of 10. A data offset of 5 turns their bytes into data.
         for data_offset in [10, 5] {
             let expected = common::expected(flags, false, data_offset == 5, false);
             assert_verdict(expected, |request, _| (request.flags, request.data_offset) = (flags, Some(data_offset)));
@@ -69,10 +69,10 @@ fn checks_each_field() {
     }
 }
 
-/// With another IHL, the same bytes have another meaning.
 #[test]
 fn checks_fragmentation_and_header_length() {
     let verdict = |request: Request| setup().verdict(&request.frame());
+    // Another IHL moves the start of the TCP header.
     for ihl in [4, 6] {
         assert_eq!(verdict(Request { ihl: Some(ihl), ..syn() }), Verdict::Malformed);
     }
@@ -92,13 +92,13 @@ fn applies_filters() {
     }
 }
 
-/// `Setup::verdict` checks the SYN-ACK for each action.
 #[test]
 fn answers_for_each_action() {
     for action in Action::ALL {
         for key in [None, Some([1; 16])].into_iter().filter(|key| key.is_some() || !action.follows_client()) {
             let choice = Choice { action, key, ..setup().settings };
             for request in [syn(), syn().over_ipv6()] {
+                // `Setup::verdict` checks the SYN-ACK for the action.
                 assert_eq!(Setup::new(choice).verdict(&request.frame()), Verdict::Answered, "{action:?}");
             }
         }

@@ -1,4 +1,4 @@
-//! Filters by MAC address, destination and source, and the sets behind them.
+//! Filters by MAC address, destination and source, and the address sets that implement the filters.
 
 use crate::common;
 
@@ -12,7 +12,7 @@ use tcp_bounce_wire::address_set::{AddressRange, MAX_RANGES};
 use tcp_bounce_wire::{AddressSet, Verdict};
 use zerocopy::FromZeros as _;
 
-/// Returns the number of an IPv4 address.
+/// Returns an IPv4 address as the number of its IPv4-mapped IPv6 address.
 fn v4(address: [u8; 4]) -> u128 {
     0xffff_0000_0000 | u128::from(u32::from_be_bytes(address))
 }
@@ -46,7 +46,7 @@ fn answers_for_destinations_of_the_set_only() {
         ] {
             setup.filters.destinations[0].fill(&ranges(&[bounds])).unwrap();
             assert_eq!(setup.verdict(&request.frame()), expected, "{bounds:x?}");
-            // The set has no effect on sources.
+            // The set of destinations has no effect on sources.
             let back = Request { source: request.destination, destination: request.source, ..request.clone() };
             assert_eq!(setup.verdict(&back.frame()), Verdict::OtherDestination);
         }
@@ -89,7 +89,7 @@ fn answers_frames_to_the_own_mac_address_only() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
             for request in [request.clone(), request.clone().over_ipv6(), request.twice_tagged()] {
                 assert_eq!(setup.verdict(&request.frame()), verdict);
-                // One bit differs, or the same bit of two bytes: two differences must not cancel out.
+                // One bit differs, or the same bit of two bytes. Two differences must not cancel each other out.
                 for bit in 0..48 {
                     for byte in 0..6 {
                         let mut difference = [0; 6];
@@ -118,7 +118,6 @@ fn holds_the_maximum_number_of_ranges() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The expected result comes from a linear search.
     #[test]
     fn contains_exactly_the_addresses_of_its_ranges(
         bounds in btree_set(any::<u128>(), 0..40),
@@ -131,6 +130,7 @@ proptest! {
             let set = set(&pairs);
             let near = bounds.iter().flat_map(|&bound| [bound.wrapping_sub(1), bound, bound.wrapping_add(1)]);
             for probe in near.chain(probes.iter().copied()).chain([0, u128::MAX]).collect::<BTreeSet<_>>() {
+                // The expected result comes from a linear search.
                 let expected = pairs.iter().any(|&(first, last)| first <= probe && probe <= last);
                 prop_assert_eq!(set.contains(number(probe)), expected, "{:x} in {:x?}", probe, pairs);
             }

@@ -1,15 +1,15 @@
-//! All 256 combinations of TCP flags, and the reserved bits before them.
+//! All 256 combinations of TCP flags, and the reserved bits of the TCP header.
 
 use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Setup, URG};
 use tcp_bounce_wire::Verdict;
 
-/// Returns segments with this acknowledgment number, each with whether it carries data.
+/// Returns segments that acknowledge `number`, each paired with whether it carries data.
 fn segments(number: u32) -> [(bool, Request); 6] {
     let bare = Request { acknowledgment_number: number, ..Request::ack() };
     let payload = Request { payload: vec![0], ..bare.clone() };
-    // Ethernet pads frames to 60 bytes. Padding is no data.
+    // Ethernet pads frames to 60 bytes. Padding does not count as data.
     let padded = Request { trailer: vec![0; 6], ..bare.clone() };
     let with_options = |request: &Request| Request {
         ip_options: vec![1; 4],
@@ -37,9 +37,9 @@ fn decides_about_each_combination_of_flags() {
     }
 }
 
-/// These check the rule in `common::expected` itself, for the segments of real connections.
 #[test]
 fn decides_about_the_segments_of_a_connection() {
+    // These verdicts do not depend on `common::expected`, and so verify its rule.
     let setup = Setup::standard();
     let verdict =
         |flags, payload: &[u8]| setup.verdict(&Request { flags, payload: payload.to_vec(), ..Request::ack() }.frame());
@@ -50,7 +50,7 @@ fn decides_about_the_segments_of_a_connection() {
     assert_eq!(verdict(ACK | PSH | URG, b"!"), Verdict::Later);
     assert_eq!(verdict(FIN | ACK, b""), Verdict::Later);
     assert_eq!(verdict(RST | ACK, b""), Verdict::Later);
-    // Answers to connections that the host opened.
+    // Replies in connections that the host opened.
     assert_eq!(verdict(SYN | ACK, b""), Verdict::OtherTcp);
     assert_eq!(verdict(RST, b""), Verdict::OtherTcp);
     // Probes of scanners.

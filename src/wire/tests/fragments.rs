@@ -1,4 +1,4 @@
-//! Frames with XDP fragments, of which the program can access only the first part.
+//! Multi-buffer XDP frames, of which the program can access only the first buffer.
 
 use crate::common;
 
@@ -6,7 +6,7 @@ use common::{ACK, Choice, FIN, PSH, Request, SYN, Segment, Setup};
 use tcp_bounce_wire::frame::View;
 use tcp_bounce_wire::{Action, Frame, ProgramConfig, ProgramSettings, Verdict, XdpAction};
 
-/// A frame with an accessible part of `first` bytes.
+/// A multi-buffer frame whose first buffer holds `first` bytes.
 struct Fragmented {
     bytes: Vec<u8>,
     first: usize,
@@ -30,15 +30,16 @@ impl Frame for Fragmented {
     }
 
     fn resize(&mut self, len: usize) -> Option<()> {
-        // Bytes are added to the last part, which may be the first.
+        // The kernel adds bytes to the last buffer, which is also the first if there is only one.
         self.first = if self.first == self.bytes.len() { len } else { self.first.min(len) };
         self.bytes.resize(len, 0);
         Some(())
     }
 }
 
-/// The answer is that to a whole frame, with no data of the request after it. Without access to all the data that it
-/// needs, there is no answer. The first part may end anywhere.
+/// Checks that a multi-buffer frame gets the answer to a single-buffer frame, with no data of the request after it.
+///
+/// The first buffer may end anywhere. A frame gets no answer if the data that the answer needs is in another buffer.
 #[test]
 fn sends_back_nothing_of_the_fragments() {
     let mut answered = 0;
@@ -56,7 +57,7 @@ fn sends_back_nothing_of_the_fragments() {
                     let request = request.with_partial_checksum();
                     let frame = request.frame();
                     let (verdict, whole) = setup.respond(&frame);
-                    // The end of the reply without padding.
+                    // The offset at which the reply ends and padding begins.
                     let end = Segment::parse(&whole).map_or(0, |reply| reply.end());
                     for first in frame.len() - payload..=frame.len() {
                         let mut fragmented = Fragmented { bytes: frame.clone(), first };

@@ -1,8 +1,8 @@
 //! Four requests and the exact bytes of their replies.
 //!
 //! A Python script that is independent of this crate packed the header fields and added up the checksums as RFC 1071
-//! describes. Wireshark finds all frames well formed and all checksums correct. Each line has one part: Ethernet, IPv4,
-//! IPv4 options, TCP, TCP options, data or padding.
+//! describes. Wireshark finds all frames well formed and all checksums correct. Each line has one part: Ethernet with
+//! VLAN tags, IP, IP options, TCP, TCP options, data or padding.
 
 use crate::common;
 
@@ -33,8 +33,7 @@ const MINIMAL_REPLY: &str = "
     0000 ffff 7463 7062 0000 0000 6012 faf0 cc1a 0000
     0204 05b4";
 
-/// A SYN with router alert, MSS, a TCP Fast Open cookie, ECE, CWR, ECT(0), and 37 bytes of data, so that its length is
-/// odd.
+/// A SYN with router alert, MSS, a TCP Fast Open cookie, ECE, CWR, ECT(0), and an odd number of data bytes (37).
 const DATA_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4602 0061 beef 4000 3906 015c c000 020a c633 6407

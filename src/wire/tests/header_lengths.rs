@@ -1,14 +1,14 @@
-//! Each IHL with each data offset, in frames that hold the headers and in frames that do not.
+//! Each combination of IHL and data offset, in frames that hold the headers and in frames that do not.
 
 use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;
 
-/// Returns a SYN whose headers have these lengths in words, but at least 5 words.
+/// Returns a SYN with these header lengths, in 32-bit words. Its headers have at least 5 words each.
 ///
-/// Its sequence and acknowledgment numbers look like a data offset of 5 and the flag SYN, in case the TCP header is
-/// read too early.
+/// Sequence and acknowledgment number look like a data offset of 5 with the SYN flag. If the TCP header were read too
+/// early, it would seem valid.
 fn syn(ihl: u8, data_offset: u8) -> Request {
     let options = |words: u8, byte| vec![byte; usize::from(words.saturating_sub(5)) * 4];
     Request {
@@ -22,7 +22,7 @@ fn syn(ihl: u8, data_offset: u8) -> Request {
     }
 }
 
-/// Calls `test` with each SYN and its verdict in a frame of the right length.
+/// Calls `test` with the SYN of each combination and its expected verdict in a complete frame.
 fn for_each_syn(mut test: impl FnMut(Request, Verdict)) {
     for ihl in 0..16 {
         for data_offset in 0..16 {

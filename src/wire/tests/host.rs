@@ -1,4 +1,4 @@
-//! The questions that the packet logic asks its host, and the events that it reports.
+//! The queries that the packet logic sends to its [`Host`], and the events that it reports.
 
 use crate::common;
 
@@ -15,10 +15,11 @@ use tcp_bounce_wire::{
     Action, ActionByPort, Event, EventKind, Host, Policy, ProgramConfig, TelemetrySettings, Verdict, XdpAction, respond,
 };
 
-/// A report: the offset of the IP header, the segment's span, whether it is a reply, and the kind of event.
+/// The arguments of [`Host::report`]: the offset of the IP header, the segment's span, `is_reply`, and the kind of
+/// event.
 type Report = (usize, Span, bool, EventKind);
 
-/// A host that records questions and reports.
+/// A host that records queries and reports.
 #[derive(Default)]
 struct Witness {
     asked: RefCell<Vec<String>>,
@@ -55,7 +56,8 @@ impl Host for &Witness {
     }
 }
 
-/// Returns the verdict on `request`, the questions to the host, and the reported event, read from the frame afterwards.
+/// Returns the verdict on `request`, the queries to the host, and the reported event. The event is read from the
+/// resulting frame.
 fn run(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(EventKind, Event)>) {
     let witness = Witness::default();
     let (config, link) = (ProgramConfig::new(setup.settings()), setup.settings.interface());
@@ -118,7 +120,6 @@ fn acknowledging(setup: &Setup, request: &Request) -> Request {
     Request { acknowledgment_number, ..request.clone() }.with_checksum()
 }
 
-/// The client is the source of the event, for any reply and any position of the segment.
 #[test]
 fn reports_events_with_addresses_and_ports() {
     let telemetry = TelemetrySettings { events: 1, ..TelemetrySettings::default() };
@@ -140,6 +141,7 @@ fn reports_events_with_addresses_and_ports() {
             for request in requests(&Request { flags, payload: payload.to_vec(), ..Request::ack() }) {
                 let request = acknowledging(&setup, &request);
                 let expected = kind.map(|kind| {
+                    // The client is the event's source, whether or not the frame was turned into a reply.
                     let (source, destination) = (source(&request), destination(&request));
                     let (source_port, destination_port) = (1234.into(), 80.into());
                     (kind, Event { time: 0, source, destination, source_port, destination_port, kind: 0 })
@@ -151,9 +153,9 @@ fn reports_events_with_addresses_and_ports() {
     }
 }
 
-/// The fast path reports events, too.
 #[test]
 fn reports_the_syn_of_linux() {
+    // This SYN takes the fast path.
     let options = common::LINUX_OPTIONS.to_vec();
     let syn = Request { options, source_port: 1234, destination_port: 80, ..Request::syn() };
     let choice = Choice {
@@ -172,7 +174,8 @@ fn reports_the_syn_of_linux() {
     }
 }
 
-/// The question has the layout of `struct bpf_sock_tuple`: addresses and ports as in the client's segment.
+/// Checks that the query has the layout of `struct bpf_sock_tuple`, with addresses and ports as in the client's
+/// segment.
 #[test]
 fn asks_for_the_connection_of_accepted_segments() {
     for action in Action::ALL {
@@ -191,7 +194,7 @@ fn asks_for_the_connection_of_accepted_segments() {
                 }
             };
             assert_eq!(run(&setup, &request).1, [expected], "{action:?} {request:?}");
-            // The host is not asked about other segments.
+            // The host gets no query about other segments.
             let other = Request { acknowledgment_number: request.acknowledgment_number ^ 1 << 31, ..request };
             assert_eq!(run(&setup, &other).1, [""; 0], "{action:?} {other:?}");
         }
@@ -203,9 +206,9 @@ fn ends<I: Ip>(source: <I::Address as IpAddress>::Words, destination: <I::Addres
     format!("{:?}", FourTuple::<I> { source, destination, source_port, destination_port })
 }
 
-/// `linux/bpf.h` defines the lengths, as `tuple.ipv4` and `tuple.ipv6`.
 #[test]
 fn has_the_kernels_lengths_of_four_tuples() {
+    // The lengths of `ipv4` and `ipv6` in `struct bpf_sock_tuple` (`linux/bpf.h`).
     assert_eq!((FourTuple::<Ipv4>::LENGTH, FourTuple::<Ipv6>::LENGTH), (12, 36));
 }
 

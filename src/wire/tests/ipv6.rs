@@ -10,7 +10,8 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// Checks the verdicts on a SYN and an ACK over IPv6, which `edit` has changed. `None` stands for their usual verdicts.
+/// Checks the verdicts on a SYN and an ACK over IPv6, both changed by `edit`. `None` expects `Answered` and
+/// `Completed`.
 fn assert_verdict(expected: Option<Verdict>, edit: impl Fn(&mut Request, &mut V6)) {
     for setup in Setup::both() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
@@ -24,7 +25,8 @@ fn assert_verdict(expected: Option<Verdict>, edit: impl Fn(&mut Request, &mut V6
     }
 }
 
-/// Returns the type of the first and the bytes of all extension headers, given types and lengths in units of 8 bytes.
+/// Returns the type of the first extension header, and the bytes of all extension headers. `headers` has their types
+/// and their lengths in units of 8 bytes.
 fn extensions(headers: &[(u8, u8)]) -> (Option<u8>, Vec<u8>) {
     let next = |index: usize| headers.get(index).map_or(6, |&(kind, _)| kind);
     let header = |(index, &(_, words)): (usize, &(u8, u8))| {
@@ -81,9 +83,9 @@ fn passes_packets_with_too_many_extension_headers() {
     assert_extensions(Some(Verdict::NotTcp), &headers);
 }
 
-/// The kernel treats the type as an unknown protocol (`ip6_protocol_deliver_rcu`).
 #[test]
 fn passes_packets_with_late_hop_by_hop_options() {
+    // After another header, the kernel treats hop-by-hop options as an unknown protocol (`ip6_protocol_deliver_rcu`).
     for before in [HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS] {
         assert_extensions(Some(Verdict::NotTcp), &[(before, 1), (HOP_BY_HOP, 1)]);
         assert_extensions(Some(Verdict::NotTcp), &[(before, 2), (DESTINATION_OPTIONS, 1), (HOP_BY_HOP, 1)]);
@@ -125,9 +127,9 @@ fn rejects_headers_beyond_the_packet() {
     }
 }
 
-/// A packet of headers alone is valid, unless the last one announces TCP.
 #[test]
 fn accepts_empty_packets() {
+    // A packet without payload is valid, unless its last header announces TCP.
     for (next_header, verdict) in [(59, Verdict::NotTcp), (17, Verdict::NotTcp), (6, Verdict::Malformed)] {
         assert_verdict(Some(verdict), |_, v6| {
             (v6.next_header, v6.payload_length) = (Some(next_header), Some(0));

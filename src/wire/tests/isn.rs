@@ -19,9 +19,9 @@ fn tuple(request: &Request) -> Vec<u8> {
     [&addresses[..], &request.source_port.to_be_bytes(), &request.destination_port.to_be_bytes()].concat()
 }
 
-/// `Setup::verdict` compares the ISN of each reply with the hash of another crate.
 #[test]
 fn hashes_addresses_and_ports() {
+    // `Setup::respond` compares the ISN of each reply with the hash of the siphasher crate.
     let setup = Setup::new(keyed());
     let syn = Request::syn();
     for request in [syn.clone(), syn.clone().over_ipv6(), Request { source_port: 7, ..syn.clone() }, syn.tagged()] {

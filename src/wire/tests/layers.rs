@@ -9,15 +9,15 @@ fn layers() -> Vec<String> {
     rows.map(|row| row.split('`').next().unwrap().trim_start_matches("mod@").to_owned()).collect()
 }
 
-/// Returns the name of each module that this source names after `crate::`, comments apart.
+/// Returns each name that follows `crate::` in `source`, except in comments.
 fn imports(source: &str) -> BTreeSet<String> {
     let code = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    assert!(!code.contains("super::"), "paths of other files begin with `crate::`");
+    assert!(!code.contains("super::"), "paths to other files must begin with `crate::`");
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     code.split("crate::").skip(1).map(|rest| rest.split(|letter| !is_word(letter)).next().unwrap().to_owned()).collect()
 }
 
-/// Returns a violation of the layers for each import that does not lead to a file above.
+/// Returns a message for each import of `module` that is not from a file above it.
 fn violations(module: &str, source: &str, layers: &[String]) -> Vec<String> {
     let rank = |name: &str| layers.iter().position(|layer| layer == name);
     let own = rank(module).unwrap_or_else(|| panic!("`{module}` is not in the table of lib.rs"));

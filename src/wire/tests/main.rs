@@ -1,4 +1,4 @@
-//! All tests of the packet logic, in one program that links once.
+//! All tests of the packet logic, in one binary, so that they link only once.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ mod truncation;
 mod unicast;
 mod vlan_tags;
 
-// Tests run in the order of their names, and this one takes longest.
+// Tests start in the order of their names. This name makes the slowest test start last.
 #[path = "reply_loops.rs"]
 mod z_reply_loops;
 

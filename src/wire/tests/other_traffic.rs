@@ -1,13 +1,13 @@
-//! Packets other than whole TCP segments are passed unchanged.
+//! Packets other than complete TCP segments are passed unchanged.
 
 use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;
 
-/// Checks the verdicts on a SYN and an ACK, which `edit` has changed. `None` stands for their usual verdicts.
+/// Checks the verdicts on a SYN and an ACK, both changed by `edit`. `None` expects `Answered` and `Completed`.
 ///
-/// Takeover is on, so that most packets could be dropped.
+/// Takeover is on, so a packet that is mistaken for TCP would be dropped.
 fn assert_verdict(expected: Option<Verdict>, edit: impl Fn(Request) -> Request) {
     let setup = Setup::takeover();
     for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
@@ -21,7 +21,7 @@ fn passes_other_ethertypes() {
     for ethertype in 0..=u16::MAX {
         let expected = match ethertype {
             0x0800 => None,
-            // IP version 4 with the ethertype of IPv6.
+            // The IP version is 4, but the ethertype says IPv6.
             0x86dd => Some(Verdict::Malformed),
             _ => Some(Verdict::NotIp),
         };
@@ -55,9 +55,9 @@ fn passes_fragments_and_ignores_other_flags() {
     }
 }
 
-/// A packet of headers alone is valid.
 #[test]
 fn accepts_empty_packets() {
+    // A packet without payload is valid, unless its protocol is TCP.
     for ip_options in [vec![], vec![1; 8]] {
         let empty = |request| Request {
             total_length: Some(20 + ip_options.len() as u16),

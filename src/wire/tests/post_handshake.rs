@@ -9,15 +9,15 @@ use tcp_bounce_wire::{Action, Verdict};
 
 /// The client's ISN. Sequence numbers wrap after the first bytes of data.
 const CLIENT: u32 = u32::MAX - 10;
-/// The window of answers over IPv4, for actions without a window of their own.
+/// The receive window of answers over IPv4, in bytes. Reset, echo and tarpit use another window.
 const WINDOW: u16 = 64240;
-/// The window of answers over IPv6, where the MSS is smaller.
+/// The receive window of answers over IPv6, in bytes, where the MSS is smaller.
 const WINDOW_V6: u16 = 64800;
 
 /// The fields of an answer: flags, sequence number, acknowledgment number, window, payload.
 type Fields = (u8, u32, u32, u16, Vec<u8>);
 
-/// A connection with an action. Its numbers are relative to the ISNs of client and server.
+/// A connection to a port with a given action. Methods take and return sequence numbers relative to the ISNs.
 struct Connection {
     setup: Setup,
     request: Request,
@@ -26,8 +26,9 @@ struct Connection {
 }
 
 impl Connection {
-    /// Returns connections over IPv4 and IPv6, with and without timestamps and VLAN tags, with a fixed ISN where the
-    /// action allows it, and with a key.
+    /// Returns connections over IPv4 and IPv6, with and without timestamps and VLAN tags.
+    ///
+    /// All of them exist with a keyed ISN and, where the action allows it, with a fixed ISN.
     fn all(action: Action) -> Vec<Self> {
         let mut connections = Vec::new();
         let timestamps = vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -59,12 +60,12 @@ impl Connection {
         connections
     }
 
-    /// Returns the verdict on a segment and the answer to it. Sequence numbers are relative to the ISNs.
+    /// Sends a segment with the correct checksum, and returns its verdict and the answer.
     fn send(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> (Verdict, Option<Fields>) {
         self.send_request(&self.request(flags, sequence, acknowledgment, payload).with_checksum())
     }
 
-    /// Returns a segment with a wrong checksum.
+    /// Returns a segment whose checksum is wrong until the caller replaces it.
     fn request(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> Request {
         Request {
             flags,
@@ -98,18 +99,18 @@ fn answer(flags: u8, sequence: u32, acknowledgment: u32, window: u16) -> Option<
     Some((flags, sequence, acknowledgment, window, Vec::new()))
 }
 
-/// This includes a RST, which is never answered.
 #[test]
 fn passes_unknown_segments_for_each_action() {
     for action in Action::ALL {
         for connection in Connection::all(action) {
             for acknowledgment in [600, 5000, 1 << 31, 0u32.wrapping_sub(600)] {
-                // The last is a SYN-ACK for a connection of the host.
+                // The last is a SYN-ACK for a connection that the host opened.
                 for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | 2, b"")] {
                     let outcome = connection.send(flags, 1, acknowledgment, payload);
                     assert_eq!(outcome, (Verdict::OtherTcp, None), "{action:?} {acknowledgment} {flags:#x}");
                 }
             }
+            // A RST is never answered, whether or not its numbers are known.
             for sequence in [1, 5] {
                 let (verdict, answer) = connection.send(ACK | RST, sequence, 1, b"");
                 assert!(matches!(verdict, Verdict::Later | Verdict::OtherTcp), "{action:?} {verdict:?}");
@@ -129,7 +130,7 @@ fn passes_the_hosts_connections_for_each_action() {
             }
             connection.setup.settings.takeover = true;
             assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::TakenOver, None), "{action:?}");
-            // Now only the server's port belongs to a connection of the host.
+            // Port 443 is the destination of the segments. Connections must be matched by the client port.
             connection.setup.connected = Some(443);
             assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::TakenOver, "{action:?}");
         }
@@ -164,7 +165,7 @@ fn closes_and_acknowledges_later_data() {
         // The server's FIN is lost, or still in flight.
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, answer(FIN | ACK, 1, 5, WINDOW)));
         assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Replied, answer(FIN | ACK, 1, 2, WINDOW)));
-        // The FIN has arrived.
+        // The client has received the FIN.
         assert_eq!(connection.send(ACK, 1, 2, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 2, b"data"), (Verdict::Replied, answer(ACK, 2, 5, WINDOW)));
         assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Replied, answer(ACK, 2, 6, WINDOW)));
@@ -178,7 +179,7 @@ fn discards_all_data_and_closes_with_the_client() {
     for connection in Connection::all(Action::Discard) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::Replied, answer(ACK, 1, 5, WINDOW)));
-        // Earlier data may be lost: nobody reads it.
+        // Earlier data may be missing, since discard reads none of it.
         let much = vec![7; 1400];
         assert_eq!(connection.send(ACK, 7_001, 1, &much), (Verdict::Replied, answer(ACK, 1, 8_401, WINDOW)));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b""), (Verdict::Replied, answer(FIN | ACK, 1, 6, WINDOW)));
@@ -189,8 +190,6 @@ fn discards_all_data_and_closes_with_the_client() {
     }
 }
 
-/// `Setup::respond` checks the timestamps of the answer. Bytes after the header are data, even if they look like an
-/// option.
 #[test]
 fn finds_timestamps_anywhere_in_the_options() {
     let timestamps = [8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -206,15 +205,16 @@ fn finds_timestamps_anywhere_in_the_options() {
     ] {
         for mut connection in Connection::all(Action::Discard) {
             connection.request.options = options.clone();
+            // The payload looks like an option. `Setup::respond` checks the timestamps of the answer.
             let outcome = connection.send(ACK, 1, 1, &[1, 1, 8, 10, 9, 9, 9, 9, 9, 9, 9, 9]);
             assert_eq!(outcome, (Verdict::Replied, answer(ACK, 1, 13, WINDOW)), "{options:?}");
         }
     }
 }
 
-/// A virtual NIC delivers segments up to the limit of IP, which the sender's kernel has not divided yet.
 #[test]
 fn discards_the_longest_segments() {
+    // A virtual NIC delivers segments of up to 65,535 bytes, which the sender's kernel has not split yet.
     let connections = Connection::all(Action::Discard);
     let connection = &connections[0];
     let longest = vec![1; 65_535 - 40];
@@ -229,7 +229,7 @@ fn echoes_data() {
     for connection in Connection::all(Action::Echo) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), echoed(ACK | PSH, 1, 5, b"data"));
-        // The client has received that, and sends more, of any length modulo 8.
+        // The client has received the echo. It now sends data of any length modulo 8.
         for length in 1..=536 {
             let payload: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             let end = 5 + length;
@@ -249,17 +249,17 @@ fn echo_acknowledges_only_delivered_data() {
         (Verdict::Replied, Some((flags, at, acknowledgment, 536, payload.to_vec())))
     };
     for connection in Connection::all(Action::Echo) {
-        // The echo of the four bytes before these is still in flight, or lost.
+        // The echo of the first four bytes is still in flight, or lost.
         assert_eq!(connection.send(ACK, 5, 1, b"more"), echoed(ACK, 5, 1, b"more"));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b"more"), echoed(ACK | FIN, 5, 1, b"more"));
         assert_eq!(connection.send(ACK | FIN, 5, 1, b""), echoed(ACK | FIN, 5, 1, b""));
-        // The client has received some or all of this echo, but may have missed the acknowledgment.
+        // The client has received part of the echo or all of it, but may have missed the acknowledgment.
         assert_eq!(connection.send(ACK, 1, 5, b"data"), bare(5, 5));
         assert_eq!(connection.send(ACK, 1, 6, b"data"), bare(6, 6));
         assert_eq!(connection.send(ACK, 1, 4, b"data"), echoed(ACK, 1, 5, b"data"));
         assert_eq!(connection.send(ACK | FIN, 1, 5, b"data"), echoed(ACK | FIN, 1, 6, b"data"));
         assert_eq!(connection.send(ACK | FIN, 1, 2, b""), bare(2, 2));
-        // The window has room for some data, for all data without the FIN, and for none.
+        // The client's window has room for part of the data, for all data without the FIN, or for nothing.
         let send = |flags, window| {
             connection.send_request(&Request { window, ..connection.request(flags, 5, 5, b"more") }.with_checksum())
         };
@@ -279,11 +279,11 @@ fn echo_acknowledges_only_delivered_data() {
     }
 }
 
-/// The client may have a full window in flight and a FIN after it. It may also retransmit data whose echo it has
-/// received, or send a keepalive, which starts one byte early.
 #[test]
 fn echo_accepts_segments_within_a_window_and_one_byte() {
     for connection in Connection::all(Action::Echo) {
+        // The client may have a full window in flight, with a FIN after it. It may also retransmit data whose echo it
+        // has received, or send a keepalive, which starts one byte early.
         for distance in [-538, -537, -536, -1, 0, 1, 536, 537, 538i32] {
             let expected = if distance.abs() <= 537 { Verdict::Later } else { Verdict::OtherTcp };
             let outcome = connection.send(ACK, 1000, 1000u32.wrapping_add_signed(distance), b"");
@@ -292,10 +292,10 @@ fn echo_accepts_segments_within_a_window_and_one_byte() {
     }
 }
 
-/// Otherwise the answer could be answered.
 #[test]
 fn echo_answers_neither_bare_acks_nor_resets() {
     for connection in Connection::all(Action::Echo) {
+        // An answer to one of these segments could itself be answered by another responder.
         for acknowledgment in [1, 4, 5, 6, 10] {
             assert_eq!(connection.send(ACK, 5, acknowledgment, b""), (Verdict::Later, NOTHING));
             assert_eq!(connection.send(ACK | RST, 5, acknowledgment, b""), (Verdict::Later, NOTHING));
@@ -304,11 +304,11 @@ fn echo_answers_neither_bare_acks_nor_resets() {
     }
 }
 
-/// A client that exceeds the window of 536 bytes gets the payload of one Ethernet frame back. For a longer segment that
-/// works only if there is no checksum to verify.
 #[test]
 fn echo_limits_its_payload() {
     for connection in Connection::all(Action::Echo) {
+        // The client exceeds the window of 536 bytes. It gets at most 1,460 bytes back, the payload of an Ethernet
+        // frame. A longer segment is answered only if it has no complete checksum to verify.
         let payload: Vec<u8> = (0..3000).map(|byte| byte as u8).collect();
         let fitting = connection.send(ACK, 1, 1, &payload[..1460]);
         let expected = Some((ACK, 1, 1461, 536, payload[..1460].to_vec()));
@@ -319,7 +319,6 @@ fn echo_limits_its_payload() {
     }
 }
 
-/// The tests compute the checksum of the whole answer.
 #[test]
 fn echo_sends_full_payload_after_the_longest_header() {
     for mut connection in Connection::all(Action::Echo) {
@@ -327,12 +326,12 @@ fn echo_sends_full_payload_after_the_longest_header() {
             connection.request.options = vec![1; 40];
             let payload = vec![7; 1460];
             let expected = Some((ACK, 1, 1461, 536, payload.clone()));
+            // `Setup::respond` verifies the checksum of the whole answer.
             assert_eq!(connection.send(ACK, 1, 1, &payload), (Verdict::Replied, expected));
         }
     }
 }
 
-/// The echo of a damaged segment would have a correct checksum, and the client would accept it.
 #[test]
 fn echo_drops_damaged_segments() {
     for connection in Connection::all(Action::Echo) {
@@ -343,6 +342,7 @@ fn echo_drops_damaged_segments() {
             assert_eq!(connection.send_request(&partial).0, Verdict::Replied, "the checksum is not complete yet");
             let intact = request.with_checksum();
             assert_eq!(connection.send_request(&intact).0, Verdict::Replied);
+            // The echo of a damaged segment would have a correct checksum, and the client would accept the echo.
             for bit in 0..payload.len() * 8 {
                 let mut damaged = intact.clone();
                 damaged.payload[bit / 8] ^= 1 << (bit % 8);
@@ -352,11 +352,11 @@ fn echo_drops_damaged_segments() {
     }
 }
 
-/// IP options become TCP padding of up to 40 bytes.
 #[test]
 fn echo_drops_segments_with_too_many_options() {
     let mut connections = Connection::all(Action::Echo);
     let connection = &mut connections[0];
+    // The answer has TCP padding in place of IP options. TCP options have at most 40 bytes.
     for (ip, tcp, verdict) in [(20, 20, Verdict::Replied), (40, 0, Verdict::Replied), (24, 20, Verdict::Later)] {
         connection.request.ip_options = vec![1; ip];
         connection.request.options = vec![1; tcp];
@@ -382,7 +382,6 @@ fn tarpit_answers_probes_and_accepts_no_data() {
     }
 }
 
-/// `Setup::respond` checks the SYN-ACK for the action of each port.
 #[test]
 fn applies_the_action_of_each_port() {
     let setup = Setup {
@@ -400,6 +399,7 @@ fn applies_the_action_of_each_port() {
         for request in [Request::syn(), Request::syn().over_ipv6()] {
             let options = common::LINUX_OPTIONS.to_vec();
             let syn = Request { destination_port: port, options, ..request };
+            // `Setup::respond` checks the SYN-ACK for the action of the port.
             let (verdict, syn_ack) = setup.respond(&syn.frame());
             assert_eq!(verdict, Verdict::Answered);
             let syn_ack = Segment::parse(&syn_ack).unwrap();
@@ -425,9 +425,9 @@ fn applies_the_action_of_each_port() {
     }
 }
 
-/// Without a key, no client proves its address, and these actions are replaced.
 #[test]
 fn replaces_echo_and_tarpit_without_a_key() {
+    // Without a key, a handshake does not prove the client's address, so `Ignore` replaces these actions.
     for action in [Action::Echo, Action::Tarpit] {
         let setup = Setup::new(Choice { action, ..Choice::DEFAULT });
         let ignoring = Setup::standard();

@@ -1,6 +1,6 @@
-//! Properties of any request, with any settings, and of random bytes.
+//! Properties that hold for any request with any settings, and for random bytes.
 //!
-//! `Setup::verdict` checks replies with an independent parser, and that other frames stay unchanged.
+//! `Setup::verdict` checks replies with an independent parser. It also checks that other frames stay unchanged.
 
 use crate::common;
 
@@ -35,12 +35,12 @@ fn settings() -> impl Strategy<Value = Choice> {
     )
 }
 
-/// Generates sequence numbers, some of which wrap.
+/// Generates sequence numbers. Some wrap when they are incremented.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![4 => any::<u32>(), 1 => Just(u32::MAX), 1 => Just(0), 1 => Just(0xffff), 1 => Just(0xffff_0000)]
 }
 
-/// Generates addresses of hosts, many with extreme octets.
+/// Generates IPv4 addresses that a host can have. Many of their octets are 0 or 255.
 fn address() -> impl Strategy<Value = [u8; 4]> {
     let octet = || prop_oneof![any::<u8>(), Just(0), Just(255)];
     (prop_oneof![1..=126u8, 128..=223u8], octet(), octet(), octet()).prop_map(|(a, b, c, d)| [a, b, c, d])
@@ -53,7 +53,7 @@ fn mac() -> impl Strategy<Value = [u8; 6]> {
     })
 }
 
-/// Generates options of random bytes, in whole words.
+/// Generates TCP or IP options of random bytes, in whole 32-bit words.
 fn options() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<[u8; 4]>(), 0..=10).prop_map(|words| words.concat())
 }
@@ -62,7 +62,7 @@ fn port() -> impl Strategy<Value = u16> {
     prop_oneof![4 => any::<u16>(), 1 => Just(0), 1 => Just(u16::MAX)]
 }
 
-/// Generates whole segments from one host to another, with any flags and contents.
+/// Generates complete segments from one host to another, with any flags and contents.
 fn request() -> impl Strategy<Value = Request> {
     let ethernet = (mac(), mac());
     let ipv4 = (any::<u8>(), any::<u16>(), select(vec![0, 0x4000, 0x8000, 0xc000]), any::<u8>(), any::<u16>());
@@ -105,18 +105,18 @@ fn request() -> impl Strategy<Value = Request> {
     })
 }
 
-/// Generates SYNs, with any of the flags that have no effect.
+/// Generates SYNs with random PSH, URG, ECE and CWR flags, which have no effect.
 fn syn() -> impl Strategy<Value = Request> {
     (request(), any::<u8>())
         .prop_map(|(request, flags)| Request { flags: SYN | flags & (PSH | URG | ECE | CWR), ..request })
 }
 
-/// Generates a set of all addresses, the empty set, or no set.
+/// Generates an address filter: all addresses (`Some(true)`), no address (`Some(false)`), or no filter (`None`).
 fn set() -> impl Strategy<Value = Option<bool>> {
     prop_oneof![2 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))]
 }
 
-/// Generates SYNs of Linux over IPv4 and IPv6 between any addresses, some to their own source.
+/// Generates Linux's SYN over IPv4 and IPv6, between valid and invalid addresses. Sometimes the addresses are equal.
 fn linux_syn() -> impl Strategy<Value = Request> {
     let first = || select(vec![0, 1, 10, 127, 192, 224, 0xfd, 0xff]);
     let addresses = (first(), first(), any::<bool>(), any::<bool>());
@@ -164,7 +164,7 @@ fn linux_syn() -> impl Strategy<Value = Request> {
     )
 }
 
-/// Returns other bytes at each position.
+/// Returns the bytes with all bits inverted.
 fn inverted(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| !byte).collect()
 }
@@ -174,13 +174,13 @@ fn inverted(bytes: &[u8]) -> Vec<u8> {
 enum Damage {
     /// Replaces a byte.
     Change(Index, u8),
-    /// Replaces a byte of the headers.
+    /// Replaces one of the first 54 bytes: the headers of an IPv4 frame without options.
     ChangeHeader(usize, u8),
     /// Truncates the frame.
     Cut(Index),
     /// Appends bytes.
     Extend(Vec<u8>),
-    /// Removes bytes from the middle.
+    /// Removes the bytes between two positions.
     Remove(Index, Index),
 }
 
@@ -233,12 +233,11 @@ proptest! {
         prop_assert_eq!(Setup { room, ..Setup::new(settings) }.verdict(&frame), expected);
     }
 
-    /// None of these fields has an effect on the reply, not even on a checksum. Wrong checksums have no effect either.
-    /// Options do have one.
     #[test]
     fn replies_independently_of_other_fields(request in syn(), settings in settings()) {
-        // A signed SYN has no reply.
+        // A signed SYN gets no reply.
         prop_assume!(!SynOptions::of(&request.options).signed);
+        // None of these fields has an effect on the reply, not even on its checksum.
         let other = Request {
             type_of_service: !request.type_of_service,
             identification: !request.identification,
@@ -279,7 +278,6 @@ proptest! {
         prop_assert_eq!(Setup::new(settings).verdict(&request.frame()), expected);
     }
 
-    /// Without a primary address, SYNs take the slow path.
     #[test]
     fn answers_the_same_on_both_paths(
         request in linux_syn(),
@@ -290,8 +288,9 @@ proptest! {
         damage in vec(Damage::strategy(), 0..2),
     ) {
         let v6 = request.v6.clone().unwrap_or_else(V6::new).destination;
+        // With `others` as primary addresses, no SYN takes the fast path.
         let others = (request.destination.map(|octet| !octet), v6.map(|octet| !octet));
-        // A primary address is possible, and belongs to the destinations. Otherwise there is none.
+        // A primary address is a valid host address among the destinations. All zeros stand for no address.
         let mut primary = (request.destination, v6);
         if !is_own || to == Some(false) || !is_host(&primary.0) {
             primary.0 = [0; 4];
@@ -324,7 +323,6 @@ proptest! {
         common::assert_expected(&frame, Setup::new(settings).verdict(&frame), &settings);
     }
 
-    /// Random bytes after a valid ethertype and valid lengths, which lead deeper into the parser.
     #[test]
     fn handles_random_packets(
         mut frame in vec(any::<u8>(), 34..200),
@@ -333,13 +331,14 @@ proptest! {
         short_by in 0..3usize,
         settings in settings(),
     ) {
+        // A valid ethertype and plausible lengths let the random bytes reach deeper into the parser.
         let total_length = frame.len() - 14 - short_by;
         frame[12..14].copy_from_slice(&[8, 0]);
         frame[14] = 0x40 | ihl;
         frame[16..18].copy_from_slice(&(total_length as u16).to_be_bytes());
         frame[20..22].copy_from_slice(&[0, 0]);
         frame[23] = 6;
-        // No group addresses.
+        // These bytes make neither a group address nor an address that no host can have.
         [frame[0], frame[6], frame[26], frame[30]] = [2, 2, 10, 11];
         let tcp = 14 + usize::from(ihl) * 4;
         if let Some(byte) = frame.get_mut(tcp + 12) {

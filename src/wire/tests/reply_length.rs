@@ -1,4 +1,4 @@
-//! The length of a reply's frame: 58 bytes, or a little more if the request's frame was longer.
+//! The length of a reply's frame: 58 bytes, or slightly more if the request's frame was longer.
 
 use crate::common;
 
@@ -6,11 +6,12 @@ use common::{Choice, REPLY_LENGTH, Request, Segment, Setup};
 use tcp_bounce_wire::frame::{Buffer, View};
 use tcp_bounce_wire::{Action, Frame, Verdict};
 
-/// A resize is the most expensive step in the kernel. A frame with less than this many bytes after the reply keeps its
-/// length.
+/// The largest number of bytes after a reply that does not lead to a resize of the frame.
+///
+/// A resize is the most expensive step in the kernel.
 const PADDING_LIMIT: usize = 23;
 
-/// Returns SYNs in frames of all lengths, which `filled` fills with data or padding.
+/// Returns the frames of SYNs with 0 to 200 additional bytes. `filled` adds them as data or as padding.
 fn syns(filled: fn(Vec<u8>) -> Request) -> impl Iterator<Item = Vec<u8>> {
     (0..=200).map(move |more| filled(vec![0xee; more]).frame())
 }
@@ -48,7 +49,7 @@ fn answers_short_frames_with_room_to_grow() {
     }
 }
 
-/// A frame that cannot be resized, as the kernel may refuse it.
+/// A frame that refuses every resize, as the kernel may.
 struct Rigid<'a>(Buffer<'a>);
 
 impl Frame for Rigid<'_> {
@@ -84,11 +85,11 @@ fn leaves_frames_unchanged_if_the_resize_fails() {
     }
 }
 
-/// An echo of equal length needs no resize.
 #[test]
 fn echoes_without_a_resize() {
     let setup = Setup::new(Choice { action: Action::Echo, key: Some([6; 16]), ..Choice::DEFAULT });
     for request in [Request::ack(), Request::ack().over_ipv6()] {
+        // An echo of equal length needs no resize. A trailer would have to be removed.
         for (trailer, verdict) in [(0, Verdict::Replied), (1, Verdict::Later)] {
             let mut request = Request { payload: b"data".to_vec(), trailer: vec![0; trailer], ..request.clone() };
             let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();

@@ -1,5 +1,6 @@
-//! Two hosts that run tcp-bounce never exchange replies without end: with any actions, and for any forged segment, even
-//! of an attacker who knows all keys.
+//! Two hosts that run tcp-bounce never exchange replies endlessly, with any actions.
+//!
+//! This holds for any forged segment, even from an attacker who knows all keys.
 
 use crate::common;
 
@@ -8,10 +9,11 @@ use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::post_handshake::isn_offset;
 use tcp_bounce_wire::{Action, Frame, XdpAction};
 
-/// More answers than in the longest chain: a FIN to the last ACK of a handshake, a FIN to that, and an ACK to that.
+/// An upper limit for the answers in a chain. The longest chain has fewer: a FIN to the last ACK of a handshake, a FIN
+/// to that FIN, and an ACK to the second FIN.
 const MAX_ANSWERS: usize = 4;
 
-/// Returns the number of answers that the hosts send each other, starting with this frame to the first one.
+/// Returns the number of answers that the hosts send each other after the first host receives `frame`.
 fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
     let mut frame = frame.to_vec();
     for turn in 0..2 * MAX_ANSWERS {
@@ -27,7 +29,8 @@ fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
     2 * MAX_ANSWERS
 }
 
-/// Returns the ISN of this host in the connection of `frame` or, for an action that follows the client, its offset.
+/// Returns the ISN of this host in the connection of `frame` or, for an action that follows the client, the offset of
+/// that ISN.
 fn isn_base(setup: &Setup, frame: &[u8]) -> u32 {
     let tuple = Segment::parse(frame).expect("a segment").tuple();
     if setup.settings.action.follows_client() {
@@ -37,8 +40,10 @@ fn isn_base(setup: &Setup, frame: &[u8]) -> u32 {
     }
 }
 
-/// Returns the length of the longest chain of answers to segments that are forged to `first` in the name of `second`,
-/// with numbers close to those that both accept.
+/// Returns the length of the longest chain of answers to forged segments.
+///
+/// The segments go to `first`, with the spoofed source `second`. Their numbers are close to numbers that both hosts
+/// accept.
 fn longest_chain(first: &Setup, second: &Setup, request: &Request) -> usize {
     let forward = request.frame();
     let mut back = request.clone();
@@ -50,7 +55,8 @@ fn longest_chain(first: &Setup, second: &Setup, request: &Request) -> usize {
     let (own, other) = (isn_base(first, &forward), isn_base(second, &back.frame()));
     let mut most = 0;
     for near in -3..=3i32 {
-        // The second host sees an acknowledgment of this number, which must be close to its own base.
+        // The first host's answer acknowledges this number. The second host accepts only acknowledgments close to its
+        // own base.
         for sequence_number in [other.wrapping_add_signed(near), own.wrapping_add_signed(near), near as u32] {
             for acknowledgment in 0..=3 {
                 let acknowledgment_number = match first.settings.action.follows_client() {
@@ -91,7 +97,7 @@ fn ends_chains_of_answers_between_any_two_actions() {
     let mut most = 0;
     for first in Action::ALL {
         for second in Action::ALL {
-            // Keys only where an action needs one, the same key on both hosts, and different keys.
+            // Keys only where an action needs a key, equal keys on both hosts, and different keys.
             for keys in [[None, None], [Some([5; 16]), Some([5; 16])], [Some([1; 16]), Some([2; 16])]] {
                 for window in [None, Some(0)] {
                     let key =
@@ -113,14 +119,14 @@ fn ends_chains_of_answers_between_any_two_actions() {
             }
         }
     }
-    assert!(most >= 2, "no forged segment had an answer that was answered");
+    assert!(most >= 2, "no answer to a forged segment was itself answered");
 }
 
-/// Echo and tarpit accept a segment if the difference of its numbers is the offset, a window more or less. A reply,
-/// seen from the other side, has the negative difference. Both hosts would accept it if their offsets added up to
-/// nearly zero.
 #[test]
 fn never_adds_two_offsets_up_to_nearly_zero() {
+    // Echo and tarpit accept a segment if the difference of its numbers is the offset, give or take a window. For a
+    // reply, the difference is negative. If the offsets of two hosts added up to nearly zero, both hosts would accept
+    // such replies.
     let hashes = [0, 1, 2, 3, 4, 1 << 30, 1 << 31, 3 << 30, u32::MAX - 3, u32::MAX];
     let mut random = (0..100_000u32).map(|number| number.wrapping_mul(0x9e37_79b9));
     let check = |a, b| {

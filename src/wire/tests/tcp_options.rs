@@ -1,6 +1,6 @@
-//! TCP options: the SYN-ACK accepts those that Linux accepts, in the order of Linux.
+//! TCP options: the SYN-ACK accepts the options that Linux accepts, in Linux's order.
 //!
-//! `Setup::verdict` compares the reply's options with those that `common::SynOptions` computes.
+//! `Setup::verdict` compares the reply's options with the options that `common::SynOptions` computes.
 
 use crate::common;
 
@@ -27,9 +27,9 @@ fn reply(options: &[&[u8]]) -> Vec<u8> {
     reply[54..34 + data_offset].to_vec()
 }
 
-/// Linux does so, too (`tcp_parse_options`).
 #[test]
 fn echoes_the_last_timestamp() {
+    // Linux also uses the last of several timestamps (`tcp_parse_options`).
     let second = &[8, 10, 0x88, 0, 0x99, 0, 0, 0, 0, 0][..];
     let timestamps = [1, 1, 8, 10, 1, 2, 3, 4, 0x88, 0, 0x99, 0];
     assert_eq!(reply(&[TIMESTAMPS, second]), [MSS, &timestamps].concat());
@@ -56,9 +56,9 @@ fn accepts_each_option() {
     }
 }
 
-/// Linux's options are recognised by their layout, which similar options must not match.
 #[test]
 fn parses_options_similar_to_those_of_linux() {
+    // The packet logic recognises Linux's options by their layout. Similar options must not be mistaken for them.
     let answer = |options: &[u8], payload: &[u8]| {
         let request = Request { options: options.to_vec(), payload: payload.to_vec(), ..Request::syn() };
         let verdict = Setup::standard().verdict(&request.frame());
@@ -73,7 +73,7 @@ fn parses_options_similar_to_those_of_linux() {
         }
     }
     answer(&[&LINUX_OPTIONS[..16], &[0xfe, 0xfc, 0xfc, 0]].concat(), b"");
-    // Some of these bytes are data.
+    // The data offset ends the options early, so the rest of these bytes are data.
     for length in (0..LINUX_OPTIONS.len()).step_by(4) {
         answer(&LINUX_OPTIONS[..length], &LINUX_OPTIONS[length..]);
     }
@@ -81,9 +81,9 @@ fn parses_options_similar_to_those_of_linux() {
     assert_eq!(answer(&[&LINUX_OPTIONS, &signature[..]].concat(), b""), Verdict::Signed);
 }
 
-/// The missing bytes of the option are in the data.
 #[test]
 fn ignores_options_that_exceed_the_header() {
+    // The header ends within an option. The data looks like the missing bytes of the option.
     for (options, payload) in [
         (&[1, 1, 8, 10][..], &[1, 2, 3, 4, 5, 6, 7, 8][..]),
         (&[1, 1, 3, 3], &[7]),
@@ -105,9 +105,9 @@ fn stops_at_malformed_options() {
         assert_eq!(before, [&mss[..], &[1, 1, 4, 2]].concat(), "{nonsense:?}");
     }
     assert_eq!(reply(&[END, SACK]), mss);
-    // After the end of the list, bytes have no meaning.
+    // Bytes after the end of the list have no meaning.
     assert_eq!(reply(&[END, &[2], SACK]), mss);
-    // Known options of another length are skipped, and those after them count.
+    // Known options of a wrong length are skipped. The options after them are used.
     assert_eq!(reply(&[&[3, 4, 9, 9], &[4, 3, 0], &[8, 9, 0, 0, 0, 0, 0, 0, 0], SACK]).len(), 8);
 }
 
@@ -132,7 +132,7 @@ fn passes_signed_syns() {
                 assert_eq!(Setup::takeover().verdict(&request.frame()), Verdict::Signed, "{request:?}");
             }
         }
-        // In other segments, a signature has no effect.
+        // In segments other than SYNs, a signature has no effect.
         let request = Request { options: [signature, &[1; 2][..]].concat(), ..Request::ack() };
         assert_eq!(
             Setup::standard().verdict(&Request { options: request.options[..16].to_vec(), ..request }.frame()),

@@ -27,7 +27,7 @@ fn maps_verdicts_to_events() {
     }
 }
 
-/// A table with one stripe.
+/// A table of clients with one stripe.
 struct Table(Vec<Bucket>);
 
 impl Table {
@@ -39,7 +39,7 @@ impl Table {
         add(&self.0[Bucket::index(source)].counters_of(source).syns, 1);
     }
 
-    /// Returns the count of a client, or 0 if it has no slot.
+    /// Returns the number of SYNs from a client, or 0 if the client has no slot.
     fn get(&self, source: AddressBits) -> u64 {
         let slots = self.0[Bucket::index(source)].0.iter();
         slots.map(Slot::get).find(|(other, _)| *other == source).map_or(0, |(_, count)| count.syns)
@@ -59,14 +59,14 @@ fn counts_the_clients_of_a_network_exactly() {
     let v6 = |address| AddressBits { high: 0x2001_0db8 << 32, low: u64::from(address) };
     for number in [v4, v6 as fn(u32) -> AddressBits] {
         let table = Table::new();
-        // Neighbouring addresses, and one address each of many networks, including the unspecified one.
+        // 4,096 adjacent addresses, and one address in each of 4,096 networks. Both groups include address 0.
         let sources = || (0..4096).chain((0..4096u32).map(|network| network << 20)).map(number);
         for source in sources().chain(sources().step_by(2)) {
             table.count(source);
         }
         for (index, source) in (0..4096).map(number).enumerate() {
             let twice = u64::from(index % 2 == 0);
-            // Address 0 is in both groups.
+            // Address 0 is in both groups, and even in each.
             assert_eq!(table.get(source), if index == 0 { 4 } else { 1 + twice }, "{index}");
         }
     }
@@ -79,17 +79,17 @@ fn keeps_active_clients_under_a_flood() {
     for _ in 0..100 {
         regulars.iter().for_each(|&client| table.count(client));
     }
-    // Each of these connects once.
+    // A flood of clients that connect once each.
     for other in 0..1_000_000u32 {
         table.count(v4(0x2000_0000 + other.wrapping_mul(0x9e37_79b9) % 0x8000_0000));
     }
     assert!(regulars.iter().all(|&client| table.get(client) == 100));
 }
 
-/// Another CPU may have handled the client's SYN, and counted it in another stripe.
 #[test]
 fn keeps_clients_that_only_completed_handshakes() {
     let bucket = Bucket::default();
+    // Another CPU may have handled the client's SYN, and counted it in another stripe.
     for client in 1..=4 {
         add(&bucket.counters_of(v4(client)).completed, 1);
     }
@@ -97,16 +97,16 @@ fn keeps_clients_that_only_completed_handshakes() {
         assert_eq!(bucket.counters_of(v4(client)).get(), ClientCounts { syns: 0, completed: 1 }, "{client}");
         add(&bucket.counters_of(v4(client)).syns, if client == 3 { 9 } else { 10 });
     }
-    // All slots are taken, so that this client replaces the least active one.
+    // All slots are taken, so client 5 replaces the least active client, which is 3.
     add(&bucket.counters_of(v4(5)).syns, 1);
     assert!(bucket.0.iter().all(|slot| slot.get().0 != v4(3)));
     assert_eq!(bucket.counters_of(v4(5)).get(), ClientCounts { syns: 1, completed: 0 });
 }
 
-/// The stripes of a table are added up in this way.
 #[test]
 fn adds_counts_separately() {
     let counts = [(1, 20), (300, 4000), (50_000, 600_000)].map(|(syns, completed)| ClientCounts { syns, completed });
+    // The stripes of a table are added up with `sum`.
     let sum = counts.into_iter().sum::<ClientCounts>();
     assert_eq!(sum, ClientCounts { syns: 50_301, completed: 604_020 });
     assert_eq!(sum.total(), 654_321);

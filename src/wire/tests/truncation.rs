@@ -5,7 +5,7 @@ use crate::common;
 use common::{ACK, PSH, Request, Setup};
 use tcp_bounce_wire::Verdict;
 
-/// Returns the request with all kinds of options and data, so that the frame can end within each of them.
+/// Returns the request with IP options, TCP options and data, so that the frame can end within each of them.
 fn with_everything(request: Request) -> Request {
     Request {
         ip_options: vec![0x94, 4, 0, 0],

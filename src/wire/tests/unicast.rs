@@ -5,7 +5,7 @@ use crate::common;
 use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
 use tcp_bounce_wire::Verdict;
 
-/// Checks a SYN and an ACK whose addresses `edit` has changed.
+/// Checks that a SYN and an ACK, both changed by `edit`, are handled if `expected`, and get `NotUnicast` otherwise.
 fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
     for setup in Setup::both() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
@@ -21,11 +21,11 @@ fn is_host(first_octet: u8) -> bool {
     first_octet != 0 && first_octet != 127 && first_octet / 16 != 14 && first_octet / 16 != 15
 }
 
-/// An interface without addresses has no primary address, not even the unspecified one.
 #[test]
 fn never_answers_for_the_unspecified_address() {
     let linux = Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() };
     let over_ipv6 = V6 { destination: [0; 16], ..V6::new() };
+    // Without a primary address, the interface state has zeros, which must not match the unspecified address.
     for primary in [None, Some(Default::default())] {
         let setup = Setup::new(Choice { mac: Some(linux.destination_mac), primary, ..Choice::DEFAULT });
         let v4 = Request { destination: [0; 4], ..linux.clone() };
@@ -73,7 +73,7 @@ fn passes_packets_to_their_own_source() {
 
 #[test]
 fn distinguishes_addresses_by_each_bit() {
-    // No change of one bit makes this address impossible.
+    // A change of one bit never turns this address into one that no host can have.
     let source = [10, 20, 30, 40];
     for bit in 0..32 {
         let destination = (u32::from_be_bytes(source) ^ 1 << bit).to_be_bytes();
@@ -90,7 +90,7 @@ fn answers_between_equal_ports() {
 #[test]
 fn passes_group_mac_addresses() {
     for first in 0..=u8::MAX {
-        // These include broadcast and all zeros.
+        // The addresses include broadcast and all zeros.
         for rest in [0, 0xff, 0x01] {
             let mac = [first, rest, rest, rest, rest, rest];
             let is_single = first % 2 == 0;

@@ -1,4 +1,4 @@
-//! Checks of verdicts and replies that hold for any packet.
+//! Assertions about verdicts and replies that hold for any packet.
 
 use etherparse::NetSlice;
 use tcp_bounce_wire::{Action, Verdict, XdpAction};
@@ -8,7 +8,9 @@ use super::segment::Segment;
 use super::setup::Choice;
 use super::syn_options::SynOptions;
 
-/// Checks the verdict on any frame without filters and with enough room, by the rules of [`Segment::expected`].
+/// Checks the verdict on `frame` for a setup without filters and with enough room for a reply.
+///
+/// A TCP segment between two hosts must get the verdict of [`Segment::expected`]. Any other frame must be passed.
 pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     match Segment::parse(frame) {
         Some(segment) if segment.is_unicast() && segment.has_plain_extensions() => {
@@ -20,9 +22,9 @@ pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     }
 }
 
-/// Checks all fields of the SYN-ACK `reply` to `request`, and that nothing follows it.
+/// Checks all fields of the SYN-ACK `reply` to `request`, and that only zeros follow it in the frame.
 pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
-    let parsed = Segment::parse(request).expect("only a whole segment is answered");
+    let parsed = Segment::parse(request).expect("only a complete segment is answered");
     assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
     let is_v6 = matches!(parsed.net, NetSlice::Ipv6(_));
     let offer = SynOptions::of(parsed.tcp.options());
@@ -43,12 +45,14 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert_eq!(answer.tcp.options(), options, "options");
 }
 
-/// Checks the common properties of answers to later segments: they are not longer than the segment, carry only its
-/// data, and have its timestamps, swapped.
+/// Checks the properties that all answers to later segments share.
+///
+/// An answer is not longer than the segment. It carries only data of the segment, and the segment's timestamps with
+/// TSval and TSecr swapped.
 pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert!(reply.len() <= request.len(), "{} bytes are more than {}", reply.len(), request.len());
     let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
-    let (asked, answer) = (asked.expect("a whole segment"), answer.expect("a whole segment"));
+    let (asked, answer) = (asked.expect("a complete segment"), answer.expect("a complete segment"));
     let payload = answer.tcp.payload();
     assert!(
         asked.tcp.payload().starts_with(payload),
@@ -60,27 +64,29 @@ pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
         let expected = [&[1, 1, 8, 10], &asked_for.echo_reply[..], &value].concat();
         options = options.strip_prefix(&expected[..]).expect("timestamps");
     }
-    assert!(options.iter().all(|&byte| byte == 1), "other options than NOP: {options:x?}");
-    assert!(!payload.is_empty() || options.is_empty(), "padding without need");
+    assert!(options.iter().all(|&byte| byte == 1), "options other than NOP: {options:x?}");
+    assert!(!payload.is_empty() || options.is_empty(), "unneeded padding");
     let answer = assert_reply(request, reply, settings, answer.tcp.options().len(), payload.len());
     assert_eq!(answer.flags() & (SYN | URG | ECE | CWR), 0, "flags");
     assert_ne!(answer.flags() & ACK, 0, "flags");
 }
 
-/// Checks the common properties of all replies, and that nothing follows the reply.
+/// Checks the properties that all replies share, and that only zeros follow the reply. Returns the parsed reply.
+///
+/// `options` and `payload` are the expected lengths of TCP options and data, in bytes.
 fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options: usize, payload: usize) -> Segment<'a> {
     let request_bytes = request;
-    let request = Segment::parse(request).expect("only a whole segment is answered");
-    assert!(request.is_unicast(), "only segments from one host to another are answered");
+    let request = Segment::parse(request).expect("only a complete segment is answered");
+    assert!(request.is_unicast(), "only unicast segments are answered");
     let is_v6 = matches!(request.net, NetSlice::Ipv6(_));
     let ip_offset = ETHERNET_LENGTH + request.tags * 4;
     let length = ip_offset + if is_v6 { 40 } else { 20 } + 20 + options + payload;
 
     assert!(reply.len() <= request_bytes.len().max(length), "{} bytes are too many", reply.len());
-    let padding = reply.get(length..).expect("a frame that is too short for a reply");
+    let padding = reply.get(length..).expect("the frame is long enough for the reply");
     assert!(padding.iter().all(|&byte| byte == 0), "after the reply: {padding:02x?}");
     assert_eq!(reply[12..ip_offset], request_bytes[12..ip_offset], "tags and ethertype");
-    let reply = Segment::parse(reply).expect("the reply is no whole segment");
+    let reply = Segment::parse(reply).expect("the reply is a complete segment");
 
     assert_eq!(reply.destination_mac, request.source_mac, "destination MAC");
     assert_eq!(reply.source_mac, request.destination_mac, "source MAC");
@@ -104,7 +110,7 @@ fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options:
             assert_eq!(header.slice()[6], 6, "next header");
             assert_eq!(header.hop_limit(), settings.ttl, "hop limit");
         }
-        NetSlice::Arp(_) => unreachable!("it carries TCP"),
+        NetSlice::Arp(_) => unreachable!("ARP carries no TCP"),
     }
 
     let (asked, tcp) = (&request.tcp, &reply.tcp);

@@ -1,4 +1,4 @@
-//! Generates setups and packets from choices: random ones, or those of a fuzzer.
+//! Generates setups and packets from a source of choices: a random number generator, or the input of a fuzzer.
 
 use std::ops::Range;
 
@@ -8,25 +8,25 @@ use tcp_bounce_wire::{Action, TelemetrySettings};
 
 use super::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
 
-/// A source of choices.
+/// A source of numbers and bytes: a random number generator, or the input of a fuzzer.
 pub trait Choices {
-    /// Returns a number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     fn below(&mut self, bound: usize) -> usize;
 
-    /// Fills the slice with any bytes.
+    /// Fills `bytes` with arbitrary values.
     fn fill(&mut self, bytes: &mut [u8]);
 }
 
-/// The MAC address of setups that check it.
+/// The MAC address of the interface, in setups that check destination MAC addresses.
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// The primary addresses of setups that have some. The filters contain them.
+/// The primary IPv4 and IPv6 address, in setups with primary addresses. [`FILTERS`] contains both.
 const PRIMARY: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
-/// Frequent destination ports: excluded ones, their neighbours in the bitmap, and some others.
+/// Ports that packets often have: excluded ports, their neighbours in the bitmap, and some others.
 const PORTS: [u16; 14] = [0, 1, 22, 23, 62, 63, 64, 65, 80, 443, 8080, 8081, u16::MAX - 1, u16::MAX];
 
-/// Ranges that contain most generated addresses.
+/// The ranges of the address filters. They contain most generated addresses.
 const FILTERS: [AddressRange; 7] = [
     v4([1, 0, 0, 0], [1, 255, 255, 255]),
     v4([10, 0, 0, 0], [10, 127, 255, 255]),
@@ -46,17 +46,17 @@ const fn v4(first: [u8; 4], last: [u8; 4]) -> AddressRange {
     }
 }
 
-/// Returns the range of addresses whose first 16 bits are between these.
+/// Returns the range of IPv6 addresses whose first 16 bits are `first` to `last`.
 const fn v6(first: u64, last: u64) -> AddressRange {
     let (first, last) =
         (AddressBits { high: first << 48, low: 0 }, AddressBits { high: ((last + 1) << 48) - 1, low: u64::MAX });
     AddressRange { first, last }
 }
 
-/// The settings that decide which code the program keeps.
+/// The settings that determine which code of the program the verifier keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// The post-handshake action, or `None` for a different action at each of [`PORTS`].
+    /// The post-handshake action of all ports, or `None` to give [`PORTS`] different actions.
     pub action: Option<Action>,
     pub keyed: bool,
     pub takeover: bool,
@@ -83,7 +83,7 @@ impl Shape {
         shapes.collect()
     }
 
-    /// Returns a setup of this shape.
+    /// Returns a setup of this shape. `choices` selects all other settings.
     pub fn setup(self, choices: &mut impl Choices) -> Setup {
         let mut setup = Setup::new(Choice::DEFAULT);
         let mut generator = Generator { choices, setup: &setup };
@@ -126,14 +126,14 @@ impl Shape {
     }
 }
 
-/// Generates packets, most of which are TCP segments.
+/// Generates packets for a setup. Most of them are TCP segments.
 pub struct Generator<'a, C> {
     pub choices: &'a mut C,
     pub setup: &'a Setup,
 }
 
 impl<C: Choices> Generator<'_, C> {
-    /// Returns a frame of at most `longest` bytes with a TCP segment, which often has errors.
+    /// Returns a frame of at most `longest` bytes with a TCP segment, often an invalid one.
     pub fn packet(&mut self, longest: usize) -> Vec<u8> {
         let mut request = self.segment();
         for _ in 0..self.pick(&[0, 0, 0, 1, 1, 2]) {
@@ -147,7 +147,7 @@ impl<C: Choices> Generator<'_, C> {
         frame
     }
 
-    /// Returns a whole segment from one host to another.
+    /// Returns a complete TCP segment from one host to another.
     fn segment(&mut self) -> Request {
         let ip_options = self.pick(&[0..1, 0..1, 0..1, 0..1, 0..1, 1..11]);
         let payload = self.pick(&[0..1, 0..1, 0..1, 1..2, 1..40, 1..1461, 1461..3300]);
@@ -192,7 +192,7 @@ impl<C: Choices> Generator<'_, C> {
         }
     }
 
-    /// Returns VLAN tags, mostly none.
+    /// Returns up to three VLAN tags, mostly none.
     fn tags(&mut self) -> Vec<u8> {
         let tag = self.pick(&[[0x81, 0, 0, 42], [0x88, 0xa8, 0xf0, 7]]);
         let count = self.pick(&[0, 0, 0, 0, 1, 2, 3]);
@@ -214,7 +214,7 @@ impl<C: Choices> Generator<'_, C> {
         v6
     }
 
-    /// Returns options in whole words: those of common systems, known ones in any order, or random bytes.
+    /// Returns TCP options, padded to 32-bit words: none, Linux's, known options in any order, or random bytes.
     fn options(&mut self) -> Vec<u8> {
         const KNOWN: [&[u8]; 12] = [
             &[2, 4, 5, 0xb4],
@@ -230,7 +230,7 @@ impl<C: Choices> Generator<'_, C> {
             &[5, 0],
             &[254, 200],
         ];
-        // The second form, with or without SACK blocks, is that of segments after the handshake.
+        // Case 1 has the options of segments after the handshake, with or without SACK blocks.
         let mut options = match self.below(8) {
             0 => Vec::new(),
             1 => {
@@ -257,7 +257,7 @@ impl<C: Choices> Generator<'_, C> {
         }
     }
 
-    /// Returns an acknowledgment number, mostly one of the SYN-ACK or of later answers.
+    /// Returns an acknowledgment number. Most acknowledge a SYN-ACK or a later answer.
     fn acknowledgment_number(&mut self, request: &Request) -> u32 {
         let tuple = Segment::parse(&request.frame()).map(|segment| segment.tuple()).unwrap_or_default();
         if self.setup.settings.action.follows_client() || (!self.setup.actions_by_port.is_empty() && self.flip()) {
@@ -277,7 +277,7 @@ impl<C: Choices> Generator<'_, C> {
         self.pick(&[any, any, any, 0, u32::MAX, 0xffff, 0xffff_0000])
     }
 
-    /// Returns a window, mostly a large one.
+    /// Returns a receive window, mostly a large one.
     fn window(&mut self) -> u16 {
         let (any, small) = (self.u16(), self.below(3000) as u16);
         self.pick(&[any, any, small, 0, 1])
@@ -293,14 +293,14 @@ impl<C: Choices> Generator<'_, C> {
         if self.below(4) == 0 { mac } else { MAC }
     }
 
-    /// Returns an address that a host can have.
+    /// Returns an IPv6 address that a host can have.
     fn address_v6(&mut self) -> [u8; 16] {
         let mut address: [u8; 16] = self.octets();
         address[0] = self.pick(&[0x20, 0x3f, 0xfd, 0xfe]);
         address
     }
 
-    /// Returns an address that a host can have.
+    /// Returns an IPv4 address that a host can have.
     fn address(&mut self) -> [u8; 4] {
         let [_, b, c, d] = self.octets();
         [self.pick(&[1, 10, 126, 128, 192, 198, 223]), b, c, d]
@@ -313,7 +313,7 @@ impl<C: Choices> Generator<'_, C> {
         })
     }
 
-    /// Returns random 32-bit words.
+    /// Returns random 32-bit words as bytes. `number` is the range of their count.
     fn words(&mut self, number: Range<usize>) -> Vec<u8> {
         let number = self.within(number);
         self.bytes(number * 4..number * 4 + 1)
@@ -325,7 +325,7 @@ impl<C: Choices> Generator<'_, C> {
         bytes
     }
 
-    /// Changes one field, mostly to an invalid value.
+    /// Changes one field of `request`, mostly to an invalid value.
     fn spoil(&mut self, request: &mut Request) {
         match self.below(15) {
             0 => request.ethertype = self.pick(&[0x0806, 0x8100, 0x86dd, 0x0800, 0x05dc, 0x0801, 0x88a8]),
@@ -351,26 +351,26 @@ impl<C: Choices> Generator<'_, C> {
         }
     }
 
-    /// Returns flags and offset of a first, a middle, a last or any fragment.
+    /// Returns the IPv4 flags and offset of a first, middle or last fragment, or any value.
     fn fragment(&mut self) -> u16 {
         let any = self.u16();
         self.pick(&[0x2000, 0x2001, 0x0001, 0x1000, 0x4100, any])
     }
 
-    /// Returns the first octet of an impossible address, or of a neighbour of one.
+    /// Returns the first octet of an IPv4 address that no host can have, or a neighbouring octet.
     fn group(&mut self) -> u8 {
         self.pick(&[0, 127, 224, 239, 240, 255, 1, 126, 128, 223])
     }
 
-    /// Returns a length that differs by at most 2.
+    /// Returns a value that differs from `length` by at most 2.
     fn near(&mut self, length: usize) -> u16 {
         (length + self.below(5) - 2) as u16
     }
 
-    /// Damages the frame, whatever its contents.
+    /// Damages the frame without regard to its contents: truncates it, flips a bit, or appends bytes.
     fn damage(&mut self, frame: &mut Vec<u8>) {
         match self.below(3) {
-            // A test run in the kernel requires an Ethernet header.
+            // `BPF_PROG_TEST_RUN` requires a complete Ethernet header.
             0 => frame.truncate(14 + self.below(frame.len() - 13)),
             1 => {
                 let offset = self.below(frame.len().min(80));

@@ -6,21 +6,21 @@ use tcp_bounce_wire::{Action, PortSet};
 use super::common::generator::{Choices, Generator, Shape};
 use super::common::{Setup, assert_expected};
 
-/// The longest frame. Longer ones lead to no other code.
+/// The maximum length of a frame, in bytes. Longer frames reach no additional code.
 const LONGEST: usize = 2048;
 
 impl Choices for Unstructured<'_> {
     fn below(&mut self, bound: usize) -> usize {
-        // Without input left, the number is 0.
+        // At the end of the input, this returns 0.
         self.int_in_range(0..=bound - 1).unwrap_or_default()
     }
 
     fn fill(&mut self, bytes: &mut [u8]) {
-        self.fill_buffer(bytes).expect("without input left, it fills with zeros");
+        self.fill_buffer(bytes).expect("`fill_buffer` fills with zeros at the end of the input");
     }
 }
 
-/// Runs the packet logic with the setup and the packet of this input, and checks all invariants.
+/// Runs the packet logic on the setup and the packet that `bytes` encode, and checks all invariants.
 pub fn run(bytes: &[u8]) {
     let mut choices = Unstructured::new(bytes);
     let shapes = Shape::all();
@@ -35,7 +35,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Replaces bytes of the frame, at positions and by values from the rest of the input.
+/// Overwrites bytes of the frame. The rest of the input supplies positions and values.
 fn mutate(choices: &mut Unstructured, frame: &mut [u8]) {
     while !choices.is_empty() && !frame.is_empty() {
         let offset = choices.below(frame.len().min(128));
@@ -45,11 +45,11 @@ fn mutate(choices: &mut Unstructured, frame: &mut [u8]) {
     }
 }
 
-/// Returns whether the verdict depends on the packet alone.
+/// Returns whether [`assert_expected`] applies: no filters, no answers after the handshake, and room for any reply.
 fn is_plain(setup: &Setup) -> bool {
     let is_unfiltered =
         !setup.filters_destinations && !setup.filters_sources && setup.filters.excluded_ports == PortSet::new();
     let drops = setup.actions_by_port.is_empty() && setup.settings.action == Action::Ignore;
-    // The largest room is enough for any reply.
+    // 64 bytes of room are enough for any reply.
     is_unfiltered && drops && setup.room == 64
 }

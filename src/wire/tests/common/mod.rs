@@ -1,7 +1,8 @@
-//! Support for the tests of the packet logic, which the tests of the loaded program and the fuzzer use, too.
+//! Test support for the packet logic, shared with the tests of the loaded program and the fuzzer.
 //!
-//! [`request`] builds frames, [`setup`] runs the packet logic over them, and [`assertions`] checks the result. Parsing
-//! and rules are independent of the crate: [`segment`] uses etherparse, and [`syn_options`] has a parser of its own.
+//! [`request`] builds frames, [`setup`] runs the packet logic on them, and [`assertions`] checks the results. Parsing
+//! and expected results are independent of the crate: [`segment`] uses etherparse, and [`syn_options`] has its own
+//! parser.
 
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 #![allow(clippy::module_inception, reason = "another test crate includes this under the name of a file")]

@@ -12,23 +12,24 @@ pub const URG: u8 = 0x20;
 pub const ECE: u8 = 0x40;
 pub const CWR: u8 = 0x80;
 
-/// The length of an Ethernet header.
+/// The length of an Ethernet header, in bytes.
 pub const ETHERNET_LENGTH: usize = 14;
-/// The length of the reply to a SYN without options over IPv4: with the MSS option alone.
+/// The length of the frame that answers a SYN without options over IPv4, in bytes. Its only TCP option is MSS.
 pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
 
-/// The options of Linux's SYN.
+/// The TCP options of Linux's SYN: MSS, SACK permitted, timestamps, NOP, window scale.
 pub const LINUX_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
 
-/// A frame, field by field. Fields that are `None` are computed from the others.
+/// A frame, field by field. Lengths that are `None` are computed from the other fields.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub destination_mac: [u8; 6],
     pub source_mac: [u8; 6],
-    /// VLAN tags, each after its ethertype.
+    /// VLAN tags of 4 bytes: a tag's ethertype, then its tag control information.
     pub tags: Vec<u8>,
     pub ethertype: u16,
-    /// The fields of IPv6. With them, all fields of IPv4 except `ttl` and `protocol` are unused.
+    /// The IPv6 fields, or `None` for IPv4. An IPv6 frame uses `version`, `ttl` and `protocol`, but no other IPv4
+    /// field.
     pub v6: Option<V6>,
     pub version: u8,
     pub ihl: Option<u8>,
@@ -48,7 +49,7 @@ pub struct Request {
     pub sequence_number: u32,
     pub acknowledgment_number: u32,
     pub data_offset: Option<u8>,
-    /// The four bits between data offset and flags.
+    /// The four reserved bits between data offset and flags.
     pub reserved: u8,
     pub flags: u8,
     pub window: u16,
@@ -56,7 +57,7 @@ pub struct Request {
     pub urgent_pointer: u16,
     pub options: Vec<u8>,
     pub payload: Vec<u8>,
-    /// Bytes of the frame after the packet.
+    /// Bytes after the IP packet, such as Ethernet padding.
     pub trailer: Vec<u8>,
 }
 
@@ -67,9 +68,9 @@ pub struct V6 {
     pub payload_length: Option<u16>,
     pub source: [u8; 16],
     pub destination: [u8; 16],
-    /// The type of the first extension header. Its default is `protocol`.
+    /// The type of the first extension header. `None` selects `protocol`.
     pub next_header: Option<u8>,
-    /// All extension headers.
+    /// The bytes of all extension headers.
     pub extensions: Vec<u8>,
 }
 
@@ -104,7 +105,7 @@ impl Request {
         Self { tags: vec![0x88, 0xa8, 0x60, 0x07, 0x81, 0x00, 0x00, 0x2a], ..self }
     }
 
-    /// Returns a SYN without options. Its checksums are wrong, as before checksum offload.
+    /// Returns a SYN without options. Its IPv4 and TCP checksums are wrong, which must have no effect.
     pub fn syn() -> Self {
         Self {
             destination_mac: [0x52, 0x54, 0x00, 0x12, 0x34, 0x56],
@@ -145,15 +146,16 @@ impl Request {
         Self { sequence_number: 0x3b9a_ca08, acknowledgment_number: Choice::DEFAULT.isn + 1, flags: ACK, ..Self::syn() }
     }
 
-    /// Returns this request with the correct TCP checksum.
+    /// Returns this request with the correct TCP checksum, or unchanged if it is not a TCP segment.
     pub fn with_checksum(self) -> Self {
         let frame = self.frame();
         let checksum = Segment::parse(&frame).map_or(self.checksum, |segment| segment.checksum());
         Self { checksum, ..self }
     }
 
-    /// Returns this request with the checksum of the pseudo-header alone, which hardware would complete. It comes from
-    /// senders on the same machine.
+    /// Returns this request with the checksum of the pseudo-header alone, or unchanged if it is not a TCP segment.
+    ///
+    /// A sender on the same machine leaves the rest of the checksum to hardware (`CHECKSUM_PARTIAL` in the kernel).
     pub fn with_partial_checksum(self) -> Self {
         let frame = self.frame();
         let Some(segment) = Segment::parse(&frame) else { return self };
@@ -166,7 +168,7 @@ impl Request {
         Self { checksum: ((folded & 0xffff) + (folded >> 16)) as u16, ..self }
     }
 
-    /// Returns the length of both headers with options or extension headers.
+    /// Returns the length of IP and TCP header in bytes, including options and extension headers.
     pub fn headers_length(&self) -> usize {
         let ip = match &self.v6 {
             Some(v6) => 40 + v6.extensions.len(),
@@ -175,12 +177,13 @@ impl Request {
         ip + 20 + self.options.len()
     }
 
-    /// Returns the length of the reply's frame, given the length of its options without MSS.
+    /// Returns the length of the frame that answers this SYN, in bytes. `options` is the length of its options after
+    /// MSS.
     pub fn reply_length(&self, options: usize) -> usize {
         ETHERNET_LENGTH + self.tags.len() + if self.v6.is_some() { 40 } else { 20 } + 24 + options
     }
 
-    /// Returns the length of the packet.
+    /// Returns the length of the IP packet, in bytes.
     pub fn datagram_length(&self) -> usize {
         self.headers_length() + self.payload.len()
     }

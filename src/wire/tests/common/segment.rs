@@ -1,4 +1,4 @@
-//! TCP segments as etherparse reads them, and the verdicts that they should get.
+//! TCP segments as etherparse parses them, and the verdicts that the packet logic must return for them.
 
 use std::fmt::{self, Debug, Formatter};
 
@@ -9,7 +9,7 @@ use super::request::{ACK, ETHERNET_LENGTH, FIN, RST, SYN};
 use super::setup::Choice;
 use super::syn_options::SynOptions;
 
-/// A whole TCP segment, whose lengths etherparse has checked.
+/// A complete TCP segment. etherparse has checked its lengths.
 pub struct Segment<'a> {
     pub source_mac: [u8; 6],
     pub destination_mac: [u8; 6],
@@ -26,7 +26,7 @@ impl Debug for Segment<'_> {
 }
 
 impl<'a> Segment<'a> {
-    /// Parses the frame, or returns `None` if it is no TCP segment that tcp-bounce handles.
+    /// Parses the frame. Returns `None` unless it is a complete TCP segment that tcp-bounce handles.
     pub fn parse(frame: &'a [u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else { return None };
@@ -37,7 +37,8 @@ impl<'a> Segment<'a> {
         if tags > 2 || !(0..tags).all(is_vlan) {
             return None;
         }
-        // etherparse also skips AH, and takes an IPv6 packet of length 0 for a jumbogram.
+        // Unlike tcp-bounce, etherparse skips authentication headers and accepts an IPv6 payload length of 0 as a
+        // jumbogram.
         let is_plain = match packet.net.as_ref()? {
             NetSlice::Ipv4(ipv4) => ipv4.header().protocol() == IpNumber::TCP,
             NetSlice::Ipv6(ipv6) => {
@@ -58,33 +59,33 @@ impl<'a> Segment<'a> {
         })
     }
 
-    /// Returns source and destination address.
+    /// Returns the source and the destination address in network byte order.
     pub fn addresses(&self) -> (Vec<u8>, Vec<u8>) {
         match &self.net {
             NetSlice::Ipv4(ipv4) => (ipv4.header().source().to_vec(), ipv4.header().destination().to_vec()),
             NetSlice::Ipv6(ipv6) => (ipv6.header().source().to_vec(), ipv6.header().destination().to_vec()),
-            NetSlice::Arp(_) => unreachable!("it carries TCP"),
+            NetSlice::Arp(_) => unreachable!("ARP carries no TCP"),
         }
     }
 
-    /// Returns the offset of the end of the packet.
+    /// Returns the offset in the frame at which the IP packet ends.
     pub fn end(&self) -> usize {
         let datagram = match &self.net {
             NetSlice::Ipv4(ipv4) => usize::from(ipv4.header().total_len()),
             NetSlice::Ipv6(ipv6) => 40 + usize::from(ipv6.header().payload_length()),
-            NetSlice::Arp(_) => unreachable!("it carries TCP"),
+            NetSlice::Arp(_) => unreachable!("ARP carries no TCP"),
         };
         ETHERNET_LENGTH + self.tags * 4 + datagram
     }
 
-    /// Returns the correct TCP checksum.
+    /// Returns the correct TCP checksum for this segment.
     pub fn checksum(&self) -> u16 {
         let checksum = match &self.net {
             NetSlice::Ipv4(ipv4) => self.tcp.calc_checksum_ipv4(ipv4.header().source(), ipv4.header().destination()),
             NetSlice::Ipv6(ipv6) => self.tcp.calc_checksum_ipv6(ipv6.header().source(), ipv6.header().destination()),
-            NetSlice::Arp(_) => unreachable!("it carries TCP"),
+            NetSlice::Arp(_) => unreachable!("ARP carries no TCP"),
         };
-        checksum.expect("it is not too long")
+        checksum.expect("the segment is not too long")
     }
 
     /// Returns whether the segment is sent from one host to another.
@@ -98,8 +99,10 @@ impl<'a> Segment<'a> {
             && source != destination
     }
 
-    /// Returns whether tcp-bounce skips all extension headers: at most four, and none for segments left, authentication
-    /// or fragments, not even for an atomic fragment (RFC 6946).
+    /// Returns whether tcp-bounce skips all extension headers.
+    ///
+    /// It skips up to four. It skips no routing header with segments left, no authentication header and no fragment
+    /// header, not even of an atomic fragment (RFC 6946).
     pub fn has_plain_extensions(&self) -> bool {
         let NetSlice::Ipv6(ipv6) = &self.net else { return true };
         let mut extensions = ipv6.extensions().clone().into_iter();
@@ -116,19 +119,19 @@ impl<'a> Segment<'a> {
         self.tcp.slice()[13]
     }
 
-    /// Returns the ISN of the SYN-ACK in this connection.
+    /// Returns the ISN of the SYN-ACK in this connection, for an action that does not follow the client.
     pub fn isn(&self, settings: &Choice) -> u32 {
         settings.isn_of(&self.tuple())
     }
 
-    /// Returns addresses and ports in network byte order.
+    /// Returns source address, destination address, source port and destination port in network byte order.
     pub fn tuple(&self) -> Vec<u8> {
         let (source, destination) = self.addresses();
         let ports = [self.tcp.source_port().to_be_bytes(), self.tcp.destination_port().to_be_bytes()].concat();
         [source, destination, ports].concat()
     }
 
-    /// Returns the expected verdict without filters.
+    /// Returns the expected verdict without filters. After the handshake, it applies to the action `Ignore`.
     pub fn expected(&self, settings: &Choice) -> Verdict {
         if settings.mac.is_some_and(|mac| mac != self.destination_mac) {
             return Verdict::OtherHost;
@@ -154,7 +157,8 @@ pub fn is_host(address: &[u8]) -> bool {
     }
 }
 
-/// Returns the expected verdict on an unsigned segment. `is_ours` means that it acknowledges ISN + 1.
+/// Returns the expected verdict on an unsigned segment, with the action `Ignore`. `is_ours` means that the segment
+/// acknowledges ISN + 1.
 pub fn expected(flags: u8, is_ours: bool, has_payload: bool, takeover: bool) -> Verdict {
     let [fin, syn, rst, ack] = [FIN, SYN, RST, ACK].map(|flag| flags & flag != 0);
     match (syn, ack, fin || rst || has_payload) {

@@ -1,4 +1,4 @@
-//! Settings of the program, and the packet logic running with them.
+//! The settings of a test, and the packet logic running with these settings.
 
 use tcp_bounce_wire::address::{AddressBits, Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::frame::Buffer;
@@ -13,11 +13,11 @@ use zerocopy::FromZeros as _;
 use super::assertions::{assert_answer, assert_later_answer};
 use super::segment::Segment;
 
-/// The settings on which a reply depends: those of the user, and the MTU of the interface.
+/// The settings on which a reply depends: options of the user, properties of the interface, and the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     pub isn: u32,
-    /// The key of the ISN, instead of `isn`.
+    /// The key from which the ISN is computed, or `None` for the fixed `isn`.
     pub key: Option<[u8; 16]>,
     pub ttl: u8,
     pub window_scale: u8,
@@ -28,11 +28,11 @@ pub struct Choice {
     pub mtu: u32,
     pub mss: Option<u16>,
     pub window: Option<u16>,
-    /// The host's time, which becomes TSval.
+    /// The value of [`Host::now`], sent as TSval.
     pub now: u32,
-    /// The interface's MAC address, if only frames to it are answered.
+    /// The interface's MAC address, or `None` to answer frames to any MAC address.
     pub mac: Option<[u8; 6]>,
-    /// The primary addresses.
+    /// The primary IPv4 and IPv6 address.
     pub primary: Option<([u8; 4], [u8; 16])>,
 }
 
@@ -53,7 +53,7 @@ impl Choice {
         primary: None,
     };
 
-    /// Returns the settings of the program.
+    /// Returns the settings with which the program is loaded, without telemetry.
     pub fn settings(&self, filters_destinations: bool, filters_sources: bool) -> ProgramSettings {
         ProgramSettings {
             isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
@@ -70,7 +70,7 @@ impl Choice {
         }
     }
 
-    /// Returns the state of the interface.
+    /// Returns the state of the interface that the packet logic reads.
     pub fn interface(&self) -> InterfaceState {
         let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window);
         if let Some((v4, v6)) = self.primary {
@@ -79,43 +79,50 @@ impl Choice {
         link
     }
 
-    /// Returns the offset of the SYN-ACK's ISN from the client's, for actions that follow the client.
+    /// Returns the offset of the SYN-ACK's ISN from the client's ISN, for actions that follow the client.
     pub fn offset_of(&self, tuple: &[u8]) -> u32 {
         self.isn_of(tuple) / 4 + 0x2000_0000
     }
 
-    /// Returns the MSS of a SYN-ACK: the MTU without headers, but at least the minimum of Linux.
+    /// Returns the MSS of a SYN-ACK, in bytes.
+    ///
+    /// It is the MSS that the user chose. Otherwise it is the MTU without headers, but at least Linux's default minimum
+    /// (`min_adv_mss`).
     pub fn mss(&self, is_v6: bool) -> u16 {
         let (headers, least) = if is_v6 { (60, 1220) } else { (40, 256) };
         self.mss.unwrap_or((self.mtu - headers).clamp(least, 65535) as u16)
     }
 
-    /// Returns the window of a SYN-ACK: the whole segments in 64 KiB, or 65,535 if options leave no room in a segment.
+    /// Returns the window of a SYN-ACK, in bytes.
+    ///
+    /// It is the window that the user chose. Otherwise it is the total data of all full segments that fit in 64 KiB, or
+    /// 65,535 if timestamps leave no room for data.
     pub fn window(&self, mss: u16, timestamps: bool) -> u16 {
         let payload = u32::from(mss).saturating_sub(if timestamps { 12 } else { 0 });
         let whole = 65536u32.checked_div(payload).map_or(65535, |count| (count * payload).min(65535));
         self.window.unwrap_or(whole as u16)
     }
 
-    /// Returns the ISN for the connection with these addresses and ports, which siphasher computes.
+    /// Returns the ISN for the connection with these addresses and ports. The siphasher crate computes a keyed ISN.
     pub fn isn_of(&self, tuple: &[u8]) -> u32 {
         let hash = |key: [u8; 16]| siphasher::sip::SipHasher13::new_with_key(&key).hash(tuple) as u32;
         self.key.map_or(self.isn, hash)
     }
 }
 
-/// Settings and filters, and the room after a frame.
+/// The settings, filters and connections of a test.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub settings: Choice,
     pub filters: Box<Filters>,
-    /// The post-handshake actions of some ports.
+    /// Ports with a post-handshake action other than `settings.action`.
     pub actions_by_port: Vec<(u16, Action)>,
-    /// The client's port of the host's own connections.
+    /// The client port of the host's own connections.
     pub connected: Option<u16>,
     pub filters_destinations: bool,
     pub filters_sources: bool,
     pub telemetry: TelemetrySettings,
+    /// The number of bytes by which a frame can grow.
     pub room: usize,
 }
 
@@ -135,28 +142,28 @@ impl Setup {
         }
     }
 
-    /// Returns this setup with these excluded ports.
+    /// Returns this setup with the given excluded ports.
     pub fn excluding_ports(mut self, excluded: PortSet) -> Self {
         self.filters.excluded_ports = excluded;
         self
     }
 
-    /// Returns the default settings.
+    /// Returns a setup with the default settings.
     pub fn standard() -> Self {
         Self::new(Choice::DEFAULT)
     }
 
-    /// Returns the default settings with takeover.
+    /// Returns a setup with the default settings and takeover.
     pub fn takeover() -> Self {
         Self::new(Choice { takeover: true, ..Choice::DEFAULT })
     }
 
-    /// Returns the default settings without and with takeover.
+    /// Returns setups with the default settings, without and with takeover.
     pub fn both() -> [Self; 2] {
         [Self::standard(), Self::takeover()]
     }
 
-    /// Returns the settings of the program.
+    /// Returns the settings with which the program is loaded.
     pub fn settings(&self) -> ProgramSettings {
         let settings = self.settings.settings(self.filters_destinations, self.filters_sources);
         ProgramSettings {
@@ -166,7 +173,7 @@ impl Setup {
         }
     }
 
-    /// Returns the action of each port.
+    /// Returns the table with the action of each port.
     pub fn actions_by_port(&self) -> Box<ActionByPort> {
         let mut by_port = Box::new(ActionByPort::new());
         if self.settings.action != Action::Ignore {
@@ -181,7 +188,7 @@ impl Setup {
         self.actions_by_port.iter().find(|(own, _)| *own == port).map_or(self.settings.action, |&(_, action)| action)
     }
 
-    /// Runs the packet logic on `frame`, without any check.
+    /// Runs the packet logic on `frame`, without checking the result.
     pub fn run(&self, frame: &mut impl Frame) -> Verdict {
         let config = ProgramConfig::new(self.settings());
         let host = TestHost { filters: &self.filters, now: self.settings.now, connected: self.connected };
@@ -205,10 +212,11 @@ impl Setup {
         self.respond(frame).0
     }
 
-    /// Returns the verdict on `frame`, and the frame afterwards.
+    /// Returns the verdict on `frame` and the resulting frame, and checks the invariants of all tests:
     ///
-    /// It checks the invariants of all tests. Memory after the frame has no effect and stays unchanged. A frame without
-    /// an answer keeps its length and all bytes. An answer is correct.
+    /// - Memory after the frame has no effect and stays unchanged.
+    /// - A frame that is not answered stays unchanged.
+    /// - An answer passes [`assert_answer`] or [`assert_later_answer`].
     pub fn respond(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
         let outcome = self.respond_before_junk(frame, 0xa5);
         assert_eq!(outcome, self.respond_before_junk(frame, 0x5a), "the memory after the frame has an effect");
@@ -225,7 +233,7 @@ impl Setup {
         (verdict, result)
     }
 
-    /// Returns the verdict on `frame` and the frame afterwards, with bytes of `junk` as the memory after it.
+    /// Returns the verdict on `frame` and the resulting frame. Bytes of value `junk` fill the memory after the frame.
     fn respond_before_junk(&self, frame: &[u8], junk: u8) -> (Verdict, Vec<u8>) {
         let mut bytes = frame.to_vec();
         bytes.resize(frame.len() + self.room, junk);
@@ -239,7 +247,7 @@ impl Setup {
     }
 }
 
-/// The host of the tests.
+/// A [`Host`] with a fixed time. Its own connections come from the client port `connected`.
 struct TestHost<'a> {
     filters: &'a Filters,
     now: u32,

@@ -1,6 +1,6 @@
 //! An independent parser of a SYN's options.
 
-/// The options of a SYN that a SYN-ACK can accept.
+/// The TCP options of a segment that affect the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SynOptions {
     pub timestamp: Option<[u8; 4]>,
@@ -11,7 +11,7 @@ pub struct SynOptions {
 }
 
 impl SynOptions {
-    /// Parses options up to the first malformed one.
+    /// Parses options up to the end of the list or the first malformed option.
     pub fn of(mut options: &[u8]) -> Self {
         let mut parsed = Self::default();
         loop {
@@ -36,7 +36,7 @@ impl SynOptions {
         }
     }
 
-    /// Returns the options of Linux's SYN-ACK to such a SYN (`tcp_options_write`).
+    /// Returns the options of Linux's SYN-ACK to a SYN with these options (`tcp_options_write`).
     pub fn taken_up(&self, mss: u16, now: u32, window_scale: u8) -> Vec<u8> {
         let mut options = vec![2, 4];
         options.extend(mss.to_be_bytes());
