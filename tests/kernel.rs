@@ -201,7 +201,7 @@ fn too_little_locked_memory_is_reported_on_old_kernels() {
     // SAFETY: Between fork and exec, `lower` makes one system call. It takes no lock and allocates no memory.
     unsafe { command.pre_exec(lower) };
     let finished = thread::spawn(move || {
-        // The drop affects the calling thread and the processes that it starts.
+        // `caps::drop` affects the calling thread and the processes that it starts.
         caps::drop(None, CapSet::Bounding, Capability::CAP_SYS_RESOURCE).unwrap();
         run(&mut command)
     });

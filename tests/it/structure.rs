@@ -68,8 +68,8 @@ fn module(path: &Path) -> Module {
     parts
 }
 
-/// Returns the paths to user space in `text`, the code of `module`. `children` are submodules that it may name without
-/// a prefix.
+/// Returns the paths that `text`, the code of `module`, names in user space. `children` are submodules that need no
+/// prefix.
 fn paths(text: &str, module: &Module, children: &[&str]) -> Vec<Module> {
     let start = Regex::new(r"\b(crate|super|self)((?:::super)*)::").unwrap();
     let mut paths = Vec::new();

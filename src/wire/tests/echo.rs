@@ -68,7 +68,7 @@ impl Client {
         (self.buffer - (self.received.len() - self.read)).min(65535)
     }
 
-    /// Returns a segment with up to `length` bytes from position `at`. The last of these may be the FIN.
+    /// Returns a segment with up to `length` bytes from position `at`. The last byte may be the FIN.
     fn segment(&self, at: usize, length: usize) -> Vec<u8> {
         let end = (at + length).min(self.data.len());
         let payload = self.data.get(at..end).unwrap_or_default().to_vec();

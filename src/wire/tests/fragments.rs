@@ -30,14 +30,15 @@ impl Frame for Fragmented {
     }
 
     fn resize(&mut self, len: usize) -> Option<()> {
-        // The kernel adds bytes to the last buffer, which is also the first if there is only one.
+        // The kernel adds bytes to the last buffer, even if this is also the first.
         self.first = if self.first == self.bytes.len() { len } else { self.first.min(len) };
         self.bytes.resize(len, 0);
         Some(())
     }
 }
 
-/// Checks that a multi-buffer frame gets the answer to a single-buffer frame, with no data of the request after it.
+/// Checks that a multi-buffer frame gets the same answer as a single-buffer frame, without data of the request after
+/// it.
 ///
 /// The first buffer may end anywhere. A frame gets no answer if the data that the answer needs is in another buffer.
 #[test]

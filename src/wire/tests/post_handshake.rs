@@ -65,7 +65,7 @@ impl Connection {
         self.send_request(&self.request(flags, sequence, acknowledgment, payload).with_checksum())
     }
 
-    /// Returns a segment whose checksum is wrong until the caller replaces it.
+    /// Returns a segment with a wrong TCP checksum.
     fn request(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> Request {
         Request {
             flags,
@@ -110,7 +110,7 @@ fn passes_unknown_segments_for_each_action() {
                     assert_eq!(outcome, (Verdict::OtherTcp, None), "{action:?} {acknowledgment} {flags:#x}");
                 }
             }
-            // A RST is never answered, whether or not its numbers are known.
+            // A RST is never answered, whether or not it belongs to the connection.
             for sequence in [1, 5] {
                 let (verdict, answer) = connection.send(ACK | RST, sequence, 1, b"");
                 assert!(matches!(verdict, Verdict::Later | Verdict::OtherTcp), "{action:?} {verdict:?}");
@@ -229,7 +229,7 @@ fn echoes_data() {
     for connection in Connection::all(Action::Echo) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), echoed(ACK | PSH, 1, 5, b"data"));
-        // The client has received the echo. It now sends data of any length modulo 8.
+        // The client has received the echo, and now sends data of every length up to the window.
         for length in 1..=536 {
             let payload: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             let end = 5 + length;

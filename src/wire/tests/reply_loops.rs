@@ -124,9 +124,9 @@ fn ends_chains_of_answers_between_any_two_actions() {
 
 #[test]
 fn never_adds_two_offsets_up_to_nearly_zero() {
-    // Echo and tarpit accept a segment if the difference of its numbers is the offset, give or take a window. For a
-    // reply, the difference is negative. If the offsets of two hosts added up to nearly zero, both hosts would accept
-    // such replies.
+    // Echo and tarpit accept a segment if the difference of its numbers is the offset, give or take a window. In a
+    // reply, the difference has the opposite sign. If the offsets of two hosts added up to nearly zero, both hosts
+    // would accept such replies.
     let hashes = [0, 1, 2, 3, 4, 1 << 30, 1 << 31, 3 << 30, u32::MAX - 3, u32::MAX];
     let mut random = (0..100_000u32).map(|number| number.wrapping_mul(0x9e37_79b9));
     let check = |a, b| {

@@ -59,14 +59,14 @@ fn counts_the_clients_of_a_network_exactly() {
     let v6 = |address| AddressBits { high: 0x2001_0db8 << 32, low: u64::from(address) };
     for number in [v4, v6 as fn(u32) -> AddressBits] {
         let table = Table::new();
-        // 4,096 adjacent addresses, and one address in each of 4,096 networks. Both groups include address 0.
+        // 4,096 adjacent addresses, and one address in each of 4,096 networks.
         let sources = || (0..4096).chain((0..4096u32).map(|network| network << 20)).map(number);
         for source in sources().chain(sources().step_by(2)) {
             table.count(source);
         }
         for (index, source) in (0..4096).map(number).enumerate() {
             let twice = u64::from(index % 2 == 0);
-            // Address 0 is in both groups, and even in each.
+            // Address 0 is in both groups, at an even index.
             assert_eq!(table.get(source), if index == 0 { 4 } else { 1 + twice }, "{index}");
         }
     }
@@ -79,7 +79,7 @@ fn keeps_active_clients_under_a_flood() {
     for _ in 0..100 {
         regulars.iter().for_each(|&client| table.count(client));
     }
-    // A flood of clients that connect once each.
+    // A million other clients connect once each.
     for other in 0..1_000_000u32 {
         table.count(v4(0x2000_0000 + other.wrapping_mul(0x9e37_79b9) % 0x8000_0000));
     }

@@ -5,7 +5,7 @@ use crate::common;
 use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
 use tcp_bounce_wire::Verdict;
 
-/// Checks that a SYN and an ACK, both changed by `edit`, are handled if `expected`, and get `NotUnicast` otherwise.
+/// Checks that a SYN and an ACK, both changed by `edit`, get `NotUnicast` unless `expected` is true.
 fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
     for setup in Setup::both() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {

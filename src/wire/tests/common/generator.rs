@@ -257,7 +257,7 @@ impl<C: Choices> Generator<'_, C> {
         }
     }
 
-    /// Returns an acknowledgment number. Most acknowledge a SYN-ACK or a later answer.
+    /// Returns an acknowledgment number that, in most cases, acknowledges a SYN-ACK or a later answer.
     fn acknowledgment_number(&mut self, request: &Request) -> u32 {
         let tuple = Segment::parse(&request.frame()).map(|segment| segment.tuple()).unwrap_or_default();
         if self.setup.settings.action.follows_client() || (!self.setup.actions_by_port.is_empty() && self.flip()) {
@@ -277,7 +277,7 @@ impl<C: Choices> Generator<'_, C> {
         self.pick(&[any, any, any, 0, u32::MAX, 0xffff, 0xffff_0000])
     }
 
-    /// Returns a receive window, mostly a large one.
+    /// Returns a receive window that is mostly large.
     fn window(&mut self) -> u16 {
         let (any, small) = (self.u16(), self.below(3000) as u16);
         self.pick(&[any, any, small, 0, 1])

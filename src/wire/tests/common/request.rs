@@ -14,7 +14,7 @@ pub const CWR: u8 = 0x80;
 
 /// The length of an Ethernet header, in bytes.
 pub const ETHERNET_LENGTH: usize = 14;
-/// The length of the frame that answers a SYN without options over IPv4, in bytes. Its only TCP option is MSS.
+/// The length of the frame that answers a SYN without options over IPv4, in bytes. The only TCP option is MSS.
 pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
 
 /// The TCP options of Linux's SYN: MSS, SACK permitted, timestamps, NOP, window scale.
@@ -177,8 +177,8 @@ impl Request {
         ip + 20 + self.options.len()
     }
 
-    /// Returns the length of the frame that answers this SYN, in bytes. `options` is the length of its options after
-    /// MSS.
+    /// Returns the length of the frame that answers this SYN, in bytes. `options` is the length of all reply options
+    /// except MSS.
     pub fn reply_length(&self, options: usize) -> usize {
         ETHERNET_LENGTH + self.tags.len() + if self.v6.is_some() { 40 } else { 20 } + 24 + options
     }

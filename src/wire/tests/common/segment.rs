@@ -143,7 +143,7 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Returns whether a host on a network can have this address.
+/// Returns whether a host on a network can have this IPv4 or IPv6 address.
 pub fn is_host(address: &[u8]) -> bool {
     match <[u8; 16]>::try_from(address) {
         Ok(v6) => {

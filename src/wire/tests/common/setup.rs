@@ -21,7 +21,7 @@ pub struct Choice {
     pub key: Option<[u8; 16]>,
     pub ttl: u8,
     pub window_scale: u8,
-    /// The post-handshake action of all ports, except those in [`Setup::actions_by_port`].
+    /// The post-handshake action of all ports, except the ports in [`Setup::actions_by_port`].
     pub action: Action,
     pub takeover: bool,
     pub attach_mode: u16,
@@ -30,7 +30,7 @@ pub struct Choice {
     pub window: Option<u16>,
     /// The value of [`Host::now`], sent as TSval.
     pub now: u32,
-    /// The interface's MAC address, or `None` to answer frames to any MAC address.
+    /// The interface's MAC address, or `None` to answer frames to any unicast MAC address.
     pub mac: Option<[u8; 6]>,
     /// The primary IPv4 and IPv6 address.
     pub primary: Option<([u8; 4], [u8; 16])>,
