@@ -1,4 +1,4 @@
-//! The facts about an interface, read without changing it.
+//! The facts about an interface, which are read without changing it.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
@@ -11,26 +11,26 @@ use crate::host::kernel;
 use crate::responder::HostSnapshot;
 use crate::xdp::{AttachedProgram, XdpError, attached};
 
-/// The facts about an interface. The field names are those of the JSON output.
+/// The facts about an interface. The JSON output has the same field names.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
-    /// The name.
+    /// The name of the interface.
     pub name: String,
-    /// The kind of virtual interface, such as "bridge".
+    /// The kind of virtual interface, such as "bridge". `None` for a physical one.
     pub kind: Option<String>,
-    /// The name of the driver.
+    /// The name of the driver, as in `ethtool -i`.
     pub driver: Option<String>,
     /// Whether the interface is up.
     pub up: bool,
     /// The MTU, in bytes.
     pub mtu: u32,
-    /// The addresses of the interface itself, without those of its VLAN devices.
+    /// The addresses of the interface, without the addresses of its VLAN devices.
     pub addresses: Vec<IpAddr>,
-    /// The numbers of queues. `None` if the driver does not report them.
+    /// The numbers of queues, as in `ethtool -l`. `None` if the driver does not report them.
     pub queues: Option<Channels>,
     /// The offloads that change packets before XDP sees them.
     pub offloads: Offloads,
-    /// The XDP features of the driver. `None` before Linux 6.3, which does not report them.
+    /// The XDP features of the driver. `None` if the kernel is older than Linux 6.3 and does not report them.
     pub xdp: Option<XdpFeatures>,
     /// The bridge, bond or VRF that the interface is a port of.
     pub master: Option<Neighbour>,
@@ -38,37 +38,36 @@ pub struct Facts {
     pub vlans: Vec<String>,
     /// The XDP program that is attached to the interface.
     pub program: Option<AttachedProgram>,
-    /// The upper devices with an XDP program. The kernel then accepts none on the interface below.
+    /// The upper devices with an XDP program. If there are any, the kernel refuses a program on this interface.
     pub programs_above: Vec<Above>,
 }
 
 /// The XDP features of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct XdpFeatures {
-    /// Whether native mode works.
+    /// Whether the driver supports native mode (`NETDEV_XDP_ACT_BASIC`).
     pub native: bool,
-    /// Whether native mode accepts packets longer than a page, in several buffers.
+    /// Whether native mode supports multi-buffer frames (`NETDEV_XDP_ACT_RX_SG`), which may exceed a page.
     pub fragments: bool,
-    /// Whether the NIC can run the program.
+    /// Whether the NIC can run XDP programs (`NETDEV_XDP_ACT_HW_OFFLOAD`).
     pub offload: bool,
 }
 
-/// The offloads of a NIC that change packets before XDP sees them. `None` stands for an offload that the NIC does not
-/// have.
+/// The offloads of a NIC that change packets before XDP sees them. An offload is `None` if it cannot be queried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Offloads {
-    /// Large receive offload: merges TCP segments irreversibly.
+    /// Large receive offload (`rx-lro`): merges TCP segments irreversibly.
     pub lro: Option<Feature>,
-    /// Hardware GRO: merges TCP segments reversibly.
+    /// Hardware GRO (`rx-gro-hw`): merges TCP segments reversibly.
     pub gro_hw: Option<Feature>,
-    /// Removes the VLAN tag.
+    /// VLAN offload (`rx-vlan-hw-parse`): removes the VLAN tag from the frame.
     pub rx_vlan: Option<Feature>,
 }
 
-/// An interface that another one is a port of.
+/// A bridge, bond or VRF that has the interface as a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Neighbour {
-    /// The name.
+    /// The name of the bridge, bond or VRF.
     pub name: String,
     /// The kind of virtual interface, such as "bridge".
     pub kind: Option<String>,
@@ -79,12 +78,12 @@ pub struct Neighbour {
 pub struct Above {
     /// The name of the upper device.
     pub name: String,
-    /// The program that is attached to it.
+    /// The program that is attached to the upper device.
     pub program: AttachedProgram,
 }
 
 impl Facts {
-    /// Reads the facts about `interface`. Interfaces around it and addresses come from `snapshot`.
+    /// Reads the facts about `interface`. Addresses and related interfaces come from `snapshot`.
     ///
     /// # Errors
     ///
@@ -129,7 +128,7 @@ impl From<&Interface> for Neighbour {
 }
 
 impl Offloads {
-    /// Reads the offloads of the interface `name`. A driver that reports none has none.
+    /// Reads the offloads of the interface `name` (`ethtool -k`). They are `None` if the driver does not report them.
     fn read(name: &str) -> Self {
         let features = ethtool::features(name).unwrap_or_default();
         let feature = |name| features.get(name).copied();
@@ -138,7 +137,7 @@ impl Offloads {
 }
 
 impl XdpFeatures {
-    // From `enum netdev_xdp_act` of `linux/netdev.h`.
+    // Bits of `enum netdev_xdp_act` in `linux/netdev.h`.
     const BASIC: u64 = 1;
     const HW_OFFLOAD: u64 = 16;
     const RX_SG: u64 = 32;
@@ -154,7 +153,7 @@ impl XdpFeatures {
 }
 
 impl Display for Facts {
-    /// Writes a table of the facts, without the name.
+    /// Writes a table with a row for each known fact, without the name.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut row = |label, value: String| {
             if value.is_empty() { Ok(()) } else { writeln!(f, "  {label:<11} {value}") }

@@ -16,18 +16,18 @@ pub enum Severity {
     Warning,
 }
 
-/// A fact that the user should know, with its remedy.
+/// A problem or warning for the user, with advice on how to resolve it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The severity.
+    /// Whether the finding is a problem or a warning.
     pub severity: Severity,
-    /// A stable name, for programs.
+    /// A stable, machine-readable name such as `occupied`.
     pub code: &'static str,
-    /// A description, for people.
+    /// A human-readable description in one line.
     pub message: String,
-    /// Further explanation, or the remedy where no command is one.
+    /// An explanation, or advice that is not a command.
     pub hint: Option<String>,
-    /// The command that removes the cause.
+    /// A shell command that removes the cause.
     pub command: Option<String>,
 }
 
@@ -42,17 +42,17 @@ impl Finding {
         Self { severity: Severity::Warning, ..Self::problem(code, message) }
     }
 
-    /// Creates a problem from the error that would keep tcp-bounce from starting, and the error's hint.
+    /// Creates a problem from an error and its hint. The message includes the causes of the error.
     pub fn error(code: &'static str, error: &dyn std::error::Error, hint: Option<String>) -> Self {
         Self { hint, ..Self::problem(code, diagnosis::with_causes(error)) }
     }
 
-    /// Adds a hint.
+    /// Sets the hint.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Adds a command.
+    /// Sets the command.
     pub fn with_command(self, command: impl Into<String>) -> Self {
         Self { command: Some(command.into()), ..self }
     }

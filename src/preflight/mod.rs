@@ -1,6 +1,7 @@
-//! The preflight check (`--check`): whether tcp-bounce would start, how, and what the user should know before.
+//! The preflight check (`--check`): reports whether tcp-bounce would start, in which mode, and with which warnings.
 //!
-//! It reads the host and loads the program, but attaches and changes nothing: facts, then rules, then findings.
+//! The check reads facts about the host, and rules derive findings from the facts. The kernel verifies the program, but
+//! nothing is attached or changed.
 
 pub mod facts;
 pub mod finding;
@@ -22,17 +23,17 @@ use crate::responder::{
     AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope, mode,
 };
 
-/// The result of the preflight check. It displays as text for people, and serializes to the JSON of `--check --json`.
+/// The result of the preflight check. It displays as the text of `--check`, and serializes to its JSON (`--json`).
 #[derive(Debug, Serialize)]
 pub struct Check {
     starts: bool,
-    /// Whether the text lists only problems.
+    /// Whether the text lists only problems (`--quiet`).
     #[serde(skip)]
     is_brief: bool,
     host: HostReport,
     #[serde(flatten)]
     answering: AnswerSummary,
-    /// The connections that takeover would end. `None` without takeover.
+    /// The established connections that takeover would affect. `None` without takeover.
     #[serde(rename = "cut")]
     affected_connections: Option<AffectedConnections>,
     interfaces: Vec<InterfaceReport>,
@@ -53,35 +54,36 @@ struct InterfaceReport {
     facts: Facts,
     #[serde(rename = "to")]
     scope: Scope,
-    /// The mode. `None` if the interface is unfit.
+    /// The predicted mode. `None` if the interface is not supported.
     mode: Option<AttachMode>,
-    /// The reason for the mode, if it is worth a remark.
+    /// The reason for the mode, if the user should know it.
     reason: Option<String>,
-    /// Whether the kernel accepts the program. `None` if it was not loaded.
+    /// Whether the kernel accepts the program. `None` if it was not loaded, as in hw mode or without capabilities.
     loads: Option<bool>,
     findings: Vec<Finding>,
 }
 
-/// Returns the findings about a responder that are reported when it starts. There are none if the facts cannot be read.
+/// Returns the warnings to report when a responder has started. Returns none if the facts cannot be read.
 pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSnapshot) -> Vec<Finding> {
     let index = responder.interface().index;
     let interface = snapshot.interfaces.iter().find(|interface| interface.index == index);
     let Some(Ok(facts)) = interface.map(|interface| Facts::read(interface, snapshot)) else { return Vec::new() };
     let mut findings = rules::warnings(&facts, responder.scope());
     if config.attach_mode.is_none() && responder.mode() == AttachMode::Skb {
-        // Likely reasons why the driver refused native mode.
+        // The findings about native mode are likely reasons why the driver refused it.
         findings.extend(rules::choose(&facts, config.attach_mode).1);
     }
     findings
 }
 
 impl Check {
-    /// Checks whether tcp-bounce would start with `config`. `host_findings` are findings about the outputs and
-    /// privileges, which this layer does not know.
+    /// Checks whether tcp-bounce would start with `config`.
+    ///
+    /// `host_findings` are additional findings about outputs and privileges, which the caller has to check.
     ///
     /// # Errors
     ///
-    /// An interface does not exist, or the host cannot be read.
+    /// An interface does not exist or is named twice, the host cannot be read, or there is no key for `--isn keyed`.
     pub fn run(config: &Config, host_findings: Vec<Finding>) -> Result<Self, ResponderError> {
         let named = Interface::find_by_name(&config.interfaces)?;
         let snapshot = HostSnapshot::read(&config.scope)?;
@@ -89,7 +91,7 @@ impl Check {
         let affected = || AffectedConnections::list(&named, &config.scope, &snapshot);
         let affected_connections = config.scope.takeover.then(affected).transpose()?;
         let mut host = HostReport::read();
-        // Loading is bound to fail if the kernel is too old or a capability is missing.
+        // The program cannot be loaded if the kernel is too old or a capability is missing.
         let may_load = !host.findings.iter().any(Finding::is_problem);
         host.findings.extend(host_findings);
         let interfaces: Vec<_> = named
@@ -102,7 +104,7 @@ impl Check {
         Ok(Self { starts, ..check })
     }
 
-    /// Lists only problems in the text, if `is_brief`.
+    /// Sets whether the text lists only problems.
     pub fn brief(self, is_brief: bool) -> Self {
         Self { is_brief, ..self }
     }
@@ -112,14 +114,14 @@ impl Check {
         self.starts
     }
 
-    /// Returns the findings: first those about interfaces, then those about the host.
+    /// Returns all findings, first about the interfaces and then about the host.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.interfaces.iter().flat_map(|interface| &interface.findings).chain(&self.host.findings)
     }
 }
 
 impl HostReport {
-    /// Reads the kernel's release and features, and the capabilities of this thread.
+    /// Reads the kernel's release and features, and the capabilities of the calling thread.
     fn read() -> Self {
         let findings = [
             kernel::check_release().err().map(|error| Finding::error("kernel_too_old", &error, error.hint())),
@@ -137,7 +139,7 @@ impl HostReport {
 }
 
 impl InterfaceReport {
-    /// Reads the facts about `interface` and applies the rules. Loads the program if it `may_load`.
+    /// Reads the facts about `interface` and applies the rules. If `may_load`, the kernel verifies the program, too.
     fn read(
         interface: &Interface,
         config: &Config,
@@ -153,7 +155,7 @@ impl InterfaceReport {
         }
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
         findings.extend(rules::findings(&facts, &scope));
-        // In hw mode, loading would change the NIC.
+        // In hw mode, the driver would load the program into the NIC.
         let verified = (may_load && mode != AttachMode::Hw).then(|| {
             ProgramPlan::new(interface.clone(), config, isn, snapshot).and_then(|plan| mode::verify(&plan, mode))
         });
@@ -186,7 +188,7 @@ impl Display for Check {
     }
 }
 
-/// Writes findings, indented below their subject.
+/// Writes each finding on its own lines, indented by two spaces.
 fn write_findings(f: &mut Formatter, findings: &[Finding]) -> fmt::Result {
     findings.iter().try_for_each(|finding| writeln!(f, "  {}", finding.to_string().replace('\n', "\n  ")))
 }

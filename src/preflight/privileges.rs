@@ -6,8 +6,9 @@ use super::finding::{Finding, Severity};
 use crate::process::ProcessError;
 use crate::process::privileges::{self, PrivilegeGap};
 
-/// Returns a warning for each protection that will not take effect once tcp-bounce is attached. `folder` is the folder
-/// of the report.
+/// Returns a warning for each protection that will not take effect when a run drops its privileges.
+///
+/// `folder` is the directory of the port report. If privileges cannot be dropped at all, the finding is a problem.
 pub fn predict(folder: Option<&Path>) -> Vec<Finding> {
     match privileges::predict_gaps(folder).map_err(ProcessError::Privileges) {
         Ok(gaps) => gaps.into_iter().map(warning).collect(),
@@ -15,7 +16,7 @@ pub fn predict(folder: Option<&Path>) -> Vec<Finding> {
     }
 }
 
-/// Returns the warning about `gap`.
+/// Converts `gap` to a warning with its code and hint.
 pub fn warning(gap: PrivilegeGap) -> Finding {
     Finding { severity: Severity::Warning, ..Finding::error(gap.code(), &gap, Some(gap.hint().to_owned())) }
 }

@@ -6,18 +6,19 @@ use crate::config::AttachMode;
 use crate::responder::mode::LOST_ON_VETH;
 use crate::responder::{MTU_WITHOUT_FRAGMENTS, ResponderError, Scope};
 
-/// The mode that tcp-bounce would attach in.
+/// The predicted attach mode, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The mode. The driver may still refuse it.
+    /// The predicted mode. The driver may still refuse it.
     pub mode: AttachMode,
-    /// The reason for the mode, if it is worth a remark.
+    /// The reason for the mode, if the user should know it.
     pub reason: Option<String>,
 }
 
-/// Predicts the mode for an interface, and returns it with the findings about it. `configured` is the user's choice.
+/// Predicts the attach mode of an interface, and returns it with the findings about the mode.
 ///
-/// The rules mirror [`crate::responder::mode`], which tries native mode and learns from the driver's refusal.
+/// `configured` is the mode that the user selected. Without it, the rules mirror [`crate::responder::mode`], which
+/// tries native mode first and uses skb mode if the driver refuses.
 pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Finding>) {
     let choice = |mode, reason: Option<&str>| Choice { mode, reason: reason.map(str::to_owned) };
     let is_veth = facts.kind.as_deref() == Some("veth");
@@ -28,7 +29,7 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
         (None, _) if is_veth => (choice(AttachMode::Skb, Some(LOST_ON_VETH)), vec![]),
         (None, Some(refusal)) => {
             let choice = choice(AttachMode::Skb, Some(&refusal.message));
-            // A refusal without a remedy explains the mode, but is no finding.
+            // The reason already explains the mode. The refusal is a finding only if a command can resolve it.
             (choice, vec![refusal].into_iter().filter(|refusal| refusal.command.is_some()).collect())
         }
         (Some(AttachMode::Native), Some(refusal)) => {
@@ -46,7 +47,9 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
     }
 }
 
-/// Returns the reason why the driver will refuse native mode, if there is one.
+/// Returns a warning with the reason why the driver will refuse native mode, or `None` if it should accept.
+///
+/// The rules for virtio_net and ena follow `virtnet_xdp_set` and `ena_xdp_set` of Linux.
 fn native_refusal(facts: &Facts) -> Option<Finding> {
     let name = &facts.name;
     if facts.xdp.is_some_and(|xdp| !xdp.native) {
@@ -70,7 +73,7 @@ fn native_refusal(facts: &Facts) -> Option<Finding> {
     }
 }
 
-/// Returns settings for which some drivers refuse native mode.
+/// Returns a warning for each setting that makes some drivers refuse native mode.
 fn native_doubts(facts: &Facts) -> Vec<Finding> {
     let name = &facts.name;
     let has_fragments = facts.xdp.is_some_and(|xdp| xdp.fragments);
@@ -87,7 +90,7 @@ fn native_doubts(facts: &Facts) -> Vec<Finding> {
     mtu.into_iter().chain(merging).collect()
 }
 
-/// Returns the reason why the driver will refuse hw mode, if there is one.
+/// Returns a problem if the driver reports no support for hw mode.
 fn offload_refusal(facts: &Facts) -> Option<Finding> {
     let can = facts.xdp.is_none_or(|xdp| xdp.offload);
     let problem =
@@ -95,14 +98,14 @@ fn offload_refusal(facts: &Facts) -> Option<Finding> {
     (!can).then(problem)
 }
 
-/// Returns the findings about an interface that answers for `scope`, independent of the mode.
+/// Returns the findings about an interface with this `scope` that do not depend on the mode.
 pub fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let mut findings = attached_programs(facts);
     findings.extend(warnings(facts, scope));
     findings
 }
 
-/// Returns those findings that do not keep tcp-bounce from starting.
+/// Returns the warnings among [`findings`]. They do not keep tcp-bounce from starting.
 pub fn warnings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let mut findings = lacks(facts, scope);
     findings.extend(neighbours(facts, scope));
@@ -123,7 +126,7 @@ fn attached_programs(facts: &Facts) -> Vec<Finding> {
     occupied.chain(above).collect()
 }
 
-/// Returns a warning for each thing without which no packet is answered.
+/// Returns a warning if the interface is down, and one if it has no address to answer for.
 fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let name = &facts.name;
     let down =
@@ -136,7 +139,7 @@ fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     down.into_iter().chain(no_address).collect()
 }
 
-/// Returns warnings about the bond or bridge above the interface, and about its VLAN devices.
+/// Returns warnings about the bond, team or bridge above the interface, and about its VLAN devices.
 fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let master = facts.master.as_ref().and_then(|master| {
         let (name, kind) = (&master.name, master.kind.as_deref()?);
@@ -158,7 +161,7 @@ fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     master.into_iter().chain(stripped_tags(facts)).collect()
 }
 
-/// Warns that the NIC removes VLAN tags, if there are VLAN devices.
+/// Returns a warning if the NIC removes VLAN tags and the interface has VLAN devices.
 fn stripped_tags(facts: &Facts) -> Option<Finding> {
     let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty())?;
     let vlans = facts.vlans.join(", ");

@@ -1,4 +1,4 @@
-//! The host's established connections that takeover ends.
+//! The host's established connections that takeover affects.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -11,7 +11,7 @@ use super::{HostSnapshot, Scope};
 use crate::config::ScopeConfig;
 use crate::host::{HostError, Interface, sockets};
 
-/// The number of connections that the text output lists.
+/// The maximum number of connections that the text output lists.
 const SHOWN: usize = 20;
 
 /// An established connection of the host. Connections are ordered by local address and port.
@@ -22,7 +22,7 @@ pub struct Connection {
 }
 
 impl From<SocketId> for Connection {
-    /// Converts IPv4-mapped addresses to IPv4: IPv6 sockets have them for connections over IPv4.
+    /// Converts the two ends of a socket. The IPv4-mapped addresses of an IPv6 socket become IPv4 addresses.
     fn from(id: SocketId) -> Self {
         Self {
             local: (id.source_address.to_canonical(), id.source_port).into(),
@@ -37,12 +37,14 @@ impl Display for Connection {
     }
 }
 
-/// The established connections of the host that end when takeover starts.
+/// The host's established connections that takeover affects: the host no longer receives their segments.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct AffectedConnections(Vec<Connection>);
 
 impl AffectedConnections {
-    /// Lists the connections whose segments arrive on `interfaces` within `scope`.
+    /// Lists the established connections that takeover of `interfaces` affects.
+    ///
+    /// The client is in `scope`, and the local address is answered. The local port is not excluded.
     ///
     /// # Errors
     ///
@@ -53,7 +55,7 @@ impl AffectedConnections {
         Ok(Self::select(connections, interfaces, scope, snapshot))
     }
 
-    /// Keeps those of `connections` whose segments arrive on `interfaces` within `scope`.
+    /// Selects the affected connections, as [`Self::list`] describes them.
     fn select(
         connections: impl Iterator<Item = Connection>,
         interfaces: &[Interface],
@@ -69,7 +71,7 @@ impl AffectedConnections {
             |address| scope.sources.is_empty() || scope.sources.iter().any(|prefix| prefix.contains(&address));
         let mut affected: Vec<_> = connections
             .filter(|Connection { local, remote }| {
-                // A connection between two addresses of the host arrives on no interface.
+                // Segments between two addresses of the host use the loopback interface, which has no program.
                 !own.contains(&remote.ip())
                     && !excluded.contains(local.port())
                     && answered.contains(&local.ip())
@@ -86,7 +88,7 @@ impl AffectedConnections {
     }
 }
 
-/// Returns the host's addresses for which segments arrive on `interface` within `scope`.
+/// Returns the host's addresses that are in `scope` and reachable through `interface`.
 fn answered_addresses(interface: &Interface, scope: &ScopeConfig, snapshot: &HostSnapshot) -> BTreeSet<IpAddr> {
     let HostSnapshot { interfaces: all, addresses, .. } = snapshot;
     let scope = Scope::of(interface, &scope.destinations, snapshot);

@@ -1,4 +1,4 @@
-//! Errors of attaching to an interface, and of losing it later.
+//! Errors of responders: the program cannot be attached, or is no longer attached.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::diagnosis;
 use crate::host::HostError;
 use crate::xdp::{AttachedProgram, XdpError};
 
-/// The reason why the program cannot be attached, or is no longer attached.
+/// The program cannot be attached or updated, or is no longer attached.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponderError {
     /// Another XDP program is attached to the interface.
@@ -18,7 +18,7 @@ pub enum ResponderError {
         /// The other program.
         program: AttachedProgram,
     },
-    /// Another XDP program is attached to an upper device. The kernel then accepts none below it.
+    /// Another XDP program is attached to an upper device, so the kernel refuses a program on the interface below.
     #[error("the kernel takes no XDP program on {interface} below {above}, which has {program}")]
     OccupiedAbove {
         /// The name of the interface.
@@ -28,28 +28,28 @@ pub enum ResponderError {
         /// The other program.
         program: AttachedProgram,
     },
-    /// The kernel reports a program on an upper device, but no device has one.
+    /// The kernel reports a program on an upper device, but a search found none.
     #[error("the kernel takes no XDP program on {interface} below an interface that has one")]
     OccupiedSomewhere {
         /// The name of the interface.
         interface: String,
     },
-    /// The driver does not support the mode, or not with its present settings.
+    /// The driver does not support the mode, or not with the current settings of the interface, such as its MTU.
     #[error("the driver of {interface} refuses {mode} XDP")]
     Refused {
         /// The name of the interface.
         interface: String,
-        /// The mode.
+        /// The requested mode.
         mode: AttachMode,
         /// The error of `BPF_LINK_CREATE` or `BPF_PROG_LOAD`.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The kernel denies attaching, as a security module may demand.
+    /// The kernel denies attaching (`EPERM` or `EACCES`), for example because of a security module.
     #[error("cannot attach to {interface} in {mode} mode")]
     Attach {
         /// The name of the interface.
         interface: String,
-        /// The mode.
+        /// The requested mode.
         mode: AttachMode,
         /// The error of `BPF_LINK_CREATE`.
         source: io::Error,
@@ -69,17 +69,17 @@ pub enum ResponderError {
     /// An address set of the program has no room for all prefixes.
     #[error("{count} prefixes or addresses, of {origin}, are too many: {most} are possible")]
     TooManyPrefixes {
-        /// The option or interface that the prefixes come from.
+        /// The option that lists the prefixes, or "the interface" for its own addresses.
         origin: &'static str,
         /// The number of address ranges.
         count: usize,
         /// The capacity of the set, in ranges.
         most: usize,
     },
-    /// The program's address sets do not fit in memory.
+    /// The memory for the program's filters cannot be allocated.
     #[error("there is not enough memory")]
     OutOfMemory,
-    /// The configuration cannot be carried out.
+    /// A setting contradicts another one, or the key cannot be read or generated.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The host cannot be read.
@@ -91,7 +91,7 @@ pub enum ResponderError {
 }
 
 impl ResponderError {
-    /// Returns the remedy, if the error has one of its own.
+    /// Returns advice on how to resolve the error, if there is any.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Occupied { interface, program } | Self::OccupiedAbove { above: interface, program, .. } => {
@@ -112,8 +112,9 @@ impl ResponderError {
         Some(hint.to_owned())
     }
 
-    /// Returns whether the host could not be read for a reason that may pass, such as a lack of file descriptors or a
-    /// netlink dump that changes kept interrupting.
+    /// Returns whether the error is a failure to read the host, which may not last.
+    ///
+    /// Examples are a lack of file descriptors, and a netlink dump that concurrent changes kept interrupting.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -121,7 +122,7 @@ impl ResponderError {
         )
     }
 
-    /// Returns the messages of libbpf, if there are any.
+    /// Returns the messages of libbpf, if loading the program failed. Otherwise the slice is empty.
     pub fn libbpf_messages(&self) -> &[String] {
         if let Self::Xdp(error) = self { error.libbpf_messages() } else { &[] }
     }

@@ -1,4 +1,6 @@
-//! The excluded ports: local listeners, `--except`, and everything outside `--ports`. The packet logic checks them.
+//! The excluded ports: local listeners, `--except`, and every port outside `--ports`.
+//!
+//! The packet logic passes segments to excluded ports to the host.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -12,13 +14,13 @@ use crate::host::{HostError, listeners};
 /// The excluded ports, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exclusions {
-    /// Ports with local listeners.
+    /// The ports of local listeners. Empty under takeover.
     #[serde(rename = "listening")]
     listeners: PortList,
-    /// Ports that the user excluded.
+    /// The ports that the user excluded with `--except`.
     #[serde(rename = "except")]
     excluded: PortList,
-    /// The ports that the user selected with `--ports`. All others are excluded.
+    /// The ports that the user selected with `--ports`. All others are excluded. `None` selects every port.
     only: Option<PortList>,
 }
 
@@ -27,7 +29,7 @@ impl Exclusions {
     ///
     /// # Errors
     ///
-    /// [`HostError::ListListeners`] if the kernel does not list them.
+    /// [`HostError::ListListeners`] if the kernel does not list the listening sockets.
     pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
         let listeners = if scope.takeover { BTreeSet::new() } else { listeners::ports()? };
         let mut exclusions = Self {
@@ -36,14 +38,14 @@ impl Exclusions {
             only: scope.ports.only().cloned(),
         };
         if let Some(only) = &exclusions.only {
-            // Other ports are excluded anyway, and need no second reason.
+            // Ports outside `only` are excluded already, so the other lists do not repeat them.
             exclusions.listeners.0.retain(|port| only.0.contains(port));
             exclusions.excluded.0.retain(|port| only.0.contains(port));
         }
         Ok(exclusions)
     }
 
-    /// Returns the excluded ports as the program's set.
+    /// Returns the excluded ports in the format of the program's filters.
     pub fn to_set(&self) -> PortSet {
         let mut set = PortSet::new();
         self.listeners.0.union(&self.excluded.0).for_each(|&port| set.insert(port));
@@ -55,7 +57,7 @@ impl Exclusions {
 }
 
 impl Display for Exclusions {
-    /// Writes a clause that names the answered ports.
+    /// Writes the answered ports and their exceptions, such as `every TCP port answers but 22 (the host listens)`.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match &self.only {
             None => f.write_str("every TCP port answers")?,

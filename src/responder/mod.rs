@@ -1,4 +1,4 @@
-//! Responders: interfaces on which the program answers, kept in step with the state of the host.
+//! Responders: XDP programs that are attached to interfaces, and updated when the state of the host changes.
 
 pub mod affected;
 mod error;

@@ -1,4 +1,4 @@
-//! The attach mode: its choice, and the attempts to attach.
+//! Chooses the attach mode, and attaches the program.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -16,17 +16,20 @@ pub const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer
 
 /// A loaded program with the link that attaches it.
 pub struct Attached {
-    /// The mode.
+    /// The mode that the program is attached in.
     pub mode: AttachMode,
-    /// The reason for the mode, if it is worth a remark.
+    /// The reason for the mode, if the user should know it.
     pub remark: Option<String>,
-    /// The program.
+    /// The loaded program, with its maps.
     pub program: TcpBounceSkel<'static>,
-    /// The link.
+    /// The link. Dropping it detaches the program.
     pub link: XdpLink,
 }
 
-/// Loads the program and attaches it in the configured mode, or in the best one that works.
+/// Loads the program and attaches it in the configured mode.
+///
+/// Without a configured mode, native mode is tried first, and skb mode if the driver refuses it. On veth, skb mode is
+/// used at once.
 ///
 /// # Errors
 ///
@@ -47,7 +50,7 @@ pub fn attach(plan: &ProgramPlan) -> Result<Attached, ResponderError> {
     }
 }
 
-/// Loads the program and attaches it in `mode`. `remark` is the reason for the mode.
+/// Loads the program and attaches it in `mode`. `remark` becomes [`Attached::remark`].
 fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Result<Attached, ResponderError> {
     let program = load(plan, mode)?;
     let link = XdpLink::new(program.progs.tcp_bounce.as_fd(), plan.interface(), mode)
@@ -59,31 +62,31 @@ fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Re
 ///
 /// # Errors
 ///
-/// [`ResponderError::Refused`] if the NIC does not offload programs; otherwise the error of [`loader::load`].
+/// [`ResponderError::Refused`] if the driver refuses to offload the program; otherwise the error of [`loader::load`].
 fn load(plan: &ProgramPlan, mode: AttachMode) -> Result<TcpBounceSkel<'static>, ResponderError> {
     let offload = (mode == AttachMode::Hw).then_some(plan.interface().index);
     loader::load(&plan.inputs(mode), offload).map_err(|error| match error {
-        // For hw mode, the driver refuses a program when it is loaded, not when it is attached.
+        // In hw mode, the driver refuses a program when it is loaded, not when it is attached.
         XdpError::Load { source, .. } if offload.is_some() => refused(plan.interface(), mode, source.into()),
         error => error.into(),
     })
 }
 
-/// Loads the program for `mode`, so that the kernel verifies it, and unloads it.
+/// Has the kernel verify the program for `mode`: loads the program and unloads it.
 ///
 /// # Errors
 ///
-/// The kernel refuses the program.
+/// The kernel or, in hw mode, the driver refuses the program.
 pub fn verify(plan: &ProgramPlan, mode: AttachMode) -> Result<(), ResponderError> {
     load(plan, mode).map(drop)
 }
 
-/// Converts an error of `BPF_LINK_CREATE`, and looks for its cause where the errno does not tell.
+/// Converts an error of `BPF_LINK_CREATE`. If the errno reports a conflict, searches for the program in the way.
 fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> ResponderError {
     match source.raw_os_error().map(Errno::from_raw) {
-        // Another process attached a program after `check_vacant`.
+        // Another process attached a program after the check before the start.
         Some(Errno::EBUSY) => check_vacant(interface).err().unwrap_or_else(|| refused(interface, mode, source.into())),
-        // The interface or an upper device has a program: `dev_xdp_attach` of Linux.
+        // The interface has a program in another mode, or an upper device has one (`dev_xdp_attach` of Linux).
         Some(Errno::EEXIST) => {
             check_vacant(interface).and_then(|()| occupied_above(interface)).unwrap_or_else(|error| error)
         }

@@ -1,4 +1,4 @@
-//! The program's data for one interface: planned before it is loaded, and updated while it runs.
+//! The plan of the program on one interface: settings to load it with, and state that is updated while it runs.
 
 use tcp_bounce_wire::address::Mac;
 use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings};
@@ -12,8 +12,8 @@ use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
 /// The largest MTU, in bytes, that native mode supports without multi-buffer frames.
 ///
-/// A frame must fit in one page, beside the space that the kernel reserves there. Drivers differ a little: the ena
-/// driver has the smallest limit of the common ones.
+/// A frame must fit in one page of 4 KiB, next to the headroom and tailroom that the kernel reserves. The limit differs
+/// between drivers. The value is that of ena (`ENA_XDP_MAX_MTU` of Linux), the smallest among the common drivers.
 pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
 
 /// The settings, state and filters of the program on one interface.
@@ -29,12 +29,13 @@ pub struct ProgramPlan {
 }
 
 impl ProgramPlan {
-    /// Plans the program for `interface`, in the state that `snapshot` shows.
+    /// Plans the program for `interface`, from the configuration and the state of the host.
     ///
     /// # Errors
     ///
-    /// [`ResponderError::TooManyPrefixes`] if the scope does not fit in an address set;
-    /// [`ResponderError::OutOfMemory`]; [`XdpError::ClientTables`] if the number of CPUs cannot be read.
+    /// - [`ResponderError::TooManyPrefixes`] if the prefixes of clients or destinations do not fit in an address set.
+    /// - [`ResponderError::OutOfMemory`] or [`ResponderError::Config`] if the filters or actions cannot be allocated.
+    /// - [`XdpError::ClientTables`] if the number of CPUs cannot be read.
     pub fn new(
         interface: Interface,
         config: &Config,
@@ -64,7 +65,7 @@ impl ProgramPlan {
         &self.interface
     }
 
-    /// Returns the configured mode. `None` selects the best one that works.
+    /// Returns the configured mode. `None` selects the mode automatically.
     pub fn configured_mode(&self) -> Option<AttachMode> {
         self.config.attach_mode
     }
@@ -74,12 +75,12 @@ impl ProgramPlan {
         &self.scope
     }
 
-    /// Returns the settings of the client tables and events.
+    /// Returns the settings of the client tables and of the events.
     pub fn telemetry(&self) -> TelemetrySettings {
         self.telemetry
     }
 
-    /// Returns the loader's inputs for `mode`.
+    /// Returns the inputs for loading the program in `mode`.
     pub fn inputs(&self, mode: AttachMode) -> ProgramInputs<'_> {
         let settings = self.settings(mode);
         ProgramInputs { settings, interface: &self.state, filters: &self.filters, actions: &self.actions }
@@ -105,8 +106,8 @@ impl ProgramPlan {
         }
         let has_new_scope = scope != self.scope;
         if has_new_scope {
-            // The program reads the active set while this one is written. One map update guarantees no order, so the
-            // set becomes active by a second update.
+            // The program reads the active set while the inactive set is written. A map update has no defined write
+            // order, so a second update activates the new set.
             let inactive = 1 - (self.filters.active_destinations & 1);
             scope.fill(&mut self.filters.destinations[inactive as usize])?;
             loader::set_filters(program, &self.filters).map_err(XdpError::Maps)?;
@@ -121,7 +122,7 @@ impl ProgramPlan {
         Ok(has_new_scope)
     }
 
-    /// Returns the settings that the program is loaded with. They stay the same while it runs.
+    /// Returns the settings that the program is loaded with in `mode`. They are constant while the program runs.
     fn settings(&self, mode: AttachMode) -> ProgramSettings {
         let Config { syn_ack, scope, post_handshake, .. } = &self.config;
         ProgramSettings {
@@ -140,14 +141,14 @@ impl ProgramPlan {
     }
 }
 
-/// Returns the settings of the client tables and events, which depend on the number of CPUs.
+/// Returns the settings of the client tables and of the events. The number of CPUs determines the stripes.
 fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
     let (stripes, shared) = client_tables::stripes().map_err(XdpError::ClientTables)?;
     let Observe { ports, sources, events } = observe;
     Ok(TelemetrySettings { ports, sources, events, stripes, shared })
 }
 
-/// Returns the program's state of `interface`: its MAC address, primary addresses, and advertised MSS and window.
+/// Returns the interface state for the program: MAC address, primary addresses, advertised MSS and window.
 fn interface_state(
     interface: &Interface,
     syn_ack: &SynAckConfig,
@@ -163,12 +164,14 @@ fn interface_state(
     }
 }
 
-/// Returns whether multi-buffer frames must stay disabled on `interface`.
+/// Returns whether multi-buffer support must stay disabled on `interface`.
 ///
-/// A reply that is shorter than its frame frees pages by `bpf_xdp_adjust_tail`. On veth, and in skb mode everywhere,
-/// the kernel frees pages of a page pool as if they were ordinary ones: Linux 6.18 warns (`page_pool/helpers.h`), and
-/// the memory is used twice. A program without multi-buffer support gets each frame in one piece, and the peer of the
-/// veth is told so. Jumbo frames leave no choice in native mode.
+/// A reply that is shorter than its multi-buffer frame frees pages through `bpf_xdp_adjust_tail`. On veth, and in skb
+/// mode on any interface, the kernel frees pages of a page pool as ordinary pages. Linux 6.18 warns
+/// (`page_pool/helpers.h`), and the memory is used twice.
+///
+/// A program without multi-buffer support receives each frame in one buffer, and veth limits the peer's MTU to match.
+/// With an MTU above [`MTU_WITHOUT_FRAGMENTS`], native mode requires multi-buffer support, so it stays enabled.
 fn breaks_on_fragments(interface: &Interface) -> bool {
     interface.is_veth() && interface.mtu <= MTU_WITHOUT_FRAGMENTS
 }

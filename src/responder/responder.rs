@@ -9,35 +9,34 @@ use crate::config::AttachMode;
 use crate::host::Interface;
 use crate::xdp::{TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
 
-/// The program on one interface. It is attached as long as this value lives.
+/// The XDP program on one interface. It is detached when this value is dropped.
 pub struct Responder {
     interface: Interface,
     mode: AttachMode,
-    /// The reason for the mode, if it is worth a remark.
+    /// The reason for the mode, if the user should know it.
     remark: Option<String>,
     link: XdpLink,
     program: TcpBounceSkel<'static>,
     plan: ProgramPlan,
 }
 
-/// The counters of one interface at one moment.
+/// The counters of one interface at one point in time.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// The name of the interface at the start.
+    /// The name that the interface had when the program was attached.
     pub interface: String,
     /// The mode that the program is attached in.
     pub mode: AttachMode,
-    /// The counters since the start.
+    /// The packets since the program was attached, by verdict.
     pub counters: Counters,
-    /// The event counters since the start, if events are enabled.
+    /// The event counts since the program was attached, if events are enabled.
     pub events: Option<EventCounts>,
 }
 
 impl Responder {
-    /// Loads the program with the data of `plan`, and attaches it to the interface of the plan.
+    /// Loads the program as `plan` configures it, and attaches it to the interface of the plan.
     ///
-    /// Without a configured mode, native mode is tried first, except on veth. If the driver refuses it, skb mode
-    /// follows.
+    /// [`mode::attach`] chooses the attach mode.
     ///
     /// # Errors
     ///
@@ -51,8 +50,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program is not attached any more; the error
-    /// of updating it.
+    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if the program is no longer attached; otherwise the
+    /// error of [`ProgramPlan::update`].
     pub fn refresh(&mut self, snapshot: &HostSnapshot) -> Result<bool, ResponderError> {
         let Some(interface) = snapshot.interfaces.iter().find(|other| other.index == self.interface.index) else {
             return Err(ResponderError::Removed { interface: self.interface.name.clone() });
@@ -80,7 +79,7 @@ impl Responder {
         }
     }
 
-    /// Returns the interface as it was at the start.
+    /// Returns the interface as it was when the program was planned. It may have been renamed since.
     pub fn interface(&self) -> &Interface {
         &self.interface
     }
@@ -90,7 +89,7 @@ impl Responder {
         self.mode
     }
 
-    /// Returns the reason for the mode, if it is worth a remark.
+    /// Returns the reason for the mode, if the user should know it.
     pub fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
     }
@@ -100,22 +99,22 @@ impl Responder {
         self.plan.scope()
     }
 
-    /// Returns the telemetry that the program collects.
+    /// Returns the telemetry settings that the program was loaded with.
     pub fn telemetry(&self) -> TelemetrySettings {
         self.plan.telemetry()
     }
 
-    /// Returns the loaded program.
+    /// Returns the loaded program, with its maps.
     pub fn program(&self) -> &TcpBounceSkel<'static> {
         &self.program
     }
 
-    /// Detaches the program. Its maps stay readable.
+    /// Detaches the program and returns it. Its maps stay readable.
     pub fn detach(self) -> TcpBounceSkel<'static> {
         self.program
     }
 
-    /// Reads the counters of the program.
+    /// Reads the packet counters and event counts of the program.
     ///
     /// # Errors
     ///

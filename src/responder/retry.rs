@@ -1,8 +1,8 @@
-//! The time for which failures to read the host are retried.
+//! The time limit for retries after failures to read the host.
 
 use std::time::{Duration, Instant};
 
-/// A series of failures, and the time after which the next one is final.
+/// Tracks a series of consecutive failures, and gives up when the series exceeds a time limit.
 #[derive(Debug)]
 pub struct RetryWindow {
     length: Duration,
@@ -16,12 +16,12 @@ pub enum Reaction {
     Warn,
     /// Try again without another warning.
     Retry,
-    /// Give up: the series has lasted for the whole window.
+    /// Give up: the series has lasted for the whole time limit.
     GiveUp,
 }
 
 impl RetryWindow {
-    /// Creates a window of `length`, without a failure so far.
+    /// Creates a window with `length` as its time limit, and no failures.
     pub fn new(length: Duration) -> Self {
         Self { length, failing_since: None }
     }

@@ -20,14 +20,14 @@ use crate::host::Interface;
 pub enum Scope {
     /// Every address.
     Any,
-    /// The addresses with these prefixes.
+    /// The addresses in these prefixes.
     Prefixes(Vec<IpNet>),
     /// The addresses of the interface and of its VLAN devices.
     Own(BTreeSet<IpAddr>),
 }
 
 impl Scope {
-    /// Returns the scope of `interface`, in the state that `snapshot` shows.
+    /// Returns the scope of `interface` for the user's `choice`, with the addresses of `snapshot`.
     pub fn of(interface: &Interface, choice: &DestinationChoice, snapshot: &HostSnapshot) -> Self {
         match choice {
             DestinationChoice::Any => Self::Any,
@@ -45,9 +45,10 @@ impl Scope {
         }
     }
 
-    /// Returns the primary address of each family: the first of the interface's `own` addresses in the scope.
+    /// Returns the primary IPv4 and IPv6 address: the lowest unicast address of `own` that is in the scope.
     ///
-    /// The program compares them before it searches the address set. The unspecified address means that there is none.
+    /// The program compares a destination with the primary address before it searches the address set. The unspecified
+    /// address stands for no primary address.
     pub fn primary_addresses(&self, own: &BTreeSet<IpAddr>) -> (Ipv4Address, Ipv6Address) {
         let in_scope = || own.iter().filter(|address| self.contains(**address));
         let v4 = in_scope().find_map(|address| match address {
@@ -61,7 +62,7 @@ impl Scope {
         (v4.unwrap_or_default(), v6.unwrap_or_default())
     }
 
-    /// Fills an address set of the program with the scope. [`Scope::Any`] leaves the set as it is.
+    /// Writes the scope to an address set of the program. [`Scope::Any`] leaves the set unchanged.
     ///
     /// # Errors
     ///
@@ -77,7 +78,7 @@ impl Scope {
     }
 }
 
-/// Fills an address set of the program with `prefixes`. The error names `origin`: an option or the interface.
+/// Writes `prefixes` to an address set of the program. The error names `origin`, the option or the interface.
 ///
 /// # Errors
 ///
@@ -110,7 +111,7 @@ impl Display for Scope {
     }
 }
 
-/// Joins the first four items with commas, and appends the number of the others.
+/// Joins the first four items with commas, and appends how many more there are.
 pub fn join_first<'a, T: Display + 'a>(items: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator>) -> String {
     const SHOWN: usize = 4;
     let items = items.into_iter();

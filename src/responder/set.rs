@@ -1,4 +1,4 @@
-//! The responders of a run: one for each interface, updated together.
+//! The responders of a run, one for each interface, which are updated together.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::xdp::{ClientTables, TcpBounceSkel, XdpError};
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 const _: () = assert!(REFRESH_INTERVAL.as_millis() <= 1000, "a new listener is excluded within two seconds");
 
-/// How long failures to read the host are retried. Then the next one ends the run.
+/// The time for which failures to read the host are retried. A failure after that ends the run.
 pub const RETRY_TIME: Duration = Duration::from_secs(60);
 
 /// Calls `tick` every [`REFRESH_INTERVAL`] until `stop` receives or is closed, the deadline passes, or `tick` fails.
@@ -46,7 +46,7 @@ pub struct ResponderSet {
     retries: RetryWindow,
 }
 
-/// A change that a [`ResponderSet`] followed.
+/// A change that a [`ResponderSet`] reports.
 #[derive(Debug)]
 pub enum Change {
     /// The scope of an interface changed.
@@ -58,14 +58,14 @@ pub enum Change {
     },
     /// The excluded ports changed.
     Exclusions(Exclusions),
-    /// The host cannot be read, for this reason. The programs keep the state that was last read.
+    /// The host cannot be read, for this reason. The programs keep answering with the last known state.
     Unreadable(ResponderError),
-    /// The host can be read again.
+    /// The host can be read again, after [`Change::Unreadable`].
     Readable,
 }
 
 impl ResponderSet {
-    /// Creates an empty set, which configures its responders with `config` and `isn`.
+    /// Creates an empty set. `config` and `isn` configure the responders that are added later.
     pub fn new(config: &Config, isn: Isn) -> Self {
         Self {
             config: config.clone(),
@@ -76,24 +76,24 @@ impl ResponderSet {
         }
     }
 
-    /// Adds a responder: attaches to `interface`.
+    /// Attaches the program to `interface`, and adds the responder to the set.
     ///
     /// # Errors
     ///
-    /// The host cannot be read, or the error of [`Responder::start`].
+    /// The error of [`HostSnapshot::read`], [`ProgramPlan::new`] or [`Responder::start`].
     pub fn attach(&mut self, interface: &Interface) -> Result<(), ResponderError> {
-        // Attaching to the interfaces before may have taken seconds, and listeners change meanwhile.
+        // Attaching to earlier interfaces may have taken seconds. A new snapshot includes listeners that started then.
         let snapshot = HostSnapshot::read(&self.config.scope)?;
         let plan = ProgramPlan::new(interface.clone(), &self.config, self.isn, &snapshot)?;
         self.responders.push(Responder::start(plan)?);
         Ok(())
     }
 
-    /// Reads the host and updates every program. Returns the snapshot and what changed since the last one.
+    /// Reads the host and updates every program. Returns the snapshot, and the changes since the previous snapshot.
     ///
     /// # Errors
     ///
-    /// The host cannot be read, or a program is not attached any more.
+    /// The host cannot be read, or a program is no longer attached or cannot be updated.
     pub fn refresh(&mut self) -> Result<(HostSnapshot, Vec<Change>), ResponderError> {
         let snapshot = HostSnapshot::read(&self.config.scope)?;
         let mut changes = Vec::new();
@@ -110,11 +110,11 @@ impl ResponderSet {
         Ok((snapshot, changes))
     }
 
-    /// Refreshes, and tolerates failures to read the host for [`RETRY_TIME`]. Returns the changes.
+    /// Refreshes the set, and returns the changes. Failures to read the host are tolerated for [`RETRY_TIME`].
     ///
     /// # Errors
     ///
-    /// The host could not be read for too long, or a program is not attached any more.
+    /// The host could not be read for [`RETRY_TIME`], or a program is no longer attached or cannot be updated.
     pub fn follow(&mut self) -> Result<Vec<Change>, ResponderError> {
         match self.refresh() {
             Ok((_, mut changes)) => {
@@ -124,7 +124,7 @@ impl ResponderSet {
                 Ok(changes)
             }
             Err(error) if error.is_transient() => {
-                // The links can be checked all the same.
+                // The links can be checked without reading the host.
                 self.responders.iter().try_for_each(Responder::check_attached)?;
                 match self.retries.record_failure(Instant::now()) {
                     Reaction::Warn => Ok(vec![Change::Unreadable(error)]),
@@ -136,7 +136,7 @@ impl ResponderSet {
         }
     }
 
-    /// Returns the ports that are excluded now.
+    /// Returns the excluded ports as of the last refresh.
     pub fn exclusions(&self) -> &Exclusions {
         &self.exclusions
     }
@@ -146,13 +146,14 @@ impl ResponderSet {
         &self.responders
     }
 
-    /// Maps the client tables of all programs.
+    /// Maps the client tables of all programs into memory.
     ///
     /// # Errors
     ///
-    /// [`XdpError::ClientTables`] if the kernel denies it.
+    /// [`XdpError::ClientTables`] if a table cannot be mapped.
     pub fn client_tables(&self) -> Result<ClientTables, XdpError> {
-        // The settings are the same for all. They cannot be read again once privileges are dropped.
+        // All programs have the same settings. They are not computed again, because a process without privileges cannot
+        // read the number of CPUs.
         let settings = self.responders.first().map(Responder::telemetry).unwrap_or_default();
         let programs = self.responders.iter().map(Responder::program);
         ClientTables::new(programs, settings).map_err(XdpError::ClientTables)
@@ -162,12 +163,12 @@ impl ResponderSet {
     ///
     /// # Errors
     ///
-    /// [`XdpError::Maps`] if the kernel denies it.
+    /// [`XdpError::Maps`] if the kernel denies reading them.
     pub fn samples(&self) -> Result<Vec<Sample>, XdpError> {
         self.responders.iter().map(Responder::sample).collect()
     }
 
-    /// Detaches all programs. Their maps stay readable.
+    /// Detaches all programs and returns them. Their maps stay readable.
     pub fn detach(self) -> Vec<TcpBounceSkel<'static>> {
         self.responders.into_iter().map(Responder::detach).collect()
     }

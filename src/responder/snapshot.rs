@@ -6,19 +6,19 @@ use super::Exclusions;
 use crate::config::ScopeConfig;
 use crate::host::{HostError, Interface, interface};
 
-/// Interfaces, addresses and excluded ports of the host at one moment.
+/// The interfaces, addresses and excluded ports of the host at one point in time.
 #[derive(Debug)]
 pub struct HostSnapshot {
     /// All interfaces of the network namespace.
     pub interfaces: Vec<Interface>,
     /// All addresses, each with the index of its interface.
     pub addresses: Vec<(u32, IpAddr)>,
-    /// The excluded ports.
+    /// The excluded ports, including those of local listeners.
     pub exclusions: Exclusions,
 }
 
 impl HostSnapshot {
-    /// Reads the present state of the host. `scope` decides about excluded ports.
+    /// Reads the current state of the host. The excluded ports depend on `scope`.
     ///
     /// # Errors
     ///

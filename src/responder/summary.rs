@@ -1,4 +1,4 @@
-//! A summary of the answered ports and clients, for people and for JSON.
+//! A summary of the answered ports and clients, as text and as JSON.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -15,10 +15,10 @@ pub struct AnswerSummary {
     /// The excluded ports.
     #[serde(rename = "spared")]
     exclusions: Exclusions,
-    /// The prefixes of the answered clients. Empty: every client.
+    /// The prefixes of the answered clients. Empty if every client is answered.
     #[serde(rename = "from")]
     sources: Vec<String>,
-    /// The action of each port.
+    /// The post-handshake action of each port.
     #[serde(rename = "then")]
     post_handshake: PostHandshake,
     #[serde(skip)]
@@ -26,7 +26,7 @@ pub struct AnswerSummary {
 }
 
 impl AnswerSummary {
-    /// Summarizes `config`, with the ports that are excluded now.
+    /// Summarizes `config`, and the ports that are currently excluded.
     pub fn new(config: &Config, exclusions: &Exclusions) -> Self {
         Self {
             sources: config.scope.sources.iter().map(IpNet::to_string).collect(),

@@ -1,14 +1,14 @@
-//! Programs of others that keep the program from being attached.
+//! Searches for XDP programs of other processes that prevent attaching.
 
 use super::ResponderError;
 use crate::host::Interface;
 use crate::xdp::AttachedProgram;
 
-/// Checks that no XDP program is attached to `interface`, since one of another process is never replaced.
+/// Checks that no XDP program is attached to `interface`. A program of another process is never replaced.
 ///
 /// # Errors
 ///
-/// [`ResponderError::Occupied`] if there is one.
+/// [`ResponderError::Occupied`] if a program is attached, or the error of [`AttachedProgram::find`].
 pub fn check_vacant(interface: &Interface) -> Result<(), ResponderError> {
     match AttachedProgram::find(interface)? {
         Some(program) => Err(ResponderError::Occupied { interface: interface.name.clone(), program }),
@@ -16,7 +16,14 @@ pub fn check_vacant(interface: &Interface) -> Result<(), ResponderError> {
     }
 }
 
-/// Finds the upper device with a program, and returns the error that names it.
+/// Searches the upper devices of `interface` for a program, and returns the error to report.
+///
+/// The error is [`ResponderError::OccupiedAbove`] for the first program found, or else
+/// [`ResponderError::OccupiedSomewhere`].
+///
+/// # Errors
+///
+/// The interfaces or their programs cannot be listed.
 pub fn occupied_above(interface: &Interface) -> Result<ResponderError, ResponderError> {
     let name = interface.name.clone();
     let all = Interface::list()?;

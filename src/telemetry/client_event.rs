@@ -1,4 +1,4 @@
-//! Client events, as people and programs see them.
+//! Client events in the form that is printed and serialized.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, SocketAddr};
@@ -14,10 +14,10 @@ use crate::xdp::client_tables::address;
 /// An event of a client: a SYN, a completed handshake, or the end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientEvent {
-    /// The time of the segment.
+    /// The time at which the client's segment was received.
     #[serde(serialize_with = "timestamp")]
     pub time: SystemTime,
-    /// The name that the receiving interface had at the start.
+    /// The name that the receiving interface had when the run started.
     pub interface: Arc<str>,
     /// The client's address.
     pub source: IpAddr,
@@ -32,7 +32,7 @@ pub struct ClientEvent {
 }
 
 impl ClientEvent {
-    /// Converts an event of the program on `interface`.
+    /// Converts an event that the program on `interface` recorded. `clock` converts the time.
     pub(super) fn new(event: &Event, clock: &Clock, interface: &Arc<str>) -> Self {
         let kind = EventKind::ALL.into_iter().find(|&kind| kind as u32 == event.kind);
         Self {
@@ -66,21 +66,21 @@ fn timestamp<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S
     serializer.collect_str(&humantime::format_rfc3339_micros(*time))
 }
 
-/// Converts the monotonic time of events to system time.
+/// A simultaneous reading of two clocks, which converts the monotonic time of events to system time.
 pub(super) struct Clock {
     monotonic: Duration,
     system: SystemTime,
 }
 
 impl Clock {
-    /// Reads both clocks.
+    /// Reads `CLOCK_MONOTONIC` and the system clock.
     pub fn now() -> Self {
-        // Every Linux has this clock.
+        // Every Linux kernel has this clock, so the default is never used.
         let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
         Self { monotonic, system: SystemTime::now() }
     }
 
-    /// Converts `nanoseconds` of `CLOCK_MONOTONIC`.
+    /// Converts a time of `CLOCK_MONOTONIC` in nanoseconds to system time.
     pub fn to_system_time(&self, nanoseconds: u64) -> SystemTime {
         let age = self.monotonic.saturating_sub(Duration::from_nanos(nanoseconds));
         self.system.checked_sub(age).unwrap_or(self.system)

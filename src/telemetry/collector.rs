@@ -1,4 +1,4 @@
-//! The collector, which drains client events, reads the client tables, and sums up the run.
+//! The collector: drains client events, reads the client tables, and summarizes the run.
 
 use std::net::IpAddr;
 use std::sync::mpsc::{self, Sender};
@@ -18,12 +18,14 @@ use crate::xdp::{ClientTables, TcpBounceSkel, XdpError, counters, event_ring};
 
 /// A receiver of client events, such as a printer or a full-screen view.
 pub trait EventSink: Send + Sync {
-    /// Receives a batch of events. It may block: the program counts the events for which the ring buffer has no room.
+    /// Receives a batch of events.
+    ///
+    /// The function may block. If the ring buffer fills up meanwhile, the XDP program counts further events as dropped.
     fn deliver(&self, events: Vec<ClientEvent>);
 
-    /// Returns the number of events that reached the user, if the sink may drop some.
+    /// Returns the number of events that reached the user. `None` if the sink drops no events.
     ///
-    /// Called once, after the last batch.
+    /// The collector calls this function once, after the last batch.
     fn delivered(&self) -> Option<u64> {
         None
     }
@@ -31,7 +33,7 @@ pub trait EventSink: Send + Sync {
 
 /// Collects client events and the client tables, and delivers events to a sink.
 ///
-/// [`Collector::start`] starts the reader threads; they deliver events from [`RunningCollector::release`] on.
+/// [`Collector::start`] starts the reader threads. They deliver events once [`RunningCollector::release`] is called.
 pub struct Collector {
     observe: Observe,
     /// Whether the summary lists the busiest ports and clients.
@@ -46,23 +48,22 @@ pub struct RunningCollector {
     tables: Arc<ClientTables>,
     reader: EventReader,
     sink: Option<Arc<dyn EventSink>>,
-    /// Keeps the reader threads from delivering events until it is dropped. Nothing may be printed before the line that
-    /// says that tcp-bounce has started.
+    /// Block the reader threads until they are dropped: no event may be printed before the start message.
     gates: Vec<Sender<()>>,
 }
 
 impl Collector {
-    /// Prepares to collect what `observe` enables, and the port report if there is a file for it.
+    /// Creates a collector for the telemetry that `observe` enables, and for the port report if there is a file for it.
     ///
     /// # Errors
     ///
-    /// [`TelemetryError::Report`] if the report cannot be written there.
+    /// The error of [`PortReport::new`].
     pub fn new(observe: Observe, lists_top: bool, report: Option<&ReportFile>) -> Result<Self, TelemetryError> {
         let port_report = report.map(PortReport::new).transpose()?;
         Ok(Self { observe, lists_top, port_report: port_report.map(|report| Arc::new(Mutex::new(report))) })
     }
 
-    /// Starts a reader thread for each responder.
+    /// Starts a reader thread for each responder, if events are enabled.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl Collector {
         let port_report = self.port_report.clone();
         let (gate, opened) = mpsc::channel();
         let deliver = move |events: Vec<ClientEvent>| {
-            // Always an error, as nothing is sent.
+            // Returns an error when the gate is dropped. No message is ever sent.
             let _ = opened.recv();
             if let Some(port_report) = &port_report {
                 let mut port_report = port_report.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,11 +113,13 @@ impl RunningCollector {
         self.gates.clear();
     }
 
-    /// Drains the remaining events, writes the port report and sums up the run. No program may be attached any more.
+    /// Drains the remaining events, writes the port report and summarizes the run.
+    ///
+    /// The caller must have detached `programs`, since the reader threads end only when the ring buffers are empty.
     ///
     /// # Errors
     ///
-    /// The first result is an error if the maps cannot be read, the second if the report cannot be written.
+    /// The first result is an error if a map cannot be read. The second is an error if the report cannot be written.
     pub fn finish(
         self,
         elapsed: Duration,
@@ -152,7 +155,7 @@ impl RunningCollector {
     }
 }
 
-/// Returns the totals after `delivered` events left the ring buffers.
+/// Returns the event totals of `programs`, given the number of events that the reader threads delivered.
 fn event_totals(delivered: u64, programs: &[TcpBounceSkel]) -> libbpf_rs::Result<EventTotals> {
     let mut totals = EventTotals { delivered, ..EventTotals::default() };
     let mut sampled = 0;

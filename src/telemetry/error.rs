@@ -4,13 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// A report that cannot be written, or an address that cannot be listened on.
+/// The port report cannot be written, or the metrics server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The metrics server cannot listen.
     #[error("cannot serve metrics on {address}")]
     Metrics {
-        /// The address.
+        /// The address of `--metrics`.
         address: SocketAddr,
         /// The error of `bind(2)` or `listen(2)`.
         source: io::Error,
@@ -18,21 +18,21 @@ pub enum TelemetryError {
     /// The port report cannot be written.
     #[error("cannot write the report {}", path.display())]
     Report {
-        /// The file of the report.
+        /// The path of the report.
         path: PathBuf,
-        /// The error of the file system.
+        /// The error of creating, writing or syncing a file.
         source: io::Error,
     },
-    /// The path of the port report names a folder, a link or a device.
+    /// The path of the port report names a directory, a symbolic link or a device.
     #[error("cannot write the report {}: what has this name is no regular file", path.display())]
     ReportNotRegular {
-        /// The file of the report.
+        /// The path of the report.
         path: PathBuf,
     },
-    /// The port report was written, but cannot be renamed.
+    /// The port report was written to a temporary file, but that file cannot be renamed.
     #[error("cannot give the report the name {}; it is in {}", path.display(), kept.display())]
     ReportElsewhere {
-        /// The file of the report.
+        /// The path of the report.
         path: PathBuf,
         /// The temporary file that holds the report.
         kept: PathBuf,
@@ -42,7 +42,7 @@ pub enum TelemetryError {
 }
 
 impl TelemetryError {
-    /// Returns the remedy.
+    /// Returns advice on how to resolve the error.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Metrics { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -1,4 +1,4 @@
-//! Reader threads, which drain the ring buffers of events.
+//! Reader threads that drain the ring buffers of events.
 
 use std::mem;
 use std::sync::atomic::AtomicBool;
@@ -13,13 +13,15 @@ use tcp_bounce_wire::Event;
 use super::client_event::{ClientEvent, Clock};
 use crate::xdp::{TcpBounceSkel, event_ring};
 
-/// The longest time between two checks of the stop flag, and the wait after an error.
+/// The maximum time between two checks of the stop flag, and the wait after an error.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The most events in a batch.
+/// The maximum number of events in a batch.
 const MAX_BATCH: usize = 1024;
 
-/// Reads the events of programs. Each has its own thread, so that a busy interface does not delay the others.
+/// Reads the client events of several programs.
+///
+/// Each program has its own thread, so that a busy interface does not delay the others.
 #[derive(Default)]
 pub struct EventReader {
     is_stopped: Arc<AtomicBool>,
@@ -30,7 +32,7 @@ pub struct EventReader {
 impl EventReader {
     /// Starts a thread that reads the events of `program` and passes them to `deliver` in batches.
     ///
-    /// `deliver` may block: the program counts the events for which the ring buffer has no room.
+    /// `deliver` may block. If the ring buffer fills up meanwhile, the XDP program counts further events as dropped.
     ///
     /// # Errors
     ///
@@ -58,9 +60,9 @@ impl EventReader {
         Ok(())
     }
 
-    /// Reads the remaining events, and returns the number of all delivered ones.
+    /// Delivers the remaining events, stops the threads, and returns the total number of delivered events.
     ///
-    /// No program may be attached any more: a thread ends once its ring buffer is empty.
+    /// The programs must be detached, since a thread ends only when its ring buffer is empty.
     pub fn finish(mut self) -> u64 {
         self.is_stopped.store(true, Relaxed);
         self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum()
@@ -68,13 +70,13 @@ impl EventReader {
 }
 
 impl Drop for EventReader {
-    /// Stops the threads without waiting for them: the programs may still be attached.
+    /// Stops the threads without waiting for them. A wait might not end, because the programs may still be attached.
     fn drop(&mut self) {
         self.is_stopped.store(true, Relaxed);
     }
 }
 
-/// The events of one program that are not delivered yet.
+/// The undelivered events of one program, and the function that delivers them.
 struct Batch<F> {
     interface: Arc<str>,
     events: Vec<Event>,
@@ -92,7 +94,7 @@ impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
 
     fn flush(&mut self) {
         if !self.events.is_empty() {
-            // The system clock may be adjusted during the run.
+            // The system clock may be adjusted during the run, so it is read for each batch.
             let clock = Clock::now();
             let events = mem::take(&mut self.events);
             self.delivered += events.len() as u64;
@@ -101,13 +103,13 @@ impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
     }
 }
 
-/// Delivers the events of `ring` until `is_stopped` is set and the ring buffer is empty. Returns their number.
+/// Delivers the events of `ring` until `is_stopped` is set and the ring buffer is empty. Returns the number of events.
 fn drain<F: FnMut(Vec<ClientEvent>)>(ring: &RingBuffer, batch: &Mutex<Batch<F>>, is_stopped: &AtomicBool) -> u64 {
     loop {
-        // The flag is read before the ring buffer, so that the last turn reads all events from before the stop.
+        // The flag is read before the ring buffer, so that the last iteration reads all events from before the stop.
         let is_last = is_stopped.load(Relaxed);
         if ring.poll(if is_last { Duration::ZERO } else { POLL_INTERVAL }).is_err() {
-            // Most likely a signal. An error that persists must not keep a CPU busy.
+            // Most likely a signal interrupted the wait. The pause keeps a persistent error from using a whole CPU.
             thread::sleep(POLL_INTERVAL);
         }
         let mut batch = lock(batch);

@@ -15,5 +15,5 @@ pub use metrics::MetricsServer;
 pub use port_report::PortReport;
 pub use summary::{EventTotals, Summary, TopEntry, TopList};
 
-/// The version of the JSON output and of the port report. It grows when a field changes its meaning.
+/// The schema version of the JSON output and of the port report. It is incremented when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;

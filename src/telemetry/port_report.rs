@@ -14,10 +14,10 @@ use tempfile::{NamedTempFile, PersistError};
 use super::{ClientEvent, SCHEMA_VERSION, TelemetryError};
 use crate::config::{ReportFile, ReportFormat};
 
-/// The most clients that the report lists for a port.
+/// The maximum number of clients that the report lists for a port.
 const MAX_SOURCES: usize = 16;
 
-/// The free space that a start requires, in bytes: enough for a few ports.
+/// The free space that must be available for the report at the start, in bytes. A report of a few ports fits in it.
 const REQUIRED_SPACE: usize = 4096;
 
 /// Collects the port report of a run.
@@ -26,30 +26,30 @@ pub struct PortReport {
     ports: BTreeMap<u16, PortActivity>,
 }
 
-/// The times and clients of a port, from its events.
+/// The times and clients of the events at one port.
 struct PortActivity {
     first: SystemTime,
     last: SystemTime,
     sources: BTreeSet<IpAddr>,
-    /// There are more clients than `sources` lists.
+    /// Whether there were more clients than `sources` contains.
     has_more_sources: bool,
 }
 
-/// The contents of the file.
+/// The contents of the report file.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     version: u32,
     r#type: &'static str,
-    /// The time of writing.
+    /// The time at which the report was written.
     #[serde(serialize_with = "timestamp")]
     time: Option<SystemTime>,
     interfaces: &'a [&'a str],
-    /// The number of dropped events. If there are any, times and sources may be incomplete; counts never are.
+    /// The number of dropped events. Unless it is zero, times and sources may be incomplete. Counts are complete.
     events_lost: u64,
     ports: Vec<Row>,
 }
 
-/// One port in the file.
+/// The entry of one port in the report file.
 #[derive(Debug, Serialize)]
 struct Row {
     port: u16,
@@ -65,14 +65,14 @@ struct Row {
 }
 
 impl PortReport {
-    /// Starts an empty report, and checks that it can be written later. Nothing of the check stays in the folder.
+    /// Creates an empty report, and checks that it can be written later. The check leaves no file in the directory.
     ///
-    /// The file is not created before [`Self::write`]. In a long run, a cleaner of temporary files such as
-    /// `systemd-tmpfiles` might remove it.
+    /// Only [`Self::write`] creates the file. During a long run, `systemd-tmpfiles` might delete an unused file.
     ///
     /// # Errors
     ///
-    /// The path names something else than a regular file, the folder permits no new file, or it has no space for one.
+    /// [`TelemetryError::ReportNotRegular`] if the path names something other than a regular file.
+    /// [`TelemetryError::Report`] if no file can be created in the directory, or the free space is too small.
     pub fn new(file: &ReportFile) -> Result<Self, TelemetryError> {
         let path = file.path();
         if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
@@ -100,9 +100,9 @@ impl PortReport {
         }
     }
 
-    /// Writes the report, with the counts that `counts` returns for each port.
+    /// Writes the report. `counts` returns the counts of a port.
     ///
-    /// An older file stays until the new one is complete.
+    /// An existing file is replaced only when the new report is complete.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl PortReport {
             Err(source) => return Err(TelemetryError::Report { path, source }),
         };
         temporary.persist(&path).map(drop).map_err(|PersistError { error: source, file }| match file.keep() {
-            // The results of a long run are not thrown away.
+            // The temporary file is kept, because it has the results of the whole run.
             Ok((_, kept)) => TelemetryError::ReportElsewhere { path, kept, source },
             Err(_) => TelemetryError::Report { path, source },
         })
@@ -153,18 +153,21 @@ impl PortReport {
     }
 }
 
-/// Checks that the folder of `file` has space for a report.
+/// Checks that a file of [`REQUIRED_SPACE`] can be written in the directory of `file`.
 fn check_space(file: &ReportFile) -> io::Result<()> {
-    // A full disk may have room for the name of a file, but not for its contents.
+    // Creating an empty file is not enough: it may succeed on a full disk.
     write_temporary(file, |writer| writer.write_all(&[0; REQUIRED_SPACE])).map(drop)
 }
 
-/// Writes a temporary file in the folder of `file` and syncs it. Some file systems allocate space no sooner.
+/// Writes and syncs a temporary file in the directory of `file`.
+///
+/// Some file systems allocate space only when the file is synced, so a full disk is reported no earlier.
 fn write_temporary(
     file: &ReportFile,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<NamedTempFile<File>> {
-    // The process may not open files for reading once it has dropped its privileges. The umask applies to the mode.
+    // The file is opened only for writing, because Landlock forbids the process to read files after it has dropped
+    // its privileges. The umask applies to the mode.
     let create = |path: &_| OpenOptions::new().write(true).create_new(true).mode(0o666).open(path);
     let mut temporary = tempfile::Builder::new().prefix(".tcp-bounce-report-").make_in(file.folder(), create)?;
     let mut writer = BufWriter::new(temporary.as_file_mut());
@@ -180,8 +183,9 @@ fn write_json(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
     writeln!(writer)
 }
 
-/// Writes a line for each port. Spaces separate sources, and `...` stands for those that are not listed. No value needs
-/// quotes.
+/// Writes a header, and a line for each port.
+///
+/// Spaces separate sources, and `...` after the last source stands for additional clients. No value needs quotes.
 fn write_csv(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
     writeln!(writer, "port,syns,completed,first,last,sources")?;
     for Row { port, syns, completed, first, last, sources, has_more_sources } in &report.ports {
@@ -227,7 +231,7 @@ mod tests {
         }
         let counts = |port| match port {
             80 => ClientCounts { syns: 17, completed: 2 },
-            // Its events were dropped.
+            // The events at this port were dropped.
             443 => ClientCounts { syns: 1, completed: 0 },
             _ => ClientCounts::default(),
         };

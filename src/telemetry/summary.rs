@@ -9,16 +9,16 @@ use tcp_bounce_wire::Counters;
 
 use crate::xdp::counters;
 
-/// The number of ports and clients that a summary lists.
+/// The maximum number of ports, and of clients, that a summary lists.
 const LISTED: usize = 5;
 
-/// The totals of a run.
+/// The totals of a run, which are printed when it ends.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     /// The time between attaching and detaching.
     #[serde(serialize_with = "seconds")]
     pub elapsed: Duration,
-    /// The counters of all interfaces.
+    /// The packet counters, summed over all interfaces.
     #[serde(serialize_with = "counters::by_name")]
     pub counters: Counters,
     /// The event totals, if events are enabled.
@@ -29,12 +29,12 @@ pub struct Summary {
     pub sources: Option<TopList<IpAddr>>,
 }
 
-/// The totals of events.
+/// The numbers of client events in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EventTotals {
-    /// All events.
+    /// All events, including those that sampling leaves out.
     pub seen: u64,
-    /// The events that reached an output.
+    /// The sampled events that reached an output.
     #[serde(rename = "told")]
     pub delivered: u64,
     /// The sampled events for which the ring buffer or the output had no room.
@@ -47,9 +47,9 @@ pub struct EventTotals {
 pub struct TopList<T> {
     /// The number of distinct ports or clients.
     pub distinct: usize,
-    /// Whether there may have been more, which the table had no room for.
+    /// Whether `distinct` is a lower bound, because the table was full.
     pub at_least: bool,
-    /// The busiest ones, in descending order.
+    /// The entries with the most SYNs, in descending order.
     #[serde(rename = "most")]
     pub entries: Vec<TopEntry<T>>,
 }
@@ -57,16 +57,16 @@ pub struct TopList<T> {
 /// The counts of one port or client.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct TopEntry<T> {
-    /// The port or address.
+    /// The port, or the client's address.
     pub name: T,
-    /// The SYNs that were answered.
+    /// The number of answered SYNs.
     pub syns: u64,
-    /// The handshakes that were completed.
+    /// The number of completed handshakes.
     pub completed: u64,
 }
 
 impl<T: Ord + Copy> TopList<T> {
-    /// Lists the entries with the most SYNs. `at_least` says that the table may have dropped others.
+    /// Selects the entries with the most SYNs. `at_least` is set if the table was full, so that clients may be missing.
     pub fn new(mut entries: Vec<TopEntry<T>>, at_least: bool) -> Self {
         let distinct = entries.len();
         entries.sort_by_key(|entry| (Reverse(entry.syns), entry.name));

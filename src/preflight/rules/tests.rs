@@ -21,7 +21,7 @@ fn nic(driver: &str) -> Facts {
     }
 }
 
-/// Returns the predicted mode, and for each finding its code, whether it is a problem, and its command.
+/// Returns the predicted mode, and a tuple for each finding: its code, whether it is a problem, and its command.
 fn predict(facts: &Facts, configured: Option<AttachMode>) -> (AttachMode, Vec<(&'static str, bool, String)>) {
     let (choice, found) = choose(facts, configured);
     let short = |finding: Finding| (finding.code, finding.is_problem(), finding.command.unwrap_or_default());
@@ -122,7 +122,7 @@ fn suggests_a_command_only_for_programs_that_it_can_detach() {
     const BESIDE: &str = "`xdp-loader load -m skb eth1 tcp_bounce.bpf.o` adds the object";
     let program = |mode, name: &str, has_link| AttachedProgram { name: Some(name.into()), id: 7, mode, has_link };
     for (attached, command, hint) in [
-        // The object answers on every port by itself, so adding it to a dispatcher is a hint and no remedy.
+        // Loaded by xdp-loader, the object excludes no ports, so adding it to a dispatcher is only a hint.
         (program(AttachMode::Skb, "xdp_dispatcher", true), None, BESIDE),
         (program(AttachMode::Skb, "xdp_dispatcher", false), None, BESIDE),
         (program(AttachMode::Native, "pass", false), Some("ip link set dev eth1 xdpdrv off"), "takes it off"),

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{DestinationChoice, PortSelection};
 use crate::responder::Exclusions;
 
-/// The address of `eth0`, to which the program is attached.
+/// The address of `eth0`, the interface that the program is attached to.
 const HOST: &str = "192.0.2.1";
 const BRIDGE_ADDRESS: &str = "198.51.100.1";
 const LOOPBACK_ADDRESS: &str = "203.0.113.1";
@@ -30,7 +30,7 @@ fn host(scope: &ScopeConfig) -> HostSnapshot {
         (4, OTHER_INTERFACE_ADDRESS),
     ];
     let addresses = addresses.map(|(index, address)| (index, address.parse().unwrap())).to_vec();
-    // Takeover reads no listeners.
+    // Under takeover, `Exclusions::read` does not read the listeners of the test machine.
     HostSnapshot { interfaces, addresses, exclusions: Exclusions::read(scope).unwrap() }
 }
 
@@ -45,7 +45,7 @@ fn connection(local: &str, port: u16, remote: &str) -> Connection {
     }
 }
 
-/// Returns those of `connections` that takeover of `eth0` affects.
+/// Selects the connections that takeover of `eth0` affects.
 fn select(connections: &[Connection], scope: &ScopeConfig) -> Vec<Connection> {
     let snapshot = host(scope);
     AffectedConnections::select(connections.iter().copied(), &snapshot.interfaces[1..2], scope, &snapshot).0
@@ -113,7 +113,7 @@ fn includes_loopback_addresses_that_other_hosts_reach() {
 
 #[test]
 fn selects_among_a_hundred_thousand_connections() {
-    // Clients are 10.0.0.0, 10.0.0.1 and so on. Every other connection is to another interface.
+    // The clients are 10.0.0.0, 10.0.0.1 and so on. Every second connection is to an address of another interface.
     let client = |number: u32| IpAddr::from((0x0a00_0000 + number).to_be_bytes());
     let connections: Vec<_> = (0..100_000)
         .map(|number| {

@@ -1,4 +1,4 @@
-//! A connection to the metrics server, which carries one request and its response.
+//! Connections to the metrics server. A connection carries one request and its response.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -10,13 +10,13 @@ use nix::poll::{PollFd, PollFlags};
 use super::page::Page;
 use super::response;
 
-/// The time for the whole request, and again for the whole response.
+/// The time limit for the whole request, and again for the whole response.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The size of a read, in bytes.
+/// The maximum size of a read, in bytes.
 const CHUNK: usize = 4096;
 
-/// A connection of a client. Its socket does not block.
+/// A client's connection, with a nonblocking socket.
 pub struct Connection {
     stream: TcpStream,
     state: State,
@@ -28,16 +28,18 @@ enum State {
     Receiving(Vec<u8>),
     Sending {
         response: Vec<u8>,
-        /// The number of bytes that the kernel has taken.
+        /// The number of bytes that were written to the socket.
         sent: usize,
     },
-    /// Everything is sent. To close a socket with unread data would reset the connection, and the client might lose the
-    /// response, so the rest of the request is read and discarded.
+    /// The response is sent, and the rest of the request is read and discarded.
+    ///
+    /// Closing a socket with unread data resets the connection, so that the client might lose the response (RFC 9112,
+    /// section 9.6).
     Draining,
 }
 
 impl Connection {
-    /// Expects a request on `stream`.
+    /// Creates a connection that expects a request on `stream`. The time limit starts at `now`.
     ///
     /// # Errors
     ///
@@ -47,12 +49,12 @@ impl Connection {
         Ok(Self { stream, state: State::Receiving(Vec::new()), deadline: now + TIMEOUT })
     }
 
-    /// Returns the time at which the connection ends at the latest.
+    /// Returns the deadline of the current state: the request, or the response. The connection is closed when it passes.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Returns the readiness that [`Self::advance`] waits for.
+    /// Returns the socket, and the readiness that [`Self::advance`] needs to make progress.
     pub fn poll_fd(&self) -> PollFd<'_> {
         let flags = match self.state {
             State::Receiving(_) | State::Draining => PollFlags::POLLIN,
@@ -61,7 +63,7 @@ impl Connection {
         PollFd::new(self.stream.as_fd(), flags)
     }
 
-    /// Receives and sends as much as is possible at once. Returns whether the connection goes on.
+    /// Receives and sends as much as is possible without blocking. Returns whether the connection stays open.
     pub fn advance(&mut self, page: &Page, now: Instant) -> bool {
         if now >= self.deadline {
             return false;
@@ -72,7 +74,7 @@ impl Connection {
         }
     }
 
-    /// Does the work of [`Self::advance`]. A socket that is not ready is an error.
+    /// Performs the transfers of [`Self::advance`]. Fails with `WouldBlock` if the socket is not ready.
     fn transfer(&mut self, page: &Page, now: Instant) -> io::Result<bool> {
         let mut chunk = [0; CHUNK];
         if let State::Receiving(request) = &mut self.state {
@@ -129,11 +131,11 @@ mod tests {
 
     #[test]
     fn the_whole_response_has_one_deadline() {
-        // More than the buffers of both sockets hold.
+        // The page exceeds the buffers of both sockets, so that the response cannot be sent at once.
         let page = Ok("x".repeat(64 << 20));
         let (mut client, server) = pair();
         client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-        // Waits for the request.
+        // Blocks until the request has arrived.
         server.peek(&mut [0]).unwrap();
         let start = Instant::now();
         let mut connection = Connection::new(server, start).unwrap();

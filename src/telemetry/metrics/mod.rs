@@ -1,4 +1,4 @@
-//! The metrics server (`--metrics`), which serves the counters to Prometheus over HTTP.
+//! The metrics server (`--metrics`): serves the counters to Prometheus over HTTP.
 
 mod connection;
 mod page;
@@ -21,26 +21,26 @@ use super::TelemetryError;
 use crate::config::MetricsAddress;
 use crate::responder::Sample;
 
-/// The most open connections. A further one replaces the oldest.
+/// The maximum number of open connections. At the limit, a new connection replaces the oldest one.
 const MAX_CONNECTIONS: usize = 64;
 
-/// The most connections that the server accepts before it serves those that it has.
+/// The maximum number of connections to accept before the open connections are served.
 const MAX_ACCEPTS: usize = 16;
 
-/// The wait after an error that may persist, such as a lack of descriptors.
+/// The wait after an error that may persist, such as a lack of file descriptors.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The page that is served now.
+/// The current page. The server thread serves it, and the main thread replaces it.
 type SharedPage = Arc<Mutex<Arc<Page>>>;
 
-/// Serves the page that was published last, for as long as the process runs.
+/// Serves the most recently published page until the process ends.
 pub struct MetricsServer {
     encoder: PageEncoder,
     page: SharedPage,
 }
 
 impl MetricsServer {
-    /// Listens on `address`. Nothing is accepted before [`Self::start`].
+    /// Listens on `address`. Connections are accepted once [`Self::start`] is called.
     ///
     /// # Errors
     ///
@@ -53,11 +53,11 @@ impl MetricsServer {
         listener.map_err(|source| TelemetryError::Metrics { address, source })
     }
 
-    /// Starts the thread that serves connections of `listener`. It has the privileges of the calling thread.
+    /// Starts the thread that serves connections to `listener`. The thread inherits the privileges of the calling thread.
     ///
     /// # Errors
     ///
-    /// The thread cannot be started.
+    /// The metrics cannot be registered, or the thread cannot be started.
     pub fn start(listener: TcpListener) -> io::Result<Self> {
         let encoder = PageEncoder::new().map_err(io::Error::other)?;
         let page = Arc::new(Mutex::new(Arc::new(encoder.encode(&[]))));
@@ -71,7 +71,7 @@ impl MetricsServer {
         Ok(Self { encoder, page })
     }
 
-    /// Replaces the page.
+    /// Replaces the page with the counters of `samples`.
     pub fn publish(&self, samples: &[Sample]) {
         let page = Arc::new(self.encoder.encode(samples));
         *lock(&self.page) = page;
@@ -80,8 +80,8 @@ impl MetricsServer {
 
 /// Accepts connections and serves them in one thread.
 ///
-/// Sockets do not block, so a slow client delays no other. A connection that sends nothing holds its place until its
-/// deadline passes or a new connection needs the place.
+/// The sockets are nonblocking, so a slow client does not delay the others. An idle connection is closed when its
+/// deadline passes, or when a new connection replaces it.
 struct Acceptor {
     listener: TcpListener,
     page: SharedPage,
@@ -90,7 +90,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// Waits for something to do, and does it.
+    /// Waits for an event, accepts new connections, and advances all connections.
     fn turn(&mut self) {
         if self.wait().is_err() {
             thread::sleep(RETRY_INTERVAL);
@@ -106,14 +106,14 @@ impl Acceptor {
         let mut sockets = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
         sockets.extend(self.connections.iter().map(Connection::poll_fd));
         let timeout = self.connections.iter().map(Connection::deadline).min().map(|deadline| {
-            // Rounding down would poll in vain for the last millisecond.
+            // `poll` has a resolution of a millisecond. Rounding down would make the last millisecond a busy loop.
             let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         });
         poll(&mut sockets, timeout.unwrap_or(PollTimeout::NONE)).map(drop)
     }
 
-    /// Accepts connections that wait. Each takes the place of the oldest one if the table is full.
+    /// Accepts pending connections, at most [`MAX_ACCEPTS`]. At the limit, each one replaces the oldest connection.
     fn accept(&mut self, now: Instant) {
         for _ in 0..MAX_ACCEPTS {
             let stream = match self.listener.accept() {

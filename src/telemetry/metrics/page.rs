@@ -5,10 +5,10 @@ use tcp_bounce_wire::{EventCounts, Verdict, XdpAction};
 
 use crate::responder::Sample;
 
-/// The page of counters, or the reason why there is none.
+/// The text of the metrics page, or the error of encoding it.
 pub type Page = prometheus::Result<String>;
 
-/// Encodes samples as a page. Metrics are registered once and set for each page.
+/// Encodes samples as a page. The metrics are registered once, and set for each page.
 pub struct PageEncoder {
     registry: Registry,
     attached: IntGaugeVec,
@@ -21,7 +21,7 @@ impl PageEncoder {
     ///
     /// # Errors
     ///
-    /// A name or label breaks Prometheus' rules.
+    /// The name or a label of a metric violates Prometheus' rules.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let info = gauge(&registry, "tcp_bounce_build_info", "The version of tcp-bounce.", &["version"])?;
@@ -35,13 +35,13 @@ impl PageEncoder {
         Ok(Self { registry, attached, packets, events })
     }
 
-    /// Returns the page for `samples`, one for each interface.
+    /// Encodes `samples`, one for each interface.
     ///
     /// # Errors
     ///
-    /// The format cannot express a metric.
+    /// The text format cannot represent a metric.
     pub fn encode(&self, samples: &[Sample]) -> Page {
-        // A counter of the registry can be increased, but not set.
+        // Prometheus counters can only be increased. After a reset, they can be increased to the sampled value.
         self.attached.reset();
         self.packets.reset();
         self.events.reset();

@@ -5,15 +5,15 @@ use prometheus::TEXT_FORMAT;
 
 use super::page::Page;
 
-/// The longest head of a request, in bytes.
+/// The limit for the length of an incomplete request head (request line and header fields), in bytes.
 const MAX_HEAD: usize = 8192;
 
-/// The most header fields of a request.
+/// The maximum number of header fields in a request.
 const MAX_FIELDS: usize = 64;
 
 const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed";
 
-/// Returns the response to a request that starts with `received`. `None` if the rest of its head has not arrived.
+/// Returns the response to a request that starts with `received`. `None` if the request head is incomplete.
 pub fn to(received: &[u8], page: &Page) -> Option<Vec<u8>> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut request = Request::new(&mut fields);
@@ -42,9 +42,9 @@ pub fn to(received: &[u8], page: &Page) -> Option<Vec<u8>> {
     Some(response.into_bytes())
 }
 
-/// Returns the status and the body for `method` and the request target.
+/// Returns the status line and the body for `method` and the request target.
 fn answer(method: &str, target: &str, page: &Page) -> (&'static str, String) {
-    // Prometheus adds a query if its job has parameters.
+    // Prometheus adds a query if its scrape job has `params`.
     let path = target.split('?').next().unwrap_or_default();
     match (method, path) {
         ("GET" | "HEAD", "/metrics") => match page {
