@@ -1,4 +1,6 @@
-//! Answers on an interface, prints the first client events, and stops: `embed IFACE [EVENTS]`.
+//! Answers on an interface, prints the first client events, and stops.
+//!
+//! Usage: `embed IFACE [EVENTS]`. It prints 10 events by default.
 
 use tcp_bounce::{Config, Error, Observe, Run};
 

@@ -1,4 +1,4 @@
-//! The command line options. A new one goes into [`Args`] and `Args::into_config`.
+//! The command-line options. A new option needs a field of [`Args`] and its conversion in `Args::into_config`.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -159,7 +159,7 @@ pub enum Mode {
 pub enum To {
     /// Every address.
     Any,
-    /// The addresses with this prefix.
+    /// The addresses in this prefix.
     Prefix(IpNet),
 }
 
@@ -180,11 +180,11 @@ impl Args {
         }
     }
 
-    /// Converts the arguments to the configuration of a run and its outputs.
+    /// Converts the arguments to the configuration of a run, and its outputs.
     ///
     /// # Errors
     ///
-    /// Arguments that contradict each other.
+    /// Arguments contradict each other.
     fn into_config(self) -> Result<(Config, OutputOptions), ConfigError> {
         let ports = PortSelection::new(
             (!self.ports.is_empty()).then(|| PortList::union(&self.ports)),
@@ -241,7 +241,9 @@ impl From<Mode> for Option<AttachMode> {
     }
 }
 
-/// Returns the destinations that `--to` selects. Without it, takeover answers for any address.
+/// Returns the destinations that `--to` selects.
+///
+/// Without `--to`, takeover answers for any address. Otherwise, the interface's own addresses are answered.
 fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
     let prefixes: Option<Vec<IpNet>> = to
         .iter()
@@ -258,7 +260,7 @@ fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
     }
 }
 
-/// Parses a value of `--isn`.
+/// Parses a value of `--isn`: `keyed`, or a 32-bit number.
 fn isn(text: &str) -> Result<IsnChoice, String> {
     if text == "keyed" {
         return Ok(IsnChoice::Keyed);
@@ -267,7 +269,7 @@ fn isn(text: &str) -> Result<IsnChoice, String> {
     Ok(IsnChoice::Fixed(isn))
 }
 
-/// Parses a value of `--to`.
+/// Parses a value of `--to`: `any`, or a prefix or address.
 fn to(text: &str) -> Result<To, String> {
     if text == "any" {
         return Ok(To::Any);
@@ -275,7 +277,7 @@ fn to(text: &str) -> Result<To, String> {
     prefix(text).map(To::Prefix).map_err(|error| format!("{error}, or `any`"))
 }
 
-/// Parses a prefix or a single address.
+/// Parses a prefix or a single address. Rejects IPv4-mapped IPv6 prefixes, which must be written as IPv4.
 fn prefix(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let prefix = address.or_else(|_| text.parse::<IpNet>());
@@ -289,7 +291,7 @@ fn prefix(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32 (repeat the option for more)".to_owned())
 }
 
-/// Parses a duration above zero.
+/// Parses a duration above zero with its unit, such as `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
     duration.ok_or_else(|| "not a time above zero with its unit, like 60s, 10m or 1h30m".into())
@@ -305,7 +307,7 @@ where
             Some(digits) => u64::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        // The standard library accepts `+5`.
+        // The standard library accepts a sign, as in `+5` or `0x+5`.
         let number = number.ok().filter(|_| !text.contains('+'));
         let number = number.and_then(|number| N::try_from(number).ok());
         number

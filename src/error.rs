@@ -1,4 +1,4 @@
-//! The error of the crate, which joins the errors of its layers.
+//! The error type of the crate, which combines the errors of its layers.
 
 use crate::config::ConfigError;
 use crate::diagnosis;
@@ -9,27 +9,28 @@ use crate::telemetry::TelemetryError;
 use crate::ui::{Message, UiError};
 use crate::xdp::XdpError;
 
-/// The reason why tcp-bounce did not start, or stopped. When it is returned, nothing is attached.
+/// The error that keeps tcp-bounce from starting, or that ends a run.
 ///
-/// [`Error::with_causes`] describes the error in one line, and [`Error::hint`] returns the remedy.
+/// Nothing is attached after [`Run::start`](crate::Run::start) or [`Run::stop`](crate::Run::stop) has failed.
+/// [`Error::with_causes`] describes the error in one line. [`Error::hint`] returns advice on how to resolve it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting is wrong.
+    /// A setting contradicts another one, or the key cannot be read or generated.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Signal handlers, threads or privileges cannot be set up.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The kernel or an interface is unfit, or the host cannot be read.
+    /// The kernel or an interface is not supported, a capability is missing, or the host cannot be read.
     #[error(transparent)]
     Host(#[from] HostError),
     /// The XDP program cannot be loaded, or its maps cannot be read.
     #[error(transparent)]
     Xdp(#[from] XdpError),
-    /// The program cannot be attached, or is attached no longer.
+    /// The XDP program cannot be attached or updated, or is no longer attached.
     #[error(transparent)]
     Responder(#[from] ResponderError),
-    /// The report or the metrics cannot be published.
+    /// The port report cannot be written, or the metrics server cannot listen.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The terminal or standard output cannot be used.
@@ -38,7 +39,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the remedy, if there is one.
+    /// Returns advice on how to resolve the error, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
@@ -51,7 +52,7 @@ impl Error {
         }
     }
 
-    /// Returns the messages of libbpf, if loading the program failed.
+    /// Returns the messages of libbpf, if loading the program failed. Otherwise the slice is empty.
     pub fn libbpf_messages(&self) -> &[String] {
         match self {
             Self::Xdp(error) => error.libbpf_messages(),
@@ -60,7 +61,7 @@ impl Error {
         }
     }
 
-    /// Returns the error and its causes in one line.
+    /// Returns the messages of the error and of its causes in one line, separated by colons.
     pub fn with_causes(&self) -> String {
         diagnosis::with_causes(self)
     }

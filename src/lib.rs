@@ -6,7 +6,7 @@
 //!
 //! # Example
 //!
-//! [`Run`] attaches when it starts, and detaches when it is stopped or dropped:
+//! [`Run::start`] attaches the program. The program is detached when the [`Run`] is stopped or dropped:
 //!
 //! ```no_run
 //! use tcp_bounce::{Config, Error, Observe, Run};
@@ -32,7 +32,7 @@
 //!
 //! # Layers
 //!
-//! Each module imports from lower layers only. All but the items below are private.
+//! Each module imports only from lower layers. Only the listed items are public.
 //!
 //! | layer | purpose | public items |
 //! |---|---|---|
@@ -42,15 +42,15 @@
 //! | `ui` | Messages, their formats, the full-screen view | [`UiError`] |
 //! | `preflight` | The check before a start: facts, rules, findings | [`preflight()`], [`Check`], [`Finding`] |
 //! | `telemetry` | Client events, the port report, metrics | [`ClientEvent`], [`TelemetryError`] |
-//! | `responder` | An interface that answers: mode, scope, excluded ports | [`ResponderError`] |
-//! | `xdp` | The program in the kernel | [`XdpError`], [`Counters`] |
-//! | `host` | The host, read only | [`HostError`] |
+//! | `responder` | Attached programs: mode, scope, excluded ports | [`ResponderError`] |
+//! | `xdp` | Loads the XDP program, and accesses its maps | [`XdpError`], [`Counters`] |
+//! | `host` | Reads the state of the host | [`HostError`] |
 //! | `process` | Privileges, signals, the service manager | [`ProcessError`] |
 //! | `config` | The validated configuration | [`Config`] and its parts, [`ConfigError`] |
 //!
-//! The packet logic is the crate [`tcp_bounce_wire`]: it decides about each packet, in the kernel and in tests alike.
-//! `src/bpf` in the repository is its entry point in the kernel. `docs/architecture.md` describes how the parts work
-//! together.
+//! The packet logic is the crate [`tcp_bounce_wire`]. It determines the verdict of each packet, in the kernel and in
+//! tests. The XDP program's entry point is in `src/bpf` of the repository. `docs/architecture.md` describes how the
+//! parts work together.
 
 #![warn(clippy::too_many_lines)]
 
@@ -84,18 +84,20 @@ pub use telemetry::{ClientEvent, TelemetryError};
 pub use ui::UiError;
 pub use xdp::{AttachedProgram, XdpError};
 
-/// Checks whether [`Run::start`] would succeed with `config`, and collects what the user should know before.
+/// Checks whether [`Run::start`] would succeed with `config`, and collects warnings for the user.
 ///
-/// The program is loaded for the kernel to verify it, and unloaded. Nothing is attached or changed.
+/// The program is loaded so that the kernel verifies it, and then unloaded. Nothing is attached or changed.
 ///
 /// # Errors
 ///
-/// An interface does not exist, or the host cannot be read.
+/// - Settings of `config` contradict each other, or the key file cannot be read.
+/// - An interface does not exist or is named twice.
+/// - The host cannot be read.
 pub fn preflight(config: &Config) -> Result<Check, Error> {
     Ok(Check::run(config, Vec::new())?)
 }
 
-/// Parts for this project's own tests, benches and packaging. They are not an API and change without notice.
+/// Items for this project's own tests, benchmarks and packaging. They are not a public API, and change without notice.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cli::Args;

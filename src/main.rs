@@ -1,4 +1,4 @@
-//! The command `tcp-bounce`: parses its arguments and runs.
+//! The `tcp-bounce` command: parses the command-line arguments and executes them.
 
 use std::process::ExitCode;
 

@@ -20,11 +20,11 @@ use crate::xdp::XdpError;
 /// The number of event batches that wait for [`Run::events`], about 3 MB. Further ones are dropped.
 const BATCHES: usize = 32;
 
-/// A running responder on one or more interfaces. It stays attached as long as this value lives.
+/// A running responder on one or more interfaces. Dropping this value detaches the XDP programs.
 ///
-/// A thread follows the host: it excludes the ports of new listeners, follows changed addresses, and ends the run when
-/// an interface is removed or [`Config::duration`] is over. If the host cannot be read, the last known state stays in
-/// force, and the run ends after a minute of failures.
+/// A thread follows the state of the host: it excludes the ports of new listeners and updates changed addresses. The
+/// run ends when an interface is removed or [`Config::duration`] has passed. If the host cannot be read, the programs
+/// keep the last known state, and the run ends after a minute of failures.
 ///
 /// The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Unlike the command, a run
 /// keeps its privileges.
@@ -50,19 +50,21 @@ impl Stopper {
 
 /// The state that the follower thread shares with the handle.
 enum State {
-    /// The responders, which answer.
+    /// The programs are attached.
     Attached(Box<ResponderSet>),
     /// The counters at the end, if they could be read.
     Detached(Option<Counters>),
 }
 
 impl Run {
-    /// Attaches to all interfaces of `config` or to none, and starts to follow the host.
+    /// Attaches to all interfaces of `config` or to none, and starts to follow the state of the host.
     ///
     /// # Errors
     ///
-    /// Settings of `config` contradict each other; an interface is unfit or has another XDP program; the kernel refuses
-    /// the program.
+    /// - Settings of `config` contradict each other, or the key file cannot be read.
+    /// - The kernel is too old, or a capability is missing.
+    /// - An interface does not exist, is not supported, or has another XDP program.
+    /// - The kernel or the driver refuses the program.
     pub fn start(config: &Config) -> Result<Self, Error> {
         config.validate()?;
         let interfaces = Interface::find(&config.interfaces)?;
@@ -91,8 +93,9 @@ impl Run {
         Ok(Self { state, events, dropped_events, stop, follower: Some(follower) })
     }
 
-    /// Returns the counters since the start, summed over all interfaces. After the run they stay as they were at its
-    /// end.
+    /// Returns the packet counters since the start, summed over all interfaces.
+    ///
+    /// When the run has ended, the counters keep their final values.
     ///
     /// # Errors
     ///
@@ -104,9 +107,9 @@ impl Run {
         }
     }
 
-    /// Returns an iterator over client events. It blocks until the next event, and ends with the run.
+    /// Returns an iterator over client events. The iterator blocks until the next event, and ends when the run ends.
     ///
-    /// [`Observe::events`](crate::Observe::events) enables events. Those that are not read in time are dropped.
+    /// [`Observe::events`](crate::Observe::events) enables events. Events that are not read in time are dropped.
     pub fn events(&self) -> impl Iterator<Item = ClientEvent> {
         self.events.iter().flatten()
     }
@@ -125,13 +128,13 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// The error that ended the run earlier, such as a removed interface.
+    /// The error that ended the run earlier, such as a removed interface. Otherwise, the counters cannot be read.
     pub fn stop(mut self) -> Result<Counters, Error> {
         self.join()?;
         self.counters()
     }
 
-    /// Ends the follower thread, and returns its result the first time.
+    /// Stops the follower thread, and returns its result. Later calls return `Ok`.
     fn join(&mut self) -> Result<(), Error> {
         self.stopper().stop();
         let Some(follower) = self.follower.take() else { return Ok(()) };
@@ -147,7 +150,7 @@ impl Drop for Run {
     }
 }
 
-/// Follows the host until the run ends, and detaches then.
+/// Updates the programs until the run ends, then detaches them and stores the final counters in `state`.
 fn follow(
     state: &Mutex<State>,
     collector: RunningCollector,

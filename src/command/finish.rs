@@ -1,4 +1,4 @@
-//! The last phase of a run: detach, restore the terminal, have the port report written, print the summary.
+//! The last phase of a run: detach, restore the terminal, write the port report, print the summary.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use crate::responder::ResponderSet;
 use crate::telemetry::RunningCollector;
 use crate::ui::{Message, Tui, UiError, output};
 
-/// A run that has ended, with the programs still attached.
+/// A run that has ended, but whose programs are still attached.
 pub struct Ended<'a> {
-    /// The outputs that the user asked for.
+    /// The outputs that the user selected.
     pub outputs: &'a OutputOptions,
     /// The attached programs.
     pub responders: ResponderSet,
-    /// The time since the start.
+    /// The duration of the run.
     pub elapsed: Duration,
-    /// The error that ended the run, if one did.
+    /// The error that ended the run. `Ok` if a signal or the configured duration ended it.
     pub result: Result<(), Error>,
-    /// Collects the remaining events.
+    /// The collector, which still has to drain events.
     pub collector: RunningCollector,
     /// The service manager to notify.
     pub manager: ServiceManager,
-    /// The outputs to end.
+    /// The outputs to shut down.
     pub views: Views<'a>,
-    /// Receives the first signal, if it has not ended the run.
+    /// Receives the first signal, unless that signal ended the run.
     pub interrupted: Receiver<()>,
 }
 
@@ -36,7 +36,7 @@ impl Ended<'_> {
     ///
     /// # Errors
     ///
-    /// The last error of the run and of these steps. The others are printed.
+    /// The run or a step failed. If there are several errors, the last one is returned and the others are printed.
     pub fn finish(self) -> Result<(), Error> {
         let Self { outputs, responders, elapsed, result, collector, manager, views, interrupted } = self;
         // Detaching comes before anything that may block. The maps of a removed interface stay readable.
@@ -45,7 +45,8 @@ impl Ended<'_> {
         let Views { printer, tui, .. } = views;
         let restored = tui.map_or(Ok(()), Tui::finish).map_err(UiError::Terminal);
         printer.release();
-        // A key pressed twice is no sign of impatience. A signal from here on is one, and ends the waiting for output.
+        // Discard earlier signals and key presses, such as a key that was pressed twice. A signal after this line ends
+        // the wait for pending output.
         while interrupted.try_recv().is_ok() {}
         printer.begin_shutdown(interrupted);
         let (summary, written) = collector.finish(elapsed, &programs);
@@ -55,7 +56,7 @@ impl Ended<'_> {
         };
         let dropped = summary.as_ref().and_then(|summary| summary.events).map_or(0, |events| events.dropped);
         let printed = printer.finish(summary);
-        // A quiet run prints no summary, which would show the dropped events.
+        // A quiet run prints no summary, so the dropped events are reported on standard error.
         if outputs.quiet && dropped > 0 {
             output::print_errors(outputs.json, vec![Message::EventsDropped { events: dropped }]);
         }

@@ -1,4 +1,4 @@
-//! The course of the command: a check, or a run in five phases.
+//! The top level of the command: the preflight check, or a run in five phases.
 
 mod finish;
 mod session;
@@ -14,12 +14,13 @@ use crate::preflight::{self, Check, Finding};
 use crate::telemetry::{MetricsServer, PortReport};
 use crate::ui::{Message, UiError, output, tui};
 
-/// Answers on the interfaces of `config`, on all or on none, until a signal or the configured duration ends the run.
-/// When it returns, nothing is attached.
+/// Answers on all interfaces of `config` until a signal, an error or the configured duration ends the run.
+///
+/// If one interface cannot be attached to, none is. When the function returns, nothing is attached.
 ///
 /// # Errors
 ///
-/// tcp-bounce cannot start, has to stop, or cannot write an output. If there are several errors, the last one is
+/// The run cannot start, is ended by an error, or cannot write an output. If there are several errors, the last one is
 /// returned and the others are printed.
 pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
     let session = Session::prepare(config, outputs)?;
@@ -32,10 +33,10 @@ pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// The host cannot be read, or standard output not be written.
+/// The error of [`Check::run`], or standard output cannot be written.
 pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
     let mut findings = output_findings(outputs);
-    // A process without the needed capabilities does not get so far as to drop them.
+    // On an old kernel or without capabilities, a run fails before it drops privileges.
     if kernel::check().is_ok() {
         findings.extend(preflight::privileges::predict(outputs.report.as_ref().map(ReportFile::folder)));
     }
@@ -51,7 +52,7 @@ pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
     }
 }
 
-/// Opens each output and closes it again. Returns a finding for each one that cannot be used.
+/// Opens and closes each output. Returns a problem for each output that cannot be used.
 fn output_findings(outputs: &OutputOptions) -> Vec<Finding> {
     let report = outputs.report.as_ref().and_then(|file| PortReport::new(file).err());
     let metrics = outputs.metrics.and_then(|address| MetricsServer::bind(address).err());

@@ -1,4 +1,4 @@
-//! The phases of a run before the last: prepare, attach, drop privileges, serve.
+//! The first four phases of a run: prepare, attach, drop privileges, serve.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -19,7 +19,7 @@ use crate::responder::{self, AffectedConnections, HostSnapshot, ResponderSet};
 use crate::telemetry::{Collector, MetricsServer};
 use crate::ui::{Message, Printer, Tui, UiError, tui};
 
-/// A prepared run: everything that needs no program in the kernel is checked and open.
+/// A prepared run: the host has been checked, and the outputs are open. Nothing is attached.
 pub struct Session<'a> {
     config: &'a Config,
     outputs: &'a OutputOptions,
@@ -32,7 +32,7 @@ pub struct Session<'a> {
     signals: Signals,
 }
 
-/// The channel that ends a run: from the signal handlers and the keyboard to the main thread.
+/// The signal handlers, and the channel to end the run. The handlers and the full-screen view send to the channel.
 struct Signals {
     sender: Sender<()>,
     receiver: Receiver<()>,
@@ -42,7 +42,7 @@ struct Signals {
 /// The attached programs of a run.
 pub struct Attached {
     responders: ResponderSet,
-    /// The findings to report at the start, for each responder.
+    /// The findings to report at the start, as a list for each responder.
     findings: Vec<Vec<Finding>>,
     started: Instant,
 }
@@ -63,7 +63,8 @@ impl<'a> Session<'a> {
         let signals = Signals::handle()?;
 
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
-        // Up to here, an exit leaves nothing behind. The key file may be a FIFO that nobody writes to.
+        // Until this line, a signal ends the process at once. Nothing needs cleanup yet, and reading the key may block:
+        // the key file may be a FIFO without a writer.
         signals.handlers.defer_exit();
         let collector = Collector::new(config.observe, outputs.top || outputs.tui, outputs.report.as_ref())?;
         let manager = ServiceManager::from_environment();
@@ -73,11 +74,11 @@ impl<'a> Session<'a> {
         Ok(Self { config, outputs, interfaces, isn, collector, manager, metrics, printer, signals })
     }
 
-    /// Attaches to all interfaces or to none. Returns `None` if a signal arrives meanwhile.
+    /// Attaches to all interfaces or to none. Returns `None` if a signal arrives before all are attached.
     ///
     /// # Errors
     ///
-    /// The first interface that the program cannot be attached to.
+    /// The host cannot be read, or the program cannot be attached to an interface.
     pub fn attach(&self) -> Result<Option<Attached>, Error> {
         if self.config.scope.takeover {
             self.report_affected_connections()?;
@@ -102,7 +103,7 @@ impl<'a> Session<'a> {
         Ok(Some(Attached { responders, findings, started }))
     }
 
-    /// Lists the established connections that takeover ends.
+    /// Prints the established connections that takeover affects, if there are any.
     fn report_affected_connections(&self) -> Result<(), Error> {
         let scope = &self.config.scope;
         let connections = AffectedConnections::list(&self.interfaces, scope, &HostSnapshot::read(scope)?)?;
@@ -117,41 +118,42 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     ///
-    /// [`ProcessError::Privileges`] if one cannot be dropped.
+    /// [`ProcessError::Privileges`] if a privilege cannot be dropped.
     pub fn drop_privileges(&self, attached: &Attached) -> Result<Vec<Finding>, Error> {
-        // Before Linux 5.19, reading maps needs CAP_BPF where unprivileged BPF is disabled.
+        // Before Linux 5.19, reading maps needs CAP_BPF if unprivileged BPF is disabled.
         let reads_maps = || attached.responders.samples().is_ok();
         let folder = self.outputs.report.as_ref().map(ReportFile::folder);
         let writes_report = || folder.is_none_or(|folder| tempfile::tempfile_in(folder).is_ok());
         let later = [
             LaterTask { capabilities: &[Capability::CAP_BPF, Capability::CAP_SYS_ADMIN], works: &reads_maps },
-            // Root may write to another user's folder only with this capability.
+            // Root needs this capability to write to another user's directory.
             LaterTask { capabilities: &[Capability::CAP_DAC_OVERRIDE], works: &writes_report },
         ];
         let gaps = privileges::drop_privileges(&later, folder).map_err(ProcessError::Privileges)?;
         Ok(gaps.into_iter().map(preflight::privileges::warning).collect())
     }
 
-    /// Reports the start with `warnings` about the host, and follows the host until a signal, the configured duration
-    /// or an error ends the run.
+    /// Reports the start, and updates the programs until a signal, the configured duration or an error ends the run.
+    ///
+    /// `warnings` are warnings about the host. They are reported after the start.
     ///
     /// # Errors
     ///
-    /// The terminal or a reader thread cannot be started. An error that ends the run later is part of the result.
+    /// The full-screen view or a reader thread cannot be started. A later error is stored in [`Ended::result`].
     pub fn serve(self, attached: Attached, warnings: Vec<Finding>) -> Result<Ended<'a>, Error> {
         let Self { config, outputs, collector, manager, metrics, printer, signals, .. } = self;
         let Attached { mut responders, findings, started } = attached;
         let tables = Arc::new(responders.client_tables()?);
         let tui = outputs.tui.then(|| Tui::start(Arc::clone(&tables), signals.sender.clone()));
         let views = Views { config, printer, tui: tui.transpose().map_err(UiError::Terminal)?, metrics };
-        // The reader threads may fail to start, so they start before the line that promises events.
+        // Starting the reader threads may fail, so they start before the success is reported.
         let mut collector = collector.start(&responders, tables, views.event_sink(outputs))?;
         views.report_start(&responders, findings);
         views.report_warnings(None, warnings);
         collector.release();
         manager.notify_ready(&status(&responders));
 
-        // A duration beyond the range of the clock never ends.
+        // If the end of the duration exceeds the range of `Instant`, there is no deadline.
         let deadline = config.duration.and_then(|duration| started.checked_add(duration));
         let result = views.publish(started.elapsed(), &responders).and_then(|()| {
             responder::tick_until(&signals.receiver, deadline, || {
@@ -165,7 +167,7 @@ impl<'a> Session<'a> {
 }
 
 impl Signals {
-    /// Handles Ctrl-C, SIGTERM and SIGHUP from now on.
+    /// Installs the handlers of Ctrl-C, SIGTERM and SIGHUP.
     fn handle() -> Result<Self, Error> {
         let (sender, receiver) = mpsc::channel();
         let handlers = unprivileged(|| SignalHandlers::install(sender.clone(), tui::restore_now))??;
@@ -177,14 +179,14 @@ impl Signals {
     }
 }
 
-/// Returns the status line for the service manager.
+/// Returns the status text for `systemctl status`.
 fn status(responders: &ResponderSet) -> String {
     let names = responders.responders().iter();
     let names = names.map(|responder| format!("{} ({} mode)", responder.interface().name, responder.mode()));
     format!("Answering on {}", names.collect::<Vec<_>>().join(", "))
 }
 
-/// Runs `work` in a thread without privileges, so that the threads that it starts have none to drop.
+/// Runs `work` in an unprivileged thread. The threads that `work` starts are unprivileged, too.
 fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ProcessError> {
     privileges::run_unprivileged(work).map_err(ProcessError::Privileges)
 }

@@ -1,4 +1,4 @@
-//! The outputs of a run while the programs answer: the printer, the full-screen view and the metrics.
+//! The outputs that are updated during a run: the printer, the full-screen view and the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use crate::responder::{AnswerSummary, Change, ResponderSet};
 use crate::telemetry::{EventSink, MetricsServer};
 use crate::ui::{Message, Printer, Tui};
 
-/// The outputs while the programs answer.
+/// The outputs that are updated during a run.
 pub struct Views<'a> {
-    /// The configuration that messages summarize.
+    /// The configuration of the run, which the start message summarizes.
     pub config: &'a Config,
-    /// Prints messages, and the status line on a terminal.
+    /// The printer of messages, and of the status line on a terminal.
     pub printer: Printer,
-    /// Shows the full-screen view, if it is enabled.
+    /// The full-screen view, if it is enabled.
     pub tui: Option<Tui>,
-    /// Serves the metrics, if they are enabled.
+    /// The metrics server, if it is enabled.
     pub metrics: Option<MetricsServer>,
 }
 
 impl Views<'_> {
-    /// Returns the receiver of client events, if an output shows them.
+    /// Returns the sink of client events, if an output shows them.
     pub fn event_sink(&self, outputs: &OutputOptions) -> Option<Arc<dyn EventSink>> {
         match &self.tui {
             Some(tui) => Some(Arc::new(tui.tui_events())),
@@ -33,7 +33,7 @@ impl Views<'_> {
         }
     }
 
-    /// Reports each interface that answers, with its findings.
+    /// Reports the start on each interface, and its findings. `findings` has a list for each responder.
     pub fn report_start(&self, responders: &ResponderSet, findings: Vec<Vec<Finding>>) {
         let answering = AnswerSummary::new(self.config, responders.exclusions());
         for (responder, findings) in responders.responders().iter().zip(findings) {
@@ -49,14 +49,14 @@ impl Views<'_> {
         }
     }
 
-    /// Reports findings about `interface`, or about the host.
+    /// Reports findings about `interface`. `None` stands for the host.
     pub fn report_warnings(&self, interface: Option<&str>, findings: Vec<Finding>) {
         for finding in findings {
             self.printer.print(Message::Warning { interface: interface.map(str::to_owned), finding });
         }
     }
 
-    /// Reports changes of the host that the programs followed.
+    /// Reports changes of the host.
     pub fn report_changes(&self, changes: Vec<Change>) {
         for change in changes {
             self.printer.print(match change {
@@ -70,7 +70,7 @@ impl Views<'_> {
         }
     }
 
-    /// Publishes the present counters.
+    /// Reads the counters and publishes them to all outputs. `elapsed` is the time since the start.
     ///
     /// # Errors
     ///

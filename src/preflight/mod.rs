@@ -83,7 +83,9 @@ impl Check {
     ///
     /// # Errors
     ///
-    /// An interface does not exist or is named twice, the host cannot be read, or there is no key for `--isn keyed`.
+    /// - Settings of `config` contradict each other, or the key file cannot be read.
+    /// - An interface does not exist or is named twice.
+    /// - The host cannot be read.
     pub fn run(config: &Config, host_findings: Vec<Finding>) -> Result<Self, ResponderError> {
         let named = Interface::find_by_name(&config.interfaces)?;
         let snapshot = HostSnapshot::read(&config.scope)?;

@@ -49,7 +49,9 @@ impl Connection {
         Ok(Self { stream, state: State::Receiving(Vec::new()), deadline: now + TIMEOUT })
     }
 
-    /// Returns the deadline of the current state: the request, or the response. The connection is closed when it passes.
+    /// Returns the deadline of the current state: the request, or the response.
+    ///
+    /// The connection is closed when the deadline passes.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }

@@ -53,7 +53,7 @@ impl MetricsServer {
         listener.map_err(|source| TelemetryError::Metrics { address, source })
     }
 
-    /// Starts the thread that serves connections to `listener`. The thread inherits the privileges of the calling thread.
+    /// Starts the thread that serves connections to `listener`. It inherits the privileges of the calling thread.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ pub fn to(received: &[u8], page: &Page) -> Option<Vec<u8>> {
     Some(response.into_bytes())
 }
 
-/// Returns the status line and the body for `method` and the request target.
+/// Returns the status code with its reason phrase, and the body, for `method` and the request target.
 fn answer(method: &str, target: &str, page: &Page) -> (&'static str, String) {
     // Prometheus adds a query if its scrape job has `params`.
     let path = target.split('?').next().unwrap_or_default();
