@@ -128,7 +128,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// The error that ended the run earlier, such as a removed interface. Otherwise, the counters cannot be read.
+    /// The run ended earlier with an error, such as a removed interface, or the kernel denies reading the maps.
     pub fn stop(mut self) -> Result<Counters, Error> {
         self.join()?;
         self.counters()

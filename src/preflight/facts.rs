@@ -16,7 +16,7 @@ use crate::xdp::{AttachedProgram, XdpError, attached};
 pub struct Facts {
     /// The name of the interface.
     pub name: String,
-    /// The kind of virtual interface, such as "bridge". `None` for a physical one.
+    /// The kind of virtual interface, such as "bridge", as in `ip -details link`.
     pub kind: Option<String>,
     /// The name of the driver, as in `ethtool -i`.
     pub driver: Option<String>,

@@ -63,7 +63,7 @@ struct InterfaceReport {
     findings: Vec<Finding>,
 }
 
-/// Returns the warnings to report when a responder has started. Returns none if the facts cannot be read.
+/// Returns the warnings to report when a responder has started. The list is empty if the facts cannot be read.
 pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSnapshot) -> Vec<Finding> {
     let index = responder.interface().index;
     let interface = snapshot.interfaces.iter().find(|interface| interface.index == index);
@@ -141,7 +141,9 @@ impl HostReport {
 }
 
 impl InterfaceReport {
-    /// Reads the facts about `interface` and applies the rules. If `may_load`, the kernel verifies the program, too.
+    /// Reads the facts about `interface` and applies the rules.
+    ///
+    /// If `may_load` is set, the kernel verifies the program, except in hw mode.
     fn read(
         interface: &Interface,
         config: &Config,

@@ -44,7 +44,7 @@ pub struct AffectedConnections(Vec<Connection>);
 impl AffectedConnections {
     /// Lists the established connections that takeover of `interfaces` affects.
     ///
-    /// The client is in `scope`, and the local address is answered. The local port is not excluded.
+    /// They are connections from a client in `scope` to an answered address, on a port that is not excluded.
     ///
     /// # Errors
     ///

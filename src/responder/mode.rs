@@ -28,8 +28,8 @@ pub struct Attached {
 
 /// Loads the program and attaches it in the configured mode.
 ///
-/// Without a configured mode, native mode is tried first, and skb mode if the driver refuses it. On veth, skb mode is
-/// used at once.
+/// Without a configured mode, native mode is tried first, and skb mode if the driver refuses it. On veth, only skb mode
+/// is tried.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ pub fn verify(plan: &ProgramPlan, mode: AttachMode) -> Result<(), ResponderError
 /// Converts an error of `BPF_LINK_CREATE`. If the errno reports a conflict, searches for the program in the way.
 fn attach_error(interface: &Interface, mode: AttachMode, source: io::Error) -> ResponderError {
     match source.raw_os_error().map(Errno::from_raw) {
-        // Another process attached a program after the check before the start.
+        // Another process attached a program after `check_vacant` had found none.
         Some(Errno::EBUSY) => check_vacant(interface).err().unwrap_or_else(|| refused(interface, mode, source.into())),
         // The interface has a program in another mode, or an upper device has one (`dev_xdp_attach` of Linux).
         Some(Errno::EEXIST) => {

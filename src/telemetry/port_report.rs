@@ -217,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.csv");
         let mut report = PortReport::new(&path.to_str().unwrap().parse().unwrap()).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the check leaves nothing");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the check leaves no file behind");
         for client in 0..17 {
             report.add(&ClientEvent {
                 time: SystemTime::UNIX_EPOCH + Duration::from_micros(client.into()),
