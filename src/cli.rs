@@ -184,7 +184,7 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// Arguments contradict each other.
+    /// A setting is invalid or contradicts another one.
     fn into_config(self) -> Result<(Config, OutputOptions), ConfigError> {
         let ports = PortSelection::new(
             (!self.ports.is_empty()).then(|| PortList::union(&self.ports)),
@@ -243,7 +243,7 @@ impl From<Mode> for Option<AttachMode> {
 
 /// Returns the destinations that `--to` selects.
 ///
-/// Without `--to`, takeover answers for any address. Otherwise, the interface's own addresses are answered.
+/// Without `--to`, takeover selects any address. Without takeover, the interface's own addresses are selected.
 fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
     let prefixes: Option<Vec<IpNet>> = to
         .iter()

@@ -15,7 +15,7 @@ use crate::xdp::XdpError;
 /// [`Error::with_causes`] describes the error in one line. [`Error::hint`] returns advice on how to resolve it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting contradicts another one, or the key cannot be read or generated.
+    /// A setting is invalid or contradicts another one, or the key cannot be read or generated.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Signal handlers, threads or privileges cannot be set up.

@@ -37,8 +37,8 @@
 //! | layer | purpose | public items |
 //! |---|---|---|
 //! | `cli` | The command line | |
-//! | `command`, `run` | The course of the command; the library's handle | [`Run`], [`Stopper`] |
-//! | `error` | Joins the errors of the layers | [`Error`] |
+//! | `command`, `run` | The phases of the command; the library's handle on a run | [`Run`], [`Stopper`] |
+//! | `error` | The error type that combines the errors of all layers | [`Error`] |
 //! | `ui` | Messages, their formats, the full-screen view | [`UiError`] |
 //! | `preflight` | The check before a start: facts, rules, findings | [`preflight()`], [`Check`], [`Finding`] |
 //! | `telemetry` | Client events, the port report, metrics | [`ClientEvent`], [`TelemetryError`] |

@@ -17,7 +17,9 @@ use crate::responder::{self, ResponderSet};
 use crate::telemetry::{ClientEvent, Collector, EventSink, RunningCollector};
 use crate::xdp::XdpError;
 
-/// The number of event batches that wait for [`Run::events`], about 3 MB. Further ones are dropped.
+/// The capacity of the queue for [`Run::events`], in batches of events. A full queue takes about 3 MB.
+///
+/// Batches that do not fit in the queue are dropped.
 const BATCHES: usize = 32;
 
 /// A running responder on one or more interfaces. Dropping this value detaches the XDP programs.
@@ -36,23 +38,25 @@ pub struct Run {
     follower: Option<JoinHandle<Result<(), Error>>>,
 }
 
-/// Stops a [`Run`] from another thread, such as a signal handler's.
+/// A handle that stops a [`Run`] from another thread, such as the thread of a signal handler.
 #[derive(Clone, Debug)]
 pub struct Stopper(Sender<()>);
 
 impl Stopper {
-    /// Detaches from all interfaces, and ends [`Run::events`]. Does not wait for either.
+    /// Requests the end of the run, and returns immediately.
+    ///
+    /// The run's own thread detaches from all interfaces and ends [`Run::events`].
     pub fn stop(&self) {
-        // The run may have ended already.
+        // Sending fails if the run has ended already.
         let _ = self.0.send(());
     }
 }
 
-/// The state that the follower thread shares with the handle.
+/// The state that the follower thread shares with [`Run`].
 enum State {
     /// The programs are attached.
     Attached(Box<ResponderSet>),
-    /// The counters at the end, if they could be read.
+    /// The run has ended with these counters. `None` if they could not be read.
     Detached(Option<Counters>),
 }
 
@@ -61,7 +65,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// - Settings of `config` contradict each other, or the key file cannot be read.
+    /// - A setting of `config` is invalid or contradicts another one, or the key file cannot be read.
     /// - The kernel is too old, or a capability is missing.
     /// - An interface does not exist, is not supported, or has another XDP program.
     /// - The kernel or the driver refuses the program.
@@ -95,7 +99,7 @@ impl Run {
 
     /// Returns the packet counters since the start, summed over all interfaces.
     ///
-    /// When the run has ended, the counters keep their final values.
+    /// When the run has ended, the counters keep their final values, or are zero if the final values could not be read.
     ///
     /// # Errors
     ///
@@ -114,7 +118,7 @@ impl Run {
         self.events.iter().flatten()
     }
 
-    /// Returns the number of events that were dropped because [`Run::events`] was not read in time.
+    /// Returns the number of events that were dropped from the queue because [`Run::events`] was not read in time.
     pub fn dropped_events(&self) -> u64 {
         self.dropped_events.load(Relaxed)
     }
@@ -124,7 +128,7 @@ impl Run {
         Stopper(self.stop.clone())
     }
 
-    /// Detaches from all interfaces, and returns the counters.
+    /// Detaches from all interfaces, and returns the final counters.
     ///
     /// # Errors
     ///
@@ -145,7 +149,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.stopper().stop();
-        // A panic of the follower must not become one of this drop.
+        // The result is discarded, since a panic of the follower must not cause a panic in `drop`.
         let _ = self.follower.take().map(JoinHandle::join);
     }
 }
@@ -162,7 +166,7 @@ fn follow(
         State::Attached(responders) => Ok(responders.follow().map(drop)?),
         State::Detached(_) => Ok(()),
     });
-    // Locked until the final counters are known, so that nobody reads the placeholder.
+    // The lock is held until the final counters are known, so that `Run::counters` never reads the placeholder.
     let mut state = lock(state);
     let State::Attached(responders) = std::mem::replace(&mut *state, State::Detached(None)) else {
         return result;
@@ -174,7 +178,7 @@ fn follow(
     result.and(counters.map(drop).map_err(XdpError::into))
 }
 
-/// The sink that feeds [`Run::events`].
+/// The sink that queues events for [`Run::events`].
 struct EventQueue {
     sender: SyncSender<Vec<ClientEvent>>,
     dropped: Arc<AtomicU64>,

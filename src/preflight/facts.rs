@@ -11,7 +11,7 @@ use crate::host::kernel;
 use crate::responder::HostSnapshot;
 use crate::xdp::{AttachedProgram, XdpError, attached};
 
-/// The facts about an interface. The JSON output has the same field names.
+/// The facts about an interface. The field names are part of the JSON output.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
     /// The name of the interface.

@@ -1,4 +1,4 @@
-//! Findings about privileges that the process cannot drop.
+//! Findings about dropping privileges: protections that do not take effect.
 
 use std::path::Path;
 

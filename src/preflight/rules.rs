@@ -49,7 +49,7 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
 
 /// Returns a warning with the reason why the driver will refuse native mode, if a reason is known.
 ///
-/// The rules for virtio_net and ena follow `virtnet_xdp_set` and `ena_xdp_set` of Linux.
+/// The rules for `virtio_net` and `ena` follow `virtnet_xdp_set` and `ena_xdp_set` of Linux.
 fn native_refusal(facts: &Facts) -> Option<Finding> {
     let name = &facts.name;
     if facts.xdp.is_some_and(|xdp| !xdp.native) {

@@ -86,12 +86,12 @@ impl ProgramPlan {
         ProgramInputs { settings, interface: &self.state, filters: &self.filters, actions: &self.actions }
     }
 
-    /// Updates the loaded `program` with what changed on the host. Returns whether the scope changed.
+    /// Updates the loaded `program` to the state of the host. Returns whether the scope changed.
     ///
     /// # Errors
     ///
-    /// [`XdpError::Maps`] if the kernel denies writing; [`ResponderError::TooManyPrefixes`] if the new scope does not
-    /// fit.
+    /// - [`XdpError::Maps`] if the kernel denies writing to the maps.
+    /// - [`ResponderError::TooManyPrefixes`] if the new scope does not fit in an address set.
     pub fn update(
         &mut self,
         interface: &Interface,

@@ -1,4 +1,4 @@
-//! A responder: the program on one interface, attached and kept up to date.
+//! A responder: the XDP program on one interface, which is attached and then updated.
 
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
@@ -64,13 +64,14 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`ResponderError::Removed`] or [`ResponderError::Detached`] if it is not; [`XdpError::QueryLink`] if the kernel
-    /// does not say.
+    /// - [`ResponderError::Removed`] if the interface no longer exists in this network namespace.
+    /// - [`ResponderError::Detached`] if another process detached the program.
+    /// - [`XdpError::QueryLink`] if the link cannot be queried.
     pub fn check_attached(&self) -> Result<(), ResponderError> {
         let name = || self.interface.name.clone();
         match self.link.is_attached() {
             Ok(true) => Ok(()),
-            // The link of a removed interface is detached, too.
+            // The kernel also detaches the link if the interface is removed.
             Ok(false) if if_indextoname(self.interface.index) == Err(Errno::ENXIO) => {
                 Err(ResponderError::Removed { interface: name() })
             }

@@ -11,14 +11,16 @@ use crate::config::Config;
 use crate::host::Interface;
 use crate::xdp::{ClientTables, TcpBounceSkel, XdpError};
 
-/// The time between two calls of [`ResponderSet::follow`].
+/// The time between two refreshes of the responders during a run.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 const _: () = assert!(REFRESH_INTERVAL.as_millis() <= 1000, "a new listener is excluded within two seconds");
 
 /// The time for which failures to read the host are retried. A failure after that ends the run.
 pub const RETRY_TIME: Duration = Duration::from_secs(60);
 
-/// Calls `tick` every [`REFRESH_INTERVAL`] until `stop` receives or is closed, the deadline passes, or `tick` fails.
+/// Calls `tick` every [`REFRESH_INTERVAL`] until the run ends.
+///
+/// The run ends when a message arrives on `stop`, its senders are dropped, the deadline passes, or `tick` fails.
 ///
 /// # Errors
 ///

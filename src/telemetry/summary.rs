@@ -66,7 +66,7 @@ pub struct TopEntry<T> {
 }
 
 impl<T: Ord + Copy> TopList<T> {
-    /// Selects the entries with the most SYNs. `at_least` states that the table was full, so that clients may be missing.
+    /// Selects the entries with the most SYNs. `at_least` states whether the table was full.
     pub fn new(mut entries: Vec<TopEntry<T>>, at_least: bool) -> Self {
         let distinct = entries.len();
         entries.sort_by_key(|entry| (Reverse(entry.syns), entry.name));

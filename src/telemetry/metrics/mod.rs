@@ -121,7 +121,7 @@ impl Acceptor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => continue,
                 Err(error) => {
-                    // Closing a connection frees descriptors and memory. Other errors are those of the network.
+                    // Closing a connection frees a descriptor and memory. It does not help against network errors.
                     let is_lack = matches!(
                         error.raw_os_error().map(Errno::from_raw),
                         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
