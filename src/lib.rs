@@ -94,6 +94,7 @@ pub use xdp::{AttachedProgram, XdpError};
 /// - An interface does not exist or is named twice.
 /// - The host cannot be read.
 pub fn preflight(config: &Config) -> Result<Check, Error> {
+    config.validate()?;
     Ok(Check::run(config, Vec::new())?)
 }
 

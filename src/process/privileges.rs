@@ -113,7 +113,7 @@ fn run_in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 /// Drops the privileges of this thread and of the threads that it starts later. Returns the protections that did not
 /// take effect.
 ///
-/// - The user and group become [`NOBODY`] if the thread has `CAP_SETUID` and `CAP_SETGID`. They stay unchanged if files
+/// - The user and group become `NOBODY` if the thread has `CAP_SETUID` and `CAP_SETGID`. They stay unchanged if files
 ///   in the directory `folder` will be written.
 /// - All capabilities are dropped, except those without which a task in `later` fails.
 /// - Landlock prevents the thread from opening files for reading, executing programs, binding or connecting TCP
