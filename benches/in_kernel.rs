@@ -153,7 +153,7 @@ fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) ->
     Ok(())
 }
 
-/// Measures a SYN of Linux with each kind of telemetry.
+/// Measures the cost of answering a Linux client's SYN with each kind of telemetry.
 fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (own, syn) = (own_addresses()?, Wrapper::new(&packet(LINUX_SYN)));
     let load_with = |telemetry| load(ProgramSettings { telemetry, ..settings() }, &own);

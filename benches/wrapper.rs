@@ -32,9 +32,9 @@ pub struct Case<'a> {
     instructions: usize,
     /// The number of instructions that the verifier processed.
     verified: u32,
-    /// The cost above the zero in each turn, in nanoseconds per packet.
+    /// The cost above the baseline in each turn, in nanoseconds per packet.
     ///
-    /// The zero is the cost of the wrapper and of a program that only returns `XDP_TX`.
+    /// The baseline is the cost of the wrapper and of a program that only returns `XDP_TX`.
     costs: Vec<f64>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Case<'a> {
         self.name
     }
 
-    /// Returns the median cost above the zero, in nanoseconds per packet.
+    /// Returns the median cost above the baseline, in nanoseconds per packet.
     pub fn cost(&self) -> f64 {
         median(self.costs.iter().copied())
     }
@@ -72,7 +72,7 @@ pub fn measure(cases: &mut [Case]) -> Result<(), Box<dyn Error>> {
     run_on(cpus()[0]);
     for _ in 0..TURNS {
         for case in &mut *cases {
-            // The zero is measured right before the program, so that a temporary slowdown affects both.
+            // The baseline is measured right before the program, so that a temporary slowdown affects both.
             let zero = case.wrapper.measure(case.wrapper.program("transmit")?, TX)?;
             case.costs.push(case.wrapper.measure(case.program, case.action)? - zero);
         }

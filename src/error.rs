@@ -21,7 +21,7 @@ pub enum Error {
     /// Signal handlers, threads or privileges cannot be set up.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The kernel or an interface is not supported, a capability is missing, or the host cannot be read.
+    /// The kernel or an interface is not supported, a capability is missing, or the state of the host cannot be read.
     #[error(transparent)]
     Host(#[from] HostError),
     /// The XDP program cannot be loaded, or its maps cannot be read.

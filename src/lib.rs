@@ -92,7 +92,7 @@ pub use xdp::{AttachedProgram, XdpError};
 ///
 /// - Settings of `config` contradict each other, or the key file cannot be read.
 /// - An interface does not exist or is named twice.
-/// - The host cannot be read.
+/// - The state of the state of the host cannot be read.
 pub fn preflight(config: &Config) -> Result<Check, Error> {
     config.validate()?;
     Ok(Check::run(config, Vec::new())?)

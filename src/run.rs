@@ -25,7 +25,7 @@ const BATCHES: usize = 32;
 /// A running responder on one or more interfaces. Dropping this value detaches the XDP programs.
 ///
 /// A thread follows the state of the host: it excludes the ports of new listeners and updates changed addresses. The
-/// run ends when an interface is removed or [`Config::duration`] has passed. If the host cannot be read, the programs
+/// run ends when an interface is removed or [`Config::duration`] has passed. If the state of the host cannot be read, the programs
 /// keep the last known state, and the run ends after a minute of failures.
 ///
 /// The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Unlike the command, a run

@@ -56,7 +56,7 @@ pub fn tcp_bounce(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Returns the inputs of the verdict on the packet of `ctx`.
+/// Returns the settings, interface state, filters and host for the verdict on the packet in `ctx`.
 #[inline(always)]
 fn policy(ctx: *mut xdp_md) -> Policy<'static, Kernel> {
     Policy {

@@ -22,7 +22,7 @@ impl Ring {
         Self { r#type: ptr::null(), max_entries: ptr::null() }
     }
 
-    /// Adds the record that `record` returns. Returns `None`, without a call of `record`, if there is no room.
+    /// Adds the record that `record` returns. If there is no room, returns `None` without calling `record`.
     #[inline(always)]
     pub fn put<T: Copy>(&'static self, record: impl FnOnce() -> T) -> Option<()> {
         // SAFETY: `self` is the map that libbpf created from this definition, a ring buffer.

@@ -78,7 +78,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     ///
-    /// The host cannot be read, or the program cannot be attached to an interface.
+    /// The state of the host cannot be read, or the program cannot be attached to an interface.
     pub fn attach(&self) -> Result<Option<Attached>, Error> {
         if self.config.scope.takeover {
             self.report_affected_connections()?;

@@ -56,7 +56,8 @@ impl Views<'_> {
         }
     }
 
-    /// Reports changes of the host.
+    /// Prints a message for each change of the scope or the exclusions, and when the host's state becomes unreadable or
+    /// readable again.
     pub fn report_changes(&self, changes: Vec<Change>) {
         for change in changes {
             self.printer.print(match change {

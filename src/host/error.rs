@@ -6,7 +6,7 @@ use caps::Capability;
 
 use crate::diagnosis;
 
-/// The host cannot be read, or does not meet a requirement of tcp-bounce.
+/// The host's state cannot be read, or the host does not meet a requirement of tcp-bounce.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// No interface in the network namespace has this name.

@@ -153,7 +153,7 @@ impl XdpFeatures {
 }
 
 impl Display for Facts {
-    /// Writes a table with a row for each known fact, without the name.
+    /// Writes the facts as a table, one row each. Omits empty values and the interface's name.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut row = |label, value: String| {
             if value.is_empty() { Ok(()) } else { writeln!(f, "  {label:<11} {value}") }

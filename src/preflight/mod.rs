@@ -85,7 +85,7 @@ impl Check {
     ///
     /// - Settings of `config` contradict each other, or the key file cannot be read.
     /// - An interface does not exist or is named twice.
-    /// - The host cannot be read.
+    /// - The state of the host cannot be read.
     pub fn run(config: &Config, host_findings: Vec<Finding>) -> Result<Self, ResponderError> {
         let named = Interface::find_by_name(&config.interfaces)?;
         let snapshot = HostSnapshot::read(&config.scope)?;

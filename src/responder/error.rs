@@ -82,7 +82,7 @@ pub enum ResponderError {
     /// A setting contradicts another one, or the key cannot be read or generated.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The host cannot be read.
+    /// The host's state cannot be read, or the host does not meet a requirement of tcp-bounce.
     #[error(transparent)]
     Host(#[from] HostError),
     /// The program cannot be loaded, or its maps cannot be accessed.

@@ -60,7 +60,7 @@ pub enum Change {
     },
     /// The excluded ports changed.
     Exclusions(Exclusions),
-    /// The host cannot be read, for this reason. The programs keep answering with the last known state.
+    /// The state of the host cannot be read, for this reason. The programs keep answering with the last known state.
     Unreadable(ResponderError),
     /// The host can be read again, after [`Change::Unreadable`].
     Readable,
@@ -95,7 +95,7 @@ impl ResponderSet {
     ///
     /// # Errors
     ///
-    /// The host cannot be read, or a program is no longer attached or cannot be updated.
+    /// The state of the host cannot be read, or a program is no longer attached or cannot be updated.
     pub fn refresh(&mut self) -> Result<(HostSnapshot, Vec<Change>), ResponderError> {
         let snapshot = HostSnapshot::read(&self.config.scope)?;
         let mut changes = Vec::new();

@@ -57,7 +57,7 @@ pub enum Message {
     /// A change of the excluded ports.
     #[serde(rename = "answering")]
     AnswerChanged(AnswerSummary),
-    /// The state of the host cannot be read for now. The last known state stays in force.
+    /// The state of the state of the host cannot be read for now. The last known state stays in force.
     #[serde(rename = "retrying")]
     HostUnreadable {
         /// The error and its causes.

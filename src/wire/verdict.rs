@@ -50,8 +50,8 @@ pub enum Verdict {
     OtherSource,
     /// A segment to an excluded port. The host listens on the port, or the user excluded it.
     Excluded,
-    /// A TCP segment of no connection that tcp-bounce accepted: a segment of the host's own connections, or a RST
-    /// without ACK.
+    /// A TCP segment that is neither a SYN nor part of a connection that tcp-bounce accepted: a segment of the host's
+    /// own connections, or a stray one. Passed to the host, because takeover is disabled.
     OtherTcp,
     /// A SYN with a signature (MD5, TCP-AO). A client would accept only a signed answer.
     Signed,

@@ -399,7 +399,7 @@ fn closed_output_is_no_error() {
     }
 }
 
-/// Checks an output that cannot be written, as on a full disk.
+/// Checks that `--check` fails if its output cannot be written, as on a full disk.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn full_output_is_an_error() {

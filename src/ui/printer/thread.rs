@@ -122,7 +122,7 @@ impl PrinterThread {
             let rate = total.saturating_sub(last_total) as f64 / seconds;
             format!("{name} {} ({}/s)", grouped(total), grouped(rate.round() as u64))
         };
-        // Few and short, to fit into 80 columns.
+        // Three counters with short names, so that the status line fits into 80 columns.
         let parts = [
             part("SYNs answered", |counters| counters[Verdict::Answered]),
             part("completed", Counters::completed),

@@ -39,7 +39,7 @@ pub enum Palette {
 }
 
 impl HeatMap {
-    /// Creates a map without SYNs.
+    /// Creates an empty heat map.
     pub fn new(palette: Palette) -> Self {
         Self { counts: vec![0; PORTS], heat: vec![0.0; PORTS], palette }
     }

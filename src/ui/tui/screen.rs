@@ -27,7 +27,7 @@ const WIDE: u16 = 140;
 /// The length of the longest IPv6 address, in characters.
 const IPV6_LENGTH: u16 = 39;
 
-/// The data of a frame.
+/// The data that one drawing of the TUI shows.
 pub struct View {
     /// The interfaces and their modes.
     pub title: String,

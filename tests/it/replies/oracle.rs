@@ -225,7 +225,7 @@ impl Wire {
         prepare(client, ("client0", CLIENT_MAC), (HOST_MAC, HOST.into(), HOST_V6), family, mtu);
         // With ECN the kernel would promise to echo congestion marks of routers. tcp-bounce cannot echo them.
         host.sysctl("ipv4/tcp_ecn", "0");
-        // The flow label would be a hash with a secret of the kernel.
+        // By default, Linux derives the flow label from a hash with a secret key, which tcp-bounce cannot reproduce.
         host.sysctl("ipv6/auto_flowlabels", "0");
         // The advertised window depends on the second value, and the window scale on the third. Their defaults depend
         // on the machine's memory.
