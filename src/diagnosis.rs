@@ -1,4 +1,4 @@
-//! Explanations of errors: the chain of causes, and the hint for a lack of memory.
+//! Explanations of errors: the chain of causes, and the hint for a lack of memory or threads.
 
 use std::error::Error;
 use std::io;

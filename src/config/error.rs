@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::diagnosis;
 
-/// A contradiction between settings, or a failure to prepare the key or the action table.
+/// An invalid setting, a contradiction between settings, or a failure to prepare the key or the action table.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No interface is named.
@@ -25,7 +25,7 @@ pub enum ConfigError {
         /// The names of both actions, as the user writes them.
         actions: [&'static str; 2],
     },
-    /// The ISN is fixed, but the action follows the client's sequence numbers. Only a keyed ISN proves that the client
+    /// The ISN is fixed, but an action follows the client's sequence numbers. Only a keyed ISN proves that the client
     /// saw the SYN-ACK.
     #[error("--then {action} needs --isn keyed: only who has seen the SYN-ACK may be answered so")]
     NeedsKey {
@@ -40,7 +40,7 @@ pub enum ConfigError {
     ReadKey {
         /// The path of the key file.
         path: PathBuf,
-        /// The error of `open(2)` or `read(2)`.
+        /// The error of `open(2)` or `read(2)`, or `InvalidData` if the content is not UTF-8.
         source: io::Error,
     },
     /// The content of the key file is not a key of 32 hexadecimal digits.

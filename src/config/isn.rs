@@ -27,8 +27,8 @@ pub fn choose(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result<
     }
 }
 
-/// Returns the ISN setting of the program. A keyed ISN gets the key in the key file, or a random key if there is no
-/// file.
+/// Returns the ISN setting of the program. A keyed ISN gets the key in the key file, or a random key if no key file is
+/// configured.
 ///
 /// # Errors
 ///
@@ -49,7 +49,8 @@ pub fn resolve(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result
 }
 
 fn read_key(path: &Path) -> Result<[u8; 16], ConfigError> {
-    // Bounds the read, in bytes: the file may be endless, such as /dev/zero. A key with white space around it fits.
+    // The maximum number of bytes to read, because the file may be endless, such as /dev/zero. A key with white space
+    // around it fits.
     const LIMIT: u64 = 64;
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text));

@@ -49,7 +49,7 @@ pub struct Observe {
     pub ports: bool,
     /// Counts SYNs and completed handshakes for each client address.
     pub sources: bool,
-    /// The sampling rate of client events: the program emits one event in this many. 0 disables events.
+    /// The sampling interval of client events: the program emits one event in this many. 0 disables events.
     pub events: u32,
 }
 

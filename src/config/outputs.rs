@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub struct OutputOptions {
     /// Prints JSON lines instead of text.
     pub json: bool,
-    /// Prints only errors, and events if they are enabled.
+    /// Prints only errors, events if they are enabled, and the number of dropped events if any were dropped.
     pub quiet: bool,
     /// Prints a line for each client event.
     pub events: bool,

@@ -35,7 +35,7 @@ impl FromStr for ActionChoice {
 /// The post-handshake action of every port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostHandshake {
-    /// The actions that name their ports. No port is in two lists.
+    /// The actions that have a list of ports, each with its list. No port is in two lists.
     named: Vec<(Action, PortList)>,
     /// The action of all ports that `named` does not contain.
     others: Action,
@@ -107,8 +107,8 @@ impl PostHandshake {
         Ok(table)
     }
 
-    /// Describes the named actions whose ports are in `excluded`, where they have no effect. Returns `None` if there
-    /// are none.
+    /// Lists the actions that name ports in `excluded`, with these ports, as in `tarpit on 22, discard on 9`. An action
+    /// has no effect on an excluded port. Returns `None` if no named port is excluded.
     pub fn without_effect(&self, excluded: &PortSet) -> Option<String> {
         let affected =
             |ports: &PortList| PortList(ports.0.iter().copied().filter(|&port| excluded.contains(port)).collect());

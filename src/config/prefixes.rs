@@ -22,8 +22,8 @@ pub fn ranges(prefixes: &[IpNet]) -> Vec<AddressRange> {
 
 /// Returns the address ranges of `prefix`.
 ///
-/// An IPv6 prefix that overlaps the IPv4-mapped addresses is cut to the range below them and the range above them.
-/// Either may be empty, and is then omitted.
+/// An IPv6 prefix that overlaps the IPv4-mapped addresses is split into the range below them and the range above them.
+/// An empty range is omitted.
 fn ranges_of_prefix(prefix: IpNet) -> impl Iterator<Item = AddressRange> {
     let (first, last) = (to_number(prefix.network()), to_number(prefix.broadcast()));
     let ranges = match prefix {

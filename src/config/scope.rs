@@ -13,9 +13,10 @@ pub struct ScopeConfig {
     pub sources: Vec<IpNet>,
     /// The ports that are answered.
     pub ports: PortSelection,
-    /// Answers on ports with local listeners too, and drops all other TCP segments within the scope.
+    /// Answers SYNs to the ports of local listeners too. Drops all other TCP segments in the scope, unless they belong
+    /// to a connection that tcp-bounce accepted.
     ///
-    /// The host's established connections within the scope break, SSH included.
+    /// The host's established connections in the scope break, including SSH sessions.
     pub takeover: bool,
 }
 

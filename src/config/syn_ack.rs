@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use tcp_bounce_wire::{Isn, ProgramSettings};
 
-/// The configurable header fields of every SYN-ACK.
+/// The configurable header fields of SYN-ACKs.
+///
+/// On a port with the action echo, fixed values replace `window` and `mss`, and no window scale is sent. On a port with
+/// the action tarpit, the window is zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SynAckConfig {
     /// The source of the initial sequence number. `None` selects a fixed number, or a keyed hash if an action needs
@@ -14,9 +17,10 @@ pub struct SynAckConfig {
     pub key_file: Option<PathBuf>,
     /// The time to live (IPv4) or hop limit (IPv6).
     pub ttl: u8,
-    /// The advertised receive window, in bytes and unscaled. `None` selects as many whole segments as fit in 64 KiB.
+    /// The advertised receive window, in bytes and unscaled. `None` selects as many whole segments as fit in 64 KiB,
+    /// but at most 65,535 bytes.
     pub window: Option<u16>,
-    /// The advertised window scale, 0 to 14 (RFC 7323). Only a reply to a SYN with window scale contains it.
+    /// The advertised window scale, 0 to 14 (RFC 7323). A SYN-ACK has this option only if the SYN has it.
     pub window_scale: u8,
     /// The advertised maximum segment size, in bytes. `None` derives it from the MTU.
     pub mss: Option<u16>,

@@ -1,7 +1,7 @@
 //! The driver, queues and features of a NIC, read with the ioctl that `ethtool` uses.
 //!
-//! The ioctl works in every network namespace. sysfs shows only the interfaces of the namespace in which it was
-//! mounted.
+//! The ioctl works in every network namespace. The alternative, sysfs, shows only the interfaces of the namespace in
+//! which it was mounted.
 
 use std::collections::BTreeMap;
 use std::ffi::c_char;
@@ -79,8 +79,8 @@ impl Display for Channels {
 ///
 /// The error of `ioctl(2)`: `EOPNOTSUPP` if the driver does not support the command.
 pub fn driver(interface: &str) -> io::Result<String> {
-    // struct ethtool_drvinfo: the command, followed by strings. The first string is the name of the driver, in 32
-    // bytes.
+    // struct ethtool_drvinfo (196 bytes): the command, strings and numbers. The first string is the name of the driver,
+    // in 32 bytes.
     let mut request = [0; 49];
     request[0] = GDRVINFO;
     send(interface, &mut request)?;
@@ -93,7 +93,8 @@ pub fn driver(interface: &str) -> io::Result<String> {
 ///
 /// The error of `ioctl(2)`: `EOPNOTSUPP` if the driver does not support the command.
 pub fn channels(interface: &str) -> io::Result<Channels> {
-    // struct ethtool_channels: the command, the maximum numbers and the current numbers.
+    // struct ethtool_channels: the command, the maximum numbers and the current numbers. Each group has four numbers:
+    // rx, tx, other and combined.
     let mut request = [GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
     send(interface, &mut request)?;
     let [_, max_rx, max_tx, _, max_combined, rx, tx, _, combined] = request;
@@ -107,8 +108,8 @@ pub fn channels(interface: &str) -> io::Result<Channels> {
 /// The error of `ioctl(2)`.
 pub fn features(interface: &str) -> io::Result<BTreeMap<String, Feature>> {
     let names = feature_names(interface)?;
-    // struct ethtool_gfeatures: the command, the number of blocks, and the blocks. A block has four bitmaps, each with
-    // one bit for 32 features.
+    // struct ethtool_gfeatures: the command, the number of blocks, and the blocks. A block describes 32 features in
+    // four 32-bit bitmaps.
     let blocks = names.len().div_ceil(32);
     let mut request = vec![0; 2 + 4 * blocks];
     (request[0], request[1]) = (GFEATURES, blocks as u32);
@@ -133,7 +134,7 @@ fn feature_names(interface: &str) -> io::Result<Vec<String>> {
     let count = request[4];
 
     // struct ethtool_gstrings: the command, the set, its length, and its strings. The kernel has one list of features
-    // for all interfaces, so `count` is still right.
+    // for all interfaces, so `count` is valid even if another interface has this name by now.
     let mut request = vec![0; 3 + STRING_WORDS * count as usize];
     request[..3].copy_from_slice(&[GSTRINGS, ETH_SS_FEATURES, count]);
     send(interface, &mut request)?;

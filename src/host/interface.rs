@@ -24,13 +24,16 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// Whether the interface is administratively up (`IFF_UP`).
     pub is_up: bool,
-    /// The MTU, in bytes: the length of the longest packet without the Ethernet header. Zero if it is not readable.
+    /// The MTU, in bytes: the length of the longest packet without the Ethernet header. Zero if the kernel does
+    /// not report it.
     pub mtu: u32,
-    /// The kind of a virtual interface, such as "bridge" (`IFLA_INFO_KIND`). `None` for a physical interface.
+    /// The kind of a virtual interface, such as "bridge" (`IFLA_INFO_KIND`). `None` for a physical interface and for
+    /// loopback.
     pub kind: Option<String>,
-    /// The index of the bridge or bond that has this interface as a port (`IFLA_MASTER`).
+    /// The index of the bridge, bond or other master device that has this interface as a port (`IFLA_MASTER`).
     pub master: Option<u32>,
-    /// The index of the interface below a VLAN device, or of the other end of a veth pair (`IFLA_LINK`).
+    /// The index of the interface below a virtual interface such as a VLAN device, or of the other end of a veth pair
+    /// (`IFLA_LINK`).
     ///
     /// `None` if there is no such interface, or if it is in another network namespace.
     pub lower: Option<u32>,
@@ -95,9 +98,10 @@ impl Interface {
         }
     }
 
-    /// Parses an `RTM_NEWLINK` message (`rtnetlink(7)`). Returns `None` if the name is missing or not readable.
+    /// Parses an `RTM_NEWLINK` message (`rtnetlink(7)`). Returns `None` if the message is truncated, or if the name is
+    /// missing or invalid.
     ///
-    /// Other attributes that cannot be decoded are skipped: an unusual driver must not hide the other interfaces.
+    /// Other invalid attributes are skipped, so that an unusual driver does not hide its interface.
     fn parse(message: &[u8]) -> Option<Self> {
         let header = LinkHeader::parse(message).ok()?;
         let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();
@@ -180,7 +184,7 @@ pub fn addresses() -> Result<Vec<(u32, IpAddr)>, HostError> {
 }
 
 /// Returns the interface index and the address in an `RTM_NEWADDR` message (`rtnetlink(7)`). Returns `None` if the
-/// address is missing or not readable.
+/// message is truncated, or if the address is missing or invalid.
 fn parse_address(message: &[u8]) -> Option<(u32, IpAddr)> {
     let header = AddressHeader::parse(message).ok()?;
     let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();

@@ -1,4 +1,4 @@
-//! The running kernel: its version and features, and the capabilities that tcp-bounce needs from it.
+//! The version and features of the running kernel, and the capabilities that tcp-bounce requires.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
@@ -19,7 +19,7 @@ const FRAGMENTS: (u32, u32) = (5, 18);
 /// The first kernel version that reports the XDP features of drivers.
 pub const DRIVER_FEATURES: (u32, u32) = (6, 3);
 
-/// The capabilities to load the program, to attach it, and to compare packet pointers in the program.
+/// The required capabilities: to load the program, to attach it, and to compare packet pointers in it, in this order.
 const NEEDED: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
 /// Checks that the kernel is new enough and that the process has the required capabilities.
@@ -36,7 +36,7 @@ pub fn check() -> Result<(), HostError> {
 ///
 /// # Errors
 ///
-/// [`HostError::KernelTooOld`] if the release is older than Linux 5.9.
+/// [`HostError::KernelTooOld`] if the release is older than Linux 5.9. A release without a version is accepted.
 pub fn check_release() -> Result<(), HostError> {
     if is_older_than(XDP_LINKS) { Err(HostError::KernelTooOld { release: release() }) } else { Ok(()) }
 }
@@ -74,7 +74,7 @@ pub fn is_older_than(version: (u32, u32)) -> bool {
     parse_version(&release()).is_some_and(|running| running < version)
 }
 
-/// Returns whether `RLIMIT_MEMLOCK` limits the size of maps, as before Linux 5.11.
+/// Returns whether `RLIMIT_MEMLOCK` limits the size of maps: before Linux 5.11, unless the limit is infinite.
 pub fn limits_locked_memory() -> bool {
     let is_finite = |(limit, _)| limit != RLIM_INFINITY;
     is_older_than(UNLOCKED_MAPS) && getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(is_finite)
@@ -131,7 +131,8 @@ impl Display for KernelFeatures {
     }
 }
 
-/// Returns the major and minor version of a release such as `6.1.0-18-amd64`, or `None` if it has none.
+/// Returns the major and minor version of a release such as `6.1.0-18-amd64`, or `None` if `release` does not
+/// start with a version.
 fn parse_version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

@@ -13,9 +13,9 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// The maximum number of retries of an interrupted dump.
 ///
-/// A dump is interrupted if the objects change meanwhile. Changes come in bursts, such as the start of a container
-/// engine. The pause before the first retry is 1 ms, and each further pause is twice as long. All nine pauses take half
-/// a second.
+/// A dump is interrupted if the objects change meanwhile. Changes come in bursts, for example when a container engine
+/// starts. The pause before the first retry is 1 ms, and each further pause is twice as long. The nine pauses add up to
+/// half a second.
 const RETRIES: u32 = 9;
 
 /// A kernel object in a dump: the payload of a message, without the netlink header.
@@ -38,8 +38,8 @@ impl NetlinkDeserializable for Object {
 ///
 /// # Errors
 ///
-/// The error of the socket or the kernel; `Interrupted` if the objects changed during every attempt; `InvalidData` if a
-/// message is truncated.
+/// The error of the socket, or the error that the kernel reports; `Interrupted` if the objects changed during every
+/// attempt; `InvalidData` if a message is truncated.
 pub fn dump(protocol: isize, request: impl NetlinkSerializable) -> io::Result<Vec<Object>> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;

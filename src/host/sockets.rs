@@ -12,7 +12,7 @@ use crate::host::netlink;
 
 /// Lists the addresses and ports of all TCP sockets in one of `states`, in the network namespace of the calling thread.
 ///
-/// The kernel filters the sockets by state. `/proc/net/tcp` would list every connection.
+/// The kernel filters the sockets by state. The alternative, `/proc/net/tcp`, lists every connection.
 ///
 /// # Errors
 ///

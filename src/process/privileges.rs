@@ -1,4 +1,4 @@
-//! Dropping privileges, so that an attacker who takes over the attached process gains as little as possible.
+//! Dropping privileges, so that an attacker who takes over the running process gains as little as possible.
 //!
 //! User ids, capabilities and Landlock rules apply to a single thread and to the threads that it starts later
 //! (`credentials(7)`, `capabilities(7)`, `landlock(7)`). [`run_unprivileged`] starts the threads that must run before
@@ -92,9 +92,9 @@ pub fn run_unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, P
     run_in_thread(|| drop_privileges(&[], None).map(|_| work()))?
 }
 
-/// Returns the gaps that [`drop_privileges`] would leave with this `folder`.
+/// Predicts the gaps that [`drop_privileges`] returns for `folder`.
 ///
-/// Drops the privileges of a new thread, which then ends. The calling thread keeps its privileges.
+/// A new thread drops its privileges and then ends. The calling thread keeps its privileges.
 ///
 /// # Errors
 ///
@@ -113,9 +113,11 @@ fn run_in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 /// Drops the privileges of this thread and of the threads that it starts later. Returns the protections that did not
 /// take effect.
 ///
-/// - The user and group become `NOBODY` if the thread has `CAP_SETUID` and `CAP_SETGID`. They stay unchanged if files
-///   in the directory `folder` will be written.
-/// - All capabilities are dropped, except those without which a task in `later` fails.
+/// `folder` is the directory in which files will be written later, if there is one.
+///
+/// - The user and group become `NOBODY` if `folder` is `None` and the thread has `CAP_SETUID` and `CAP_SETGID`. They
+///   stay unchanged otherwise.
+/// - All capabilities are dropped, except at most one for each task in `later` that fails without capabilities.
 /// - Landlock prevents the thread from opening files for reading, executing programs, binding or connecting TCP
 ///   sockets, and signalling other processes. Files can be created, written and removed in `folder` only. Restrictions
 ///   that the kernel does not support are skipped.
@@ -143,8 +145,8 @@ pub fn drop_privileges(later: &[LaterTask], folder: Option<&Path>) -> Result<Vec
     Ok(user_gap.into_iter().chain(landlock_gap).collect())
 }
 
-/// Changes the user and group of this thread to [`NOBODY`] if it has the capabilities. Returns a gap if the thread is
-/// still root afterwards.
+/// Changes the user and group of this thread to [`NOBODY`] if it has `CAP_SETUID` and `CAP_SETGID`. Returns a gap if
+/// the thread is still root afterwards.
 fn leave_root() -> Result<Option<PrivilegeGap>, CapsError> {
     let may_change = caps::has_cap(None, CapSet::Effective, Capability::CAP_SETGID)?
         && caps::has_cap(None, CapSet::Effective, Capability::CAP_SETUID)?;

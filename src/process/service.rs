@@ -11,7 +11,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 pub struct ServiceManager(Option<UnixDatagram>);
 
 impl ServiceManager {
-    /// Connects to the socket in the environment variable `NOTIFY_SOCKET`.
+    /// Connects to the socket in the environment variable `NOTIFY_SOCKET`. Without a connection, no notifications are
+    /// sent.
     ///
     /// Must be called before privileges are dropped: the socket may deny an unprivileged process.
     pub fn from_environment() -> Self {
@@ -23,7 +24,7 @@ impl ServiceManager {
         self.notify(&format!("READY=1\nSTATUS={status}\n"));
     }
 
-    /// Reports that tcp-bounce is stopping. All interfaces are already detached.
+    /// Reports that tcp-bounce is stopping. The programs must already be detached from all interfaces.
     pub fn notify_stopping(&self) {
         self.notify("STOPPING=1\n");
     }

@@ -20,8 +20,8 @@ const BURST: Duration = Duration::from_millis(250);
 /// The installed handlers of Ctrl-C, SIGTERM and SIGHUP.
 ///
 /// Until [`SignalHandlers::defer_exit`] is called, any signal ends the process with status 0. Afterwards, the first
-/// signal is sent to the main thread. The process ends with status 1 at a second signal after [`BURST`], or if the main
-/// thread no longer receives signals.
+/// signal is sent to the main thread, and SIGHUP is ignored from then on. The process ends with status 1 at a second
+/// Ctrl-C or SIGTERM after [`BURST`], or if the main thread no longer receives signals.
 pub struct SignalHandlers {
     is_deferred: Arc<AtomicBool>,
 }
@@ -70,7 +70,8 @@ fn handler(interrupt: Sender<()>, is_deferred: Arc<AtomicBool>, before_exit: imp
         }
         let ends_process = match sequence.next(Instant::now()) {
             Reaction::Interrupt => {
-                // The kernel and the shell of a closing terminal may send it at different times. Nobody is impatient then.
+                // When a terminal closes, the kernel and the shell may send SIGHUP at different times. A second SIGHUP
+                // is therefore no reason to exit early.
                 let _ = set_hangup(SigHandler::SigIgn);
                 interrupt.send(()).is_err()
             }
@@ -116,7 +117,7 @@ impl SignalSequence {
 
 /// Ends the process immediately. The kernel then closes its bpf_links, which detaches its programs.
 fn exit(status: i32) -> ! {
-    // `exit(3)` would run exit handlers, which may wait for a lock or an output that blocks the main thread.
+    // Unlike `_exit`, `exit(3)` runs exit handlers. They may wait for a lock that a blocked main thread holds.
     // SAFETY: `_exit` only ends the process.
     unsafe { libc::_exit(status) }
 }

@@ -16,7 +16,7 @@ use crate::host::Interface;
 /// An XDP program that another process attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttachedProgram {
-    /// The name of the program. `None` if the process may not list programs, for which `CAP_SYS_ADMIN` is needed.
+    /// The name of the program. `None` if the process may not list programs, which requires `CAP_SYS_ADMIN`.
     pub name: Option<String>,
     /// The id of the program, as `bpftool prog` shows it.
     pub id: u32,
@@ -24,7 +24,7 @@ pub struct AttachedProgram {
     pub mode: AttachMode,
     /// Whether a bpf_link attaches the program. `ip link` cannot detach such a program.
     ///
-    /// `false` also if the process may not list links, for which `CAP_SYS_ADMIN` is needed.
+    /// Also `false` if the process may not list links, which requires `CAP_SYS_ADMIN`.
     pub has_link: bool,
 }
 

@@ -17,17 +17,17 @@ use tcp_bounce_wire::{Bucket, ClientCounters, ClientCounts, TelemetrySettings};
 
 use super::TcpBounceSkel;
 
-/// The number of TCP ports, and of entries in a stripe of the table by port.
+/// The number of TCP ports, and of entries in each stripe of a [`PortTable`].
 const PORTS: usize = 1 << u16::BITS;
 
-/// The maximum number of stripes in a table. Both tables together need 1.5 MiB of memory for each stripe.
+/// The maximum number of stripes in a table. Both tables of a program together need 1.5 MiB of memory for each stripe.
 const MAX_STRIPES: usize = 16;
 
 /// Returns the number of stripes for the CPUs of this machine, a power of two, and whether CPUs share stripes.
 ///
 /// # Errors
 ///
-/// The list of possible CPUs cannot be read (`/sys/devices/system/cpu/possible`).
+/// The error of reading `/sys/devices/system/cpu/possible`; `InvalidData` if the file contains no list of CPUs.
 pub fn stripes() -> io::Result<(u32, bool)> {
     // The list has ranges, such as `0-1,4-5`. A CPU selects its stripe by its number, so the highest number matters.
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
@@ -107,7 +107,7 @@ impl SourceTable {
 
     /// Adds the counts of each client in the table to `sum`.
     ///
-    /// Returns whether any bucket is full. If so, new clients may have replaced less active ones, and `sum` may be
+    /// Returns whether any bucket is full. If so, new clients may have replaced less active clients, and `sum` may be
     /// incomplete.
     pub fn add_to(&self, sum: &mut BTreeMap<IpAddr, ClientCounts>) -> bool {
         const BUCKET_WORDS: usize = size_of::<Bucket>() / size_of::<u64>();

@@ -9,7 +9,7 @@ use super::{TcpBounceSkel, per_cpu};
 ///
 /// # Errors
 ///
-/// The kernel refuses to read the map.
+/// The error of `BPF_MAP_LOOKUP_ELEM`.
 pub fn read(program: &TcpBounceSkel) -> libbpf_rs::Result<Counters> {
     per_cpu::sum(&program.maps.COUNTERS).map(Counters::from)
 }

@@ -86,7 +86,7 @@ fn load_hint(kind: ErrorKind, has_btf: bool) -> Option<&'static str> {
         // The message of libbpf may not name the limit as the cause.
         Some("the limit of open files is low: raise it, as by `ulimit -n 1024`")
     } else if is_refused && kernel::limits_locked_memory() {
-        // libbpf has raised the limit if the process has CAP_SYS_RESOURCE, as root has.
+        // With CAP_SYS_RESOURCE, which root has, libbpf makes the limit infinite. A finite limit is the likely cause.
         Some(
             "before Linux 5.11 maps count as locked memory: raise its limit (LimitMEMLOCK=infinity of a service, or `ulimit -l \
              unlimited`)",

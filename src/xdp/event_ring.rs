@@ -1,4 +1,4 @@
-//! The ring buffer of events: decoding records, and the counts of delivered and dropped events.
+//! The ring buffer of events: decoding records, and the counts of seen, delivered and dropped events.
 
 use tcp_bounce_wire::{Event, EventCounts};
 use zerocopy::FromBytes as _;
@@ -14,7 +14,7 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
 ///
 /// # Errors
 ///
-/// The kernel refuses to read the map.
+/// The error of `BPF_MAP_LOOKUP_ELEM`.
 pub fn counts(program: &TcpBounceSkel) -> libbpf_rs::Result<EventCounts> {
     let [seen, delivered, dropped] = per_cpu::sum(&program.maps.EVENT_COUNTS)?;
     Ok(EventCounts { seen, delivered, dropped })

@@ -24,13 +24,13 @@ pub const EVENT_BYTES: u32 = 1 << 20;
 /// The settings, tables and filters that the program is loaded with.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramInputs<'a> {
-    /// The settings, which stay the same while the program is loaded.
+    /// The settings, which cannot change after loading.
     pub settings: ProgramSettings,
     /// The state of the interface, which [`set_interface_state`] can change later.
     pub interface: &'a InterfaceState,
     /// The scope and the excluded ports, which [`set_filters`] can change later.
     pub filters: &'a Filters,
-    /// The action of each port, which stays the same while the program is loaded.
+    /// The action of each port, which cannot change after loading.
     pub actions: &'a ActionByPort,
 }
 
@@ -40,8 +40,8 @@ pub struct ProgramInputs<'a> {
 ///
 /// # Errors
 ///
-/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses the program; [`XdpError::Maps`] if the filters
-/// cannot be set.
+/// [`XdpError::Verifier`] if the kernel's verifier rejects the program; [`XdpError::Load`] if the program or its maps
+/// cannot be loaded for another reason; [`XdpError::Maps`] if the filters cannot be set.
 pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSkel<'static>, XdpError> {
     let mut skel = open().map_err(load_error)?;
     set_up(&mut skel, inputs).map_err(load_error)?;
@@ -104,7 +104,8 @@ fn size_tables(skel: &mut OpenTcpBounceSkel, telemetry: TelemetrySettings) -> li
 ///
 /// # Errors
 ///
-/// [`XdpError::Verifier`] or [`XdpError::Load`] if the kernel refuses the program.
+/// [`XdpError::Verifier`] if the kernel's verifier rejects the program; [`XdpError::Load`] if the program or its maps
+/// cannot be loaded for another reason.
 pub fn load_opened(skel: OpenTcpBounceSkel<'static>) -> Result<TcpBounceSkel<'static>, XdpError> {
     skel.load().map_err(load_error)
 }
@@ -139,7 +140,7 @@ fn collect_message(_level: PrintLevel, message: String) {
 
 fn load_error(source: libbpf_rs::Error) -> XdpError {
     let messages = MESSAGES.take();
-    // If the kernel refuses the program before it verifies any instruction, libbpf prints an empty log.
+    // If the kernel refuses the program before it verifies any instruction, the log contains no reason.
     let is_verified = messages.contains("BEGIN PROG LOAD LOG") && !messages.contains("processed 0 insns");
     if is_verified && let Ok(log) = save_log(&messages) {
         return XdpError::Verifier { log, source };

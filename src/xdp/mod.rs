@@ -1,4 +1,4 @@
-//! The XDP program in the kernel: loading, attaching, counters, tables and events. Also the programs of other
+//! Loads and attaches the XDP program, reads its counters, tables and events, and finds the XDP programs of other
 //! processes.
 
 pub mod attached;

@@ -4,7 +4,7 @@ use std::io;
 
 use libbpf_rs::{MapCore, MapFlags};
 
-/// Returns the first `N` numbers of the entry with key 0 in the per-CPU `map`, each summed over all CPUs.
+/// Returns the first `N` 64-bit numbers of the entry with key 0 in the per-CPU `map`, each summed over all CPUs.
 ///
 /// # Errors
 ///
