@@ -243,7 +243,7 @@ impl From<Mode> for Option<AttachMode> {
 
 /// Returns the destinations that `--to` selects.
 ///
-/// Without `--to`, takeover selects any address. Without takeover, the interface's own addresses are selected.
+/// Without `--to`, takeover selects any address. Without both, the interface's own addresses are selected.
 fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
     let prefixes: Option<Vec<IpNet>> = to
         .iter()
@@ -307,7 +307,7 @@ where
             Some(digits) => u64::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        // The standard library accepts a sign, as in `+5` or `0x+5`.
+        // The standard library accepts a plus sign, as in `+5` or `0x+5`.
         let number = number.ok().filter(|_| !text.contains('+'));
         let number = number.and_then(|number| N::try_from(number).ok());
         number

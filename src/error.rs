@@ -28,6 +28,9 @@ pub enum Error {
     #[error(transparent)]
     Xdp(#[from] XdpError),
     /// The XDP program cannot be attached or updated, or is no longer attached.
+    ///
+    /// [`ResponderError`] also wraps the configuration, host and XDP errors that occur during these steps or in
+    /// [`preflight()`](crate::preflight()).
     #[error(transparent)]
     Responder(#[from] ResponderError),
     /// The port report cannot be written, or the metrics server cannot listen.

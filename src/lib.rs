@@ -90,9 +90,9 @@ pub use xdp::{AttachedProgram, XdpError};
 ///
 /// # Errors
 ///
-/// - Settings of `config` contradict each other, or the key file cannot be read.
+/// - A setting of `config` is invalid or contradicts another one, or the key file cannot be read.
 /// - An interface does not exist or is named twice.
-/// - The state of the state of the host cannot be read.
+/// - The kernel does not report the state of the host, or the attached programs.
 pub fn preflight(config: &Config) -> Result<Check, Error> {
     config.validate()?;
     Ok(Check::run(config, Vec::new())?)

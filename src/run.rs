@@ -24,9 +24,11 @@ const BATCHES: usize = 32;
 
 /// A running responder on one or more interfaces. Dropping this value detaches the XDP programs.
 ///
-/// A thread follows the state of the host: it excludes the ports of new listeners and updates changed addresses. The
-/// run ends when an interface is removed or [`Config::duration`] has passed. If the state of the host cannot be read, the programs
-/// keep the last known state, and the run ends after a minute of failures.
+/// A thread follows the state of the host: it excludes the ports of new listeners and updates changed addresses. If the
+/// state of the host cannot be read, the programs keep the last known state. The run ends after a minute of failures.
+///
+/// The run also ends when [`Config::duration`] has passed, an interface is removed, or another process detaches a
+/// program.
 ///
 /// The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Unlike the command, a run
 /// keeps its privileges.
@@ -69,6 +71,7 @@ impl Run {
     /// - The kernel is too old, or a capability is missing.
     /// - An interface does not exist, is not supported, or has another XDP program.
     /// - The kernel or the driver refuses the program.
+    /// - The state of the host cannot be read, or a thread cannot be started.
     pub fn start(config: &Config) -> Result<Self, Error> {
         config.validate()?;
         let interfaces = Interface::find(&config.interfaces)?;
@@ -118,7 +121,9 @@ impl Run {
         self.events.iter().flatten()
     }
 
-    /// Returns the number of events that were dropped from the queue because [`Run::events`] was not read in time.
+    /// Returns the number of events that were dropped because [`Run::events`] was not read in time.
+    ///
+    /// Events for which the XDP program's ring buffer had no room are not included.
     pub fn dropped_events(&self) -> u64 {
         self.dropped_events.load(Relaxed)
     }
@@ -166,7 +171,7 @@ fn follow(
         State::Attached(responders) => Ok(responders.follow().map(drop)?),
         State::Detached(_) => Ok(()),
     });
-    // The lock is held until the final counters are known, so that `Run::counters` never reads the placeholder.
+    // The lock is held until the final counters are known, so that `Run::counters` never reads the temporary `None`.
     let mut state = lock(state);
     let State::Attached(responders) = std::mem::replace(&mut *state, State::Detached(None)) else {
         return result;

@@ -16,7 +16,8 @@ use crate::ui::{Message, UiError, output, tui};
 
 /// Answers on all interfaces of `config` until a signal, an error or the configured duration ends the run.
 ///
-/// If one interface cannot be attached to, none is. When the function returns, nothing is attached.
+/// If attaching to one interface fails, the program stays attached to none. When the function returns, nothing is
+/// attached.
 ///
 /// # Errors
 ///
@@ -52,7 +53,8 @@ pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
     }
 }
 
-/// Opens and closes each output. Returns a problem for each output that cannot be used.
+/// Checks the selected outputs: port report, metrics server and full-screen view. Returns a problem for each output
+/// that cannot be used.
 fn output_findings(outputs: &OutputOptions) -> Vec<Finding> {
     let report = outputs.report.as_ref().and_then(|file| PortReport::new(file).err());
     let metrics = outputs.metrics.and_then(|address| MetricsServer::bind(address).err());

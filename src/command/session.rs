@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
         Ok(Self { config, outputs, interfaces, isn, collector, manager, metrics, printer, signals })
     }
 
-    /// Attaches to all interfaces or to none. Returns `None` if a signal arrives before all are attached.
+    /// Attaches to all interfaces or to none. Returns `None`, with nothing attached, if a signal arrives meanwhile.
     ///
     /// # Errors
     ///
@@ -139,7 +139,8 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     ///
-    /// The full-screen view or a reader thread cannot be started. A later error is stored in [`Ended::result`].
+    /// The client tables cannot be mapped, or the full-screen view or a reader thread cannot be started. Later errors
+    /// are stored in [`Ended::result`].
     pub fn serve(self, attached: Attached, warnings: Vec<Finding>) -> Result<Ended<'a>, Error> {
         let Self { config, outputs, collector, manager, metrics, printer, signals, .. } = self;
         let Attached { mut responders, findings, started } = attached;

@@ -32,7 +32,7 @@ pub struct Facts {
     pub offloads: Offloads,
     /// The XDP features of the driver. `None` if the kernel is older than Linux 6.3 and does not report them.
     pub xdp: Option<XdpFeatures>,
-    /// The bridge, bond or VRF that the interface is a port of.
+    /// The master device that the interface is a port of, such as a bridge, bond or VRF.
     pub master: Option<Neighbour>,
     /// The names of the VLAN devices on the interface.
     pub vlans: Vec<String>,
@@ -64,10 +64,10 @@ pub struct Offloads {
     pub rx_vlan: Option<Feature>,
 }
 
-/// A bridge, bond or VRF that has the interface as a port.
+/// The master device of an interface, such as a bridge, bond or VRF.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Neighbour {
-    /// The name of the bridge, bond or VRF.
+    /// The name of the master device.
     pub name: String,
     /// The kind of virtual interface, such as "bridge".
     pub kind: Option<String>,
@@ -153,7 +153,8 @@ impl XdpFeatures {
 }
 
 impl Display for Facts {
-    /// Writes the facts as a table, one row each. Omits empty values and the interface's name.
+    /// Writes the facts as a table, one row each. Omits empty values, the name and kind of the interface, and the
+    /// programs on upper devices.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut row = |label, value: String| {
             if value.is_empty() { Ok(()) } else { writeln!(f, "  {label:<11} {value}") }

@@ -25,7 +25,7 @@ pub struct Finding {
     pub code: &'static str,
     /// A human-readable description in one line.
     pub message: String,
-    /// An explanation, or advice that is not a command.
+    /// An explanation, or advice that is not a complete command.
     pub hint: Option<String>,
     /// A shell command that removes the cause.
     pub command: Option<String>,

@@ -58,12 +58,17 @@ struct InterfaceReport {
     mode: Option<AttachMode>,
     /// The reason for the mode, if the user should know it.
     reason: Option<String>,
-    /// Whether the kernel accepts the program. `None` if it was not loaded, as in hw mode or without capabilities.
+    /// Whether the kernel accepts the program. `false` also if the prefixes exceed an address set of the program.
+    ///
+    /// `None` if the program was not loaded: in hw mode, on an unsupported interface, on an old kernel, or without
+    /// capabilities.
     loads: Option<bool>,
     findings: Vec<Finding>,
 }
 
-/// Returns the warnings to report when a responder has started. The list is empty if the facts cannot be read.
+/// Returns the warnings to report when a responder has started.
+///
+/// The list is empty if the facts cannot be read, or `snapshot` no longer contains the interface.
 pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSnapshot) -> Vec<Finding> {
     let index = responder.interface().index;
     let interface = snapshot.interfaces.iter().find(|interface| interface.index == index);
@@ -85,7 +90,7 @@ impl Check {
     ///
     /// - Settings of `config` contradict each other, or the key file cannot be read.
     /// - An interface does not exist or is named twice.
-    /// - The state of the host cannot be read.
+    /// - The kernel does not report the state of the host, or the attached programs.
     pub fn run(config: &Config, host_findings: Vec<Finding>) -> Result<Self, ResponderError> {
         let named = Interface::find_by_name(&config.interfaces)?;
         let snapshot = HostSnapshot::read(&config.scope)?;
@@ -143,7 +148,7 @@ impl HostReport {
 impl InterfaceReport {
     /// Reads the facts about `interface` and applies the rules.
     ///
-    /// If `may_load` is set, the kernel verifies the program, except in hw mode.
+    /// If `may_load` is set, the kernel verifies the program, except in hw mode or on an unsupported interface.
     fn read(
         interface: &Interface,
         config: &Config,
@@ -159,7 +164,7 @@ impl InterfaceReport {
         }
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
         findings.extend(rules::findings(&facts, &scope));
-        // In hw mode, the driver would load the program into the NIC.
+        // In hw mode, verifying the program means loading it into the NIC, which the check must not change.
         let verified = (may_load && mode != AttachMode::Hw).then(|| {
             ProgramPlan::new(interface.clone(), config, isn, snapshot).and_then(|plan| mode::verify(&plan, mode))
         });

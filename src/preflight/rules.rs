@@ -17,8 +17,8 @@ pub struct Choice {
 
 /// Predicts the attach mode of an interface, and returns it with the findings about the mode.
 ///
-/// `configured` is the mode that the user selected. Without it, the rules mirror [`crate::responder::mode`], which
-/// tries native mode first and uses skb mode if the driver refuses.
+/// `configured` is the mode that the user selected. Without it, the rules mirror [`crate::responder::mode`]: skb mode
+/// on veth; otherwise native mode, or skb mode if the driver refuses native mode.
 pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Finding>) {
     let choice = |mode, reason: Option<&str>| Choice { mode, reason: reason.map(str::to_owned) };
     let is_veth = facts.kind.as_deref() == Some("veth");
@@ -98,7 +98,7 @@ fn offload_refusal(facts: &Facts) -> Option<Finding> {
     (!can).then(problem)
 }
 
-/// Returns the findings about an interface with this `scope` that do not depend on the mode.
+/// Returns the findings that do not depend on the mode. `scope` is the scope of the interface.
 pub fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let mut findings = attached_programs(facts);
     findings.extend(warnings(facts, scope));
@@ -127,6 +127,9 @@ fn attached_programs(facts: &Facts) -> Vec<Finding> {
 }
 
 /// Returns a warning if the interface is down, and one if it has no address to answer for.
+///
+/// A port of a bridge or bond normally has no address, so an interface with a master device gets no warning
+/// about its address.
 fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let name = &facts.name;
     let down =

@@ -44,11 +44,13 @@ pub struct AffectedConnections(Vec<Connection>);
 impl AffectedConnections {
     /// Lists the established connections that takeover of `interfaces` affects.
     ///
-    /// They are connections from a client in `scope` to an answered address, on a port that is not excluded.
+    /// Takeover affects a connection if the local address is answered, the local port is not excluded, and `scope`
+    /// includes the remote address as a source. Outgoing connections are included. Connections between two addresses of
+    /// the host are not affected.
     ///
     /// # Errors
     ///
-    /// [`HostError::ListConnections`] if the kernel does not list them.
+    /// [`HostError::ListConnections`] if the kernel does not list the connections.
     pub fn list(interfaces: &[Interface], scope: &ScopeConfig, snapshot: &HostSnapshot) -> Result<Self, HostError> {
         let connections = sockets::in_states(StateFlags::ESTABLISHED).map_err(HostError::ListConnections)?;
         let connections = connections.into_iter().map(Connection::from);

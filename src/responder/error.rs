@@ -71,7 +71,7 @@ pub enum ResponderError {
     TooManyPrefixes {
         /// The option that lists the prefixes, or "the interface" for its own addresses.
         origin: &'static str,
-        /// The number of address ranges.
+        /// The number of address ranges, after overlapping and adjacent prefixes are merged.
         count: usize,
         /// The capacity of the set, in ranges.
         most: usize,
@@ -112,7 +112,7 @@ impl ResponderError {
         Some(hint.to_owned())
     }
 
-    /// Returns whether the error is a failure to read the host, which may not last.
+    /// Returns whether the error is a failure to read the host, and may be temporary.
     ///
     /// Examples are a lack of file descriptors, and a netlink dump that concurrent changes kept interrupting.
     pub fn is_transient(&self) -> bool {

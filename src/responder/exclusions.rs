@@ -14,10 +14,10 @@ use crate::host::{HostError, listeners};
 /// The excluded ports, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exclusions {
-    /// The ports of local listeners. Empty under takeover.
+    /// The ports of local listeners, limited to `only`. Empty under takeover.
     #[serde(rename = "listening")]
     listeners: PortList,
-    /// The ports that the user excluded with `--except`.
+    /// The ports that the user excluded with `--except`, limited to `only`.
     #[serde(rename = "except")]
     excluded: PortList,
     /// The ports that the user selected with `--ports`. All others are excluded. `None` selects every port.

@@ -33,8 +33,9 @@ impl ProgramPlan {
     ///
     /// # Errors
     ///
-    /// - [`ResponderError::TooManyPrefixes`] if the prefixes of clients or destinations do not fit in an address set.
-    /// - [`ResponderError::OutOfMemory`] or [`ResponderError::Config`] if the filters or actions cannot be allocated.
+    /// - [`ResponderError::TooManyPrefixes`] if the source prefixes or the scope do not fit in an address set.
+    /// - [`ResponderError::OutOfMemory`] if the filters cannot be allocated, [`ResponderError::Config`] if the actions
+    ///   cannot be allocated.
     /// - [`XdpError::ClientTables`] if the number of CPUs cannot be read.
     pub fn new(
         interface: Interface,

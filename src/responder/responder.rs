@@ -119,7 +119,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`XdpError::Maps`] if the kernel denies reading them.
+    /// [`XdpError::Maps`] if the kernel denies reading the maps.
     pub fn sample(&self) -> Result<Sample, XdpError> {
         let counters = counters::read(&self.program).map_err(XdpError::Maps)?;
         let has_events = self.program.maps.EVENTS.autocreate();

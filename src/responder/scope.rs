@@ -45,10 +45,11 @@ impl Scope {
         }
     }
 
-    /// Returns the primary IPv4 and IPv6 address: the lowest unicast address of `own` that is in the scope.
+    /// Returns the primary IPv4 address and the primary IPv6 address.
     ///
-    /// The program compares a destination with the primary address before it searches the address set. The unspecified
-    /// address stands for no primary address.
+    /// A primary address is the lowest unicast address of its family that is in `own` and in the scope. The unspecified
+    /// address stands for no primary address. The program compares a destination with the primary address before it
+    /// searches the address set.
     pub fn primary_addresses(&self, own: &BTreeSet<IpAddr>) -> (Ipv4Address, Ipv6Address) {
         let in_scope = || own.iter().filter(|address| self.contains(**address));
         let v4 = in_scope().find_map(|address| match address {

@@ -20,7 +20,7 @@ pub const RETRY_TIME: Duration = Duration::from_secs(60);
 
 /// Calls `tick` every [`REFRESH_INTERVAL`] until the run ends.
 ///
-/// The run ends when a message arrives on `stop`, its senders are dropped, the deadline passes, or `tick` fails.
+/// The run ends when a message arrives on `stop`, all its senders are dropped, `deadline` passes, or `tick` fails.
 ///
 /// # Errors
 ///
@@ -154,18 +154,18 @@ impl ResponderSet {
     ///
     /// [`XdpError::ClientTables`] if a table cannot be mapped.
     pub fn client_tables(&self) -> Result<ClientTables, XdpError> {
-        // All programs have the same settings. They are not computed again, because a process without privileges cannot
-        // read the number of CPUs.
+        // All programs have the same settings. The settings are not computed again, because an unprivileged process
+        // cannot read the number of CPUs.
         let settings = self.responders.first().map(Responder::telemetry).unwrap_or_default();
         let programs = self.responders.iter().map(Responder::program);
         ClientTables::new(programs, settings).map_err(XdpError::ClientTables)
     }
 
-    /// Reads the counters of every interface.
+    /// Reads the packet counters and event counts of every interface.
     ///
     /// # Errors
     ///
-    /// [`XdpError::Maps`] if the kernel denies reading them.
+    /// [`XdpError::Maps`] if the kernel denies reading the maps.
     pub fn samples(&self) -> Result<Vec<Sample>, XdpError> {
         self.responders.iter().map(Responder::sample).collect()
     }

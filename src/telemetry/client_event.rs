@@ -11,10 +11,10 @@ use tcp_bounce_wire::{Event, EventKind};
 
 use crate::xdp::client_tables::address;
 
-/// An event of a client: a SYN, a completed handshake, or the end of a connection.
+/// An event of a client: an answered SYN, a completed handshake, or the end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientEvent {
-    /// The time at which the client's segment was received.
+    /// The time at which the XDP program recorded the event.
     #[serde(serialize_with = "timestamp")]
     pub time: SystemTime,
     /// The name that the receiving interface had when the run started.

@@ -25,7 +25,7 @@ pub trait EventSink: Send + Sync {
 
     /// Returns the number of events that reached the user. `None` if the sink drops no events.
     ///
-    /// The collector calls this function once, after the last batch.
+    /// The collector calls this function once, after the last batch. The function may wait for pending output.
     fn delivered(&self) -> Option<u64> {
         None
     }
@@ -48,7 +48,8 @@ pub struct RunningCollector {
     tables: Arc<ClientTables>,
     reader: EventReader,
     sink: Option<Arc<dyn EventSink>>,
-    /// Block the reader threads until they are dropped: no event may be printed before the start message.
+    /// The gates of the reader threads. A reader thread delivers no events until its gate is dropped, so that no event
+    /// is printed before the start message.
     gates: Vec<Sender<()>>,
 }
 
@@ -127,7 +128,7 @@ impl RunningCollector {
     ) -> (Result<Summary, XdpError>, Result<(), TelemetryError>) {
         let Self { collector, interfaces, tables, reader, sink, gates } = self;
         let Collector { observe, lists_top, port_report } = collector;
-        // A reader thread that waits for its gate would never end.
+        // `reader.finish` waits for the reader threads, and a thread may be waiting for its gate.
         drop(gates);
         let delivered = reader.finish();
         let events = (observe.events != 0).then(|| event_totals(delivered, programs)).transpose();
@@ -164,7 +165,7 @@ fn event_totals(delivered: u64, programs: &[TcpBounceSkel]) -> libbpf_rs::Result
         totals.seen += counts.seen;
         sampled += counts.delivered + counts.dropped;
     }
-    // The program counts an event after it submits it, so the reader may be ahead of the counter.
+    // The program submits an event before it counts it, so `delivered` may exceed `sampled`.
     totals.dropped = sampled.saturating_sub(delivered);
     Ok(totals)
 }

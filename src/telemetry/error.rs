@@ -20,7 +20,7 @@ pub enum TelemetryError {
     Report {
         /// The path of the report.
         path: PathBuf,
-        /// The error of creating, writing or syncing a file.
+        /// The error of creating, writing, syncing or renaming the temporary file.
         source: io::Error,
     },
     /// The path of the port report names a directory, a symbolic link or a device.

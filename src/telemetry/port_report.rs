@@ -67,7 +67,8 @@ struct Row {
 impl PortReport {
     /// Creates an empty report, and checks that it can be written later. The check leaves no file in the directory.
     ///
-    /// Only [`Self::write`] creates the file. During a long run, `systemd-tmpfiles` might delete an unused file.
+    /// The file itself is not created before [`Self::write`], since `systemd-tmpfiles` might delete an unused file
+    /// during a long run.
     ///
     /// # Errors
     ///
@@ -153,7 +154,7 @@ impl PortReport {
     }
 }
 
-/// Checks that a file of [`REQUIRED_SPACE`] can be written in the directory of `file`.
+/// Checks that a file of [`REQUIRED_SPACE`] bytes can be written in the directory of `file`.
 fn check_space(file: &ReportFile) -> io::Result<()> {
     // Creating an empty file is not enough: it may succeed on a full disk.
     write_temporary(file, |writer| writer.write_all(&[0; REQUIRED_SPACE])).map(drop)
@@ -161,7 +162,7 @@ fn check_space(file: &ReportFile) -> io::Result<()> {
 
 /// Writes and syncs a temporary file in the directory of `file`.
 ///
-/// Some file systems allocate space only when the file is synced, so a full disk is reported no earlier.
+/// Some file systems allocate space only when the file is synced, so a full disk may be reported only then.
 fn write_temporary(
     file: &ReportFile,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,

@@ -76,7 +76,11 @@ impl Connection {
         }
     }
 
-    /// Performs the transfers of [`Self::advance`]. Fails with `WouldBlock` if the socket is not ready.
+    /// Performs the transfers of [`Self::advance`]. Returns whether the connection stays open.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the socket is not ready, or another error of the socket.
     fn transfer(&mut self, page: &Page, now: Instant) -> io::Result<bool> {
         let mut chunk = [0; CHUNK];
         if let State::Receiving(request) = &mut self.state {

@@ -53,7 +53,7 @@ impl MetricsServer {
         listener.map_err(|source| TelemetryError::Metrics { address, source })
     }
 
-    /// Starts the thread that serves connections to `listener`. It inherits the privileges of the calling thread.
+    /// Starts the thread that serves connections to `listener`. The thread inherits the caller's privileges.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// Waits for an event, accepts new connections, and advances all connections.
+    /// Waits for a ready socket or a deadline, accepts new connections, and advances all connections.
     fn turn(&mut self) {
         if self.wait().is_err() {
             thread::sleep(RETRY_INTERVAL);
@@ -113,7 +113,8 @@ impl Acceptor {
         poll(&mut sockets, timeout.unwrap_or(PollTimeout::NONE)).map(drop)
     }
 
-    /// Accepts pending connections, at most [`MAX_ACCEPTS`]. At the limit, each one replaces the oldest connection.
+    /// Accepts up to [`MAX_ACCEPTS`] pending connections. If [`MAX_CONNECTIONS`] are open, each new connection replaces
+    /// the oldest one.
     fn accept(&mut self, now: Instant) {
         for _ in 0..MAX_ACCEPTS {
             let stream = match self.listener.accept() {
@@ -121,7 +122,7 @@ impl Acceptor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => continue,
                 Err(error) => {
-                    // Closing a connection frees a descriptor and memory. It does not help against network errors.
+                    // Closing a connection frees a descriptor and memory, but does not resolve other errors.
                     let is_lack = matches!(
                         error.raw_os_error().map(Errno::from_raw),
                         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)

@@ -13,7 +13,9 @@ const MAX_FIELDS: usize = 64;
 
 const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed";
 
-/// Returns the response to a request that starts with `received`. `None` if the request head is incomplete.
+/// Returns the response to a request that starts with `received`.
+///
+/// Returns `None` instead if the request head is incomplete and shorter than [`MAX_HEAD`].
 pub fn to(received: &[u8], page: &Page) -> Option<Vec<u8>> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut request = Request::new(&mut fields);
