@@ -65,7 +65,7 @@ fn programs() -> [(&'static str, Setup); 6] {
     ]
 }
 
-/// Returns the number of instructions that the verifier processes.
+/// Loads tcp-bounce's program with `setup`, and returns the number of instructions that the verifier processes.
 ///
 /// Linux before 5.16 reports this number only in the verifier's log.
 fn verified(setup: &Setup) -> u64 {
@@ -196,7 +196,7 @@ fn too_little_locked_memory_is_reported_on_old_kernels() {
     let namespace = Namespace::new();
     namespace.ip("link add host0 type veth peer name client0");
     let mut command = TcpBounce::command(&namespace, "--mode skb --for 1ms host0");
-    // Before Linux 5.11, maps count as locked memory. Only `CAP_SYS_RESOURCE` can raise that limit.
+    // Before Linux 5.11, `RLIMIT_MEMLOCK` limits the memory of maps. Only `CAP_SYS_RESOURCE` can raise the hard limit.
     let lower = || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, 65536, 65536)?);
     // SAFETY: Between fork and exec, `lower` makes one system call. It takes no lock and allocates no memory.
     unsafe { command.pre_exec(lower) };

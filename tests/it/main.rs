@@ -65,8 +65,8 @@ mod replies {
     mod wire;
 }
 mod scope;
-/// Large numbers of connections and packets. These tests run alone, and late, because tests start in the order of their
-/// names.
+/// Large numbers of connections and packets. These tests run alone. They start late, because tests start in the order
+/// of their names.
 mod stress {
     mod crowd;
     mod endurance;

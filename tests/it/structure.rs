@@ -1,4 +1,4 @@
-//! The structure of user space: layers import only downward, without cycles, and only the top layer uses clap.
+//! The structure of user space: layers import only downward, without cycles, and only the command line uses clap.
 //!
 //! `docs/architecture.md` explains the layers. `src/wire/tests/layers.rs` tests the packet logic.
 
@@ -34,7 +34,7 @@ fn source_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// Returns the sources of user space, without comments, strings and unit tests, by their paths below `src`.
+/// Returns the sources of user space, without comment lines and unit tests, by their paths below `src`.
 fn sources() -> BTreeMap<PathBuf, String> {
     let mut sources = BTreeMap::new();
     let mut folders = vec![source_folder()];
@@ -68,8 +68,8 @@ fn module(path: &Path) -> Module {
     parts
 }
 
-/// Returns the paths that `text`, the code of `module`, names in user space. `children` are submodules that need no
-/// prefix.
+/// Returns the paths in user space that the code of `module` contains. `text` is this code, and `children` are the
+/// submodules that it can name without a prefix.
 fn paths(text: &str, module: &Module, children: &[&str]) -> Vec<Module> {
     let start = Regex::new(r"\b(crate|super|self)((?:::super)*)::").unwrap();
     let mut paths = Vec::new();
@@ -82,7 +82,7 @@ fn paths(text: &str, module: &Module, children: &[&str]) -> Vec<Module> {
         base.truncate(base.len().saturating_sub(found[2].matches("super").count()));
         expand(&text[found.get(0).unwrap().end()..], &base, &mut paths);
     }
-    // A `mod.rs` may name its submodules without a prefix. Re-exports do not count as imports.
+    // A `mod.rs` may name its submodules without a prefix. Re-exports are not imports.
     let uses = text.lines().filter(|line| !line.trim_start().starts_with("pub use ")).collect::<Vec<_>>().join("\n");
     for child in children {
         if Regex::new(&format!(r"(?:^|[^\w:]){child}::")).unwrap().is_match(&uses) {

@@ -53,7 +53,7 @@ fn maps_each_verdict_to_its_action() {
 
 #[test]
 fn totals_the_verdicts_of_an_action() {
-    // Each count is a different decimal digit, so a total shows which counters it includes.
+    // No two selections of these counts have the same sum, so a total shows which counters it includes.
     let mut counters = Counters::default();
     for (verdict, count) in [
         (Verdict::Answered, 1),

@@ -1,6 +1,6 @@
 //! Echo under loss, duplication, delay and reordering, with a client that sends and reads in pieces of any size.
 //!
-//! [`Client`] implements only the part of TCP that this requires. The tests in `tests/it` use the kernel's TCP.
+//! [`Client`] implements only as much of TCP as the test requires. The tests in `tests/it` use the kernel's TCP.
 
 use crate::common;
 

@@ -1,4 +1,4 @@
-//! The fast path for the SYN of Linux. A frame with any other layout takes the slow path.
+//! The fast path for the SYN of a Linux client. A frame with any other layout takes the slow path.
 
 use crate::common;
 
@@ -13,7 +13,7 @@ fn syn() -> Request {
 fn setup() -> Setup {
     let primary = Some((Request::syn().destination, V6::new().destination));
     let setup = Setup::new(Choice { mac: Some(Request::syn().destination_mac), primary, ..Choice::DEFAULT });
-    // The address set stays empty, so only the primary addresses are answered for.
+    // The address set stays empty, so tcp-bounce answers only for the primary addresses.
     Setup { filters_destinations: true, ..setup }
 }
 
@@ -61,7 +61,7 @@ fn checks_each_field() {
         assert_verdict(Verdict::Malformed, |request, _| request.data_offset = Some(data_offset));
     }
     for flags in 0..=u8::MAX {
-        // The options fill a data offset of 10. A data offset of 5 turns their bytes into data.
+        // With its options, the TCP header has a data offset of 10. A data offset of 5 turns the options into data.
         for data_offset in [10, 5] {
             let expected = common::expected(flags, false, data_offset == 5, false);
             assert_verdict(expected, |request, _| (request.flags, request.data_offset) = (flags, Some(data_offset)));

@@ -37,10 +37,11 @@ impl Frame for Fragmented {
     }
 }
 
-/// Checks that a multi-buffer frame gets the same answer as a single-buffer frame, without data of the request after
-/// it.
+/// Checks that a multi-buffer frame gets the same answer as a single-buffer frame, and that no data of the request
+/// follows the answer.
 ///
-/// The first buffer may end anywhere. A frame gets no answer if the data that the answer needs is in another buffer.
+/// The first buffer ends before, within or after the payload. A frame gets no answer if the data that the answer needs
+/// is in another buffer.
 #[test]
 fn sends_back_nothing_of_the_fragments() {
     let mut answered = 0;

@@ -1,6 +1,6 @@
 //! Four requests and the exact bytes of their replies.
 //!
-//! A Python script that is independent of this crate packed the header fields and added up the checksums as RFC 1071
+//! A Python script that is independent of this crate packed the header fields and computed the checksums as RFC 1071
 //! describes. Wireshark finds all frames well formed and all checksums correct. Each line has one part: Ethernet with
 //! VLAN tags, IP, IP options, TCP, TCP options, data or padding.
 
@@ -10,7 +10,8 @@ use common::Setup;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Frame, Verdict};
 
-/// The SYN of Linux: MSS, SACK permitted, timestamps, window scale. Port 40262 to 443, sequence number 0x3b9aca07.
+/// The SYN of a Linux client: MSS, SACK permitted, timestamps, window scale. Port 40262 to 443, sequence number
+/// 0x3b9aca07.
 const LINUX_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 003c 1c46 4000 4006 3231 c000 020a c633 6407
@@ -47,7 +48,7 @@ const DATA_REPLY: &str = "
     0050 c822 7463 7062 0001 0000 6012 faf0 03a7 0000
     0204 05b4";
 
-/// The SYN of macOS over IPv6 from 2001:db8::a to 2001:db8::7 in VLAN 42, with flow label, ECE and CWR.
+/// The SYN of a macOS client over IPv6 from 2001:db8::a to 2001:db8::7 in VLAN 42, with flow label, ECE and CWR.
 const VLAN_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 8100 a02a 86dd
     600a bcde 002c 0640 2001 0db8 0000 0000 0000 0000 0000 000a 2001 0db8 0000 0000 0000 0000 0000 0007

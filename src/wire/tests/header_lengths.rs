@@ -5,7 +5,7 @@ use crate::common;
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;
 
-/// Returns a SYN with these header lengths, in 32-bit words. Its headers have at least 5 words each.
+/// Returns a SYN with these header lengths, in 32-bit words. Its actual headers have at least 5 words each.
 ///
 /// Sequence and acknowledgment number look like a data offset of 5 with the SYN flag. If the TCP header were read too
 /// early, it would seem valid.
@@ -22,7 +22,7 @@ fn syn(ihl: u8, data_offset: u8) -> Request {
     }
 }
 
-/// Calls `test` with the SYN of each combination and its expected verdict in a complete frame.
+/// Calls `test` for each combination, with the SYN and the expected verdict on its complete frame.
 fn for_each_syn(mut test: impl FnMut(Request, Verdict)) {
     for ihl in 0..16 {
         for data_offset in 0..16 {

@@ -9,9 +9,9 @@ use tcp_bounce_wire::{Action, Verdict};
 
 /// The client's ISN. Sequence numbers wrap after the first bytes of data.
 const CLIENT: u32 = u32::MAX - 10;
-/// The receive window of answers over IPv4, in bytes. Reset, echo and tarpit use another window.
+/// The value of the window field in answers over IPv4. Reset, echo and tarpit use another value.
 const WINDOW: u16 = 64240;
-/// The receive window of answers over IPv6, in bytes, where the MSS is smaller.
+/// The value of the window field in answers over IPv6, where the MSS is smaller.
 const WINDOW_V6: u16 = 64800;
 
 /// The fields of an answer: flags, sequence number, acknowledgment number, window, payload.
@@ -26,9 +26,9 @@ struct Connection {
 }
 
 impl Connection {
-    /// Returns connections over IPv4 and IPv6, with and without timestamps and VLAN tags.
+    /// Returns connections over IPv4 and IPv6, with and without timestamps, VLAN tags and IP options.
     ///
-    /// All of them exist with a keyed ISN and, where the action allows it, with a fixed ISN.
+    /// Each connection is included with a keyed ISN and, unless the action needs a key, with a fixed ISN.
     fn all(action: Action) -> Vec<Self> {
         let mut connections = Vec::new();
         let timestamps = vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -104,7 +104,7 @@ fn passes_unknown_segments_for_each_action() {
     for action in Action::ALL {
         for connection in Connection::all(action) {
             for acknowledgment in [600, 5000, 1 << 31, 0u32.wrapping_sub(600)] {
-                // The last is a SYN-ACK for a connection that the host opened.
+                // The last segment is a SYN-ACK for a connection that the host opened.
                 for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | 2, b"")] {
                     let outcome = connection.send(flags, 1, acknowledgment, payload);
                     assert_eq!(outcome, (Verdict::OtherTcp, None), "{action:?} {acknowledgment} {flags:#x}");

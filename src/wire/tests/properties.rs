@@ -116,7 +116,8 @@ fn set() -> impl Strategy<Value = Option<bool>> {
     prop_oneof![2 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))]
 }
 
-/// Generates Linux's SYN over IPv4 and IPv6, between valid and invalid addresses. Sometimes the addresses are equal.
+/// Generates SYNs with a Linux client's layout over IPv4 and IPv6, between valid and invalid addresses. Sometimes the
+/// addresses are equal.
 fn linux_syn() -> impl Strategy<Value = Request> {
     let first = || select(vec![0, 1, 10, 127, 192, 224, 0xfd, 0xff]);
     let addresses = (first(), first(), any::<bool>(), any::<bool>());
@@ -338,7 +339,7 @@ proptest! {
         frame[16..18].copy_from_slice(&(total_length as u16).to_be_bytes());
         frame[20..22].copy_from_slice(&[0, 0]);
         frame[23] = 6;
-        // These bytes make neither a group address nor an address that no host can have.
+        // With these first bytes, the MAC and IP addresses are addresses that a host can have.
         [frame[0], frame[6], frame[26], frame[30]] = [2, 2, 10, 11];
         let tcp = 14 + usize::from(ihl) * 4;
         if let Some(byte) = frame.get_mut(tcp + 12) {

@@ -1,6 +1,6 @@
-//! Two hosts that run tcp-bounce never exchange replies endlessly, with any actions.
+//! Two hosts that run tcp-bounce never exchange replies endlessly, whatever their actions.
 //!
-//! This holds for any forged segment, even from an attacker who knows all keys.
+//! The forged segments that start an exchange may come from an attacker who knows all keys.
 
 use crate::common;
 
@@ -13,7 +13,8 @@ use tcp_bounce_wire::{Action, Frame, XdpAction};
 /// to that FIN, and an ACK to the second FIN.
 const MAX_ANSWERS: usize = 4;
 
-/// Returns the number of answers that the hosts send each other after the first host receives `frame`.
+/// Returns the number of answers that the hosts send each other after the first host receives `frame`, up to twice
+/// [`MAX_ANSWERS`].
 fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
     let mut frame = frame.to_vec();
     for turn in 0..2 * MAX_ANSWERS {
@@ -29,8 +30,8 @@ fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
     2 * MAX_ANSWERS
 }
 
-/// Returns the ISN of this host in the connection of `frame` or, for an action that follows the client, the offset of
-/// that ISN.
+/// Returns the ISN of this host in the connection of `frame` or, for an action that follows the client, the offset
+/// from the client's ISN.
 fn isn_base(setup: &Setup, frame: &[u8]) -> u32 {
     let tuple = Segment::parse(frame).expect("a segment").tuple();
     if setup.settings.action.follows_client() {
@@ -97,7 +98,7 @@ fn ends_chains_of_answers_between_any_two_actions() {
     let mut most = 0;
     for first in Action::ALL {
         for second in Action::ALL {
-            // Keys only where an action needs a key, equal keys on both hosts, and different keys.
+            // The hosts have no keys (unless an action needs a key), equal keys, or different keys.
             for keys in [[None, None], [Some([5; 16]), Some([5; 16])], [Some([1; 16]), Some([2; 16])]] {
                 for window in [None, Some(0)] {
                     let key =
@@ -124,9 +125,9 @@ fn ends_chains_of_answers_between_any_two_actions() {
 
 #[test]
 fn never_adds_two_offsets_up_to_nearly_zero() {
-    // Echo and tarpit accept a segment if the difference of its numbers is the offset, give or take a window. In a
-    // reply, the difference has the opposite sign. If the offsets of two hosts added up to nearly zero, both hosts
-    // would accept such replies.
+    // Echo and tarpit accept a segment if its acknowledgment number minus its sequence number is close to the offset.
+    // In a reply, this difference has the opposite sign. If the offsets of two hosts added up to nearly zero, each host
+    // would accept the replies of the other.
     let hashes = [0, 1, 2, 3, 4, 1 << 30, 1 << 31, 3 << 30, u32::MAX - 3, u32::MAX];
     let mut random = (0..100_000u32).map(|number| number.wrapping_mul(0x9e37_79b9));
     let check = |a, b| {

@@ -5,7 +5,8 @@ use crate::common;
 use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
 use tcp_bounce_wire::Verdict;
 
-/// Checks that a SYN and an ACK, both changed by `edit`, get `NotUnicast` unless `expected` is true.
+/// Checks the verdicts on a SYN and an ACK, both changed by `edit`: `Answered` and `Completed` if `expected` is true,
+/// otherwise `NotUnicast`.
 fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
     for setup in Setup::both() {
         for (request, verdict) in [(Request::syn(), Verdict::Answered), (Request::ack(), Verdict::Completed)] {
@@ -73,7 +74,7 @@ fn passes_packets_to_their_own_source() {
 
 #[test]
 fn distinguishes_addresses_by_each_bit() {
-    // A change of one bit never turns this address into one that no host can have.
+    // If any one bit of this address changes, a host can still have the resulting address.
     let source = [10, 20, 30, 40];
     for bit in 0..32 {
         let destination = (u32::from_be_bytes(source) ^ 1 << bit).to_be_bytes();

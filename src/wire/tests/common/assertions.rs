@@ -10,7 +10,8 @@ use super::syn_options::SynOptions;
 
 /// Checks the verdict on `frame` for a setup without filters and with enough room for a reply.
 ///
-/// A TCP segment between two hosts must get the verdict of [`Segment::expected`]. Any other frame must be passed.
+/// A TCP segment between two hosts must get the verdict of [`Segment::expected`], unless it has extension headers that
+/// tcp-bounce does not skip. Any other frame must be passed.
 pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     match Segment::parse(frame) {
         Some(segment) if segment.is_unicast() && segment.has_plain_extensions() => {
@@ -22,7 +23,7 @@ pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     }
 }
 
-/// Checks all fields of the SYN-ACK `reply` to `request`, and that only zeros follow it in the frame.
+/// Checks all fields of the SYN-ACK `reply` to `request`, and that only zeros follow the reply in the frame.
 pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let parsed = Segment::parse(request).expect("only a complete segment is answered");
     assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
@@ -47,8 +48,8 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
 
 /// Checks the properties that all answers to later segments share.
 ///
-/// An answer is not longer than the segment. It carries only data of the segment, and the segment's timestamps with
-/// TSval and TSecr swapped.
+/// The frame of the answer is not longer than the frame of the request. The answer's data is a prefix of the request's
+/// data. If the request has timestamps, the answer has them with TSval and TSecr swapped.
 pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert!(reply.len() <= request.len(), "{} bytes are more than {}", reply.len(), request.len());
     let (asked, answer) = (Segment::parse(request), Segment::parse(reply));

@@ -23,7 +23,7 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The primary IPv4 and IPv6 address, in setups with primary addresses. [`FILTERS`] contains both.
 const PRIMARY: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
-/// Ports that packets often have: excluded ports, their neighbours in the bitmap, and some others.
+/// Ports that packets often have: excluded ports, adjacent ports, and some others.
 const PORTS: [u16; 14] = [0, 1, 22, 23, 62, 63, 64, 65, 80, 443, 8080, 8081, u16::MAX - 1, u16::MAX];
 
 /// The ranges of the address filters. They contain most generated addresses.
@@ -325,7 +325,7 @@ impl<C: Choices> Generator<'_, C> {
         bytes
     }
 
-    /// Changes one field of `request`, mostly to an invalid value.
+    /// Changes one field of `request`, or two of its IPv6 fields. Most of the new values are invalid.
     fn spoil(&mut self, request: &mut Request) {
         match self.below(15) {
             0 => request.ethertype = self.pick(&[0x0806, 0x8100, 0x86dd, 0x0800, 0x05dc, 0x0801, 0x88a8]),

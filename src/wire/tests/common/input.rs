@@ -11,7 +11,7 @@ const LONGEST: usize = 2048;
 
 impl Choices for Unstructured<'_> {
     fn below(&mut self, bound: usize) -> usize {
-        // At the end of the input, this returns 0.
+        // At the end of the input, `int_in_range` returns the lower bound, 0.
         self.int_in_range(0..=bound - 1).unwrap_or_default()
     }
 
@@ -20,7 +20,7 @@ impl Choices for Unstructured<'_> {
     }
 }
 
-/// Runs the packet logic on the setup and the packet that `bytes` encode, and checks all invariants.
+/// Decodes a setup and a packet from `bytes`, runs the packet logic on them, and checks all invariants.
 pub fn run(bytes: &[u8]) {
     let mut choices = Unstructured::new(bytes);
     let shapes = Shape::all();

@@ -168,7 +168,7 @@ impl Request {
         Self { checksum: ((folded & 0xffff) + (folded >> 16)) as u16, ..self }
     }
 
-    /// Returns the length of IP and TCP header in bytes, including options and extension headers.
+    /// Returns the length of the IP and TCP headers together, in bytes, including options and extension headers.
     pub fn headers_length(&self) -> usize {
         let ip = match &self.v6 {
             Some(v6) => 40 + v6.extensions.len(),

@@ -131,7 +131,8 @@ impl<'a> Segment<'a> {
         [source, destination, ports].concat()
     }
 
-    /// Returns the expected verdict without filters. After the handshake, it applies to the action `Ignore`.
+    /// Returns the expected verdict without filters by IP address or port. For a segment after the handshake, the
+    /// verdict applies to the action `Ignore`.
     pub fn expected(&self, settings: &Choice) -> Verdict {
         if settings.mac.is_some_and(|mac| mac != self.destination_mac) {
             return Verdict::OtherHost;

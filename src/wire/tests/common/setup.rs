@@ -86,8 +86,8 @@ impl Choice {
 
     /// Returns the MSS of a SYN-ACK, in bytes.
     ///
-    /// It is the MSS that the user chose. Otherwise it is the MTU without headers, but at least Linux's default minimum
-    /// (`min_adv_mss`).
+    /// It is the MSS that the user chose, if any. Otherwise it is the MTU without headers, but at least Linux's default
+    /// minimum (`min_adv_mss`).
     pub fn mss(&self, is_v6: bool) -> u16 {
         let (headers, least) = if is_v6 { (60, 1220) } else { (40, 256) };
         self.mss.unwrap_or((self.mtu - headers).clamp(least, 65535) as u16)
@@ -95,8 +95,8 @@ impl Choice {
 
     /// Returns the window of a SYN-ACK, in bytes.
     ///
-    /// It is the window that the user chose. Otherwise it is the total data of all full segments that fit in 64 KiB, or
-    /// 65,535 if timestamps leave no room for data.
+    /// It is the window that the user chose, if any. Otherwise it is the total data of all full segments that fit in
+    /// 64 KiB, or 65,535 if timestamps leave no room for data.
     pub fn window(&self, mss: u16, timestamps: bool) -> u16 {
         let payload = u32::from(mss).saturating_sub(if timestamps { 12 } else { 0 });
         let whole = 65536u32.checked_div(payload).map_or(65535, |count| (count * payload).min(65535));

@@ -1,4 +1,4 @@
-//! An independent parser of a SYN's options.
+//! An independent parser of a SYN's options, and the options of Linux's SYN-ACK.
 
 /// The TCP options of a segment that affect the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
