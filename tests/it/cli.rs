@@ -20,7 +20,7 @@ fn refused(arguments: &[&str], code: i32) -> String {
     error
 }
 
-/// The options that take a number, with the smallest and the largest accepted number.
+/// Options that take a number, with the smallest and the largest accepted number.
 const NUMBERS: [(&str, u32, u32); 5] =
     [("--isn", 0, u32::MAX), ("--ttl", 1, 255), ("--window", 0, 65_535), ("--wscale", 0, 14), ("--mss", 1, 65_535)];
 

@@ -45,9 +45,9 @@ struct Running {
     process: Process,
     /// The number of output lines that were compared or skipped.
     seen: usize,
-    /// The transcript has `[...]`, so any number of output lines may precede its next line.
+    /// Whether the last line of the transcript was `[...]`. Any number of output lines may then precede the next line.
     skips: bool,
-    /// The transcript has pressed Ctrl-C.
+    /// Whether the transcript has interrupted the command with `^C`.
     was_interrupted: bool,
 }
 
@@ -92,7 +92,7 @@ impl Running {
             index.map(Some).or(ended.then_some(None))
         });
         let text = self.process.stdout.text();
-        let index = found.flatten().unwrap_or_else(|| panic!("{}: no line is {line:?} in: {text}", self.command));
+        let index = found.flatten().unwrap_or_else(|| panic!("{}: {line:?} is missing in: {text}", self.command));
         let actual = text.lines().nth(seen + index).unwrap();
         assert_eq!(comparable(actual), wanted, "{}: {text}", self.command);
         (self.seen, self.skips) = (seen + index + 1, false);

@@ -180,7 +180,7 @@ fn closed_output_changes_nothing(mode: Mode) {
     assert!(process.finish().status.success());
 }
 
-/// Sends SYNs until the program has answered `count` of them. `client0` needs a [`Sink`].
+/// Sends SYNs until the program has answered `count` SYNs in total. `client0` needs a [`Sink`].
 fn flood_with_syns(network: &Network, count: u64) {
     let flood = Flood::new(network, Kind::Syn, 80);
     until("for the SYNs to be answered", || {
@@ -204,7 +204,7 @@ fn idle_reader_loses_only_events(mode: Mode) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("\"started\""), "{line}");
-    // More events than the pipe, the output buffers and the ring buffer hold together.
+    // The SYNs cause more events than the pipe, the output buffers and the ring buffer hold together.
     flood_with_syns(&network, 40_000);
     process.signal(Signal::SIGINT);
     let lines: Vec<Value> = reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();

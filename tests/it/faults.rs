@@ -95,7 +95,7 @@ fn stopped_process_keeps_answering() {
 fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
     let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
     let lower = move || Ok(setrlimit(resource, limit, limit)?);
-    // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
+    // SAFETY: Between fork and exec, the closure makes one system call. It takes no lock and allocates no memory.
     unsafe { command.pre_exec(lower) };
     let finished = run(&mut command);
     assert_eq!(attached(&network.host, "host0"), None);
@@ -106,7 +106,7 @@ fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
 #[ignore = "needs root: makes network namespaces"]
 fn too_few_descriptors_are_reported() {
     let network = Network::new(Mode::Skb);
-    // The limits range from too few descriptors to read a file, to one too few to create the last map.
+    // The lowest limit leaves too few descriptors to read a file, and the highest too few to create the last map.
     for limit in 4..16 {
         let finished = limited(&network, Resource::RLIMIT_NOFILE, limit);
         assert!(!finished.status.success(), "{finished:?}");
@@ -119,7 +119,7 @@ fn too_few_descriptors_are_reported() {
 
 /// Sets the soft limit of open files of a running process.
 fn limit_open_files(process: &Process, limit: u64) {
-    // tcp-bounce has become nobody, and processes of one user may limit each other (prlimit(2)). Root needs
+    // tcp-bounce runs as nobody, and processes of one user may limit each other (prlimit(2)). Root needs
     // CAP_SYS_RESOURCE, which it may lack in a container.
     let mut prlimit = Command::new("setpriv");
     prlimit.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit"]);
@@ -221,7 +221,7 @@ impl Cgroup {
     fn enter(&self, command: &mut Command) {
         let processes = OpenOptions::new().write(true).open(self.0.join("cgroup.procs")).unwrap();
         let enter = move || unistd::write(&processes, b"0").map(drop).map_err(Into::into);
-        // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
+        // SAFETY: Between fork and exec, the closure makes one system call. It takes no lock and allocates no memory.
         unsafe { command.pre_exec(enter) };
     }
 }
@@ -247,7 +247,8 @@ fn too_little_memory_for_maps_is_reported() {
         assert_eq!(attached(&network.host, "host0"), None);
         finished
     };
-    // Enough for the process, but not for its maps: the ring buffer takes 1 MiB, the client tables 1.5 MiB on one CPU.
+    // These limits suffice for the process, but not for its maps: the ring buffer takes 1 MiB, and the client tables
+    // take 1.5 MiB on one CPU.
     for limit in [2 * MIB, 3 * MIB] {
         let refusal = (0..20).map(|_| run_within(limit)).find(|finished| {
             // If a thread needs a page while a map takes the last one, the kernel kills the process.

@@ -81,7 +81,7 @@ fn promtool_accepts_the_page_with_every_counter() {
     assert!(get(&network, "/").starts_with("HTTP/1.1 404"));
     // Prometheus sends a query string for jobs with `params`.
     assert!(get(&network, "/metrics?job=all").starts_with("HTTP/1.1 200"));
-    // The server listens only on loopback, so the program answers clients on this port like on any other.
+    // The server listens only on loopback, so the program answers clients on this port as on any other.
     drop(network.connect(9464).unwrap());
     responder.interrupt();
 }

@@ -47,7 +47,7 @@ fn check(namespace: &Namespace, arguments: &str) -> Value {
     check_under(namespace, "env", arguments)
 }
 
-/// Does the work of [`check`], with tcp-bounce under `wrapper`, a command such as `setpriv`.
+/// Runs a check and a start as [`check`] does, both under `wrapper`, a command such as `setpriv`.
 #[track_caller]
 fn check_under(namespace: &Namespace, wrapper: &str, arguments: &str) -> Value {
     let command = |option: &str| {
@@ -213,7 +213,7 @@ fn warns_of_an_interface_that_is_down_or_has_no_address() {
     let report = check(&network.host, "host0");
     let command = only(&report["interfaces"][0]["findings"], "warning", "down");
     network.host.ip(command.strip_prefix("ip ").unwrap());
-    // `check` compares the interface before and after the check. A late carrier would look like a change.
+    // `check` compares the interface before and after the check. A late carrier looks like a change of the interface.
     until("for the carrier", || network.host.ip("link show dev host0").contains("state UP").then_some(()));
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
 
@@ -289,8 +289,8 @@ fn reports_missing_capabilities_and_the_other_facts() {
     assert_eq!(check_under(&network.host, wrapper, "host0")["starts"], true);
 }
 
-/// Checks root of a user namespace, as in a rootless container. Its capabilities apply only to that namespace, so the
-/// kernel refuses the program.
+/// Checks root of a user namespace, as in a rootless container. Root's capabilities apply only to that namespace, so
+/// the kernel refuses the program.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn reports_a_program_that_does_not_load() {

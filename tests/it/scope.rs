@@ -150,7 +150,7 @@ fn follows_mtu_changes(mode: Mode) {
     let responder = network.start_responder("");
     for (mtu, mss) in [(1500, 1460), (1300, 1260), (1400, 1360)] {
         network.host.ip(&format!("link set host0 mtu {mtu}"));
-        // `TCP_MAXSEG` is the MSS that the client's kernel took from the SYN-ACK.
+        // `TCP_MAXSEG` returns the MSS that the client's kernel derived from the SYN-ACK.
         until("for another MSS", || {
             let connection = network.connect(80).unwrap();
             (getsockopt(&connection, TcpMaxSeg) == Ok(mss - TIMESTAMPS)).then_some(())
@@ -303,7 +303,7 @@ fn separate_prefixes(option: &str, count: u32) -> String {
 fn accepts_4096_prefixes(mode: Mode) {
     let network = Network::new(mode);
     route_to_host(&network);
-    // The prefix that matches the client is the last of these. The second list has matching prefixes in the middle.
+    // In the first list, only the last prefix matches the client. The second list has matching prefixes near both ends.
     let responder = network.start_responder(&format!("{} --from 192.0.2.2", separate_prefixes("--from", 4095)));
     assert_answers(&network, OWN);
     assert_does_not_answer(&network, OWN_V6);
@@ -395,7 +395,7 @@ fn keyed_isn_differs_per_connection_and_completes(mode: Mode) {
     assert_eq!(summary.count("handshakes completed"), 4, "{summary:?}");
 }
 
-/// Checks an ACK without a SYN before it. It completes a handshake only if the ISN is fixed.
+/// Checks an ACK without a SYN before it. The ACK completes a handshake only if the ISN is fixed.
 fn only_a_fixed_isn_can_be_forged(mode: Mode) {
     let network = Network::new(mode);
     let host = mac(&network.host, "host0");

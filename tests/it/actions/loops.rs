@@ -30,9 +30,9 @@ const ACKNOWLEDGMENTS: [u32; 2] = [0x7463_7063, 0];
 /// The number of forged segments to each host: all combinations of flags and acknowledgment numbers, over IPv4 and
 /// IPv6.
 const FORGED: u64 = 256 * 2 * ACKNOWLEDGMENTS.len() as u64;
-/// The number of SYNs among the forged segments. FIN, RST and ACK are clear in a SYN; PSH, URG, ECE and CWR vary.
+/// The number of SYNs among the [`FORGED`] segments. FIN, RST and ACK are clear in a SYN; PSH, URG, ECE and CWR vary.
 const SYNS: u64 = 16 * 2 * ACKNOWLEDGMENTS.len() as u64;
-/// The largest possible number of segments without a loop, at both hosts.
+/// The largest possible number of segments at both hosts together, if there is no loop.
 ///
 /// Half of the forged segments are resets, which get no answer. Each of the others gets one reply. The kernel that
 /// receives a SYN-ACK may answer it with a reset.
@@ -105,7 +105,8 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     let seen = || segments(&host.counters()) + segments(&client.counters());
     let total = until("for silence", || {
         let before = seen();
-        // A forged segment starts a chain of at most four replies. A kernel may answer each of the five with a reset.
+        // A forged segment starts a chain of at most four replies. A kernel may answer each of these five segments with
+        // a reset.
         assert!(before <= forged * 10, "the hosts keep answering each other: {before} of {forged}");
         thread::sleep(SILENCE);
         (seen() == before).then_some(before)
@@ -193,7 +194,7 @@ fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
 
 /// Waits until no more TCP segments arrive, and returns their total number at both sides.
 ///
-/// Checks that each side answered all SYNs with a SYN-ACK, and no other segment.
+/// Also stops both sides, and checks that each of them answered exactly [`SYNS`] segments with a SYN-ACK.
 #[track_caller]
 fn when_silent(host: Side, client: Side) -> u64 {
     let seen = || segments(&host.counters()) + segments(&client.counters());

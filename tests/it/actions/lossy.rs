@@ -42,7 +42,7 @@ impl LossyNetwork {
         // wait makes the test faster.
         client.ip(&format!("route add {HOST}/32 dev client0 rto_min 5ms"));
         client.ip(&format!("-6 route add {HOST_V6}/128 dev client0 rto_min 5ms"));
-        // BBR, the default on some machines, takes these losses for a low bandwidth and slows down.
+        // BBR, the default on some machines, mistakes these losses for low bandwidth and slows down.
         client.sysctl("ipv4/tcp_congestion_control", "reno");
         // With the default of 6 retries, one client in a thousand would give up before its handshake completes.
         client.sysctl("ipv4/tcp_syn_retries", "10");

@@ -280,12 +280,12 @@ fn echo_and_tarpit_refuse_a_fixed_isn(mode: Mode) {
     network.assert_nothing_is_attached();
 }
 
-/// Checks that a host connection keeps working if its sequence numbers match an echo connection. The test searches for
-/// a key with which they match.
+/// Checks that a host connection keeps working if its sequence numbers are valid for an echo connection. The test
+/// searches for a key that makes them valid.
 fn echo_leaves_matching_host_connection_alone(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
-    // In one connection of four, the distance of the two ends' sequence numbers is a possible ISN offset.
+    // In one connection of four, the difference between the two ends' sequence numbers is a possible ISN offset.
     let (mut host_end, mut client_end, distance) = until("for a connection with fitting numbers", || {
         let capture = Capture::start(&network.host, "host0", "tcp port 5000", 3, &["tcp.seq_raw", "tcp.ack_raw"]);
         let host_end = network.connect_back(5000).unwrap();

@@ -71,7 +71,7 @@ fn answers_jumbo_frames(mode: Mode) {
     let responder = network.start_responder("");
     let mut connection = network.connect(80).unwrap();
     network.wait_until_counted(Verdict::Completed, 1);
-    // The segment fills several buffers of one frame.
+    // In native mode, the frame of this segment spans several buffers.
     connection.write_all(&[0xee; 8900]).unwrap();
     network.wait_until_counted(Verdict::Later, 1);
     responder.interrupt();

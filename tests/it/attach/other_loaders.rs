@@ -30,7 +30,8 @@ fn ip_link_loads_the_object() {
 
 /// Checks that xdp-loader can load and unload the object.
 ///
-/// xdp-loader pins objects in the BPF file system. The test mounts a separate one, which ends with the shell.
+/// xdp-loader pins objects in the BPF file system. The test mounts a separate file system, which disappears
+/// with the shell.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn xdp_loader_loads_the_object() {

@@ -107,7 +107,7 @@ fn hping3_gets_a_syn_ack_for_each_syn(mode: Mode) {
     assert_eq!(responder.interrupt().count("SYNs answered"), SYNS as u64);
 }
 
-/// Checks that curl connects. It then waits for a response until its time is up.
+/// Checks that curl connects. curl then waits for a response until its time is up.
 fn curl_connects(mode: Mode) {
     const COULD_NOT_CONNECT: Option<i32> = Some(7);
     const TIME_IS_OVER: Option<i32> = Some(28);
@@ -147,7 +147,7 @@ fn netcat_connects_over_ipv6(mode: Mode) {
 /// Requests as scapy expressions, and the TCP flags and VLAN identifiers of their answers.
 ///
 /// `SA` is a SYN-ACK of the program. `RA` is a reset of the host's kernel, which gets the requests that the program
-/// passes.
+/// passes. `silence` stands for no answer.
 const PROBES: [(&str, &str); 24] = [
     ("ether / ip / tcp(flags='S')", "SA"),
     ("ether / ip / tcp(flags='S') / b'data'", "SA"),
@@ -194,7 +194,8 @@ fn scapy_gets_a_syn_ack_for_every_kind_of_syn(mode: Mode) {
     responder.interrupt();
 }
 
-/// Checks that p0f, which identifies systems by their SYN-ACKs, takes tcp-bounce for the kernel.
+/// Checks that p0f, which identifies systems by their SYN-ACKs, finds no difference between
+/// tcp-bounce and the kernel.
 fn p0f_identifies_the_kernel(mode: Mode) {
     const LISTENING: u16 = 22;
     const ANSWERED: u16 = 80;

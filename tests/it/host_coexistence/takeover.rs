@@ -34,7 +34,7 @@ fn lists_connections_in_both_directions() {
     let inward = open(&network, &listener, HOST);
     let outward = network.connect_back(3333).unwrap();
     let _accepted = accept(&at_client);
-    // An IPv6 listener that accepts IPv4 connections too, with IPv4-mapped addresses.
+    // This IPv6 listener accepts IPv4 connections too, with IPv4-mapped addresses.
     let dual = network.host.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 2223))).unwrap();
     let mapped = open(&network, &dual, HOST);
 
@@ -104,7 +104,7 @@ fn lists_connections_to_the_bridge_for_its_port() {
     }
 }
 
-/// Checks an address on `lo`, as routers have it. Its packets arrive on other interfaces.
+/// Checks an address on `lo`, as many routers have. Packets to it arrive on other interfaces.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn lists_connections_to_a_loopback_interface_address() {

@@ -146,7 +146,7 @@ fn warnings_and_errors_have_a_priority() {
     assert!(field(check, "MESSAGE").starts_with("problem: lo is the loopback"), "{check}");
 }
 
-/// Checks that tcp-bounce prints lines with `--json`, and to an output that is not the journal.
+/// Checks that tcp-bounce prints lines instead of journal entries with `--json`, or if its output is not the journal.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn json_and_other_outputs_get_lines() {

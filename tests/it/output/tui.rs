@@ -37,7 +37,7 @@ impl<'a> Terminal<'a> {
         let folder = tempfile::tempdir().unwrap().keep();
         let socket = folder.join("tmux").display().to_string();
         let mut command = network.host.command("tmux");
-        // A server in the foreground is killed with the test.
+        // With `-D`, the server stays in the foreground, so it is killed with the test.
         command.args(["-D", "-S", &socket, "-f", "/dev/null"]);
         let server = Process::start(&mut command);
         let terminal = Self { network, socket, _server: server };
@@ -207,7 +207,7 @@ fn blocked_terminal_is_restored() {
     let _ = File::from(master).read_to_end(&mut output);
     let output = String::from_utf8_lossy(&output);
     let after = |sequence: &str| output.rsplit_once(sequence).unwrap_or_else(|| panic!("{sequence:?}: {output:?}")).1;
-    // The alternate screen is left, and the cursor is visible, before the summary.
+    // The TUI leaves the alternate screen before the summary. The cursor is visible at the end.
     assert!(after("\x1b[?1049l").contains("detached after"), "{output:?}");
     assert!(!after("\x1b[?25h").contains("\x1b[?25l"), "{output:?}");
 }
@@ -226,7 +226,7 @@ fn loss_of_the_terminal_ends_the_run() {
     until("for the process to end", || (!Path::new(&path).exists()).then_some(()));
 }
 
-/// Checks a terminal that is not the controlling terminal. The process gets no SIGHUP when it is lost.
+/// Checks a terminal that is not the controlling terminal. The process gets no SIGHUP when this terminal is lost.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn loss_of_the_terminal_without_a_signal_ends_the_run_with_an_error() {
@@ -271,8 +271,8 @@ fn first_key_after_a_resize_ends_the_run() {
     }
 }
 
-/// Checks that `--watch` does not start in the background. The terminal would stop the process (SIGTTOU), while the
-/// program kept answering.
+/// Checks that `--watch` does not start in the background. Otherwise the terminal would stop the process (SIGTTOU),
+/// while the program kept answering.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn background_start_is_refused() {
@@ -293,7 +293,7 @@ fn start_without_a_terminal_is_refused() {
     network.assert_nothing_is_attached();
 }
 
-/// Checks the terminal after a panic. The test reruns itself in the terminal, and panics there while the TUI is on.
+/// Checks the terminal after a panic. The test reruns itself in the terminal, and panics while it shows the TUI.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn terminal_is_restored_after_a_panic() {

@@ -37,14 +37,14 @@ const REPLY: &str = "
     01bb 9d46 7463 7062 3b9a ca08 6012 faf0 2776 0000
     0204 05b4";
 
-/// A SYN of Linux: MSS, SACK permitted, timestamps, NOP, window scale.
+/// A Linux client's SYN: MSS, SACK permitted, timestamps, NOP, window scale.
 const LINUX_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 003c 1c46 4000 4006 3231 c000 020a c633 6407
     9d46 01bb 3b9a ca07 0000 0000 a002 faf0 08bf 0000
     0204 05b4 0402 080a 00a1 b2c3 0000 0000 0103 030a";
 
-/// A SYN of Windows: MSS, NOP, window scale, NOP, NOP, SACK permitted. TTL 128.
+/// A Windows client's SYN: MSS, NOP, window scale, NOP, NOP, SACK permitted. TTL 128.
 const WINDOWS_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 0034 2b11 4000 8006 e36d c000 020a c633 6407
@@ -58,7 +58,8 @@ const WINDOWS_REPLY: &str = "
     01bb 9d46 7463 7062 3b9a ca08 8012 faf0 fe60 0000
     0204 05b4 0101 0402 0103 0307";
 
-/// A SYN of macOS: MSS, NOP, window scale, NOP, NOP, timestamps, SACK permitted, end of options. ECE and CWR are set.
+/// A macOS client's SYN: MSS, NOP, window scale, NOP, NOP, timestamps, SACK permitted, end of options. ECE and CWR are
+/// set.
 const MACOS_SYN: &str = "
     5254 0012 3456 5254 00ab cdef 0800
     4500 0040 0000 4000 4006 4e73 c000 020a c633 6407
@@ -202,11 +203,13 @@ fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
         .options_raw(&options)
         .expect("the options fit");
     let mut frame = Vec::new();
-    builder.write(&mut frame, &[]).expect("a vector grows");
+    builder.write(&mut frame, &[]).expect("writing to a vector cannot fail");
     padded(frame, length)
 }
 
-/// Returns the largest multiple of the MSS up to 65536, but at most 65535, the largest value of a window field.
+/// Returns the default window for an MSS, both in bytes.
+///
+/// It is the largest multiple of the MSS up to 65536, capped at 65535, the largest value of a window field.
 fn window_for(mss: u16) -> u16 {
     (65536 / u32::from(mss) * u32::from(mss)).min(65535) as u16
 }
@@ -299,7 +302,7 @@ fn answers_syns_with_any_header_lengths() {
     }
 }
 
-/// Checks every length from the shortest SYN to [`LONGEST`], filled with data and with a trailer.
+/// Checks every length from the shortest SYN to [`LONGEST`], filled once with data and once with a trailer.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn answers_syns_of_any_frame_length() {
@@ -466,11 +469,11 @@ fn passes_everything_but_tcp() {
     };
     let udp = built(&|out| {
         let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
-        ipv4.udp(40262, 443).write(out, &[2; 20]).expect("a vector grows");
+        ipv4.udp(40262, 443).write(out, &[2; 20]).expect("writing to a vector cannot fail");
     });
     let ping = built(&|out| {
         let ipv4 = ethernet().ipv4(syn().source, syn().destination, 64);
-        ipv4.icmpv4_echo_request(7, 1).write(out, &[2; 56]).expect("a vector grows");
+        ipv4.icmpv4_echo_request(7, 1).write(out, &[2; 56]).expect("writing to a vector cannot fail");
     });
     let not_ip = |name, ethertype| Case::passed(name, Request { ethertype, ..syn() }.frame(), NotIp);
     let not_tcp = |name, protocol| Case::passed(name, Request { protocol, ..syn() }.frame(), NotTcp);
@@ -717,10 +720,10 @@ fn kernel_knows_name_licence_and_types() {
     assert!(object.windows(licence.len()).any(|bytes| bytes == licence));
 }
 
-/// Checks how many instructions the verifier processes.
+/// Checks that the verifier processes far fewer instructions than its limit of one million.
 ///
-/// The kernel refuses a program after a million instructions, and other kernel versions may process more of them. More
-/// instructions also make a start slower.
+/// Another kernel version may process more instructions for the same program. More instructions also make a start
+/// slower.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn verifier_stays_far_from_its_limit() {
@@ -740,7 +743,7 @@ fn verifier_stays_far_from_its_limit() {
     {
         let verified = info(&Kernel::load_setup(&setup)).verified_insns;
         assert!((1000..most).contains(&verified), "{verified} instructions: {:?}", setup.settings);
-        // Every action, each on a different port.
+        // Add every action, each on a different port.
         let actions_by_port = (1..).zip(Action::ALL).collect();
         let verified = info(&Kernel::load_setup(&Setup { actions_by_port, ..setup.clone() })).verified_insns;
         assert!(verified < 2 * most, "{verified} instructions: {:?}", setup.settings);

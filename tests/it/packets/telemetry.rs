@@ -80,8 +80,8 @@ fn counts_clients_by_port_and_source() {
     }
 }
 
-/// Sends `requests` through a program that reports one event in `one_in`. Returns the reported events as text, and the
-/// number of all events.
+/// Sends `requests` through a program that reports one event in `one_in`. Returns the reported events as text without
+/// their times, and the number of all events.
 fn client_events(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
     let program = load(TelemetrySettings { events: one_in, ..NOTHING });
     let events_read = Arc::new(Mutex::new(Vec::new()));

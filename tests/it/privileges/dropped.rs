@@ -21,7 +21,7 @@ use crate::fixtures::until;
 
 const NOBODY: u32 = 65534;
 
-/// Returns the name of each thread, with the lines about privileges of its `/proc/PID/task/TID/status`.
+/// Returns the name of each thread, and the lines of `/proc/PID/task/TID/status` that show its privileges.
 fn threads(responder: &TcpBounce) -> Vec<(String, Vec<String>)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", responder.0.child.id())).unwrap();
     let lines = |status: String| {
@@ -36,7 +36,8 @@ fn threads(responder: &TcpBounce) -> Vec<(String, Vec<String>)> {
     tasks.map(|task| status(task.unwrap())).collect()
 }
 
-/// Returns the expected lines for a thread whose user and group are `user`. `capabilities` is a bit mask.
+/// Returns the expected lines for a thread whose user and group are `user`. `capabilities` is the bit mask of its
+/// permitted and effective capabilities.
 fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
     let sets = [("CapInh:", 0), ("CapPrm:", capabilities), ("CapEff:", capabilities), ("CapBnd:", 0), ("CapAmb:", 0)];
     let sets = sets.map(|(set, capabilities)| format!("{set} {capabilities:016x}"));
@@ -48,7 +49,7 @@ fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
 #[ignore = "needs root: makes network namespaces"]
 fn threads_run_as_nobody_without_capabilities() {
     let network = Network::new(Mode::Skb);
-    // All options that start a thread. Port 946 requires a capability, as all ports below 1024 do.
+    // `--metrics` and `--events` each start a thread. Port 946 requires a capability, as all ports below 1024 do.
     let responder = network.start_responder("--metrics 946 --events --top");
     // A thread sets its name after it has started.
     let threads = until("for the names of all threads", || {

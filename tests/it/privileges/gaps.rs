@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
 
-/// The number of a system call that a seccomp filter denies, and its error.
+/// The number of a system call that a seccomp filter denies, and the error that the call returns.
 type Denied = (libc::c_long, Errno);
 
 /// A denied change of user, as under a container's seccomp filter.
@@ -42,7 +42,7 @@ fn command_without(network: &Network, denied: Option<Denied>, arguments: &str) -
         let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
         Ok(Errno::result(result).map(drop)?)
     };
-    // SAFETY: Between fork and exec this makes one system call; it takes no lock and allocates no memory.
+    // SAFETY: Between fork and exec, the closure makes one system call. It takes no lock and allocates no memory.
     unsafe { command.pre_exec(install) };
     command
 }

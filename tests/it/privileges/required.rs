@@ -89,7 +89,7 @@ fn error_names_the_capabilities_that_root_lacks() {
     assert!(finished.stderr.contains("missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"), "{finished:?}");
 }
 
-/// Checks root of a user namespace, as in a rootless container. Its capabilities apply only to that namespace.
+/// Checks root of a user namespace, as in a rootless container. Root's capabilities apply only to that namespace.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn error_explains_the_user_namespace() {

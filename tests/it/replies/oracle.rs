@@ -34,7 +34,7 @@ in_each_mode! {
 const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// The tested MTUs, with the IP versions and modes of each.
+/// The tested MTUs in bytes, with the IP versions and modes of each.
 ///
 /// With 1064 over IPv4 and 2108 over IPv6, whole segments fill exactly 65536 bytes, one more than a window field holds.
 const MTUS: [(u16, &[Family], &[Mode]); 7] = [
@@ -106,7 +106,7 @@ const BY_DESIGN: [&str; 19] = [
     "length 0, 18 bytes before the end",
 ];
 
-/// A SYN whose reply is 4 bytes longer. The socket buffer of a packet of just this length may have no room for them.
+/// A SYN whose reply is 4 bytes longer than the SYN itself. The SYN's socket buffer may have no room for 4 more bytes.
 const WITHOUT_ROOM: &str = "subset [sok ws]";
 
 #[test]
@@ -122,7 +122,7 @@ fn kernel_answers_all_syns_but_the_listed_ones() {
     }
 }
 
-/// Checks the premise of the comparisons: two runs of the kernel do not differ.
+/// Checks the premise of the comparisons: the kernel's answers to a SYN do not differ between two runs.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn kernel_gives_equal_answers_twice() {
@@ -134,7 +134,7 @@ fn kernel_gives_equal_answers_twice() {
     }
 }
 
-/// Checks the SYNs of real clients. With `--nocapture` it prints the table of docs/oracle.md.
+/// Checks the SYNs of real clients. With `--nocapture`, the test prints the table of docs/oracle.md.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn answers_to_real_clients_equal_the_kernels() {
@@ -198,7 +198,7 @@ struct Wire {
     _pinned: Pinned,
 }
 
-/// Restricts the calling thread, and processes that it starts, to one CPU until it is dropped.
+/// Restricts the calling thread, and processes that it starts, to one CPU until this value is dropped.
 struct Pinned(CpuSet);
 
 impl Pinned {
@@ -241,8 +241,8 @@ impl Wire {
 
     /// Sends each SYN to the kernel and to tcp-bounce, and compares the answers.
     ///
-    /// The kernel's window scale also depends on `net.core.rmem_max` of the machine, so `--wscale` sets the scale of
-    /// tcp-bounce to it.
+    /// The kernel's window scale also depends on `net.core.rmem_max` of the machine, so `--wscale` gives tcp-bounce the
+    /// kernel's scale.
     #[track_caller]
     fn compare(&self, syns: &[Syn]) -> Vec<Comparison> {
         let kernel = self.ask_kernel(syns);
@@ -283,8 +283,8 @@ impl Wire {
         answers
     }
 
-    /// Sends SYNs, and returns the SYN-ACK to each of them, if any. An RST is no answer: without a listener, the host
-    /// sends it for SYNs that tcp-bounce passes.
+    /// Sends SYNs, and returns the SYN-ACK to each of them, if any. An RST is not an answer: without a listener, the
+    /// host sends an RST for each SYN that tcp-bounce passes.
     ///
     /// Each SYN has a different source port. A second SYN, which always gets a SYN-ACK or RST, follows it. The answer
     /// to the second SYN shows that no answer to the first can follow.
@@ -344,8 +344,8 @@ impl Wire {
     }
 }
 
-/// Sets the MAC address and MTU of one end of the cable. Adds the peer to its neighbour table, so that it sends no ARP
-/// requests or neighbour solicitations.
+/// Sets the MAC address and MTU of one end of the cable. Adds the peer's address of `family` to the neighbour table, so
+/// that this end sends no ARP requests or neighbour solicitations for it.
 fn prepare(
     namespace: &Namespace,
     (interface, mac): (&str, [u8; 6]),
@@ -371,7 +371,7 @@ fn packet_socket() -> OwnedFd {
 
 type Frame = Vec<u8>;
 
-/// The summary of two answers that do not differ.
+/// The summary of a comparison without differences.
 const IDENTICAL: &str = "identical";
 
 /// The answers of the kernel and of tcp-bounce to one SYN.
@@ -384,8 +384,8 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Returns [`IDENTICAL`] or the names of the fields that differ. If only one side answered, says whether tcp-bounce
-    /// did.
+    /// Returns the names of the fields that differ, or [`IDENTICAL`]. If only one side answered, returns "answered" or
+    /// "not answered" instead, for tcp-bounce.
     fn summary(&self) -> String {
         let (kernel, responder) = match (&self.kernel, &self.responder) {
             (Some(kernel), Some(responder)) => (kernel, responder),
@@ -400,7 +400,7 @@ impl Comparison {
         if names.is_empty() { IDENTICAL.to_owned() } else { names.join(", ") }
     }
 
-    /// Returns the offsets of the bytes that differ.
+    /// Returns the offsets of the bytes that differ, from the start of the frame.
     fn offsets(&self) -> Vec<usize> {
         let [kernel, responder] =
             [&self.kernel, &self.responder].map(|frame| frame.as_deref().map_or(vec![], comparable));

@@ -38,7 +38,7 @@ impl Display for Family {
 #[derive(Clone, Debug)]
 pub struct Syn {
     pub name: String,
-    /// The IP versions over which it is sent.
+    /// The IP versions over which the SYN is sent.
     pub families: &'static [Family],
     /// The DSCP and ECN bits: the type of service in IPv4, the traffic class in IPv6.
     pub traffic_class: u8,
@@ -66,7 +66,7 @@ pub struct Syn {
 }
 
 impl Syn {
-    /// Returns a SYN like Linux's, with the given options in the notation of [`bytes`].
+    /// Returns a SYN with the header fields of a Linux client. `options` is in the notation of [`bytes`].
     fn new(name: &str, options: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -90,7 +90,7 @@ impl Syn {
         }
     }
 
-    /// Returns the IP packet and the trailer. The MSS option `mss` depends on `mtu`.
+    /// Returns the IP packet and the trailer. The option `mss` contains the MSS for `mtu`.
     pub fn packet(&self, family: Family, (source, destination): (&[u8], &[u8]), source_port: u16, mtu: u16) -> Vec<u8> {
         let mut options = bytes(&self.options, family.mss(mtu));
         options.resize(options.len().next_multiple_of(4), 0);
@@ -156,7 +156,7 @@ fn bytes(words: &str, mss: u16) -> Vec<u8> {
 /// Returns the SYNs of real clients.
 ///
 /// The SYNs of systems come from p0f's database, or from descriptions of newer systems that it lacks. The SYNs of
-/// scanners were captured, in the versions of Debian 12.
+/// scanners were captured from the versions in Debian 12.
 pub fn clients() -> Vec<Syn> {
     let system = |name: &str, ttl, window, options| Syn { ttl, window, ..Syn::new(name, options) };
     let scanner = |name: &str, ttl, window, options| Syn { dont_fragment: false, ..system(name, ttl, window, options) };
@@ -295,7 +295,7 @@ pub fn odd_options() -> Vec<Syn> {
     .to_vec()
 }
 
-/// Returns SYNs with unusual headers or trailers.
+/// Returns SYNs with unusual headers, with data, or with trailers.
 pub fn odd_headers() -> Vec<Syn> {
     const LINUX: &str = "mss sok ts nop ws";
     let syn = |name| Syn::new(name, LINUX);
@@ -373,7 +373,7 @@ pub fn odd_headers() -> Vec<Syn> {
     ]
 }
 
-/// Returns the SYNs of all four groups.
+/// Returns the SYNs of [`clients`], [`subsets`], [`odd_options`] and [`odd_headers`].
 pub fn all() -> Vec<Syn> {
     [clients(), subsets(), odd_options(), odd_headers()].concat()
 }
