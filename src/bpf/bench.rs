@@ -60,7 +60,7 @@ static CLOCK: Global<Clock> = Global::new(Clock { rounds: Cell::new(0), first: C
 #[btf_map]
 static NEXT: ProgramArray<1> = ProgramArray::new();
 
-/// Writes the packet and tail-calls the program under test. Returns `XDP_ABORTED` if that fails.
+/// Writes the packet and tail-calls the program under test. Returns `XDP_ABORTED` if one of these steps fails.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
     record_round();

@@ -29,8 +29,9 @@ static SENT: Global<Cell<u64>> = Global::new(Cell::new(0));
 
 /// Sends the packet, a TCP segment over IPv4 from 10.0.0.0, with a different spoofed source each time.
 ///
-/// The source address counts up through 10.0.0.0/8, and the source port counts up after each pass. The first port is
-/// that of the packet. The program runs on live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`), which the kernel reuses.
+/// The source address counts up through 10.0.0.0/8. After the last address, it starts again with the next source port.
+/// The first port is the source port of the packet. The program runs on live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`),
+/// which the kernel reuses.
 #[xdp]
 pub fn flood(ctx: XdpContext) -> u32 {
     forge(&mut XdpFrame::new(ctx, &ProgramConfig::BUILT_IN)).map_or(XDP_ABORTED, |()| XDP_TX)
@@ -67,7 +68,7 @@ fn complement(checksum: [u8; 2]) -> Sum {
     Sum::ZERO.word(checksum.map(|byte| !byte))
 }
 
-/// The numbers of received replies, by TCP flags, on one CPU.
+/// The numbers of segments that [`sink`] counted, by TCP flags, on one CPU.
 #[repr(C)]
 pub struct Received {
     syn_acks: u64,

@@ -2,15 +2,15 @@
 
 use core::cell::UnsafeCell;
 
-/// A global variable that user space writes and the program reads.
+/// A global variable in a map that user space can access.
 ///
 /// The cell keeps the compiler from assuming that the variable still has its initial value.
 #[repr(transparent)]
 pub struct Global<T>(UnsafeCell<T>);
 
 // SAFETY: The program reads plain numbers, and any number is valid. A number may be half old and half new while user
-// space writes it. User space never writes the active set of destinations. The programs write only variables that
-// contain a `Cell`: those are benchmark programs, and they run on one CPU.
+// space writes it. User space never writes the active set of destinations. Only benchmark programs write variables, all
+// of which contain a `Cell`. These programs run on one CPU.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {

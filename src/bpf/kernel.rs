@@ -97,7 +97,7 @@ impl Host for Kernel {
     }
 }
 
-/// Returns 1 if the active set of destinations contains an address, or else 0.
+/// Returns 1 if the active set of destinations contains the address with these 64-bit halves, or else 0.
 ///
 /// The set of sources is searched inline, not in a global function. If source filtering is disabled, the verifier
 /// removes the search.
@@ -133,7 +133,7 @@ pub extern "C" fn post_handshake_ipv6(
     post_handshake::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
 }
 
-/// The result of the global functions in place of a verdict: the segment is not for tcp-bounce, for example because the
+/// The result of [`post_handshake_ipv4`] and [`post_handshake_ipv6`] if there is no verdict, for example because the
 /// host has the connection.
 const NO_VERDICT: u32 = u32::MAX;
 

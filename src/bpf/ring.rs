@@ -5,7 +5,7 @@ use core::ptr;
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use aya_ebpf::helpers::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
 
-/// The definition of a ring buffer map for libbpf, which reads the lengths of the arrays in these types.
+/// The definition of a ring buffer map for libbpf, which reads the array lengths in the types of the fields.
 ///
 /// libbpf requires that a ring buffer has no key or value type. aya's definition has both. User space sets the size.
 #[repr(C)]

@@ -59,8 +59,8 @@ pub extern "C" fn report_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_
     report::<Ipv6>(ctx, ip_offset, offset, is_reply, kind)
 }
 
-/// Counts a client event in the enabled client tables, and delivers it if events are enabled. Returns 0, because the
-/// verifier requires a result from global functions.
+/// Counts a SYN or a completed handshake in the enabled client tables, and delivers an event of any kind if events are
+/// enabled. Returns 0, because the verifier requires a result from global functions.
 #[inline(always)]
 fn report<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, kind: u32) -> u32 {
     let mut frame = XdpFrame::new(XdpContext::new(ctx), CONFIG.get());

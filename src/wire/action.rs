@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Action {
-    /// Drops all later segments, like a server that never sends data.
+    /// Drops all later segments without a reply. The client retransmits its data until it gives up.
     Ignore = 1,
     /// Resets the connection.
     Reset = 2,
@@ -16,7 +16,7 @@ pub enum Action {
     Discard = 8,
     /// Sends all data back to the client (RFC 862).
     Echo = 16,
-    /// Advertises a window of zero, so that the client cannot send.
+    /// Advertises a window of zero, so that the client cannot send data.
     Tarpit = 32,
 }
 

@@ -107,8 +107,8 @@ impl Bucket {
         (hash >> (u64::BITS - Self::BITS)) as usize
     }
 
-    /// Returns the counters of a client. A client without a slot gets the slot with the lowest counts, which start
-    /// again at 0.
+    /// Returns the counters of a client. A client without a slot gets the slot with the lowest total, and its counters
+    /// start at 0.
     #[inline(always)]
     pub fn counters_of(&self, source: AddressBits) -> &ClientCounters {
         let (mut least, mut least_total) = (0, u64::MAX);

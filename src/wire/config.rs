@@ -19,8 +19,8 @@ pub struct ProgramSettings {
     /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) selects the action
     /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that follow the client.
     pub actions: ActionSet,
-    /// Whether TCP segments that pass the filters are dropped if they belong to no connection that tcp-bounce accepted.
-    /// Otherwise the host receives them.
+    /// Whether TCP segments other than SYNs are dropped if they pass the filters and belong to no connection that
+    /// tcp-bounce accepted. If false, the host receives them.
     pub takeover: bool,
     /// Whether frames to foreign MAC addresses are passed to the host instead of being answered.
     pub checks_mac: bool,
@@ -64,8 +64,8 @@ pub struct TelemetrySettings {
     pub sources: bool,
     /// The sampling interval of events: one event in this many is delivered. 0 disables events.
     pub events: u32,
-    /// The number of stripes in each client table, a power of two. A CPU counts in the stripe of its number modulo this
-    /// value. User space adds up the stripes.
+    /// The number of stripes in each client table, a power of two. A CPU counts in the stripe whose index is the CPU
+    /// number modulo this value. User space adds up the stripes.
     pub stripes: u32,
     /// Whether several CPUs share a stripe. Its counters are then incremented atomically.
     pub shared: bool,

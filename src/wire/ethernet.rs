@@ -41,8 +41,8 @@ pub struct Tag {
 }
 
 impl Ethernet {
-    /// Returns the ethertype and the offset in bytes of the payload, after up to two VLAN tags. Returns `None` for a
-    /// truncated header.
+    /// Returns the payload's ethertype and its offset in bytes, after up to two VLAN tags. Returns `None` if the header
+    /// or a tag is truncated.
     #[inline(always)]
     pub fn payload<F: Frame>(frame: &mut F) -> Option<(u16, usize)> {
         let (mut ethertype, mut offset) = (frame.at::<Self>(0)?.ethertype.get(), size_of::<Self>());

@@ -28,8 +28,8 @@ const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 
 /// Returns the segment and its options if the frame is the SYN of a Linux client and passes all filters.
 ///
-/// The destination must be a primary address. With a source filter, or with an action that follows the client, the
-/// function returns `None` for all frames.
+/// The frame must be addressed to the MAC address and a primary IP address of the interface. With a source filter, or
+/// with an action that follows the client, the function returns `None` for all frames.
 #[inline(always)]
 pub fn match_linux_syn<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<(Segment<I>, SynOptions)> {
     let Policy { config, interface, filters, .. } = policy;

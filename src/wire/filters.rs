@@ -12,13 +12,13 @@ pub struct Filters {
     /// The client addresses that get answers, if
     /// [`ProgramSettings::filters_sources`](crate::ProgramSettings::filters_sources) is set.
     pub sources: AddressSet,
-    /// The destination addresses for which tcp-bounce answers, if
+    /// The destination addresses for which tcp-bounce answers besides the primary addresses, if
     /// [`ProgramSettings::filters_destinations`](crate::ProgramSettings::filters_destinations) is set. One of the two
     /// sets is active. User space writes the other set and then makes it active.
     pub destinations: [AddressSet; 2],
     /// The index of the active set in `destinations`.
     pub active_destinations: u64,
-    /// The TCP ports whose segments are passed to the host.
+    /// The destination ports whose TCP segments are passed to the host.
     pub excluded_ports: PortSet,
 }
 

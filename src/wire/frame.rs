@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The largest offset in a frame, in bytes. As a mask, it gives the verifier an upper bound for offsets from a packet.
+/// The largest offset in a frame, in bytes. As a mask, it gives the verifier an upper bound for computed offsets.
 ///
 /// The verifier's limit for packet offsets is 0xffff (`MAX_PACKET_OFF` in `kernel/bpf/verifier.c`). The mask is
 /// smaller, so that an offset plus a length stays below the limit.
@@ -31,6 +31,8 @@ pub trait Frame {
     fn len(&self) -> usize;
 
     /// Returns whether the frame has at least `length` bytes, including all buffers of a multi-buffer frame.
+    ///
+    /// The default implementation assumes a single buffer.
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
         length <= self.len()

@@ -18,7 +18,8 @@ pub trait Host: Sized {
     /// Returns the current value of the timestamp clock, which ticks at 1 Hz to 1 kHz (RFC 7323, 5.4).
     fn now(&self) -> u32;
 
-    /// Returns whether the active set of [`Filters::destinations`](crate::Filters::destinations) contains an address.
+    /// Returns whether the active set of [`Filters::destinations`](crate::Filters::destinations) contains
+    /// `destination`.
     fn answers_for(&self, destination: AddressBits) -> bool;
 
     /// Returns whether the host itself has a TCP connection between these endpoints. The source is the remote endpoint.
@@ -40,7 +41,8 @@ pub trait Host: Sized {
         SynOptions::parse(frame, span)
     }
 
-    /// Returns the sum of the bytes in `span` for a checksum, or `None` if the span exceeds the accessible part.
+    /// Returns the sum of a span of at most [`Sum::MAX_LENGTH`] bytes for a checksum, or `None` if the span exceeds the
+    /// accessible part of `frame`.
     #[inline(always)]
     fn sum<F: Frame>(&self, frame: &mut F, span: Span) -> Option<Sum> {
         Sum::of(frame, span)

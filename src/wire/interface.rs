@@ -40,7 +40,7 @@ impl InterfaceState {
 
     /// Returns the state of an interface with an MTU of `mtu` bytes, without primary addresses.
     ///
-    /// `mss` and `window`, in bytes, replace the values that would be derived from the MTU.
+    /// `mss` and `window`, in bytes, replace the values derived from the MTU.
     pub const fn new(mac: Mac, mtu: u32, mss: Option<u16>, window: Option<u16>) -> Self {
         Self {
             mac,

@@ -7,7 +7,7 @@ use crate::checksum::Sum;
 use crate::frame::{Frame, Span, View};
 use crate::verdict::Verdict;
 
-/// The value for TCP of the IPv4 field `protocol` and the IPv6 field `next_header`.
+/// The protocol number of TCP, in the IPv4 field `protocol` and the IPv6 field `next_header`.
 pub const PROTOCOL_TCP: u8 = 6;
 
 /// The fixed part of an IP header, without options or extension headers.
@@ -23,8 +23,8 @@ pub trait Ip: View + Copy + Debug {
     ///
     /// # Errors
     ///
-    /// `Malformed` if lengths contradict each other or the packet is truncated. `NotTcp` if the payload is not TCP, or
-    /// `Fragment` if it is a fragment.
+    /// `Malformed` if the version is wrong, lengths contradict each other, or the packet is truncated. `NotTcp` if the
+    /// payload is not TCP, or if the extension headers are not supported. `Fragment` if the packet is a fragment.
     fn locate_tcp<F: Frame>(frame: &mut F, offset: usize) -> Result<Span, Verdict>;
 
     /// Returns whether a whole TCP segment of `length` bytes directly follows this header, without options, extension
@@ -52,7 +52,7 @@ pub trait Ip: View + Copy + Debug {
     /// Returns the sum of an address, for a checksum.
     fn sum(address: Self::Address) -> Sum;
 
-    /// Returns the header of a reply from `source` to `destination` with `length` bytes of TCP. `ttl` is the time to
-    /// live or hop limit, in hops.
+    /// Returns the header of a reply from `source` to `destination`. `length` is the length of the TCP segment, in
+    /// bytes. `ttl` is the time to live or hop limit, in hops.
     fn reply(source: Self::Address, destination: Self::Address, length: u16, ttl: u8) -> Self;
 }

@@ -22,7 +22,7 @@ pub const DESTINATION_OPTIONS: u8 = 60;
 
 /// The largest number of extension headers in a supported packet.
 ///
-/// RFC 8200, 4.1 allows four before TCP: hop-by-hop options, a routing header, and destination options twice.
+/// Of the supported types, RFC 8200, 4.1 allows hop-by-hop and routing once, and destination options twice.
 const MAX_EXTENSIONS: usize = 4;
 
 /// The fixed IPv6 header, without extension headers.
@@ -146,7 +146,8 @@ impl Ip for Ipv6 {
     }
 }
 
-/// Skips the extension headers that start at `offset`. Returns the type and the offset of the next header.
+/// Skips up to [`MAX_EXTENSIONS`] extension headers, from `offset` on. Returns the type and the offset of the header
+/// that follows.
 ///
 /// # Errors
 ///

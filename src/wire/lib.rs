@@ -6,20 +6,22 @@
 //!
 //! # The path of a packet
 //!
-//! 1. **Fast path.** Most SYNs come from Linux and share one layout. [`fast_path`] recognises it with one bounds check
-//!    and skips to step 5. All other packets take the next steps, which lead to the same answer for a SYN.
+//! 1. **Fast path.** The SYNs of Linux clients share one layout. [`fast_path`] recognises this layout with one bounds
+//!    check, applies the filters, and skips to step 5. All other packets take the next steps. For a SYN, these steps
+//!    lead to the same answer.
 //! 2. **Locate.** [`ethernet`] skips VLAN tags. [`ipv4`] and [`ipv6`] check lengths and skip IP options and extension
 //!    headers. The result is a [`segment::Segment`], the position of a TCP segment in the frame.
-//! 3. **Filter.** Packets to other hosts, from sources outside the filter or to excluded ports are passed to the host.
-//! 4. **Classify.** A SYN is answered. A segment that acknowledges a SYN-ACK of tcp-bounce belongs to a connection that
-//!    tcp-bounce accepted, and [`post_handshake`] selects the reply. All other TCP segments are passed to the host, or
-//!    dropped under takeover.
+//! 3. **Filter.** Packets to other hosts or groups, from sources outside the filter, or to excluded ports are passed to
+//!    the host.
+//! 4. **Classify.** A SYN is answered unless it is signed. A segment that acknowledges a SYN-ACK of tcp-bounce belongs
+//!    to a connection that tcp-bounce accepted, and [`post_handshake`] selects the reply. All other TCP segments are
+//!    passed to the host, or dropped under takeover.
 //! 5. **Reply.** [`syn_options`] parses the client's options, and [`reply_options`] accepts them as Linux does.
 //!    [`syn_ack`] fills in the headers, and [`reply`] writes them over the request.
 //!
 //! The resulting [`Verdict`] selects the counter to increment and the [`XdpAction`] of the frame. There is no state per
-//! connection. The ISN of a SYN-ACK is fixed or a keyed hash of addresses and ports ([`Isn`]). The sequence numbers of
-//! a later segment therefore show that it follows a SYN-ACK of tcp-bounce.
+//! connection. The ISN of a SYN-ACK is fixed, or depends on a keyed hash of addresses and ports ([`Isn`]). The sequence
+//! numbers of a later segment therefore show that it follows a SYN-ACK of tcp-bounce.
 //!
 //! # Layers
 //!

@@ -11,7 +11,7 @@
 //! |  | ISN + 2: the server's FIN | none |
 //! | echo | the first byte of the segment, plus or minus a window | data and FIN, with a copy |
 //! |  | a later byte: the client already has the copy | data and FIN, with ACK |
-//! | tarpit | the first byte of the segment, or the next one | data, and probes, which start one byte early |
+//! | tarpit | the first byte of the segment, or the next one | data without FIN, and probes, which start a byte early |
 //!
 //! With echo and tarpit, the ISN of the SYN-ACK is the client's ISN plus an offset. A server that sends as many bytes
 //! as it receives, counting SYN and FIN, stays at that offset from the client's sequence numbers. A segment therefore
@@ -62,11 +62,13 @@ pub struct SegmentVariables {
     pub payload_length: u32,
     /// The TCP flags.
     pub flags: u8,
-    /// The receive window in bytes, not scaled. Only echo reads it, and its SYN-ACK does not accept window scaling.
+    /// The receive window in bytes, not scaled. Only [`Action::Echo`] uses it. A SYN-ACK under this action does not
+    /// accept window scaling.
     pub window: u16,
 }
 
-/// The header fields and the amount of echoed data of a reply to a segment after the handshake, in host byte order.
+/// A reply to a segment after the handshake: its header fields, and the length of the echoed data. Numbers are in host
+/// byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The TCP flags.

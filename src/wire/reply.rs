@@ -38,8 +38,9 @@ impl<I: Ip> Segment<I> {
 
     /// Writes `answer` over this segment. The segment is at least as long as its answer.
     ///
-    /// Returns `None` if a part that is read or written lies outside the accessible part of the frame, or if the TCP
-    /// header would be too long.
+    /// `header_length` is the length of this segment's TCP header with options, in bytes. Returns `None` if bytes to
+    /// read or write lie outside the accessible part of the frame. Also returns `None` if the answer needs a TCP header
+    /// of more than 60 bytes.
     #[inline(always)]
     pub fn write_answer<F: Frame, H: Host>(
         &self,
@@ -92,7 +93,8 @@ impl<I: Ip> Segment<I> {
     /// Returns whether the TCP checksum is correct, or `None` if part of the segment is not accessible.
     ///
     /// A checksum of the pseudo-header alone is also accepted. Linux leaves the rest to the NIC (`CHECKSUM_PARTIAL`),
-    /// and a segment within one machine reaches no NIC.
+    /// and a segment within one machine reaches no NIC. Any other segment longer than [`Sum::MAX_LENGTH`] bytes seems
+    /// damaged, because [`Sum::of`] skips part of it.
     #[inline(always)]
     pub fn is_intact<F: Frame, H: Host>(&self, frame: &mut F, host: &H) -> Option<bool> {
         let ip = self.ip(frame).ok()?;
@@ -143,8 +145,9 @@ fn pad<F: Frame>(frame: &mut F, from: usize, to: usize) -> Option<()> {
     Some(())
 }
 
-/// Resizes the frame to end at offset `end`. Returns `None` if the echoed data, which ends at `data_end`, is not
-/// accessible: the checksum covers it.
+/// Resizes the frame to end at offset `end`. Returns `None` if that fails, or if the echoed data is not accessible.
+///
+/// The echoed data ends at offset `data_end`. It must be accessible, because the checksum of the reply covers it.
 #[inline(always)]
 fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> {
     if data_end > frame.len() {
@@ -161,7 +164,8 @@ fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> 
 ///
 /// If fewer than 24 bytes are left over, the frame keeps its length. Zeros replace these bytes, which receivers ignore
 /// as padding (RFC 894). Zeros may also replace up to 7 bytes before them, so the reply must be written afterwards.
-/// Resizing takes a helper call, which costs more than all other steps where the kernel guards returns from functions.
+/// Resizing takes a helper call. On a kernel that mitigates speculation at function returns, this call costs more than
+/// all other steps.
 #[inline(always)]
 fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
     type Word = [u8; 8];

@@ -19,7 +19,8 @@ pub struct ReplyOptions {
 }
 
 impl ReplyOptions {
-    /// Returns the options of a SYN-ACK, which accepts all options of the SYN. `now` returns the TSval.
+    /// Returns the options of a SYN-ACK, which accepts all options of the SYN. `now` returns the SYN-ACK's
+    /// TSval.
     #[inline(always)]
     pub fn for_syn(syn_options: SynOptions, window_scale: u8, now: impl Fn() -> u32) -> Self {
         let timestamp = if syn_options.timestamp().is_some() { now() } else { 0 };

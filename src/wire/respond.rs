@@ -24,7 +24,7 @@ use crate::verdict::{Verdict, XdpAction};
 
 /// Returns the verdict on `frame`, and turns `frame` into the reply if the verdict's XDP action is [`XdpAction::Tx`].
 ///
-/// Frames with other actions stay unchanged.
+/// A frame that is passed to the host stays unchanged.
 #[inline(always)]
 pub fn respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Verdict {
     let (Ok(verdict) | Err(verdict)) = try_respond(frame, policy);
@@ -50,7 +50,7 @@ fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<V
     }
 }
 
-/// Answers the SYN of a Linux client on the fast path. Returns `None` for any other frame.
+/// Answers the SYN of a Linux client on the fast path. Returns `None` for a frame that needs the general path.
 #[inline(always)]
 fn answer_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
     let (segment, options) = fast_path::match_linux_syn::<I, _, _>(frame, policy)?;
@@ -78,8 +78,9 @@ fn respond_over<I: Ip, F: Frame, H: Host>(
 }
 
 impl<I: Ip> Segment<I> {
-    /// Checks that the frame comes from another host, that it is addressed to this interface, and that its IP addresses
-    /// are in scope.
+    /// Checks that the frame is unicast from another host, and that its IP addresses are in scope. If
+    /// [`ProgramSettings::checks_mac`](crate::ProgramSettings::checks_mac) is set, the frame must also be addressed to
+    /// this interface.
     ///
     /// # Errors
     ///
@@ -177,7 +178,7 @@ impl<I: Ip> Segment<I> {
         }
     }
 
-    /// Answers this SYN, for configurations in which no action follows the client.
+    /// Answers this SYN unless it is signed, for configurations in which no action follows the client.
     ///
     /// # Errors
     ///
@@ -199,7 +200,7 @@ impl<I: Ip> Segment<I> {
         Ok(self.write_syn_ack(frame, fields, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
-    /// Answers this SYN, for configurations in which an action may follow the client.
+    /// Answers this SYN unless it is signed, for configurations in which an action may follow the client.
     ///
     /// The function is separate so that [`Self::answer_syn`] uses less stack.
     ///
@@ -264,8 +265,8 @@ impl<I: Ip> Segment<I> {
         Ok(if actions.any_follows_client() { isn_offset(hash) } else { hash })
     }
 
-    /// Returns [`Self::isn_base`] if this segment seems to belong to a connection that tcp-bounce accepted. The segment
-    /// must have ACK set and SYN clear.
+    /// Returns [`Self::isn_base`] if this segment's sequence numbers fit a connection that tcp-bounce accepted. The
+    /// segment must have ACK set and SYN clear.
     ///
     /// # Errors
     ///
@@ -311,11 +312,11 @@ impl<I: Ip> Segment<I> {
             return None;
         }
         let Some(answer) = answer else { return Some(verdict) };
-        // A damaged segment gets no echo, because the checksum of the echo would be correct.
+        // A damaged segment gets no echo. The echo would carry the damaged data with a correct checksum.
         if actions.contains(Action::Echo) && !self.is_intact(frame, host)? {
             return Some(Verdict::Later);
         }
-        // A segment whose answer cannot be written is dropped. The host would reset the connection, which it does not
+        // A segment whose answer cannot be written is dropped, not passed: the host resets connections that it does not
         // know.
         let written = self.write_answer(frame, header_length, answer, policy);
         Some(written.map_or(Verdict::Later, |()| verdict))

@@ -21,7 +21,7 @@ pub struct SynAck<I: Unaligned> {
     pub mss: MssOption,
 }
 
-/// The fields of a SYN-ACK that do not depend on the SYN.
+/// The fields of a SYN-ACK that [`SynAck::new`] does not derive from the SYN.
 #[derive(Clone, Copy, Debug)]
 pub struct SynAckFields<'a> {
     /// The initial sequence number.
@@ -35,7 +35,7 @@ pub struct SynAckFields<'a> {
 impl<I: Ip> SynAck<I> {
     /// Returns the SYN-ACK that answers `syn`, a SYN from `source` to `destination`.
     ///
-    /// The SYN-ACK acknowledges the SYN but no data in it. The client then sends such data again.
+    /// The SYN-ACK acknowledges the SYN but no data in it. The client then retransmits this data.
     #[inline(always)]
     pub fn new(
         fields: SynAckFields,

@@ -82,7 +82,7 @@ impl SynOptions {
         // The largest possible number of options: 40 bytes of NOPs.
         for _ in 0..Tcp::MAX_LENGTH - size_of::<Tcp>() {
             let Some(length) = options.add(frame, offset, end) else { break };
-            // The mask gives the verifier an upper bound. Without it, the offset would grow with each option.
+            // The mask gives the verifier an upper bound. Without the mask, the bound would grow with each option.
             offset = (offset + length) & MAX_OFFSET;
         }
         options

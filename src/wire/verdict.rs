@@ -33,11 +33,11 @@ pub enum Verdict {
     TakenOver,
     /// A frame that is neither IPv4 nor IPv6.
     NotIp,
-    /// An IP packet whose payload is not TCP.
+    /// An IP packet whose payload is not TCP, or whose extension headers are not supported.
     NotTcp,
-    /// An IP fragment.
+    /// An IP fragment. An IPv4 fragment of a protocol other than TCP is `NotTcp` instead.
     Fragment,
-    /// A truncated packet, or a packet with contradictory lengths.
+    /// A truncated packet, or a packet with contradictory lengths or a wrong IP version.
     Malformed,
     /// A frame to a foreign MAC address (`PACKET_OTHERHOST` in the kernel).
     OtherHost,
@@ -53,7 +53,7 @@ pub enum Verdict {
     /// A TCP segment that is neither a SYN nor part of a connection that tcp-bounce accepted: a segment of the host's
     /// own connections, or a stray one. Passed to the host, because takeover is disabled.
     OtherTcp,
-    /// A SYN with a signature (MD5, TCP-AO). A client would accept only a signed answer.
+    /// A SYN with a signature (MD5, TCP-AO). The client accepts only a signed reply.
     Signed,
     /// A SYN in a frame that has no room for the reply.
     NoRoom,
