@@ -121,7 +121,7 @@ impl SynOptions {
     }
 }
 
-/// The options of a SYN in Linux's layout, which most clients and load generators send. Parsing needs no loop.
+/// The options of a Linux client's SYN, in a fixed layout that is parsed without a loop.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct LinuxOptions {
