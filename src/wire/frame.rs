@@ -25,7 +25,7 @@ pub struct Span {
 ///
 /// The XDP program implements this trait for the packet in `xdp_md`, with the pointer comparisons that the verifier
 /// requires. [`Buffer`] implements it for a slice.
-#[expect(clippy::len_without_is_empty, reason = "an empty frame is no case of its own")]
+#[expect(clippy::len_without_is_empty, reason = "an empty frame needs no special case")]
 pub trait Frame {
     /// Returns the length of the accessible part: the whole frame, or the first buffer of a multi-buffer frame.
     fn len(&self) -> usize;
