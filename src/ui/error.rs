@@ -13,7 +13,7 @@ pub enum UiError {
     /// The process is not in the foreground process group of its terminal.
     #[error("--watch needs the terminal, and this is not the process in its foreground")]
     Background,
-    /// Drawing on the terminal or reading from it failed.
+    /// Setting up, drawing on, reading from or restoring the terminal failed.
     #[error("cannot draw on the terminal")]
     Terminal(#[source] io::Error),
     /// Writing to standard output failed.

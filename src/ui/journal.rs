@@ -22,11 +22,11 @@ const MAX_NAME: usize = 64;
 /// The priority of an entry. The discriminants are the levels of syslog(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// An error that ends the run.
+    /// An error, or a preflight check that finds a reason not to start.
     Error = 3,
-    /// A warning.
+    /// A problem that does not end the run.
     Warning = 4,
-    /// A regular message.
+    /// Any other message.
     Info = 6,
     /// A client event.
     Debug = 7,

@@ -57,7 +57,7 @@ pub enum Message {
     /// A change of the excluded ports.
     #[serde(rename = "answering")]
     AnswerChanged(AnswerSummary),
-    /// The state of the state of the host cannot be read for now. The last known state stays in force.
+    /// The state of the host cannot be read for now. The last known state stays in force.
     #[serde(rename = "retrying")]
     HostUnreadable {
         /// The error and its causes.
@@ -101,7 +101,7 @@ impl Message {
             | Self::Warning { .. }
             | Self::HostUnreadable { .. }
             | Self::EventsDropped { .. } => Priority::Warning,
-            // journald limits the rate of each priority. A separate one keeps events from crowding out other messages.
+            // journald limits the rate of each priority. A separate priority keeps events from crowding out the rest.
             Self::Event(_) => Priority::Debug,
             _ => Priority::Info,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The units of [`rounded`], in seconds.
+/// The units of [`rounded`] and their lengths in seconds, longest first.
 const UNITS: [(u64, &str); 6] =
     [(365 * 86_400, "year"), (7 * 86_400, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
 

@@ -99,7 +99,7 @@ impl<Stream: AsFd> Output<Stream> {
         self.write(&messages.map(|message| self.line(message)).collect::<String>())
     }
 
-    /// Returns the line that is written to a stream for `message`, with a final newline.
+    /// Returns the text that is written to a stream for `message`, with a final newline. JSON takes one line.
     pub fn line(&self, message: &Message) -> String {
         match &self.format {
             // Serialization cannot fail: all keys are strings, and no implementation of `Serialize` fails.

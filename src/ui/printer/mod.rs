@@ -25,7 +25,7 @@ const MESSAGE_LIMIT: usize = 1000;
 
 /// The number of pending jobs at which new event batches wait.
 ///
-/// Later events then pile up in the ring buffer. The events that it drops are counted.
+/// Meanwhile, events accumulate in the ring buffer. When it is full, the XDP program counts further events as dropped.
 const BATCH_LIMIT: usize = 8;
 
 /// The time limit for pending events at the end of a run.
@@ -112,7 +112,7 @@ impl Printer {
     /// # Errors
     ///
     /// [`UiError::Write`] with the first error of a write. A closed pipe (`| head`) is not an error.
-    /// [`UiError::Blocked`] if standard output blocks until the time for it has passed.
+    /// [`UiError::Blocked`] if standard output still blocks when [`SUMMARY_GRACE`] has passed.
     pub fn finish(self, summary: Option<Summary>) -> Result<(), UiError> {
         let queue = &self.shared.queue;
         queue.push(Job::Finish(summary.map(Box::new)), usize::MAX);

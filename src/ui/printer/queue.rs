@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long [`Queue::wait_until_done`] still waits after [`Queue::abandon`]. A stream that accepts output needs less.
+/// The longest wait of [`Queue::wait_until_done`] after [`Queue::abandon`]. A stream that accepts output needs less.
 const ABANDONED_GRACE: Duration = Duration::from_millis(100);
 
-/// A queue with one consumer, which works on a job at a time.
+/// A queue with one consumer, which works on one job at a time.
 ///
 /// The channels of the standard library and of crossbeam lack three features that the printer needs: a limit for each
 /// kind of job, a deadline that can be set while producers already wait, and waiting until the last job is done.
@@ -30,7 +30,7 @@ enum Deadline {
     /// There is no deadline before the shutdown.
     None,
     At(Instant),
-    /// [`Queue::abandon`] passed the deadline at this time.
+    /// The deadline passed at this time, because of [`Queue::abandon`].
     Abandoned(Instant),
 }
 
@@ -41,6 +41,8 @@ impl Deadline {
     }
 
     /// Returns the time until the deadline, extended by `extra`. `None` if there is no deadline.
+    ///
+    /// After [`Queue::abandon`], the extension is at most [`ABANDONED_GRACE`].
     fn remaining(self, extra: Duration) -> Option<Duration> {
         match self {
             Self::None => None,
@@ -125,8 +127,8 @@ impl<Job> Queue<Job> {
         });
     }
 
-    /// Passes the deadline for good. From then on, [`Self::wait_until_done`] waits only for [`ABANDONED_GRACE`], and
-    /// producers do not wait at all.
+    /// Makes the deadline pass now and for good. From then on, [`Self::wait_until_done`] waits at most
+    /// [`ABANDONED_GRACE`], and producers do not wait at all.
     pub fn abandon(&self) {
         self.change(|state| state.deadline = Deadline::Abandoned(Instant::now()));
     }

@@ -48,7 +48,7 @@ impl PrinterThread {
         }
     }
 
-    /// Performs one job.
+    /// Performs `job`, and records the first write error for [`Self::into_outcome`].
     pub fn perform(&mut self, job: Job, shared: &Shared) {
         match job {
             Job::Print(message) => self.print(&message),
@@ -122,7 +122,7 @@ impl PrinterThread {
             let rate = total.saturating_sub(last_total) as f64 / seconds;
             format!("{name} {} ({}/s)", grouped(total), grouped(rate.round() as u64))
         };
-        // Three counters with short names, so that the status line fits into 80 columns.
+        // Shows only three counters, with short names, so that the status line fits into 80 columns.
         let parts = [
             part("SYNs answered", |counters| counters[Verdict::Answered]),
             part("completed", Counters::completed),

@@ -1,4 +1,4 @@
-//! The feed of the full-screen view: the counters and events for the next frame.
+//! The feed of the full-screen view: the counters and events for the next redraw.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use crate::telemetry::{ClientEvent, EventSink};
 /// The maximum number of events in a feed.
 const KEPT_EVENTS: usize = 500;
 
-/// The data for the next frame, shared between the run, the reader threads and the renderer.
+/// The data for the next redraw, shared between the run, the reader threads and the renderer.
 #[derive(Clone, Default)]
 pub struct Feed(Arc<Mutex<FeedData>>);
 

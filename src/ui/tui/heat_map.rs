@@ -1,4 +1,4 @@
-//! The heat map: all 65,536 ports in a rectangle, brightest where SYNs arrived last.
+//! The heat map: all 65,536 ports in a rectangle, brightest where SYNs arrived most recently.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,21 +8,21 @@ use ratatui::widgets::Widget;
 /// The number of TCP ports.
 const PORTS: usize = 1 << u16::BITS;
 
-/// The factor by which an update reduces the heat of a port that has received no SYN since the last update.
+/// The factor by which an update multiplies the heat of a port that received no SYN since the previous update.
 const COOLING: f32 = 0.93;
 
-/// The colours of the map, as indices of the 256-colour palette of terminals.
+/// The colours of the heat map, as indices of the 256-colour palette of terminals.
 ///
 /// The first colour is for ports without SYNs. The others range from cold to hot.
 const COLOURS: [u8; 9] = [235, 22, 28, 34, 70, 112, 184, 220, 231];
 
-/// The characters that replace [`COLOURS`] on a terminal without colours.
+/// The characters that replace [`COLOURS`] if `NO_COLOR` is set.
 const SHADES: [&str; 9] = [" ", "░", "░", "▒", "▒", "▒", "▓", "▓", "█"];
 
 /// The number of SYNs to each port, and the heat of each port.
 ///
-/// The heat is 1 when a SYN arrives, and decreases with each update after that. The map is drawn in parts of equal
-/// size, each for a range of ports.
+/// A port's heat is 1 when a SYN arrives, and decreases with each update after that. The heat map is drawn in parts of
+/// equal size, each for a range of ports.
 pub struct HeatMap {
     counts: Vec<u64>,
     heat: Vec<f32>,
@@ -44,7 +44,7 @@ impl HeatMap {
         Self { counts: vec![0; PORTS], heat: vec![0.0; PORTS], palette }
     }
 
-    /// Returns the number of ports in each part of a map that fills `area`, rounded up.
+    /// Returns the number of ports in each part of a heat map that fills `area`, rounded up.
     pub fn ports_per_part(&self, area: Rect) -> usize {
         PORTS.div_ceil(usize::from(area.width).max(1) * self.rows(area).max(1))
     }
@@ -118,7 +118,7 @@ mod tests {
     const COLD: Color = Color::Indexed(COLOURS[0]);
     const HOT: Color = Color::Indexed(COLOURS[8]);
 
-    /// Renders a map with colours, and returns the colours of its parts.
+    /// Renders a heat map with colours, and returns the colours of its parts.
     fn render(map: &HeatMap, width: u16, height: u16) -> Vec<Color> {
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);

@@ -11,7 +11,7 @@ use nix::unistd;
 /// Ctrl-C, as a terminal in raw mode sends it.
 const CTRL_C: u8 = 0x03;
 
-/// The first byte of an escape sequence, such as those of function keys and pastes. A sequence may contain a `q`.
+/// The first byte of an escape sequence, for example of a function key. The rest of the sequence may contain a `q`.
 const ESCAPE: u8 = 0x1b;
 
 /// Waits up to `duration` for a key that ends the run. Returns whether such a key was pressed.
@@ -26,7 +26,7 @@ const ESCAPE: u8 = 0x1b;
 pub fn wait_for_quit(duration: Duration) -> io::Result<bool> {
     let end = Instant::now() + duration;
     loop {
-        // Zero after `end`. Endless input cannot prolong the wait, because a read with no time left is the last one.
+        // `left` is 0 once `end` has passed. The read after that is the last, so endless input cannot prolong the wait.
         let left = end.saturating_duration_since(Instant::now()).as_millis() as u16;
         if !is_readable(left)? {
             return Ok(false);
@@ -42,12 +42,16 @@ pub fn wait_for_quit(duration: Duration) -> io::Result<bool> {
     }
 }
 
-/// Returns whether `input` has a key that ends the run: q or Ctrl-C.
+/// Returns whether `input` has a key that ends the run: Ctrl-C, or a q unless `input` starts with an escape sequence.
 fn has_quit_key(input: &[u8]) -> bool {
     input.contains(&CTRL_C) || (input.first() != Some(&ESCAPE) && input.contains(&b'q'))
 }
 
-/// Waits for input, at most for `timeout` in milliseconds. A signal may end the wait early.
+/// Waits for input, at most `timeout` milliseconds, and returns whether there is any. A signal may end the wait early.
+///
+/// # Errors
+///
+/// The terminal is gone or cannot be polled.
 fn is_readable(timeout: u16) -> io::Result<bool> {
     let stdin = io::stdin();
     let mut stdin = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];

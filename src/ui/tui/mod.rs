@@ -27,7 +27,7 @@ use crate::xdp::ClientTables;
 
 pub use self::terminal::{check as check_terminal, restore_now};
 
-/// The time between two frames.
+/// The time between two redraws.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time between two attempts to unblock the thread that draws.
@@ -81,7 +81,7 @@ impl Tui {
         TuiEvents(self.feed.clone())
     }
 
-    /// Shows the counters in `samples` from the next frame on.
+    /// Shows the counters in `samples` from the next redraw on.
     pub fn publish(&self, samples: Vec<Sample>) {
         self.feed.lock().samples = samples;
     }

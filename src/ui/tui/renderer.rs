@@ -1,4 +1,4 @@
-//! The renderer: turns tables, counters and events into the view of the next frame.
+//! The renderer: prepares client tables, counters and events for the next redraw.
 
 use std::cmp::Reverse;
 use std::env;
@@ -15,13 +15,13 @@ use crate::xdp::ClientTables;
 /// The time between two updates of rates and lists.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum length of the rate's history, in seconds.
+/// The maximum length of the SYN rate's history, in seconds.
 const KEPT_SECONDS: usize = 500;
 
 /// The maximum number of entries in the list of ports, and in the list of clients.
 const LISTED: usize = 20;
 
-/// Prepares the [`View`] for each frame.
+/// Prepares the [`View`] for each redraw.
 pub struct Renderer {
     tables: Arc<ClientTables>,
     feed: Feed,

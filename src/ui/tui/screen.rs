@@ -27,7 +27,7 @@ const WIDE: u16 = 140;
 /// The length of the longest IPv6 address, in characters.
 const IPV6_LENGTH: u16 = 39;
 
-/// The data that one drawing of the TUI shows.
+/// The data that a redraw of the full-screen view shows.
 pub struct View {
     /// The interfaces and their modes.
     pub title: String,
@@ -160,7 +160,7 @@ fn verdict_lines(view: &View) -> impl Iterator<Item = Line<'static>> {
     })
 }
 
-/// Returns a line for an event. Details for which 80 columns have no room come last.
+/// Returns a line for an event. The details that do not fit into 80 columns come last.
 fn event_line(event: &ClientEvent) -> Line<'static> {
     let ClientEvent { interface, source, source_port, destination, port, event, time } = event;
     let time = humantime::format_rfc3339_millis(*time).to_string();
@@ -178,7 +178,8 @@ fn shortened(text: &str, width: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(text.len() - tail)).collect()
 }
 
-/// Returns `count` in at most six characters, rounded down.
+/// Returns `count`, rounded down to thousands, millions or billions if it is long. Counts below 10^14 take at most six
+/// characters.
 fn short(count: u64) -> String {
     match count {
         0..100_000 => count.to_string(),

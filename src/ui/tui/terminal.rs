@@ -1,4 +1,4 @@
-//! The terminal of the full-screen view: whether it can be used, and how it is restored.
+//! The terminal of the full-screen view: checks whether the view can use it, and restores it.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub fn check() -> Result<(), UiError> {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(UiError::NoTerminal);
     }
-    // `tcgetpgrp` fails if the terminal does not control this session. Such a terminal has no background processes.
+    // `tcgetpgrp` fails if the terminal is not the session's controlling terminal. Then there are no background jobs.
     if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
         return Err(UiError::Background);
     }
@@ -34,8 +34,8 @@ pub fn check() -> Result<(), UiError> {
 
 /// Installs a SIGWINCH handler that does nothing, so that the signal interrupts a blocked write.
 ///
-/// The kernel restarts a write that has written nothing. The view does not need the signal, because it queries the
-/// terminal size before each frame.
+/// After the handler (`SA_RESTART`), the kernel restarts a write that has written nothing. The view does not need the
+/// signal, because it queries the terminal size before each redraw.
 ///
 /// # Errors
 ///
@@ -81,7 +81,7 @@ impl Drop for RestoreGuard {
         let mut progress = self.0.lock();
         progress.has_begun = true;
         if progress.is_blocked {
-            // The last frame may have filled the terminal again.
+            // The last redraw may have filled the terminal's output queue again.
             let _ = tcflush(io::stdout(), FlushArg::TCOFLUSH);
         }
         drop(progress);
@@ -93,7 +93,8 @@ impl Drop for RestoreGuard {
 impl RestoreState {
     /// Discards pending output of the view, calls `retry` to wake its writer, and returns `true`.
     ///
-    /// Returns `false` once the guard has begun to restore the terminal: its escape sequences must not be discarded.
+    /// Once the guard has begun to restore the terminal, does nothing and returns `false` instead: the guard's escape
+    /// sequences must not be discarded.
     ///
     /// # Errors
     ///
@@ -129,7 +130,7 @@ pub fn restore_now() {
         let mut sequence = Vec::new();
         let _ = queue!(sequence, LeaveAlternateScreen, Show);
         let _ = tcflush(io::stdout(), FlushArg::TCOFLUSH);
-        // Bypasses the standard library, whose lock the drawing thread may hold.
+        // Bypasses the standard library, because the drawing thread may hold the lock of standard output.
         let _ = unistd::write(io::stdout(), &sequence);
         let _ = sender.send(());
     };

@@ -59,7 +59,7 @@ impl TuiThread {
     }
 }
 
-/// Ends the run when it is dropped, even during a panic.
+/// Ends the run when it is dropped before `stop` is set, even during a panic.
 ///
 /// Without the view, the user would not see that tcp-bounce is still answering.
 struct InterruptOnDrop {
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn interrupts_the_run_when_the_work_panics() {
         let (interrupt, interrupted) = mpsc::channel();
-        let thread = TuiThread::start(Arc::default(), interrupt, || panic!("as the test wants it")).unwrap();
+        let thread = TuiThread::start(Arc::default(), interrupt, || panic!("this test panics on purpose")).unwrap();
         interrupted.recv().unwrap();
         assert_eq!(thread.wait(NEVER).unwrap().unwrap_err().to_string(), "the view has panicked");
     }
