@@ -107,8 +107,9 @@ impl Cable {
         .to_owned()
     }
 
-    /// Creates a network with this cable. If it needs programs at both ends and the server has none, attaches one that
-    /// passes all packets.
+    /// Creates a network with this cable.
+    ///
+    /// If the cable needs programs at both ends and the server has no program, attaches one that passes all packets.
     fn connect(self, server: Server) -> (Network, Option<XdpLink>) {
         let network = Network::new(if self == Self::Xdp { Mode::Native } else { Mode::Skb });
         if self == Self::Segments {
@@ -128,7 +129,7 @@ enum Running {
 }
 
 impl Running {
-    /// Waits for the threads of a server, which end when their connections do.
+    /// Waits for the threads of [`Self::Std`]. Each one ends when all its connections have ended.
     fn finish(self) -> Result<(), Box<dyn Error>> {
         if let Self::Std(threads) = self {
             for thread in threads {
@@ -217,7 +218,8 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
     Ok((each * clients) as f64 / seconds / 1e3)
 }
 
-/// Measures each server under the condition of each column, once in each turn, and reports the medians.
+/// Measures each server under the condition of each column, once in each turn. Reports the median rates, and in
+/// brackets the median ratios to the rate of [`Server::Std`].
 fn table<C: Copy>(
     report: &mut Report,
     servers: &[Server],

@@ -20,13 +20,14 @@ use crate::report::{Report, median, percent, rounded, row};
 /// The cost of a program varies by some nanoseconds with the kernel addresses of the program and of its maps. They
 /// change only when the program is loaded again.
 const SETUPS: usize = 7;
-/// The number of measured turns of each server in a setup. The report has the medians of all turns.
+/// The number of turns in a setup, after one that warms up. Each turn measures each server once, and the report has the
+/// medians of all turns.
 const TURNS: usize = 5;
-/// The number of SYNs in a turn.
+/// The number of SYNs to each server in a turn.
 const SYNS: u32 = 200_000;
-/// The number of SYNs in a turn if the kernel tracks each of them.
+/// The number of SYNs in a turn to a server for which the kernel tracks each of them.
 ///
-/// All turns of a setup, with the one that warms up, fit in the smallest connection table (65,536 entries).
+/// The SYNs of all turns of a setup, including the warm-up, fit in the smallest connection table (65,536 entries).
 const TRACKED_SYNS: u32 = 60_000 / (TURNS as u32 + 1);
 
 /// The destination port of the SYNs.
@@ -41,7 +42,7 @@ enum Server<'a> {
     /// The cheapest program that sends a frame back.
     SwapMacs(Mode),
     TcpBounce(Mode),
-    /// Another XDP program.
+    /// Another XDP program, with its name and its object file.
     Program(&'a str, &'a Path, Mode),
     /// No listener, so that the kernel answers with RST.
     ClosedPort,
@@ -140,12 +141,12 @@ struct Turns {
     costs: Vec<f64>,
     /// The share of the arrived SYNs that were answered, for each turn.
     answered: Vec<f64>,
-    /// The total number of SYNs that were lost on the way to the server.
+    /// The total number of SYNs that the cable lost.
     lost: u64,
 }
 
 impl Turns {
-    /// Returns the median difference between the cost of a SYN and `baseline` in the same turn, in nanoseconds.
+    /// Returns the median cost of a SYN above `baseline`, in nanoseconds. `baseline` has a cost for each turn.
     fn cost_above(&self, baseline: &[f64]) -> f64 {
         median(self.costs.iter().zip(baseline).map(|(cost, base)| cost - base))
     }
@@ -153,7 +154,7 @@ impl Turns {
 
 /// Sets up all servers, measures each of them once per turn, and adds the results to `turns`.
 ///
-/// Adds the cost of generating a SYN without sending it to `zeros`, in nanoseconds, for each turn.
+/// For each turn, also adds to `zeros` the cost of generating a SYN that is not sent, in nanoseconds.
 fn take_turns(servers: &[Server], turns: &mut [Turns], zeros: &mut Vec<f64>) {
     let networks: Vec<_> = servers
         .iter()
@@ -198,7 +199,7 @@ fn all_servers(peers: &Peers) -> Vec<Server<'_>> {
     servers
 }
 
-/// Measures all servers.
+/// Measures the cost of a SYN with each server, and reports the results as a table, bars of the chart, and targets.
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "Across a veth pair",

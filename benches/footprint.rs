@@ -22,7 +22,7 @@ const TURNS: usize = 21;
 const PAUSE: Duration = Duration::from_millis(1);
 const CONNECTIONS: u64 = 1_000_000;
 
-/// Measures start, memory and open connections.
+/// Measures the start time and the memory, with several options and with many open connections.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "Start and size",
@@ -76,7 +76,7 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
     (time, Memory::of(&responder))
 }
 
-/// Measures the memory for each open connection, of the process and of its maps.
+/// Measures how much an open connection adds to the memory of the process, and to the memory of its maps.
 fn connections(report: &mut Report) {
     let network = Network::without_program(Mode::Native);
     let _sink = Sink::new(&network);

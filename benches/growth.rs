@@ -15,9 +15,9 @@ use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
 use crate::report::{Report, median, rounded, row};
 use crate::wrapper::{Case, Wrapper, measure};
 
-/// The number of turns of each measurement across a veth pair.
+/// The number of repetitions of each measurement across a veth pair. The report has the medians.
 const TURNS: usize = 11;
-/// The number of SYNs in a turn.
+/// The number of SYNs in a repetition. In [`generators`], each generator sends five times as many.
 const SYNS: u32 = 200_000;
 
 /// Measures the cost of a SYN with growing numbers of ports, prefixes, connections, interfaces and CPUs.
@@ -154,7 +154,7 @@ fn generators(report: &mut Report) {
     columns(report, "CPUs", &header, "million SYNs answered per second, generator included", rates);
 }
 
-/// Reports a table with one row of figures, whose columns are named by `header`.
+/// Reports a table with one row: `unit` and the figures. The row above has `name` and `header`.
 fn columns(report: &mut Report, name: &str, header: &[String], unit: &str, figures: impl IntoIterator<Item = f64>) {
     let header: Vec<_> = std::iter::once(name).chain(header.iter().map(String::as_str)).collect();
     report.table(&header, [row(unit, figures.into_iter().map(rounded))]);

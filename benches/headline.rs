@@ -80,7 +80,7 @@ impl Run {
         Self { crowd, accepted, runs: info.run_cnt, program: Duration::from_nanos(info.run_time_ns) }
     }
 
-    /// Returns the share of the program's and the process's time in the time of all CPUs during `period`.
+    /// Returns the time in the program and in the process as a share, from 0 to 1, of the time of all CPUs in `period`.
     fn share(&self, process: Duration, period: Duration) -> f64 {
         (self.program + process).as_secs_f64() / (period.as_secs_f64() * cpus().len() as f64)
     }

@@ -72,7 +72,7 @@ pub fn many_prefixes(count: usize) -> Vec<String> {
     others.chain(["fd00::/64".to_owned()]).collect()
 }
 
-/// Returns filters that contain only the destination addresses of the packets.
+/// Returns filters whose only prefixes are the destination addresses of the packets.
 pub fn own_addresses() -> Result<Box<Filters>, Box<dyn Error>> {
     filters(&["10.0.0.2/32", "fd00::2/128"])
 }
@@ -82,7 +82,7 @@ pub fn fd<'a>(program: &'a TcpBounceSkel) -> BorrowedFd<'a> {
     program.progs.tcp_bounce.as_fd()
 }
 
-/// Measures all packets and settings.
+/// Measures SYNs, telemetry, other packets, and segments after the handshake.
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "In the kernel",
@@ -96,7 +96,7 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     post_handshake(report, peers)
 }
 
-/// Measures a SYN of Linux with different settings, and with other programs.
+/// Measures a Linux client's SYN with different settings, and with other programs.
 fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (settings, own, keyed) = (settings(), own_addresses()?, Isn::Keyed(KEY));
     let mut hundred_ports = own.clone();
@@ -135,12 +135,13 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     if let Some(article) = cases.iter().find(|case| case.name() == ARTICLE) {
         report.at_most("in the kernel: of the article's program", 0.40, "", bounce.ratio(article));
     }
-    // Uses the ratio of the medians. The floor costs so little that the ratio varies widely between turns.
+    // Uses the ratio of the medians, not the median of the ratios. The floor costs so little that the ratio of a turn
+    // varies widely.
     report.at_most("in the kernel: of the floor", 4.0, "", bounce.cost() / floor.cost());
     Ok(())
 }
 
-/// Measures the cases and, if it is available, the article's program with a SYN of Linux.
+/// Measures and reports the cases and, if it is available, the article's program with a Linux client's SYN.
 fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
     // Shortens the lifetime of the cases, so that the vector can also hold a case that borrows `article` and `syn`.
@@ -185,7 +186,7 @@ fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures packets other than a SYN of Linux.
+/// Measures packets other than a Linux client's SYN.
 fn other_packets(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let default = load(settings(), &*own_addresses()?)?;
     let others = OTHERS.map(|(name, action, hex)| (name, action, Wrapper::new(&packet(hex))));

@@ -7,15 +7,15 @@ use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::post_handshake::isn_offset;
 
-/// A SYN of Linux over IPv4, with MSS, SACK permitted, timestamps and window scale.
+/// A Linux client's SYN over IPv4, with MSS, SACK permitted, timestamps and window scale.
 pub const LINUX_SYN: &str = "020000000002 020000000001 0800 \
     4500003c1c4640004006 0a70 0a000001 0a000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405b4 0402 080a1122334400000000 01 030307";
-/// A SYN of Linux over IPv6.
+/// A Linux client's SYN over IPv6.
 pub const LINUX_SYN_V6: &str = "020000000002 020000000001 86dd \
     60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
-/// A SYN of Linux over IPv6 with two VLAN tags.
+/// A Linux client's SYN over IPv6 with two VLAN tags.
 pub const TAGGED_LINUX_SYN_V6: &str = "020000000002 020000000001 88a8 0064 8100 002a 86dd \
     60012345 0028 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
     c350 1388 a1b2c3d4 00000000 a002faf0 b0a8 0000 020405a0 0402 080a1122334400000000 01 030307";
@@ -30,7 +30,8 @@ pub const PASS: u32 = 2;
 /// `XDP_TX` of `linux/bpf.h`.
 pub const TX: u32 = 3;
 
-/// Packets other than a SYN of Linux. Each has a description, the expected XDP action, and the bytes in hexadecimal.
+/// Packets other than a Linux client's SYN. Each has a description, the expected XDP action, and the bytes in
+/// hexadecimal.
 pub const OTHERS: [(&str, u32, &str); 5] = [
     (
         "SYN without options, 60 bytes",
@@ -106,8 +107,9 @@ pub fn packet(hex: &str) -> Vec<u8> {
     packet
 }
 
-/// Sets the acknowledgment number of a segment over IPv4 to all data of a server with [`KEY`], whose sequence numbers
-/// follow the client's.
+/// Sets the acknowledgment number of a segment over IPv4, so that the segment acknowledges all data from tcp-bounce.
+///
+/// tcp-bounce must use [`KEY`] and an action for which [`Action::follows_client`] returns true.
 pub fn acknowledge(packet: &mut [u8]) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));

@@ -70,7 +70,7 @@ pub fn load(path: &Path) -> Result<Object, Box<dyn Error>> {
     Ok(object)
 }
 
-/// Returns the program that [`load`] selected.
+/// Returns the descriptor of the program that [`load`] selected.
 pub fn program(object: &Object) -> BorrowedFd<'_> {
     let program = object.progs().find(Program::autoload).expect("`load` selected a program");
     // SAFETY: The object keeps the descriptor open, and is borrowed for as long as the descriptor.

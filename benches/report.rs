@@ -122,7 +122,7 @@ fn heading() -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// Formats a number with three significant digits, or three decimals if it is below 1.
+/// Formats a number with three decimals below 1, two below 10, one below 100, and none from 100 on.
 pub fn rounded(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
@@ -137,7 +137,7 @@ pub fn percent(share: f64) -> String {
     format!("{} %", rounded(100.0 * share))
 }
 
-/// Returns the median. Panics if there are no values.
+/// Returns the median: with an even number of values, the upper of the two middle ones. Panics if there are no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

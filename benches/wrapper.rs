@@ -16,9 +16,9 @@ use crate::fixtures::programs;
 use crate::packets::TX;
 use crate::report::{Report, median, rounded, row};
 
-/// The number of turns of each program. The result is the median of all turns.
+/// The number of turns. Each turn measures each program once, and the result is the median of all turns.
 const TURNS: usize = 31;
-/// The number of packets in a turn.
+/// The number of packets to each program in a turn.
 const ROUNDS: u32 = 1_000_000;
 
 /// A program with the packet that it receives, and the results.
@@ -81,7 +81,7 @@ pub fn measure(cases: &mut [Case]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reports the costs. Adds their ratios to the cost of the case named `reference`, if there is one.
+/// Reports the costs, and the ratio of each cost to the cost of the case named `reference`, if there is one.
 pub fn table(report: &mut Report, title: &str, cases: &[Case], reference: &str) {
     let reference_case = cases.iter().find(|case| case.name == reference);
     let rows = cases.iter().map(|case| {
