@@ -180,7 +180,7 @@ fn commit() -> Option<String> {
         let text = output.status.success().then(|| String::from_utf8(output.stdout).ok())??;
         Some(text.trim().to_owned())
     };
-    // A copy of the sources may be inside another repository, whose commit would be the wrong one.
+    // Without this check, git would report the commit of another repository that contains a copy of the sources.
     fs::exists(".git").ok().filter(|&is_clone| is_clone)?;
     println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
     git(&["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"])

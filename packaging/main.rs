@@ -1,4 +1,4 @@
-//! Generates files of the package, in the directory that the argument names.
+//! Generates these files of the package, in the directory that the first argument names:
 //!
 //! - the manual page and the shell completions, from the definition of the command line
 //! - the object of the XDP program

@@ -95,7 +95,7 @@ fn read_metadata(manifest: &str) -> Result<Metadata, Box<dyn Error>> {
 
 /// Returns the registry packages that are normal dependencies of workspace members, directly or indirectly.
 ///
-/// Leaves out this tool's own dependencies, and those that are only needed to build or to test.
+/// Leaves out the packages that only this tool needs, and the packages that are only needed to build or to test.
 fn linked_packages(metadata: Metadata) -> Vec<Package> {
     let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     let is_this_tool = |id: &str| metadata.packages.iter().any(|p| p.id == id && p.name == env!("CARGO_PKG_NAME"));
