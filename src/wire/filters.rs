@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::address_set::AddressSet;
 use crate::port_set::PortSet;
 
-/// The addresses and ports for which tcp-bounce answers.
+/// The source addresses, destination addresses and excluded ports that decide which segments tcp-bounce answers.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Filters {

@@ -123,7 +123,8 @@ impl<I: Ip> Segment<I> {
         if policy.filters.excluded_ports.contains(port) { Err(Verdict::Excluded) } else { Ok(()) }
     }
 
-    /// Answers and reports a SYN, or a later segment of a connection that tcp-bounce accepted.
+    /// Handles a SYN, or a later segment of a connection that tcp-bounce accepted: answers it if its options and the
+    /// post-handshake action allow an answer, and reports the client event.
     ///
     /// Each branch calls `report` separately. With a single call after the branches, the compiler would copy the
     /// verdict before checking its range. The verifier would then know no bound for the index of the counter.
