@@ -144,7 +144,7 @@ impl Running {
 fn discard(server: Server, cable: Cable) -> Result<f64, Box<dyn Error>> {
     let (network, _program) = cable.connect(server);
     let running = match server {
-        Server::TcpBounce(_) => Running::TcpBounce { _process: network.start_responder("--then discard") },
+        Server::TcpBounce(_) => Running::TcpBounce { _process: network.start_responder("--on-connect discard") },
         Server::Std => {
             let listener = network.listen(DISCARD);
             Running::Std(vec![thread::spawn(move || {
@@ -188,7 +188,7 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     let each = CONNECTIONS / clients;
     let running = match server {
-        Server::TcpBounce(_) => Running::TcpBounce { _process: network.start_responder("--then close") },
+        Server::TcpBounce(_) => Running::TcpBounce { _process: network.start_responder("--on-connect close") },
         Server::Std | Server::Netcat => {
             let listener = network.listen(DISCARD);
             let accept = |listener: TcpListener| {

@@ -69,7 +69,7 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let header = counts.map(|count| count.to_string());
     columns(
         report,
-        "prefixes, each of `--to` and `--from`, over IPv6",
+        "prefixes, each of `--dst` and `--src`, over IPv6",
         &header,
         "ns above zero",
         cases.iter().map(Case::cost),

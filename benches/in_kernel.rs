@@ -121,9 +121,9 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         Case::new("with 100 excluded ports", &syn, fd(&excluding), TX)?,
         Case::new("`--takeover`", &syn, fd(&takeover), TX)?,
         Case::new("`--isn keyed`", &syn, fd(&keyed_isn), TX)?,
-        Case::new("`--then echo:7`, to another port", &syn, fd(&echoing), TX)?,
+        Case::new("`--on-connect echo:7`, to another port", &syn, fd(&echoing), TX)?,
         Case::new("over IPv6", &syn_v6, fd(&default), TX)?,
-        Case::new("over IPv6, `--to` and `--from` with 1000 prefixes each", &syn_v6, fd(&filtering), TX)?,
+        Case::new("over IPv6, `--dst` and `--src` with 1000 prefixes each", &syn_v6, fd(&filtering), TX)?,
         Case::new("everything on: these prefixes, `--isn keyed`, two VLAN tags", &tagged, fd(&everything), TX)?,
     ];
     for (name, object) in &peers {
@@ -174,7 +174,7 @@ fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         Case::new("counters only", &syn, fd(&default), TX)?,
         Case::new("counted by port", &syn, fd(&by_port), TX)?,
         Case::new("counted by source", &syn, fd(&by_source), TX)?,
-        Case::new("counted by port and by source (`--top`)", &syn, fd(&by_both), TX)?,
+        Case::new("counted by port and by source (`--top-talkers`)", &syn, fd(&by_both), TX)?,
         Case::new("events, 1 in 1000", &syn, fd(&sampled), TX)?,
         Case::new("events, 1 in 1 (`--events`)", &syn, fd(&events), TX)?,
     ];

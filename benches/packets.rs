@@ -72,20 +72,20 @@ pub const OTHERS: [(&str, u32, &str); 5] = [
 /// Segments after the handshake. Each has the post-handshake action, a description, the expected XDP action, and the
 /// bytes in hexadecimal.
 pub const POST_HANDSHAKE: [(Action, &str, u32, &str); 7] = [
-    (Action::Ignore, "--then drop: the last ACK of the handshake", DROP, LAST_ACK),
-    (Action::Reset, "--then reset: the last ACK, answered with RST", TX, LAST_ACK),
-    (Action::Close, "--then close: the last ACK, answered with FIN", TX, LAST_ACK),
+    (Action::Ignore, "--on-connect ignore: the last ACK of the handshake", DROP, LAST_ACK),
+    (Action::Reset, "--on-connect reset: the last ACK, answered with RST", TX, LAST_ACK),
+    (Action::Close, "--on-connect close: the last ACK, answered with FIN", TX, LAST_ACK),
     (
         Action::Discard,
-        "--then discard: FIN, answered with FIN",
+        "--on-connect discard: FIN, answered with FIN",
         TX,
         "020000000002 020000000001 0800 \
         450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801101f6 b0a8 0000 \
         01 01 080a1122334455667788",
     ),
-    (Action::Discard, "--then discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
-    (Action::Echo, "--then echo: 48 bytes, sent back", TX, DATA),
-    (Action::Tarpit, "--then tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+    (Action::Discard, "--on-connect discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+    (Action::Echo, "--on-connect echo: 48 bytes, sent back", TX, DATA),
+    (Action::Tarpit, "--on-connect tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
 ];
 
 /// The last ACK of a handshake. It acknowledges the default initial sequence number, 0x74637062.

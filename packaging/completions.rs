@@ -29,9 +29,9 @@ const SHELLS: [(Shell, &str, &str); 3] = [
 pub fn write(command: Command, folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = command
         .mut_arg("interfaces", |arg| arg.value_parser([INTERFACES]).help(None))
-        // A colon ends the name of a value in zsh, so `then` and `metrics` get names without colons.
-        .mut_arg("then", |arg| arg.value_parser(action_names()).value_name("MODE"))
-        .mut_arg("metrics", |arg| arg.value_name("ADDRESS"));
+        // A colon ends the name of a value in zsh, so `on_connect` and `metrics_listen` get names without colons.
+        .mut_arg("on_connect", |arg| arg.value_parser(action_names()).value_name("MODE"))
+        .mut_arg("metrics_listen", |arg| arg.value_name("ADDRESS"));
     for (shell, placeholder, interfaces) in SHELLS {
         let path = generate_to(shell, &mut command, "tcp-bounce", folder)?;
         let script = fs::read_to_string(&path)?;

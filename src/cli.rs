@@ -26,7 +26,7 @@ const LONG_VERSION: &str =
 /// Make every TCP port of a machine accept connections, with no sockets and no state.
 ///
 /// An XDP program answers each SYN that arrives on IFACE with a SYN-ACK, and drops the ACK that completes the
-/// handshake, and what follows; or, as --then says, closes the connection, takes data, or holds the client. All else is
+/// handshake, and what follows; or, as --on-connect says, closes the connection, takes data, or holds the client. All else is
 /// passed to the host, and so are the SYNs to ports that the host itself listens on. It ends with Ctrl-C, and then nothing
 /// is attached any more.
 #[derive(Debug, Parser)]
@@ -38,13 +38,13 @@ pub struct Args {
 
     /// What becomes of a connection after the handshake; with PORTS, like echo:7,8000-8999, on these ports; without, on
     /// every port that no other mode names. May be repeated.
-    /// drop: nothing more is answered. reset: it is reset. close: it is closed. discard: all data is taken, and thrown away.
-    /// echo: all data is sent back. tarpit: it is held, and none of its data is taken [default: drop]
+    /// ignore: nothing more is answered. reset: it is reset. close: it is closed. discard: all data is taken, and thrown away.
+    /// echo: all data is sent back. tarpit: it is held, and none of its data is taken [default: ignore]
     #[arg(long, value_name = "MODE[:PORTS]")]
-    pub then: Vec<ActionChoice>,
+    pub on_connect: Vec<ActionChoice>,
 
     /// Initial sequence number of every SYN-ACK, or `keyed`: a keyed hash of addresses and ports, so that a forged ACK
-    /// is not taken for the end of a handshake [default: 0x74637062; with --then echo or tarpit keyed, which they need]
+    /// is not taken for the end of a handshake [default: 0x74637062; with --on-connect echo or tarpit keyed, which they need]
     #[arg(long, value_name = "N|keyed", allow_negative_numbers = true, value_parser = isn)]
     pub isn: Option<IsnChoice>,
 
@@ -55,11 +55,11 @@ pub struct Args {
     /// Answer for these addresses instead of the interface's own, like 192.0.2.0/24, or `any`. They must be routed to this
     /// host: nobody answers ARP or neighbor discovery for them
     #[arg(long, value_name = "CIDR|any", value_parser = to)]
-    pub to: Vec<To>,
+    pub dst: Vec<To>,
 
     /// Answer only these clients, like 2001:db8::/32; others are passed to the host
     #[arg(long, value_name = "CIDR", value_parser = prefix)]
-    pub from: Vec<IpNet>,
+    pub src: Vec<IpNet>,
 
     /// Answer only these ports, like 22,8000-8999; others are passed to the host
     #[arg(long, value_name = "LIST")]
@@ -67,10 +67,10 @@ pub struct Args {
 
     /// Ports of this host that are never answered but left to it, like 22,8000-8999
     #[arg(long, value_name = "LIST")]
-    pub except: Vec<PortList>,
+    pub exclude_ports: Vec<PortList>,
 
     /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are listed
-    /// and cut, except those to the ports of --except. Without --to, answers for any address. What --to, --from and --ports
+    /// and cut, except those to the ports of --exclude-ports. Without --dst, answers for any address. What --dst, --src and --ports
     /// leave to the host stays with it
     #[arg(long)]
     pub takeover: bool,
@@ -79,21 +79,21 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u8::MAX), default_value_t = ProgramSettings::DEFAULT.ttl)]
     pub ttl: u8,
 
-    /// Receive window that the SYN-ACK announces, in bytes; --then echo and tarpit have their own [default: as many whole
+    /// Receive window that the SYN-ACK announces, in bytes; --on-connect echo and tarpit have their own [default: as many whole
     /// segments as are in 64 KiB]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u16::MAX))]
     pub window: Option<u16>,
 
-    /// Window scale that the SYN-ACK announces, if the SYN does; none with --then echo
+    /// Window scale that the SYN-ACK announces, if the SYN does; none with --on-connect echo
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=14u8), default_value_t = ProgramSettings::DEFAULT.window_scale)]
     pub wscale: u8,
 
-    /// Maximum segment size that the SYN-ACK announces, in bytes; --then echo has its own [default: the MTU less 40 for IPv4, 60 for IPv6]
+    /// Maximum segment size that the SYN-ACK announces, in bytes; --on-connect echo has its own [default: the MTU less 40 for IPv4, 60 for IPv6]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX))]
     pub mss: Option<u16>,
 
     /// Detach and end after this time, like 60s, 10m or 1h30m. A stopped process (Ctrl-Z) ends only when it is continued
-    #[arg(long = "for", value_name = "DURATION", allow_negative_numbers = true, value_parser = duration)]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = duration)]
     pub duration: Option<Duration>,
 
     /// Attach nothing, but tell whether tcp-bounce would start, how, and what stands in the way
@@ -116,16 +116,16 @@ pub struct Args {
 
     /// Serve the counters for Prometheus, at /metrics on this address; on the loopback interface, if it is a port alone
     #[arg(long, value_name = "[ADDR:]PORT")]
-    pub metrics: Option<MetricsAddress>,
+    pub metrics_listen: Option<MetricsAddress>,
 
     /// Show on the whole terminal who knocks, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
     /// all ports as a heat map. q or Ctrl-C ends it
     #[arg(long, conflicts_with_all = ["json", "quiet", "events"])]
-    pub watch: bool,
+    pub tui: bool,
 
     /// Count by port and by client, and name those with the most at the end
     #[arg(long, conflicts_with = "quiet")]
-    pub top: bool,
+    pub top_talkers: bool,
 
     /// Print one line of JSON per message; errors, too, on standard error
     #[arg(long)]
@@ -154,7 +154,7 @@ pub enum Mode {
     Hw,
 }
 
-/// A value of `--to`.
+/// A value of `--dst`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
     /// Every address.
@@ -188,18 +188,18 @@ impl Args {
     fn into_config(self) -> Result<(Config, OutputOptions), ConfigError> {
         let ports = PortSelection::new(
             (!self.ports.is_empty()).then(|| PortList::union(&self.ports)),
-            PortList::union(&self.except),
+            PortList::union(&self.exclude_ports),
         )?;
         let is_report = self.report.is_some();
         let config = Config {
             scope: ScopeConfig {
-                destinations: destinations(&self.to, self.takeover),
-                sources: self.from,
+                destinations: destinations(&self.dst),
+                sources: self.src,
                 ports,
                 takeover: self.takeover,
             },
             attach_mode: self.mode.into(),
-            post_handshake: PostHandshake::new(&self.then)?,
+            post_handshake: PostHandshake::new(&self.on_connect)?,
             syn_ack: SynAckConfig {
                 isn: self.isn,
                 key_file: self.key_file,
@@ -209,9 +209,9 @@ impl Args {
                 mss: self.mss,
             },
             observe: Observe {
-                ports: self.top || is_report || self.watch,
-                sources: self.top || self.watch,
-                events: if self.events || is_report || self.watch { self.sample } else { 0 },
+                ports: self.top_talkers || is_report || self.tui,
+                sources: self.top_talkers || self.tui,
+                events: if self.events || is_report || self.tui { self.sample } else { 0 },
             },
             duration: self.duration,
             interfaces: self.interfaces,
@@ -221,10 +221,10 @@ impl Args {
             json: self.json,
             quiet: self.quiet,
             events: self.events,
-            top: self.top,
-            tui: self.watch,
+            top: self.top_talkers,
+            tui: self.tui,
             report: self.report,
-            metrics: self.metrics,
+            metrics: self.metrics_listen,
         };
         Ok((config, outputs))
     }
@@ -241,10 +241,8 @@ impl From<Mode> for Option<AttachMode> {
     }
 }
 
-/// Returns the destinations that `--to` selects.
-///
-/// Without `--to`, takeover selects any address. Without both, the interface's own addresses are selected.
-fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
+/// Returns the destinations that `--dst` selects. Without `--dst`, these are the interface's own addresses.
+fn destinations(to: &[To]) -> DestinationChoice {
     let prefixes: Option<Vec<IpNet>> = to
         .iter()
         .map(|to| match to {
@@ -255,7 +253,6 @@ fn destinations(to: &[To], takeover: bool) -> DestinationChoice {
     match prefixes {
         None => DestinationChoice::Any,
         Some(prefixes) if !prefixes.is_empty() => DestinationChoice::Prefixes(prefixes),
-        Some(_) if takeover => DestinationChoice::Any,
         Some(_) => DestinationChoice::Own,
     }
 }
@@ -269,7 +266,7 @@ fn isn(text: &str) -> Result<IsnChoice, String> {
     Ok(IsnChoice::Fixed(isn))
 }
 
-/// Parses a value of `--to`: `any`, or a prefix or address.
+/// Parses a value of `--dst`: `any`, or a prefix or address.
 fn to(text: &str) -> Result<To, String> {
     if text == "any" {
         return Ok(To::Any);

@@ -6,7 +6,7 @@ use std::iter;
 
 /// The hint for an error whose cause is a lack of memory or threads.
 pub const MEMORY_HINT: &str = "raise the limit of memory or of threads, as of the service (MemoryMax=, LimitAS=, TasksMax=), the container or \
-                               `ulimit`; without --top, --report and --watch it takes less";
+                               `ulimit`; without --top-talkers, --report and --tui it takes less";
 
 /// Returns `error` and its causes in one line.
 pub fn with_causes(error: &dyn Error) -> String {

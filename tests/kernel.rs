@@ -172,7 +172,7 @@ fn client_connects_in_each_mode() {
 /// Only a virtual machine allows this change.
 fn run_survives_a_clock_set_back(cable: &Cable) {
     let report = std::env::temp_dir().join("report.json");
-    let process = start(&format!("--mode skb --events --top --report {} {}", report.display(), cable.here));
+    let process = start(&format!("--mode skb --events --top-talkers --report {} {}", report.display(), cable.here));
     cable.connect(80).unwrap();
     process.wait_for(&format!("{HERE}:80 completed"));
     let now = clock_gettime(ClockId::CLOCK_REALTIME).unwrap();
@@ -195,7 +195,7 @@ fn run_survives_a_clock_set_back(cable: &Cable) {
 fn too_little_locked_memory_is_reported_on_old_kernels() {
     let namespace = Namespace::new();
     namespace.ip("link add host0 type veth peer name client0");
-    let mut command = TcpBounce::command(&namespace, "--mode skb --for 1ms host0");
+    let mut command = TcpBounce::command(&namespace, "--mode skb --duration 1ms host0");
     // Before Linux 5.11, `RLIMIT_MEMLOCK` limits the memory of maps. Only `CAP_SYS_RESOURCE` can raise the hard limit.
     let lower = || Ok(setrlimit(Resource::RLIMIT_MEMLOCK, 65536, 65536)?);
     // SAFETY: Between fork and exec, `lower` makes one system call. It takes no lock and allocates no memory.

@@ -15,10 +15,10 @@ pub enum ConfigError {
     #[error("the TTL and the MSS must be above 0, and the window scale at most 14")]
     OutOfRange,
     /// The excluded ports leave no port to answer on.
-    #[error("--except names every port that there is to answer on: none is left")]
+    #[error("--exclude-ports names every port that there is to answer on: none is left")]
     NoPortsLeft,
     /// Two different actions are chosen for one port, or for all ports that no action names.
-    #[error("--then gives {} two modes: {} and {}", port_or_rest(*port), actions[0], actions[1])]
+    #[error("--on-connect gives {} two modes: {} and {}", port_or_rest(*port), actions[0], actions[1])]
     ConflictingActions {
         /// The port, or `None` for all ports that no action names.
         port: Option<u16>,
@@ -27,7 +27,7 @@ pub enum ConfigError {
     },
     /// The ISN is fixed, but an action follows the client's sequence numbers. Only a keyed ISN proves that the client
     /// saw the SYN-ACK.
-    #[error("--then {action} needs --isn keyed: only who has seen the SYN-ACK may be answered so")]
+    #[error("--on-connect {action} needs --isn keyed: only who has seen the SYN-ACK may be answered so")]
     NeedsKey {
         /// The name of the action, as the user writes it.
         action: &'static str,

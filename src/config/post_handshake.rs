@@ -160,7 +160,7 @@ pub fn action_names() -> [&'static str; Action::ALL.len()] {
 /// Returns the name of `action`, as the user writes it.
 fn name(action: Action) -> &'static str {
     match action {
-        Action::Ignore => "drop",
+        Action::Ignore => "ignore",
         Action::Reset => "reset",
         Action::Close => "close",
         Action::Discard => "discard",
@@ -215,7 +215,7 @@ mod tests {
         let post_handshake = parse(&[]).unwrap();
         assert_eq!(
             (post_handshake.to_string().as_str(), post_handshake.actions()),
-            ("drop", ActionSet::only(Action::Ignore))
+            ("ignore", ActionSet::only(Action::Ignore))
         );
         assert!(post_handshake.is_default());
     }

@@ -11,7 +11,7 @@ use crate::diagnosis;
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The finding keeps tcp-bounce from starting.
-    Problem,
+    Error,
     /// tcp-bounce would start, but may not behave as expected.
     Warning,
 }
@@ -34,7 +34,7 @@ pub struct Finding {
 impl Finding {
     /// Creates a finding that keeps tcp-bounce from starting.
     pub fn problem(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Problem, code, message: message.into(), hint: None, command: None }
+        Self { severity: Severity::Error, code, message: message.into(), hint: None, command: None }
     }
 
     /// Creates a finding that does not keep tcp-bounce from starting.
@@ -59,13 +59,13 @@ impl Finding {
 
     /// Returns whether the finding keeps tcp-bounce from starting.
     pub fn is_problem(&self) -> bool {
-        self.severity == Severity::Problem
+        self.severity == Severity::Error
     }
 }
 
 impl Display for Finding {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let severity = if self.is_problem() { "problem" } else { "warning" };
+        let severity = if self.is_problem() { "error" } else { "warning" };
         write!(f, "{severity}: {}", self.message)?;
         self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))?;
         self.command.iter().try_for_each(|command| write!(f, "\n  command: {command}"))

@@ -34,7 +34,6 @@ pub struct Check {
     #[serde(flatten)]
     answering: AnswerSummary,
     /// The established connections that takeover would affect. `None` without takeover.
-    #[serde(rename = "cut")]
     affected_connections: Option<AffectedConnections>,
     interfaces: Vec<InterfaceReport>,
 }
@@ -52,7 +51,7 @@ struct HostReport {
 struct InterfaceReport {
     #[serde(flatten)]
     facts: Facts,
-    #[serde(rename = "to")]
+    #[serde(rename = "destinations")]
     scope: Scope,
     /// The predicted mode. `None` if the interface is not supported.
     mode: Option<AttachMode>,

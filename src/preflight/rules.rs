@@ -33,7 +33,7 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
             (choice, vec![refusal].into_iter().filter(|refusal| refusal.command.is_some()).collect())
         }
         (Some(AttachMode::Native), Some(refusal)) => {
-            (choice(AttachMode::Native, None), vec![Finding { severity: Severity::Problem, ..refusal }])
+            (choice(AttachMode::Native, None), vec![Finding { severity: Severity::Error, ..refusal }])
         }
         (Some(AttachMode::Native), None) if is_veth => {
             let lost = Finding::warning("native_on_veth", LOST_ON_VETH).with_hint("--mode auto takes skb mode");
@@ -136,7 +136,7 @@ fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
         (!facts.up).then(|| Finding::warning("down", "it is down").with_command(format!("ip link set dev {name} up")));
     let has_none = matches!(scope, Scope::Own(addresses) if addresses.is_empty());
     let no_address = (has_none && facts.master.is_none()).then(|| {
-        Finding::warning("no_address", "it has no IP address, so it answers for none without --to")
+        Finding::warning("no_address", "it has no IP address, so it answers for none without --dst")
             .with_hint(format!("`ip address add ADDRESS/LENGTH dev {name}`"))
     });
     down.into_iter().chain(no_address).collect()

@@ -103,7 +103,7 @@ impl ResponderError {
             Self::Attach { .. } => "a security module may forbid it: see the kernel's log",
             Self::Removed { .. } => "start it again on the interfaces that there are",
             Self::Detached { .. } => "start it again, if nobody else needs the interface for a program of theirs",
-            Self::TooManyPrefixes { .. } => "join some of them, or name with --to those that matter",
+            Self::TooManyPrefixes { .. } => "join some of them, or name with --dst those that matter",
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
             Self::Config(error) => return error.hint(),
             Self::Host(error) => return error.hint(),

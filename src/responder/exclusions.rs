@@ -1,4 +1,4 @@
-//! The excluded ports: local listeners, `--except`, and every port outside `--ports`.
+//! The excluded ports: local listeners, `--exclude-ports`, and every port outside `--ports`.
 //!
 //! The packet logic passes segments to excluded ports to the host.
 
@@ -15,12 +15,12 @@ use crate::host::{HostError, listeners};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exclusions {
     /// The ports of local listeners, limited to `only`. Empty under takeover.
-    #[serde(rename = "listening")]
     listeners: PortList,
-    /// The ports that the user excluded with `--except`, limited to `only`.
-    #[serde(rename = "except")]
+    /// The ports that the user excluded with `--exclude-ports`, limited to `only`.
+    #[serde(rename = "configured")]
     excluded: PortList,
     /// The ports that the user selected with `--ports`. All others are excluded. `None` selects every port.
+    #[serde(skip)]
     only: Option<PortList>,
 }
 
@@ -45,6 +45,11 @@ impl Exclusions {
         Ok(exclusions)
     }
 
+    /// Returns the ports that the user selected with `--ports`. `None` selects every port.
+    pub fn selected(&self) -> Option<&PortList> {
+        self.only.as_ref()
+    }
+
     /// Returns the excluded ports in the format of the program's filters.
     pub fn to_set(&self) -> PortSet {
         let mut set = PortSet::new();
@@ -63,7 +68,7 @@ impl Display for Exclusions {
             None => f.write_str("every TCP port answers")?,
             Some(only) => write!(f, "of the TCP ports {only} answer")?,
         }
-        let lists = [(&self.listeners, "the host listens"), (&self.excluded, "--except")];
+        let lists = [(&self.listeners, "the host listens"), (&self.excluded, "--exclude-ports")];
         let lists = lists.into_iter().filter(|(list, _)| !list.0.is_empty());
         for (index, (list, reason)) in lists.enumerate() {
             write!(f, "{} {list} ({reason})", if index == 0 { " but" } else { " and" })?;

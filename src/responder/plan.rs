@@ -45,7 +45,7 @@ impl ProgramPlan {
     ) -> Result<Self, ResponderError> {
         let scope = Scope::of(&interface, &config.scope.destinations, snapshot);
         let Ok(mut filters) = Filters::new_box_zeroed() else { return Err(ResponderError::OutOfMemory) };
-        scope::fill(&mut filters.sources, &config.scope.sources, "--from")?;
+        scope::fill(&mut filters.sources, &config.scope.sources, "--src")?;
         let active = filters.active_destinations as usize;
         scope.fill(&mut filters.destinations[active])?;
         filters.excluded_ports = snapshot.exclusions.to_set();

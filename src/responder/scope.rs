@@ -71,7 +71,7 @@ impl Scope {
     pub fn fill(&self, set: &mut AddressSet) -> Result<(), ResponderError> {
         match self {
             Self::Any => Ok(()),
-            Self::Prefixes(prefixes) => fill(set, prefixes, "--to"),
+            Self::Prefixes(prefixes) => fill(set, prefixes, "--dst"),
             Self::Own(addresses) => {
                 fill(set, &addresses.iter().copied().map(IpNet::from).collect::<Vec<_>>(), "the interface")
             }

@@ -7,19 +7,20 @@ use serde::Serialize;
 
 use super::Exclusions;
 use super::scope::join_first;
-use crate::config::{Config, DestinationChoice, PostHandshake};
+use crate::config::{Config, DestinationChoice, PortList, PostHandshake};
 
 /// The ports and clients that are answered, and the actions after the handshake.
 #[derive(Clone, Debug, Serialize)]
 pub struct AnswerSummary {
     /// The excluded ports.
-    #[serde(rename = "spared")]
+    #[serde(rename = "excluded")]
     exclusions: Exclusions,
+    /// The ports that the user selected with `--ports`. `None` if every port is selected.
+    ports: Option<PortList>,
     /// The prefixes of the answered clients. Empty if every client is answered.
-    #[serde(rename = "from")]
     sources: Vec<String>,
     /// The post-handshake action of each port.
-    #[serde(rename = "then")]
+    #[serde(rename = "on_connect")]
     post_handshake: PostHandshake,
     #[serde(skip)]
     sentence: String,
@@ -32,6 +33,7 @@ impl AnswerSummary {
             sources: config.scope.sources.iter().map(IpNet::to_string).collect(),
             post_handshake: config.post_handshake.clone(),
             sentence: sentence(config, exclusions),
+            ports: exclusions.selected().cloned(),
             exclusions: exclusions.clone(),
         }
     }

@@ -27,7 +27,7 @@ pub struct ClientEvent {
     pub destination: IpAddr,
     /// The port that the client connects to.
     pub port: u16,
-    /// The kind: `syn`, `completed` or `closed`.
+    /// The kind: `syn`, `completed` or `disconnected`.
     pub event: &'static str,
 }
 
@@ -45,7 +45,7 @@ impl ClientEvent {
             event: match kind {
                 Some(EventKind::Syn) => "syn",
                 Some(EventKind::Completed) => "completed",
-                Some(EventKind::Closed) => "closed",
+                Some(EventKind::Disconnected) => "disconnected",
                 None => "",
             },
         }

@@ -10,7 +10,7 @@ pub enum TelemetryError {
     /// The metrics server cannot listen.
     #[error("cannot serve metrics on {address}")]
     Metrics {
-        /// The address of `--metrics`.
+        /// The address of `--metrics-listen`.
         address: SocketAddr,
         /// The error of `bind(2)` or `listen(2)`.
         source: io::Error,

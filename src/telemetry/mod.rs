@@ -16,4 +16,4 @@ pub use port_report::PortReport;
 pub use summary::{EventTotals, Summary, TopEntry, TopList};
 
 /// The schema version of the JSON output and of the port report. It is incremented when a field changes its meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;

@@ -45,7 +45,7 @@ struct Report<'a> {
     time: Option<SystemTime>,
     interfaces: &'a [&'a str],
     /// The number of dropped events. Unless it is zero, times and sources may be incomplete. Counts are complete.
-    events_lost: u64,
+    events_dropped: u64,
     ports: Vec<Row>,
 }
 
@@ -113,7 +113,7 @@ impl PortReport {
         self,
         interfaces: &[&str],
         counts: impl Fn(u16) -> ClientCounts,
-        events_lost: u64,
+        events_dropped: u64,
     ) -> Result<(), TelemetryError> {
         let rows = (0..=u16::MAX).map(|port| self.row(port, counts(port)));
         let report = Report {
@@ -121,7 +121,7 @@ impl PortReport {
             r#type: "report",
             time: Some(SystemTime::now()),
             interfaces,
-            events_lost,
+            events_dropped,
             ports: rows.filter(|row| row.syns > 0 || row.completed > 0).collect(),
         };
         let path = self.file.path().to_owned();

@@ -35,10 +35,8 @@ pub struct EventTotals {
     /// All events, including those that sampling leaves out.
     pub seen: u64,
     /// The sampled events that reached an output.
-    #[serde(rename = "told")]
     pub delivered: u64,
     /// The sampled events for which the ring buffer or the output had no room.
-    #[serde(rename = "lost")]
     pub dropped: u64,
 }
 
@@ -50,7 +48,6 @@ pub struct TopList<T> {
     /// Whether `distinct` is a lower bound, because the table was full.
     pub at_least: bool,
     /// The entries with the most SYNs, in descending order.
-    #[serde(rename = "most")]
     pub entries: Vec<TopEntry<T>>,
 }
 

@@ -8,10 +8,10 @@ use crate::diagnosis;
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
     /// Standard input or output is not a terminal.
-    #[error("--watch needs a terminal for standard input and output")]
+    #[error("--tui needs a terminal for standard input and output")]
     NoTerminal,
     /// The process is not in the foreground process group of its terminal.
-    #[error("--watch needs the terminal, and this is not the process in its foreground")]
+    #[error("--tui needs the terminal, and this is not the process in its foreground")]
     Background,
     /// Setting up, drawing on, reading from or restoring the terminal failed.
     #[error("cannot draw on the terminal")]
@@ -29,7 +29,7 @@ impl UiError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoTerminal => "--events prints lines, also to a file or a pipe",
-            Self::Background => "start it without `&`, and not by a program like timeout; --for ends it, too",
+            Self::Background => "start it without `&`, and not by a program like timeout; --duration ends it, too",
             Self::Blocked => {
                 "if Ctrl-S paused the terminal, press Ctrl-Q; if it is a pipe, its reader must keep reading"
             }

@@ -17,7 +17,6 @@ use crate::telemetry::{ClientEvent, EventTotals, Summary, TopEntry, TopList};
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Message {
     /// The established connections that takeover affects.
-    #[serde(rename = "cut")]
     AffectedConnections {
         /// The affected connections.
         connections: AffectedConnections,
@@ -31,7 +30,7 @@ pub enum Message {
         /// A note on why this mode was chosen, if there is one.
         remark: Option<String>,
         /// The destination addresses that tcp-bounce answers for.
-        #[serde(rename = "to")]
+        #[serde(rename = "destinations")]
         scope: Scope,
         /// The answered ports and clients, and the post-handshake actions.
         #[serde(flatten)]
@@ -46,19 +45,18 @@ pub enum Message {
         finding: Finding,
     },
     /// A change of the destination addresses of an interface.
-    #[serde(rename = "destinations")]
+    #[serde(rename = "destinations_changed")]
     ScopeChanged {
         /// The name of the interface.
         interface: String,
         /// The destination addresses that tcp-bounce answers for from now on.
-        #[serde(rename = "to")]
+        #[serde(rename = "destinations")]
         scope: Scope,
     },
     /// A change of the excluded ports.
-    #[serde(rename = "answering")]
+    #[serde(rename = "ports_changed")]
     AnswerChanged(AnswerSummary),
     /// The state of the host cannot be read for now. The last known state stays in force.
-    #[serde(rename = "retrying")]
     HostUnreadable {
         /// The error and its causes.
         message: String,
@@ -66,14 +64,12 @@ pub enum Message {
         hint: Option<String>,
     },
     /// The state of the host can be read again.
-    #[serde(rename = "recovered")]
     HostReadable,
     /// A client event.
     Event(ClientEvent),
     /// The totals at the end of the run.
     Summary(Summary),
     /// Dropped events that no summary reports.
-    #[serde(rename = "lost")]
     EventsDropped {
         /// The number of dropped events.
         events: u64,

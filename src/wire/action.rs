@@ -1,4 +1,4 @@
-//! Post-handshake actions: how tcp-bounce handles a connection after its handshake (option `--then`).
+//! Post-handshake actions: how tcp-bounce handles a connection after its handshake (option `--on-connect`).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

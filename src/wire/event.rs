@@ -16,12 +16,12 @@ pub enum EventKind {
     /// The client completed the handshake.
     Completed,
     /// The client closed or reset the connection.
-    Closed,
+    Disconnected,
 }
 
 impl EventKind {
     /// All kinds, in the order of their values.
-    pub const ALL: [Self; 3] = [Self::Syn, Self::Completed, Self::Closed];
+    pub const ALL: [Self; 3] = [Self::Syn, Self::Completed, Self::Disconnected];
 
     /// Returns the event kind of a segment with these TCP flags and this verdict, or `None` if it causes no client
     /// event.
@@ -30,7 +30,7 @@ impl EventKind {
         match verdict {
             Verdict::Answered => Some(Self::Syn),
             Verdict::Completed | Verdict::Reset | Verdict::Closed => Some(Self::Completed),
-            Verdict::Later | Verdict::Replied if flags & (Tcp::FIN | Tcp::RST) != 0 => Some(Self::Closed),
+            Verdict::Later | Verdict::Replied if flags & (Tcp::FIN | Tcp::RST) != 0 => Some(Self::Disconnected),
             _ => None,
         }
     }

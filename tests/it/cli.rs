@@ -93,11 +93,11 @@ fn malformed_list_error_shows_an_example() {
         ("22;80", "22;80"),
         ("٢٢", "٢٢"),
     ] {
-        let error = refused(&[&format!("--except={list}"), "nosuch0"], 2);
+        let error = refused(&[&format!("--exclude-ports={list}"), "nosuch0"], 2);
         let words = format!("\"{item}\" is not a port from 0 to 65535; a list looks like 22,8000-8999");
         assert!(error.contains(&words), "{list:?} {error}");
     }
-    assert!(refused(&["--except", "80,9-5", "nosuch0"], 2).contains("the range 9-5 runs backwards"));
+    assert!(refused(&["--exclude-ports", "80,9-5", "nosuch0"], 2).contains("the range 9-5 runs backwards"));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn malformed_argument_error_names_the_argument() {
         (&["--mode", "nosuch0"], "auto, native, skb, hw"),
         (&["--mode"], "--mode <MODE>"),
         (&["--isn"], "--isn <N|keyed>"),
-        (&["--except"], "--except <LIST>"),
+        (&["--exclude-ports"], "--exclude-ports <LIST>"),
         (&["--no-such-option", "nosuch0"], "'--no-such-option'"),
         (&["--ttl", "1", "--ttl", "2", "nosuch0"], "cannot be used multiple times"),
         (&["--sample", "10", "nosuch0"], "required arguments were not provided:\n  --events"),
@@ -118,9 +118,9 @@ fn malformed_argument_error_names_the_argument() {
         (&["--report", "report.txt", "nosuch0"], "the name must end with .json or .csv"),
         (&["--report", "", "nosuch0"], "--report <FILE>"),
         (&["--report", "a.csv", "--events", "--sample", "2", "nosuch0"], "cannot be used with"),
-        (&["--watch", "--json", "nosuch0"], "cannot be used with"),
+        (&["--tui", "--json", "nosuch0"], "cannot be used with"),
         (&["--report", "folder.json/", "nosuch0"], "this is the name of a folder"),
-        (&["--metrics", "localhost:9464", "nosuch0"], "not an address and a port"),
+        (&["--metrics-listen", "localhost:9464", "nosuch0"], "not an address and a port"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
     ] {
         let error = refused(arguments, 2);
@@ -131,7 +131,7 @@ fn malformed_argument_error_names_the_argument() {
 #[test]
 fn duration_needs_a_unit_and_exceeds_zero() {
     for time in ["0", "0s", "0h0m", "", " ", "60", "s", "-60s", "1x", "60s!", "999999999999999999999s"] {
-        let error = refused(&[&format!("--for={time}"), "nosuch0"], 2);
+        let error = refused(&[&format!("--duration={time}"), "nosuch0"], 2);
         assert!(error.contains("not a time above zero with its unit, like 60s, 10m or 1h30m"), "{time:?} {error}");
     }
 }
@@ -139,7 +139,7 @@ fn duration_needs_a_unit_and_exceeds_zero() {
 #[test]
 fn lists_may_contain_spaces() {
     for list in ["22, 80", " 22 ,80 ", "\t22"] {
-        assert!(refused(&["--except", list, "nosuch0"], 1).contains("no interface"));
+        assert!(refused(&["--exclude-ports", list, "nosuch0"], 1).contains("no interface"));
     }
 }
 
@@ -161,27 +161,27 @@ fn valid_arguments_are_accepted() {
         "--window 0xffff",
         "--mss 1",
         "--mss 65535",
-        "--except 0",
-        "--except 65535",
-        "--except 22,80",
-        "--except 0-65534",
-        "--except 80-80",
-        "--except 22,22,20-30",
-        "--except 22 --except 80",
+        "--exclude-ports 0",
+        "--exclude-ports 65535",
+        "--exclude-ports 22,80",
+        "--exclude-ports 0-65534",
+        "--exclude-ports 80-80",
+        "--exclude-ports 22,22,20-30",
+        "--exclude-ports 22 --exclude-ports 80",
         "--mode auto",
         "--mode native",
         "--mode skb",
         "--mode hw",
-        "--for 60s",
-        "--for 10m",
-        "--for 1h30m",
-        "--for 1.5s",
-        "--for 99999years",
+        "--duration 60s",
+        "--duration 10m",
+        "--duration 1h30m",
+        "--duration 1.5s",
+        "--duration 99999years",
         "--check",
-        "--check --events --sample 5 --top --metrics 9464",
+        "--check --events --sample 5 --top-talkers --metrics-listen 9464",
         "--takeover",
         "--quiet",
-        "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --except 5",
+        "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --exclude-ports 5",
     ] {
         let arguments: Vec<_> = arguments.split(' ').chain(["nosuch0"]).collect();
         let error = refused(&arguments, 1);
@@ -209,13 +209,13 @@ fn loopback_interface_error_gives_the_reason() {
 
 #[test]
 fn excluding_every_port_is_refused() {
-    let complaint_about_two = refused(&["--except", "0-30000", "--except", "30001-65535", "nosuch0"], 1);
-    assert!(complaint_about_two.contains("--except names every port"), "{complaint_about_two}");
-    let ports_too = refused(&["--ports", "80,443", "--except", "1-500", "nosuch0"], 1);
-    assert!(ports_too.contains("--except names every port"), "{ports_too}");
+    let complaint_about_two = refused(&["--exclude-ports", "0-30000", "--exclude-ports", "30001-65535", "nosuch0"], 1);
+    assert!(complaint_about_two.contains("--exclude-ports names every port"), "{complaint_about_two}");
+    let ports_too = refused(&["--ports", "80,443", "--exclude-ports", "1-500", "nosuch0"], 1);
+    assert!(ports_too.contains("--exclude-ports names every port"), "{ports_too}");
     for list in ["0-65535", "0-30000,30001-65535", "65535,0-65534"] {
-        let error = refused(&["--except", list, "nosuch0"], 1);
-        assert!(error.contains("--except names every port that there is to answer on"), "{error}");
+        let error = refused(&["--exclude-ports", list, "nosuch0"], 1);
+        assert!(error.contains("--exclude-ports names every port that there is to answer on"), "{error}");
     }
 }
 
@@ -230,22 +230,22 @@ fn help_names_every_option() {
             "--mode",
             "--isn",
             "--key-file",
-            "--to",
-            "--from",
+            "--dst",
+            "--src",
             "--ports",
-            "--except",
+            "--exclude-ports",
             "--takeover",
             "--ttl",
             "--window",
             "--wscale",
             "--mss",
-            "--for",
+            "--duration",
             "--events",
             "--sample",
             "--report",
-            "--metrics",
-            "--watch",
-            "--top",
+            "--metrics-listen",
+            "--tui",
+            "--top-talkers",
             "--check",
             "--json",
             "--quiet",
@@ -286,16 +286,22 @@ fn long_version_shows_commit_and_object() {
 #[test]
 fn post_handshake_action_is_one_of_six_per_port() {
     for value in ["", "nothing", "Drop", "echo:", "echo:x", "echo:9-7", "echo:65536", ":7", "echo 7", "echo:7:8"] {
-        let error = refused(&["--then", value, "nosuch0"], 2);
-        assert!(error.contains("--then"), "{value:?} {error}");
+        let error = refused(&["--on-connect", value, "nosuch0"], 2);
+        assert!(error.contains("--on-connect"), "{value:?} {error}");
     }
-    let unknown = refused(&["--then", "close:80", "--then", "hang", "nosuch0"], 2);
+    let unknown = refused(&["--on-connect", "close:80", "--on-connect", "hang", "nosuch0"], 2);
     let words =
         "\"hang\" is none of drop, reset, close, discard, echo, tarpit; with ports it looks like echo:7,8000-8999";
     assert!(unknown.contains(words), "{unknown}");
     for (arguments, words) in [
-        (["--then", "echo:7-9", "--then", "discard:9"], "--then gives port 9 two modes: echo and discard"),
-        (["--then", "close", "--then", "reset"], "--then gives all other ports two modes: close and reset"),
+        (
+            ["--on-connect", "echo:7-9", "--on-connect", "discard:9"],
+            "--on-connect gives port 9 two modes: echo and discard",
+        ),
+        (
+            ["--on-connect", "close", "--on-connect", "reset"],
+            "--on-connect gives all other ports two modes: close and reset",
+        ),
     ] {
         let error = refused(&[&arguments[..], &["nosuch0"]].concat(), 1);
         assert!(error.contains(words) && error.contains("  hint: "), "{error}");

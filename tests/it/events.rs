@@ -45,7 +45,7 @@ fn start(network: &Network, arguments: &str) -> TcpBounce {
 
 fn each_scanned_port_is_an_event(mode: Mode) {
     let network = Network::new(mode);
-    let responder = start(&network, "--events --top");
+    let responder = start(&network, "--events --top-talkers");
     network.client.run("nmap", &format!("-n -Pn -sS -p 1-1000 {HOST}"));
     let lines = lines(responder);
     let syns: Vec<&Value> = lines.iter().filter(|line| line["event"] == "syn").collect();
@@ -55,11 +55,11 @@ fn each_scanned_port_is_an_event(mode: Mode) {
     let summary = lines.last().unwrap();
     assert_eq!(summary["type"], "summary");
     assert_eq!(summary["counters"]["answered"], syns.len());
-    assert_eq!(summary["events"]["lost"], 0, "{summary}");
-    assert_eq!(summary["events"]["told"], summary["events"]["seen"]);
+    assert_eq!(summary["events"]["dropped"], 0, "{summary}");
+    assert_eq!(summary["events"]["delivered"], summary["events"]["seen"]);
     assert_eq!((&summary["ports"]["distinct"], &summary["sources"]["distinct"]), (&1000.into(), &1.into()));
-    assert_eq!(summary["sources"]["most"][0]["name"], CLIENT.to_string());
-    assert_eq!(summary["sources"]["most"][0]["syns"], syns.len());
+    assert_eq!(summary["sources"]["entries"][0]["name"], CLIENT.to_string());
+    assert_eq!(summary["sources"]["entries"][0]["syns"], syns.len());
 }
 
 fn json_output_matches_the_schema(mode: Mode) {
@@ -69,7 +69,7 @@ fn json_output_matches_the_schema(mode: Mode) {
     let mut client_end = accept(&listener);
     exchange(&mut host_end, &mut client_end);
     let takeover = lines(start(&network, "--takeover"));
-    let responder = start(&network, "--events --top --then echo:7 --then close --from 192.0.2.0/24");
+    let responder = start(&network, "--events --top-talkers --on-connect echo:7 --on-connect close --src 192.0.2.0/24");
     for port in [7, 80] {
         let _closed = network.connect(port).unwrap();
     }
@@ -86,11 +86,20 @@ fn json_output_matches_the_schema(mode: Mode) {
     let lines = [takeover, delivered, warning, vec![error]].concat();
     assert_eq!(validate(&lines), Ok(()));
     let types: BTreeSet<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
-    let all = ["answering", "cut", "destinations", "error", "event", "started", "summary", "warning"];
+    let all = [
+        "affected_connections",
+        "destinations_changed",
+        "error",
+        "event",
+        "ports_changed",
+        "started",
+        "summary",
+        "warning",
+    ];
     assert_eq!(types, BTreeSet::from(all));
-    let incomplete = json!({"version": 1, "type": "event"});
+    let incomplete = json!({"version": 2, "type": "event"});
     assert!(validate(&[incomplete]).unwrap_err().contains("required property"));
-    let unknown = json!({"version": 1, "type": "lost", "events": 1, "more": 1});
+    let unknown = json!({"version": 2, "type": "events_dropped", "events": 1, "more": 1});
     assert!(validate(&[unknown]).unwrap_err().contains("Additional properties"));
 }
 
@@ -115,7 +124,7 @@ fn quiet_run_reports_lost_events(mode: Mode) {
         if json {
             let output: Vec<Value> =
                 [lost, error].into_iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-            assert_eq!(output[0], json!({"version": 1, "type": "lost", "events": 2}));
+            assert_eq!(output[0], json!({"version": 2, "type": "events_dropped", "events": 2}));
             assert_eq!(validate(&output), Ok(()));
         } else {
             assert_eq!(lost, "tcp-bounce: 2 events were lost");
@@ -146,7 +155,7 @@ fn report_lists_the_ports_that_a_firewall_passes(mode: Mode) {
             "json" => {
                 let report: Value = serde_json::from_str(&text).unwrap();
                 assert_eq!(validate(std::slice::from_ref(&report)), Ok(()));
-                assert_eq!(report["events_lost"], 0);
+                assert_eq!(report["events_dropped"], 0);
                 let ports = report["ports"].as_array().unwrap();
                 assert!(ports.iter().all(|port| port["sources"][0] == CLIENT.to_string()));
                 assert!(ports.iter().all(|port| port["first"].as_str() <= port["last"].as_str()));
@@ -211,7 +220,7 @@ fn idle_reader_loses_only_events(mode: Mode) {
     process.finish().success();
     let delivered = lines.iter().filter(|line| line["type"] == "event").count() as u64;
     let events = &lines.last().unwrap()["events"];
-    let [seen, reported, lost] = ["seen", "told", "lost"].map(|name| events[name].as_u64().unwrap());
+    let [seen, reported, lost] = ["seen", "delivered", "dropped"].map(|name| events[name].as_u64().unwrap());
     assert!(lost > 0, "{events}");
     assert_eq!((reported, delivered + lost), (delivered, seen), "{events}");
 }
@@ -237,8 +246,8 @@ fn slow_reader_gets_whole_lines_and_the_summary() {
     process.finish().success();
     let delivered = lines.iter().filter(|line| line["type"] == "event").count();
     let summary = lines.last().unwrap();
-    assert_eq!((&summary["type"], &summary["events"]["told"]), (&"summary".into(), &delivered.into()));
-    assert_ne!(summary["events"]["lost"], 0, "the reader was too fast: {summary}");
+    assert_eq!((&summary["type"], &summary["events"]["delivered"]), (&"summary".into(), &delivered.into()));
+    assert_ne!(summary["events"]["dropped"], 0, "the reader was too fast: {summary}");
 }
 
 #[test]
@@ -257,7 +266,7 @@ fn report_is_complete_when_events_cannot_be_written() {
     process.signal(Signal::SIGINT);
     process.finish();
     let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    assert_eq!(report["events_lost"], 0);
+    assert_eq!(report["events_dropped"], 0);
     assert_eq!(report["ports"][0]["sources"], json!([CLIENT.to_string()]));
 }
 

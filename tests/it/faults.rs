@@ -34,7 +34,8 @@ fn is_loaded(program: u32) -> bool {
 #[ignore = "needs root: makes network namespaces"]
 fn sigkill_at_any_moment_leaves_nothing_attached() {
     let network = Network::new(Mode::Skb);
-    let start = || Process::start(&mut TcpBounce::command(&network.host, "--mode skb --top --for 200ms host0"));
+    let start =
+        || Process::start(&mut TcpBounce::command(&network.host, "--mode skb --top-talkers --duration 200ms host0"));
     let begin = Instant::now();
     start().finish().success();
     let whole_run = begin.elapsed();
@@ -68,7 +69,7 @@ fn sigkill_at_any_moment_leaves_nothing_attached() {
 fn stopped_process_keeps_answering() {
     let load = Duration::from_secs(amount("STOPPED_SECONDS", 2, 10) as u64);
     let network = Network::new(Mode::Skb);
-    let arguments = "--mode skb --json --events --then close host0";
+    let arguments = "--mode skb --json --events --on-connect close host0";
     let process = Process::start(&mut TcpBounce::command(&network.host, arguments));
     process.wait_for("\"started\"");
     process.signal(Signal::SIGSTOP);
@@ -86,14 +87,15 @@ fn stopped_process_keeps_answering() {
     process.signal(Signal::SIGINT);
     let output = process.finish().success();
     let summary: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
-    let [seen, delivered, lost] = ["seen", "told", "lost"].map(|name| summary["events"][name].as_u64().unwrap());
+    let [seen, delivered, lost] =
+        ["seen", "delivered", "dropped"].map(|name| summary["events"][name].as_u64().unwrap());
     // The stopped process read no events, so the ring buffer may have dropped some.
     assert!(seen > connections && delivered > 0 && delivered + lost == seen, "{summary}");
 }
 
 /// Runs tcp-bounce with a resource limit, and checks that it leaves nothing attached.
 fn limited(network: &Network, resource: Resource, limit: u64) -> Finished {
-    let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
+    let mut command = TcpBounce::command(&network.host, "--mode skb --top-talkers --events --duration 1ms host0");
     let lower = move || Ok(setrlimit(resource, limit, limit)?);
     // SAFETY: Between fork and exec, the closure makes one system call. It takes no lock and allocates no memory.
     unsafe { command.pre_exec(lower) };
@@ -150,7 +152,7 @@ fn keeps_answering_while_the_host_cannot_be_read() {
     let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(validate(&lines), Ok(()));
     let types: Vec<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
-    assert_eq!(types, ["started", "retrying", "recovered", "answering", "summary"]);
+    assert_eq!(types, ["started", "host_unreadable", "host_readable", "ports_changed", "summary"]);
     assert_eq!(lines[1]["message"], "cannot list the network interfaces: Too many open files (os error 24)");
 }
 
@@ -241,7 +243,7 @@ fn too_little_memory_for_maps_is_reported() {
     let network = Network::new(Mode::Skb);
     let run_within = |limit| {
         let cgroup = Cgroup::with_memory(limit);
-        let mut command = TcpBounce::command(&network.host, "--mode skb --top --events --for 1ms host0");
+        let mut command = TcpBounce::command(&network.host, "--mode skb --top-talkers --events --duration 1ms host0");
         cgroup.enter(&mut command);
         let finished = run(&mut command);
         assert_eq!(attached(&network.host, "host0"), None);

@@ -39,7 +39,7 @@ fn check(page: &str) {
 #[ignore = "needs root: makes network namespaces"]
 fn promtool_accepts_the_page_with_every_counter() {
     let network = Network::new(Mode::Skb);
-    let responder = network.start_responder("--metrics 9464 --events --then close");
+    let responder = network.start_responder("--metrics-listen 9464 --events --on-connect close");
     for port in 1..=5 {
         network.connect(port).unwrap();
     }
@@ -65,8 +65,8 @@ fn promtool_accepts_the_page_with_every_counter() {
     assert_eq!(value(body, "tcp_bounce_attached{interface=\"host0\",mode=\"skb\"}"), 1);
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(value(body, &format!("tcp_bounce_build_info{{version=\"{version}\"}}")), 1);
-    assert!(value(body, "tcp_bounce_events_total{interface=\"host0\",result=\"told\"}") >= 10, "{body}");
-    assert_eq!(value(body, "tcp_bounce_events_total{interface=\"host0\",result=\"lost\"}"), 0);
+    assert!(value(body, "tcp_bounce_events_total{interface=\"host0\",result=\"delivered\"}") >= 10, "{body}");
+    assert_eq!(value(body, "tcp_bounce_events_total{interface=\"host0\",result=\"dropped\"}"), 0);
 
     let dashboard = include_str!("../../packaging/grafana-dashboard.json");
     let _: serde_json::Value = serde_json::from_str(dashboard).unwrap();
@@ -90,7 +90,7 @@ fn promtool_accepts_the_page_with_every_counter() {
 #[ignore = "needs root: makes network namespaces"]
 fn malformed_requests_stall_nothing() {
     let network = Network::new(Mode::Skb);
-    let responder = network.start_responder("--metrics [::1]:9464");
+    let responder = network.start_responder("--metrics-listen [::1]:9464");
     let ask = |request: &[u8]| {
         let mut stream = network.host.enter(|| TcpStream::connect("[::1]:9464")).unwrap();
         // The server may have closed the connection already.
@@ -121,10 +121,10 @@ fn malformed_requests_stall_nothing() {
 #[ignore = "needs root: makes network namespaces"]
 fn unavailable_address_prevents_the_start() {
     let network = Network::new(Mode::Skb);
-    let reason = refusal(&network.host, "--metrics 203.0.113.1:9464 host0");
+    let reason = refusal(&network.host, "--metrics-listen 203.0.113.1:9464 host0");
     assert_error(&reason, &["203.0.113.1:9464", "Cannot assign requested address"], "address of this host");
     network.assert_nothing_is_attached();
-    let finished = run(&mut TcpBounce::command(&network.host, "--metrics nonsense host0"));
+    let finished = run(&mut TcpBounce::command(&network.host, "--metrics-listen nonsense host0"));
     assert_eq!(finished.status.code(), Some(2));
     assert!(finished.stderr.contains("not an address and a port"), "{finished:?}");
 }
@@ -133,7 +133,7 @@ fn unavailable_address_prevents_the_start() {
 #[ignore = "needs root: makes network namespaces"]
 fn answers_scrapes_among_hundreds_of_idle_connections() {
     let network = Network::new(Mode::Skb);
-    let responder = network.start_responder("--metrics 9464");
+    let responder = network.start_responder("--metrics-listen 9464");
     let connect = || network.host.enter(|| TcpStream::connect("127.0.0.1:9464")).unwrap();
     let mut open = Vec::new();
     for connection in 0..400 {
@@ -174,7 +174,7 @@ fn take_header(head: &str, name: &str) -> (String, String) {
 #[ignore = "needs root: makes network namespaces"]
 fn answers_head_with_the_headers_of_get() {
     let network = Network::new(Mode::Skb);
-    let responder = network.start_responder("--metrics 9464");
+    let responder = network.start_responder("--metrics-listen 9464");
     for path in ["/metrics", "/"] {
         let request = |method: &str| format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let get = exchange(&network, request("GET").as_bytes());
@@ -193,7 +193,7 @@ fn answers_head_with_the_headers_of_get() {
 #[ignore = "needs root: makes network namespaces"]
 fn names_the_allowed_methods_to_others() {
     let network = Network::new(Mode::Skb);
-    let responder = network.start_responder("--metrics 9464");
+    let responder = network.start_responder("--metrics-listen 9464");
     // The server answers before it has read the body. The client must still get the answer.
     let body = "x".repeat(100_000);
     let request = format!("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{body}");
@@ -209,7 +209,7 @@ fn names_the_allowed_methods_to_others() {
 #[ignore = "needs root: makes network namespaces"]
 fn names_the_fault_of_a_request() {
     let network = Network::new(Mode::Skb);
-    let responder = network.start_responder("--metrics 9464");
+    let responder = network.start_responder("--metrics-listen 9464");
     let long = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(20_000));
     let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(1_000));
     for (request, status) in [

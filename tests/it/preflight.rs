@@ -89,8 +89,8 @@ fn only<'a>(findings: &'a Value, severity: &str, code: &str) -> &'a str {
 fn describes_a_veth() {
     let network = Network::new(Mode::Skb);
     let _listeners = [network.listen(2222), network.listen(2223)];
-    let report = check(&network.host, "--except 22 host0");
-    assert_eq!(report["spared"], json!({ "listening": "2222-2223", "except": "22", "only": null }));
+    let report = check(&network.host, "--exclude-ports 22 host0");
+    assert_eq!(report["excluded"], json!({ "listening": "2222-2223", "except": "22", "only": null }));
     assert_eq!(report["host"]["missing_capabilities"], json!([]));
     assert_eq!(report["host"]["findings"], json!([]));
     let release = network.host.run("uname", "-r");
@@ -141,13 +141,13 @@ fn reports_unfit_interfaces() {
     network.host.ip("tuntap add tun0 mode tun");
     for interface in ["lo", "tun0"] {
         let report = check(&network.host, interface);
-        only(&report["interfaces"][0]["findings"], "problem", "unfit");
+        only(&report["interfaces"][0]["findings"], "error", "unfit");
         assert_eq!(report["interfaces"][0]["mode"], json!(null));
     }
     // A finding about `lo` does not affect `host0`.
     let report = check(&network.host, "host0 lo");
     assert_eq!(report["interfaces"][0]["findings"], json!([]));
-    only(&report["interfaces"][1]["findings"], "problem", "unfit");
+    only(&report["interfaces"][1]["findings"], "error", "unfit");
 }
 
 #[test]
@@ -162,13 +162,13 @@ fn reports_a_foreign_program_and_a_command_that_removes_it() {
         assert_eq!(host0["program"], json!({ "name": "pass", "id": foreign, "mode": mode, "has_link": false }));
         assert_eq!(attached(&network.host, "host0"), Some(foreign));
 
-        let command = only(&host0["findings"], "problem", "occupied");
+        let command = only(&host0["findings"], "error", "occupied");
         network.host.ip(command.strip_prefix("ip ").unwrap());
         assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
     }
     let _theirs = pass(&network.host, "host0");
     let report = check(&network.host, "host0");
-    let hint = only(&report["interfaces"][0]["findings"], "problem", "occupied");
+    let hint = only(&report["interfaces"][0]["findings"], "error", "occupied");
     assert!(hint.contains("goes when the process ends"), "{hint}");
 }
 
@@ -181,7 +181,7 @@ fn reports_a_dispatcher_and_a_command_that_joins_it() {
     for (attach, mode) in [("xdpdrv", "native"), ("xdpgeneric", "skb")] {
         ip_link_set(&network.host, &format!("host0 {attach} object {} program xdp_dispatcher", object.trim()));
         let report = check(&network.host, "host0");
-        let hint = only(&report["interfaces"][0]["findings"], "problem", "occupied");
+        let hint = only(&report["interfaces"][0]["findings"], "error", "occupied");
         assert!(hint.contains(&format!("`xdp-loader load -m {mode} host0 tcp_bounce.bpf.o`")), "{hint}");
         assert!(hint.contains("spares no listener"), "{hint}");
         let reason = refusal(&network.host, "host0");
@@ -198,7 +198,7 @@ fn reports_a_program_on_an_upper_interface() {
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
     ip_link_set(&network.host, &format!("macvlan0 xdpgeneric object {BENCH_OBJECT} program pass"));
     let report = check(&network.host, "host0");
-    let command = only(&report["interfaces"][0]["findings"], "problem", "occupied_above");
+    let command = only(&report["interfaces"][0]["findings"], "error", "occupied_above");
     let reason = refusal(&network.host, "host0");
     assert_error(&reason, &["no XDP program on host0 below macvlan0", "\"pass\""], command);
     network.host.ip(command.strip_prefix("ip ").unwrap());
@@ -280,7 +280,7 @@ fn reports_missing_capabilities_and_the_other_facts() {
     ] {
         let wrapper = format!("setpriv --inh-caps=-all --bounding-set=-all{capabilities} --");
         let report = check_under(&network.host, &wrapper, "host0");
-        only(&report["host"]["findings"], "problem", "missing_capabilities");
+        only(&report["host"]["findings"], "error", "missing_capabilities");
         assert_eq!(report["host"]["missing_capabilities"], missing);
         let host0 = &report["interfaces"][0];
         assert_eq!((&host0["driver"], &host0["loads"]), (&json!("veth"), &json!(null)), "{report:#}");
@@ -316,10 +316,10 @@ fn lists_the_connections_that_takeover_would_affect() {
     let command = |arguments: &str| TcpBounce::command(&network.host, &format!("--check --json {arguments} host0"));
     let (report, _) = check_with(&mut command("--takeover"));
     let connection = json!({ "local": format!("{HOST}:2222"), "remote": client.local_addr().unwrap() });
-    assert_eq!(report["cut"], json!([connection]));
-    assert_eq!(report["spared"], json!({ "listening": "", "except": "", "only": null }));
-    assert_eq!(check_with(&mut command("--takeover --except 2222")).0["cut"], json!([]));
-    assert_eq!(check_with(&mut command("")).0["cut"], json!(null));
+    assert_eq!(report["affected_connections"], json!([connection]));
+    assert_eq!(report["excluded"], json!({ "listening": "", "except": "", "only": null }));
+    assert_eq!(check_with(&mut command("--takeover --exclude-ports 2222")).0["affected_connections"], json!([]));
+    assert_eq!(check_with(&mut command("")).0["affected_connections"], json!(null));
     exchange(&mut client, &mut host);
 }
 
@@ -364,7 +364,7 @@ fn quiet_prints_only_problems() {
     assert!(!finished.stdout.contains("host0"), "{finished:?}");
     let (report, starts) = check_with(&mut TcpBounce::command(&network.host, "--check --json --quiet lo"));
     assert!(!starts);
-    only(&report["interfaces"][0]["findings"], "problem", "unfit");
+    only(&report["interfaces"][0]["findings"], "error", "unfit");
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn invalid_arguments_are_errors() {
     for (arguments, words) in [
         ("nosuch0", "there is no interface \"nosuch0\""),
         ("host0 host0", "host0 is named twice"),
-        ("--except 0-65535 host0", "--except names every port"),
+        ("--exclude-ports 0-65535 host0", "--exclude-ports names every port"),
     ] {
         let reason = refusal(&network.host, &format!("--check {arguments}"));
         assert!(reason.contains(words), "{reason}");

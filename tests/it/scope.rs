@@ -102,7 +102,7 @@ fn ignores_foreign_mac_addresses(mode: Mode) {
             .client
             .ip(&format!("{route} neighbor replace {address} lladdr {} dev client0 nud permanent", text(FOREIGN_MAC)));
     }
-    for arguments in ["", "--to any", "--takeover", "--takeover --to any"] {
+    for arguments in ["", "--dst any", "--takeover", "--takeover --dst any"] {
         let responder = network.start_responder(arguments);
         for address in [OWN, OWN_V6] {
             let error = connect(&network, address, SILENCE).expect_err(address);
@@ -226,17 +226,17 @@ fn to_option_limits_the_addresses(mode: Mode) {
     route_to_host(&network);
     let all = [OWN, OWN_V6, NEIGHBOURS[0], NEIGHBOURS[1], ROUTED[0], ROUTED[1]];
     for (arguments, answered) in [
-        ("--to 192.0.2.1", &all[..1]),
-        ("--to 2001:db8::1", &all[1..2]),
-        ("--to 192.0.2.0/26 --to 2001:db8::/64", &[OWN, OWN_V6, NEIGHBOURS[1]]),
-        ("--to 192.0.2.77/24", &[OWN, NEIGHBOURS[0]]),
-        ("--to 203.0.113.0/24", &[ROUTED[0]]),
-        ("--to 0.0.0.0/0", &[OWN, NEIGHBOURS[0], ROUTED[0]]),
-        ("--to ::/0", &[OWN_V6, NEIGHBOURS[1], ROUTED[1]]),
-        ("--to any", &all),
-        ("--to 203.0.113.0/24 --to any", &all),
+        ("--dst 192.0.2.1", &all[..1]),
+        ("--dst 2001:db8::1", &all[1..2]),
+        ("--dst 192.0.2.0/26 --dst 2001:db8::/64", &[OWN, OWN_V6, NEIGHBOURS[1]]),
+        ("--dst 192.0.2.77/24", &[OWN, NEIGHBOURS[0]]),
+        ("--dst 203.0.113.0/24", &[ROUTED[0]]),
+        ("--dst 0.0.0.0/0", &[OWN, NEIGHBOURS[0], ROUTED[0]]),
+        ("--dst ::/0", &[OWN_V6, NEIGHBOURS[1], ROUTED[1]]),
+        ("--dst any", &all),
+        ("--dst 203.0.113.0/24 --dst any", &all),
         ("--takeover", &all),
-        ("--takeover --to 192.0.2.1", &all[..1]),
+        ("--takeover --dst 192.0.2.1", &all[..1]),
     ] {
         let responder = network.start_responder(arguments);
         for address in all {
@@ -254,13 +254,13 @@ fn to_option_limits_the_addresses(mode: Mode) {
 fn from_option_limits_the_clients(mode: Mode) {
     let network = Network::new(mode);
     for (arguments, v4, v6) in [
-        ("--from 192.0.2.2", true, false),
-        ("--from 2001:db8::2", false, true),
-        ("--from 192.0.2.0/24 --from 2001:db8::/32", true, true),
-        ("--from 192.0.2.0/31 --from 192.0.2.3 --from 2001:db8::/127 --from 2001:db8::3", false, false),
-        ("--from 0.0.0.0/0", true, false),
-        ("--from ::/0", false, true),
-        ("--takeover --from 192.0.2.2", true, false),
+        ("--src 192.0.2.2", true, false),
+        ("--src 2001:db8::2", false, true),
+        ("--src 192.0.2.0/24 --src 2001:db8::/32", true, true),
+        ("--src 192.0.2.0/31 --src 192.0.2.3 --src 2001:db8::/127 --src 2001:db8::3", false, false),
+        ("--src 0.0.0.0/0", true, false),
+        ("--src ::/0", false, true),
+        ("--takeover --src 192.0.2.2", true, false),
     ] {
         let responder = network.start_responder(arguments);
         for (address, is_answered) in [(OWN, v4), (OWN_V6, v6)] {
@@ -281,8 +281,8 @@ fn from_option_limits_the_clients(mode: Mode) {
 fn ports_option_limits_the_ports(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(8002);
-    let responder = network.start_responder("--ports 80,8000-8003 --ports 65535 --except 8001");
-    let words = "of the TCP ports 80,8000-8003,65535 answer but 8002 (the host listens) and 8001 (--except)\n";
+    let responder = network.start_responder("--ports 80,8000-8003 --ports 65535 --exclude-ports 8001");
+    let words = "of the TCP ports 80,8000-8003,65535 answer but 8002 (the host listens) and 8001 (--exclude-ports)\n";
     assert!(responder.0.stdout.text().contains(words), "{}", responder.0.stdout.text());
     for port in [80, 8000, 8003, 65535] {
         network.connect(port).unwrap();
@@ -304,14 +304,14 @@ fn accepts_4096_prefixes(mode: Mode) {
     let network = Network::new(mode);
     route_to_host(&network);
     // In the first list, only the last prefix matches the client. The second list has matching prefixes near both ends.
-    let responder = network.start_responder(&format!("{} --from 192.0.2.2", separate_prefixes("--from", 4095)));
+    let responder = network.start_responder(&format!("{} --src 192.0.2.2", separate_prefixes("--src", 4095)));
     assert_answers(&network, OWN);
     assert_does_not_answer(&network, OWN_V6);
     responder.interrupt();
 
     let responder = network.start_responder(&format!(
-        "--to 2001:db8:1::5 {} --to 192.0.2.77 --to 9.0.0.0/8",
-        separate_prefixes("--to", 2000)
+        "--dst 2001:db8:1::5 {} --dst 192.0.2.77 --dst 9.0.0.0/8",
+        separate_prefixes("--dst", 2000)
     ));
     for address in [NEIGHBOURS[0], ROUTED[1]] {
         assert_answers(&network, address);
@@ -326,7 +326,7 @@ fn accepts_4096_prefixes(mode: Mode) {
 #[ignore = "needs root: makes network namespaces"]
 fn refuses_more_than_4096_prefixes() {
     let network = Network::new(Mode::Skb);
-    for option in ["--from", "--to"] {
+    for option in ["--src", "--dst"] {
         let reason = refusal(&network.host, &network.arguments(&separate_prefixes(option, 4097)));
         let words = [option, "4097 prefixes", "are too many: 4096 are possible"];
         assert_error(&reason, &words, "join some of them");
@@ -334,7 +334,7 @@ fn refuses_more_than_4096_prefixes() {
     network.assert_nothing_is_attached();
     // Adjacent prefixes are merged into one range.
     let halves =
-        (0..5000).map(|number| format!("--from 192.0.{}.{}/32 ", number / 256, number % 256)).collect::<String>();
+        (0..5000).map(|number| format!("--src 192.0.{}.{}/32 ", number / 256, number % 256)).collect::<String>();
     let responder = network.start_responder(&halves);
     assert_answers(&network, OWN);
     responder.interrupt();
@@ -342,7 +342,7 @@ fn refuses_more_than_4096_prefixes() {
 
 #[test]
 fn malformed_prefix_error_shows_an_example() {
-    for option in ["--to", "--from"] {
+    for option in ["--dst", "--src"] {
         for prefix in [
             "",
             " ",
@@ -370,10 +370,10 @@ fn malformed_prefix_error_shows_an_example() {
             {
                 assert!(finished.stderr.contains(words), "{prefix:?} {finished:?}");
             }
-            assert_eq!(finished.stderr.contains("or `any`"), option == "--to", "{prefix:?} {finished:?}");
+            assert_eq!(finished.stderr.contains("or `any`"), option == "--dst", "{prefix:?} {finished:?}");
         }
     }
-    let finished = run(Command::new(BINARY).args(["--from", "any", "nosuch0"]));
+    let finished = run(Command::new(BINARY).args(["--src", "any", "nosuch0"]));
     assert_eq!(finished.status.code(), Some(2), "{finished:?}");
 }
 

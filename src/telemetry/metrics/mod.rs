@@ -1,4 +1,4 @@
-//! The metrics server (`--metrics`): serves the counters to Prometheus over HTTP.
+//! The metrics server (`--metrics-listen`): serves the counters to Prometheus over HTTP.
 
 mod connection;
 mod page;

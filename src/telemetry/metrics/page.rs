@@ -62,8 +62,8 @@ impl PageEncoder {
             self.packets.with_label_values(&[interface, action, verdict.name()]).inc_by(counters[verdict]);
         }
         if let Some(EventCounts { delivered, dropped, .. }) = events {
-            self.events.with_label_values(&[interface, "told"]).inc_by(*delivered);
-            self.events.with_label_values(&[interface, "lost"]).inc_by(*dropped);
+            self.events.with_label_values(&[interface, "delivered"]).inc_by(*delivered);
+            self.events.with_label_values(&[interface, "dropped"]).inc_by(*dropped);
         }
     }
 }

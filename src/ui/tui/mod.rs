@@ -1,4 +1,4 @@
-//! `--watch`: a full-screen view of client activity.
+//! `--tui`: a full-screen view of client activity.
 
 mod feed;
 mod heat_map;

@@ -132,8 +132,8 @@ fn reports_events_with_addresses_and_ports() {
             (SYN, &b""[..], Some(EventKind::Syn)),
             (ACK, b"", bare),
             (ACK | PSH, b"data", None),
-            (ACK | FIN, b"data", Some(EventKind::Closed)),
-            (ACK | RST, b"", Some(EventKind::Closed)),
+            (ACK | FIN, b"data", Some(EventKind::Disconnected)),
+            (ACK | RST, b"", Some(EventKind::Disconnected)),
             // Segments of the host's own connections.
             (SYN | ACK, b"", None),
             (RST, b"", None),

@@ -18,7 +18,7 @@ fn maps_verdicts_to_events() {
                 Verdict::Answered => Some(EventKind::Syn),
                 Verdict::Completed | Verdict::Reset | Verdict::Closed => Some(EventKind::Completed),
                 Verdict::Later | Verdict::Replied if [ACK | FIN, ACK | RST, RST].contains(&flags) => {
-                    Some(EventKind::Closed)
+                    Some(EventKind::Disconnected)
                 }
                 _ => None,
             };

@@ -69,7 +69,7 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     write!(file, "{}", "5a".repeat(16)).unwrap();
     let network = Network::new(Mode::Skb);
     let arguments = format!(
-        "--mode {} --key-file {} --then reset:2 --then close:3 --then discard:4 --then echo:5 --then tarpit:6",
+        "--mode {} --key-file {} --on-connect reset:2 --on-connect close:3 --on-connect discard:4 --on-connect echo:5 --on-connect tarpit:6",
         mode.name(),
         file.path().display()
     );

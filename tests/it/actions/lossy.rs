@@ -50,7 +50,7 @@ impl LossyNetwork {
     }
 
     fn start_responder(&self, then: &str) -> TcpBounce {
-        TcpBounce::start(&self.host, &format!("--mode {} --then {then} host0", self.mode.name()))
+        TcpBounce::start(&self.host, &format!("--mode {} --on-connect {then} host0", self.mode.name()))
     }
 
     fn connect(&self, address: IpAddr) -> TcpStream {

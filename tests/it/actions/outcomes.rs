@@ -64,7 +64,7 @@ fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finish
 fn close_and_discard_end_netcat(mode: Mode) {
     for then in ["close", "discard"] {
         let network = Network::new(mode);
-        let responder = network.start_responder(&format!("--then {then}"));
+        let responder = network.start_responder(&format!("--on-connect {then}"));
         for address in HOSTS {
             for input in [&b""[..], b"some words\n", &[b'.'; 100_000]] {
                 let finished = netcat(&network, address, 80, input);
@@ -82,7 +82,7 @@ fn close_and_discard_end_netcat(mode: Mode) {
 
 fn reset_fails_curl(mode: Mode) {
     let network = Network::new(mode);
-    let responder = network.start_responder("--then reset");
+    let responder = network.start_responder("--on-connect reset");
     for address in ["192.0.2.1", "[2001:db8::1]"] {
         let mut curl = network.client.command("curl");
         let finished = run(curl.args(["-sS", "-v", "-m", "30", &format!("http://{address}/")]));
@@ -103,7 +103,7 @@ fn reset_fails_curl(mode: Mode) {
 
 fn close_ends_the_connection_on_both_sides(mode: Mode) {
     let network = Network::new(mode);
-    let responder = network.start_responder("--then close");
+    let responder = network.start_responder("--on-connect close");
     for address in HOSTS {
         let mut stream = connect(&network, address, 80);
         assert_eq!(read_to_end(&mut stream), b"");
@@ -133,7 +133,7 @@ print(int.from_bytes(info[100:104], sys.byteorder), int.from_bytes(info[120:128]
 
 fn discard_accepts_100_megabytes(mode: Mode) {
     let network = Network::new(mode);
-    let responder = network.start_responder("--then discard");
+    let responder = network.start_responder("--on-connect discard");
     for address in HOSTS {
         let mut python = network.client.command("python3");
         let output = run(python.args(["-c", SENDER, &address.to_string()])).success();
@@ -151,7 +151,7 @@ fn discard_accepts_100_megabytes(mode: Mode) {
 
 fn echo_returns_data_to_netcat(mode: Mode) {
     let network = Network::new(mode);
-    let responder = network.start_responder("--then echo");
+    let responder = network.start_responder("--on-connect echo");
     for address in HOSTS {
         for length in [0, 1, 535, 536, 537, 100_000] {
             let input: Vec<u8> = (0..length).map(|byte| b' ' + (byte % 89) as u8).collect();
@@ -166,7 +166,7 @@ fn echo_returns_data_to_netcat(mode: Mode) {
 
 fn tarpit_accepts_no_data_and_holds_clients(mode: Mode) {
     let network = Network::new(mode);
-    let responder = network.start_responder("--then tarpit");
+    let responder = network.start_responder("--on-connect tarpit");
     let mut streams = HOSTS.map(|address| connect(&network, address, 22));
     for stream in &mut streams {
         stream.write_all(b"SSH-2.0-scanner\r\n").unwrap();
@@ -192,7 +192,7 @@ fn conntrack_sees_the_end_of_connections(mode: Mode) {
         client.run("nft", "add chain inet track input { type filter hook input priority 0 ; }");
         // Drop packets that conntrack assigns to no connection.
         client.run("nft", "add rule inet track input ct state invalid drop");
-        let responder = network.start_responder(&format!("--then {then}"));
+        let responder = network.start_responder(&format!("--on-connect {then}"));
         for address in HOSTS {
             let target = SocketAddr::new(address, 80);
             let stream = client.enter(|| TcpStream::connect_timeout(&target, DEADLINE));
@@ -215,7 +215,7 @@ fn conntrack_sees_the_end_of_connections(mode: Mode) {
 fn each_port_has_its_own_action(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder(
-        "--then discard:9 --then echo:7 --then tarpit:22-23 --then reset:1 --then drop:100 --then close",
+        "--on-connect discard:9 --on-connect echo:7 --on-connect tarpit:22-23 --on-connect reset:1 --on-connect ignore:100 --on-connect close",
     );
     let output = responder.0.stdout.text();
     let plan = "discard on 9, echo on 7, tarpit on 22-23, reset on 1, drop on 100, close on the others";
@@ -256,7 +256,7 @@ fn responder_leaves_matching_host_connection_alone(mode: Mode) {
     host_end.set_read_timeout(Some(DEADLINE)).unwrap();
     for then in ["drop", "reset", "close", "discard"] {
         let isn = acknowledged.wrapping_sub(1);
-        let responder = network.start_responder(&format!("--isn {isn} --then {then}"));
+        let responder = network.start_responder(&format!("--isn {isn} --on-connect {then}"));
         for _ in 0..3 {
             client_end.write_all(b"for the host").unwrap();
             let mut received = [0; 12];
@@ -274,7 +274,7 @@ fn responder_leaves_matching_host_connection_alone(mode: Mode) {
 fn echo_and_tarpit_refuse_a_fixed_isn(mode: Mode) {
     let network = Network::new(mode);
     for then in ["echo:7", "tarpit"] {
-        let reason = refusal(&network.host, &network.arguments(&format!("--isn 5 --then {then}")));
+        let reason = refusal(&network.host, &network.arguments(&format!("--isn 5 --on-connect {then}")));
         assert_error(&reason, &["--isn keyed", then.split(':').next().unwrap()], "leave --isn out");
     }
     network.assert_nothing_is_attached();
@@ -313,7 +313,8 @@ fn echo_leaves_matching_host_connection_alone(mode: Mode) {
 
     let mut file = NamedTempFile::new().unwrap();
     write!(file, "{key:032x}").unwrap();
-    let responder = network.start_responder(&format!("--then echo --isn keyed --key-file {}", file.path().display()));
+    let responder =
+        network.start_responder(&format!("--on-connect echo --isn keyed --key-file {}", file.path().display()));
     for _ in 0..3 {
         exchange(&mut host_end, &mut client_end);
     }

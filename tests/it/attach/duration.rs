@@ -1,4 +1,4 @@
-//! `--for`: a run with a time limit.
+//! `--duration`: a run with a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ in_each_mode! {
 fn run_ends_when_its_time_is_up(mode: Mode) {
     let network = Network::new(mode);
     let started = Instant::now();
-    let responder = network.start_responder("--for 4s");
+    let responder = network.start_responder("--duration 4s");
     network.connect(80).unwrap();
     let summary = Summary::of(&responder.0.finish());
     assert!(started.elapsed() >= Duration::from_secs(4));
@@ -25,6 +25,6 @@ fn run_ends_when_its_time_is_up(mode: Mode) {
 fn sigint_ends_a_run_before_its_time_is_up() {
     let network = Network::new(Mode::Skb);
     for duration in ["1h", "1000000years"] {
-        network.start_responder(&format!("--for {duration}")).interrupt();
+        network.start_responder(&format!("--duration {duration}")).interrupt();
     }
 }

@@ -152,9 +152,9 @@ fn answers_on_the_port_of_a_loopback_listener(mode: Mode) {
 fn except_option_excludes_ports(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(443);
-    let responder = network.start_responder("--except 22,440-450,65535");
+    let responder = network.start_responder("--exclude-ports 22,440-450,65535");
     assert!(
-        responder.0.stdout.text().contains("but 443 (the host listens) and 22,440-450,65535 (--except)\n"),
+        responder.0.stdout.text().contains("but 443 (the host listens) and 22,440-450,65535 (--exclude-ports)\n"),
         "{}",
         responder.0.stdout.text()
     );
@@ -201,7 +201,7 @@ fn takeover_drops_host_connections(mode: Mode) {
 fn except_option_excludes_ports_under_takeover(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
-    let responder = network.start_responder("--takeover --except 22,2222");
+    let responder = network.start_responder("--takeover --exclude-ports 22,2222");
     assert_serves(&network, &listener);
     network.assert_refused(22);
     assert_answers(&network, 23);
@@ -264,7 +264,7 @@ fn long_host_transfer_is_left_alone(mode: Mode) {
     let pieces = amount("MEGABYTES", 400, 4200);
     let network = Network::new(mode);
     let listener = network.listen_at_client(5000);
-    let responder = network.start_responder("--then echo");
+    let responder = network.start_responder("--on-connect echo");
     let mut host_end = network.connect_back(5000).unwrap();
     let mut client_end = accept(&listener);
     let piece: Vec<u8> = (0..1 << 20).map(|index: u32| (index % 251) as u8).collect();

@@ -113,7 +113,7 @@ fn connections_to_an_excluded_dnat_port_keep_flowing(mode: Mode) {
     let open = || open(&network.client, HOST, 8080, &listener);
     let mut old = [open()];
 
-    let responder = network.start_responder("--except 8080");
+    let responder = network.start_responder("--exclude-ports 8080");
     assert_flows(&network, &mut old, open);
     let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 5, "{summary:?}");
@@ -146,7 +146,7 @@ fn takeover_routes_only_excluded_ports(mode: Mode) {
     network.client.ip(&format!("route add 198.51.100.0/24 via {HOST}"));
     let [left, taken] = [22, 80].map(|port| listen(&far, FAR, port));
 
-    let responder = network.start_responder("--takeover --except 22");
+    let responder = network.start_responder("--takeover --exclude-ports 22");
     let mut answered = network.client.enter(|| connect(FAR, 80)).unwrap();
     assert!(is_silent(&mut answered));
     assert!(is_idle(&taken));

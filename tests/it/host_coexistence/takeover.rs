@@ -46,7 +46,7 @@ fn lists_connections_in_both_directions() {
     assert_eq!(lines[2], format!("  {HOST}:2223 with {}", peer(&mapped)));
     assert_eq!(lines[3], format!("  {} with {CLIENT}:3333", outward.local_addr().unwrap()));
 
-    let lines = lines_before_start(&network, "--takeover --except 2222-2223 host0");
+    let lines = lines_before_start(&network, "--takeover --exclude-ports 2222-2223 host0");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].ends_with(&format!(" with {CLIENT}:3333")), "{lines:?}");
 }
@@ -65,7 +65,7 @@ fn omits_unaffected_connections() {
     drop(local);
 
     assert_eq!(lines_before_start(&network, "host0"), [""; 0]);
-    assert_eq!(lines_before_start(&network, "--takeover --except 2222 host0 host1"), [""; 0]);
+    assert_eq!(lines_before_start(&network, "--takeover --exclude-ports 2222 host0 host1"), [""; 0]);
     let lines = lines_before_start(&network, "--takeover host1");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].starts_with(&format!("  {elsewhere}:2222 with ")), "{lines:?}");
@@ -124,7 +124,7 @@ fn quiet_prints_no_list() {
     let network = Network::new(Mode::Skb);
     let listener = network.listen(2222);
     let _connection = open(&network, &listener, HOST);
-    let mut command = TcpBounce::command(&network.host, "--mode skb --quiet --for 1s --takeover host0");
+    let mut command = TcpBounce::command(&network.host, "--mode skb --quiet --duration 1s --takeover host0");
     assert_eq!(run(&mut command).success(), "");
 }
 
@@ -137,12 +137,12 @@ fn omits_connections_outside_the_scope() {
     for (filters, lines) in [
         ("--ports 80", 0),
         ("--ports 2222", 2),
-        ("--from 203.0.113.0/24", 0),
-        ("--from 192.0.2.2", 2),
-        ("--to 203.0.113.1", 0),
-        ("--to 192.0.2.0/24", 2),
-        ("--to any", 2),
-        ("--to 192.0.2.1 --from 192.0.2.0/24 --ports 2222", 2),
+        ("--src 203.0.113.0/24", 0),
+        ("--src 192.0.2.2", 2),
+        ("--dst 203.0.113.1", 0),
+        ("--dst 192.0.2.0/24", 2),
+        ("--dst any", 2),
+        ("--dst 192.0.2.1 --src 192.0.2.0/24 --ports 2222", 2),
     ] {
         let responder = Process::start(&mut TcpBounce::command(&network.host, &format!("--takeover {filters} host0")));
         let text = responder.wait_for("host0 (skb mode");

@@ -127,7 +127,7 @@ fn warnings_and_errors_have_a_priority() {
         let finished = process.finish();
         (journal.entries(pid), finished.status.code())
     };
-    let (warned, code) = entries("--for 1ms host0");
+    let (warned, code) = entries("--duration 1ms host0");
     assert_eq!(code, Some(0));
     let warning = warned.iter().find(|entry| field(entry, "TCP_BOUNCE_TYPE") == "warning").unwrap();
     assert_eq!(["PRIORITY", "TCP_BOUNCE_CODE"].map(|name| field(warning, name)), ["4", "down"]);
@@ -151,7 +151,7 @@ fn warnings_and_errors_have_a_priority() {
 #[ignore = "needs root: makes network namespaces"]
 fn json_and_other_outputs_get_lines() {
     let (network, journal) = (Network::new(Mode::Skb), Journal::start());
-    let process = journal.start_responder(&network, "--json --for 1ms host0");
+    let process = journal.start_responder(&network, "--json --duration 1ms host0");
     let pid = process.child.id();
     assert!(process.finish().status.success());
     let lines = journal.entries(pid).into_iter().map(|entry| {
@@ -160,7 +160,7 @@ fn json_and_other_outputs_get_lines() {
     });
     assert_eq!(lines.map(|line| field(&line, "type").to_owned()).collect::<Vec<_>>(), ["started", "summary"]);
 
-    let mut command = TcpBounce::command(&network.host, "--for 1ms host0");
+    let mut command = TcpBounce::command(&network.host, "--duration 1ms host0");
     let output = run(command.env("JOURNAL_STREAM", "1:1")).success();
     assert!(output.starts_with("host0 (skb mode"), "{output}");
 }
@@ -173,7 +173,7 @@ fn journal_without_a_socket_gets_lines() {
     let mut command = journal.enter(network.host.command("nsenter"));
     let hidden = format!("mount -t tmpfs tmpfs /run && {RUN}");
     let unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &hidden];
-    command.arg("systemd-cat").args(unshare).args([BINARY, "--for", "1ms", "host0"]);
+    command.arg("systemd-cat").args(unshare).args([BINARY, "--duration", "1ms", "host0"]);
     let process = Process::start(&mut command);
     let pid = process.child.id();
     assert!(process.finish().status.success());

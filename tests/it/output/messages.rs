@@ -128,7 +128,7 @@ fn start_and_check_describe_the_scope() {
     let network = Network::new(Mode::Skb);
     for (arguments, addresses, ports) in [
         ("", "192.0.2.1", "every TCP port answers"),
-        ("--to 10.0.0.0/8", "10.0.0.0/8", "every TCP port answers"),
+        ("--dst 10.0.0.0/8", "10.0.0.0/8", "every TCP port answers"),
         ("--takeover", "any address", "every TCP port answers; all other TCP is dropped (--takeover)"),
         (
             "--takeover --ports 80",
@@ -136,25 +136,25 @@ fn start_and_check_describe_the_scope() {
             "of the TCP ports 80 answer; other TCP is dropped, but for what is left to the host (--takeover)",
         ),
         (
-            "--takeover --to 10.0.0.0/8",
+            "--takeover --dst 10.0.0.0/8",
             "10.0.0.0/8",
             "every TCP port answers; other TCP is dropped, but for what is left to the host (--takeover)",
         ),
         (
-            "--takeover --from 10.0.0.0/8",
+            "--takeover --src 10.0.0.0/8",
             "any address",
             "every TCP port answers, to clients in 10.0.0.0/8; other TCP is dropped, but for what is left to the host (--takeover)",
         ),
         (
-            "--from 10.0.0.0/8 --except 22",
+            "--src 10.0.0.0/8 --exclude-ports 22",
             "192.0.2.1",
-            "every TCP port answers but 22 (--except), to clients in 10.0.0.0/8",
+            "every TCP port answers but 22 (--exclude-ports), to clients in 10.0.0.0/8",
         ),
     ] {
         let output = |option: &str| {
             run(&mut TcpBounce::command(&network.host, &format!("{option} {arguments} host0"))).success()
         };
-        let started = output("--for 1ms");
+        let started = output("--duration 1ms");
         let line = started.lines().next().unwrap();
         assert!(line.starts_with("host0 (skb mode: ") && line.contains(&format!(") for {addresses}")), "{line}");
         assert!(line.ends_with(&format!(": {ports}")), "{line}");
@@ -171,9 +171,9 @@ fn start_warns_when_no_client_can_be_answered() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link set host0 down");
     network.host.ip("address flush dev host0");
-    let output = run(&mut TcpBounce::command(&network.host, "--for 1ms host0")).success();
+    let output = run(&mut TcpBounce::command(&network.host, "--duration 1ms host0")).success();
     assert!(output.contains("\nhost0: warning: it is down\n  command: ip link set dev host0 up\n"), "{output}");
     assert!(output.contains("\nhost0: warning: it has no IP address"), "{output}");
-    let output = run(&mut TcpBounce::command(&network.host, "--for 1ms --to any host0")).success();
+    let output = run(&mut TcpBounce::command(&network.host, "--duration 1ms --dst any host0")).success();
     assert!(output.contains("it is down") && !output.contains("no IP address"), "{output}");
 }

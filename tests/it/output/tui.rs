@@ -1,4 +1,4 @@
-//! `--watch` on a real terminal, provided by tmux.
+//! `--tui` on a real terminal, provided by tmux.
 
 use std::env;
 use std::fs::{self, File};
@@ -74,7 +74,7 @@ impl<'a> Terminal<'a> {
 
     /// Starts tcp-bounce, and waits until the screen contains `words`.
     fn start(&self, words: &str) {
-        let arguments = "--mode skb --watch --then close host0; echo it returned $?";
+        let arguments = "--mode skb --tui --on-connect close host0; echo it returned $?";
         self.keys(&[&format!("{BINARY} {arguments}"), "Enter"]);
         self.wait_for(words);
     }
@@ -184,7 +184,7 @@ fn blocked_terminal_is_restored() {
     let OpenptyResult { master, slave } = openpty(None, None).unwrap();
     let name = ttyname(&slave).unwrap().display().to_string();
     let before = tcgetattr(&slave).unwrap().local_flags;
-    let mut command = TcpBounce::command(&network.host, "--mode skb --watch host0");
+    let mut command = TcpBounce::command(&network.host, "--mode skb --tui host0");
     let end = || Stdio::from(slave.try_clone().unwrap());
     let process = Process::start_as_is(command.stdin(end()).stdout(end()).stderr(Stdio::piped()));
     drop(command);
@@ -235,7 +235,7 @@ fn loss_of_the_terminal_without_a_signal_ends_the_run_with_an_error() {
     let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
     // A child process that inherited `master` would keep the terminal alive.
     fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-    let mut command = TcpBounce::command(&network.host, "--mode skb --watch host0");
+    let mut command = TcpBounce::command(&network.host, "--mode skb --tui host0");
     let end = || Stdio::from(slave.try_clone().unwrap());
     let process = Process::start_as_is(command.stdin(end()).stdout(end()).stderr(Stdio::piped()));
     fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -273,7 +273,7 @@ fn first_key_after_a_resize_ends_the_run() {
     }
 }
 
-/// Checks that `--watch` does not start in the background. Otherwise the terminal would stop the process (SIGTTOU),
+/// Checks that `--tui` does not start in the background. Otherwise the terminal would stop the process (SIGTTOU),
 /// while the program kept answering.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
@@ -281,7 +281,7 @@ fn background_start_is_refused() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 120, 24);
     terminal.keys(&["set -m", "Enter"]);
-    terminal.keys(&[&format!("{BINARY} --watch host0 &"), "Enter"]);
+    terminal.keys(&[&format!("{BINARY} --tui host0 &"), "Enter"]);
     let screen = terminal.wait_for("not the process in its foreground");
     assert!(screen.contains("hint: start it without `&`"), "{screen}");
     network.assert_nothing_is_attached();
@@ -291,7 +291,7 @@ fn background_start_is_refused() {
 #[ignore = "needs root: makes network namespaces"]
 fn start_without_a_terminal_is_refused() {
     let network = Network::new(Mode::Skb);
-    assert_error(&refusal(&network.host, "--watch host0"), &["--watch needs a terminal"], "--events");
+    assert_error(&refusal(&network.host, "--tui host0"), &["--tui needs a terminal"], "--events");
     network.assert_nothing_is_attached();
 }
 

@@ -59,7 +59,7 @@ fn signals_detach() {
 #[ignore = "needs root: makes network namespaces"]
 fn run_ends_when_its_time_is_up() {
     let network = Network::new(Mode::Skb);
-    let (process, _reader) = start_unread(&network, "--for 1s");
+    let (process, _reader) = start_unread(&network, "--duration 1s");
     assert_reports_blocked_output(&network, process);
 }
 
@@ -102,14 +102,14 @@ fn second_signal_skips_the_summary() {
     assert_eq!(attached(&network.host, "host0"), None);
 }
 
-/// Checks that one signal ends the wait for standard output after `--for` has ended the run.
+/// Checks that one signal ends the wait for standard output after `--duration` has ended the run.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn signal_ends_the_waiting_but_keeps_the_report() {
     let network = Network::new(Mode::Skb);
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.json");
-    let arguments = format!("--events --for 5s --report {}", report.display());
+    let arguments = format!("--events --duration 5s --report {}", report.display());
     let (process, _reader) = start_unread(&network, &arguments);
     network.connect(80).unwrap();
     network.wait_until_detached();

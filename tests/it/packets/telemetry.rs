@@ -121,8 +121,8 @@ fn each_client_action_is_an_event() {
     let expected = [
         format!("lo {there} syn"),
         format!("lo {there} completed"),
-        format!("lo {there} closed"),
-        format!("lo {there} closed"),
+        format!("lo {there} disconnected"),
+        format!("lo {there} disconnected"),
         "lo [2001:db8::a]:1000 > [2001:db8::7]:80 syn".to_owned(),
         format!("lo {there} syn"),
     ];

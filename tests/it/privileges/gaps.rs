@@ -65,7 +65,7 @@ fn warnings(network: &Network, denied: Option<Denied>, arguments: &str) -> Vec<S
     let predicted: Vec<&Value> = check["host"]["findings"].as_array().unwrap().iter().collect();
     assert!(predicted.iter().all(|finding| finding["severity"] == "warning"), "{check:#}");
 
-    let started = lines("--for 1ms");
+    let started = lines("--duration 1ms");
     let warnings = started.iter().filter(|line| line["type"] == "warning" && line["interface"] == json!(null));
     let printed = codes(&warnings.collect::<Vec<_>>());
     assert_eq!(printed, codes(&predicted));
@@ -78,7 +78,7 @@ fn warns_if_the_process_stays_root() {
     let network = Network::new(Mode::Skb);
     assert_eq!(warnings(&network, None, ""), [""; 0]);
     assert_eq!(warnings(&network, Some(NO_CHANGE_OF_USER), ""), ["still_root"]);
-    let started = run(&mut command_without(&network, Some(NO_CHANGE_OF_USER), "--for 1ms host0")).success();
+    let started = run(&mut command_without(&network, Some(NO_CHANGE_OF_USER), "--duration 1ms host0")).success();
     let warning = "\nwarning: the process stays root: EPERM: Operation not permitted\n  hint: grant CAP_SETUID";
     assert!(started.contains(warning), "{started}");
 }

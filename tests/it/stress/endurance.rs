@@ -49,7 +49,7 @@ fn tarpit_holds_thousands_of_clients(mode: Mode) {
     let network = Network::new(mode);
     // The kernel sends thousands of probes at once, but a veth end has room for 256 frames. This qdisc queues them.
     network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
-    let responder = network.start_responder("--then tarpit");
+    let responder = network.start_responder("--on-connect tarpit");
     let before = Memory::of(&responder);
     let start = Instant::now();
     let clients: Vec<Process> = (0..PROCESSES)
@@ -88,7 +88,7 @@ fn many_connections_end_cleanly(mode: Mode) {
     let _machine = MachineLock::exclusive();
     let network = Network::new(mode);
     // The client closes first with discard, the server with close.
-    let responder = network.start_responder("--then discard:9 --then close");
+    let responder = network.start_responder("--on-connect discard:9 --on-connect close");
     // A client that closes first keeps its port for a minute (TIME-WAIT). The clients get more ports, and may reuse
     // them.
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");

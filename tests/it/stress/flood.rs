@@ -28,7 +28,7 @@ fn each_syn_is_answered_or_accounted_for(mode: Mode) {
     let sink = Sink::new(&network);
     network.receive_redirected();
     let service = Service::new(&network, HOST);
-    let responder = network.start_responder("--top");
+    let responder = network.start_responder("--top-talkers");
     let flood = Flood::new(&network, Kind::Syn, 80);
     // The first packets cause one-time allocations, so memory is measured after them.
     let (_, usual) = service.during(|| flood.send(WARM_UP));

@@ -156,7 +156,7 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
     network.client.sysctl("ipv6/conf/client0/disable_ipv6", "1");
     network.client.sysctl("ipv4/conf/client0/arp_ignore", "8");
     let listener = network.listen(LISTENING);
-    let responder = network.start_responder("--events --top --then discard");
+    let responder = network.start_responder("--events --top-talkers --on-connect discard");
 
     let program = attached(&network.host, "host0").unwrap();
     let total = |counters: Counters| Verdict::ALL.iter().map(|&verdict| counters[verdict]).sum::<u64>();
