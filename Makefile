@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo deb test test-long test-kernels test-package check-arm64 fuzz mutants bench lint install clean
+.PHONY: help setup build demo lab deb test test-long test-kernels test-package check-arm64 fuzz mutants bench lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,11 @@ demo: ## build and run a demo in network namespaces (root or sudo)
 	@scripts/setup demo build
 	@$(MAKE) --no-print-directory build
 	@scripts/demo
+
+lab: ## build and open a lab of three machines, for the recipes (root or sudo)
+	@scripts/setup lab build
+	@$(MAKE) --no-print-directory build
+	@scripts/lab
 
 deb: ## build the Debian package in target/debian
 	@scripts/deb
