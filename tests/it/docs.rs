@@ -1,4 +1,4 @@
-//! The transcripts in `docs/uses`, replayed and compared line by line.
+//! The transcripts in `docs/recipes`, replayed and compared line by line.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
@@ -172,10 +172,10 @@ impl Machines {
     }
 }
 
-/// Replays all transcripts of a page in `docs/uses`.
+/// Replays all transcripts of a page in `docs/recipes`.
 #[track_caller]
 fn replay(page: &str) {
-    let text = fs::read_to_string(format!("docs/uses/{page}.md")).unwrap();
+    let text = fs::read_to_string(format!("docs/recipes/{page}.md")).unwrap();
     let mut machines = Machines::new();
     let transcripts = text.split("```console\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
     let lines: Vec<&str> = transcripts.flat_map(str::lines).collect();
@@ -199,12 +199,12 @@ fn deception_page_matches() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn sink_page_matches() {
-    replay("sink");
+fn load_sink_page_matches() {
+    replay("load-sink");
 }
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
-fn learning_page_matches() {
-    replay("learning");
+fn learning_xdp_page_matches() {
+    replay("learning-xdp");
 }
