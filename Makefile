@@ -63,7 +63,7 @@ mutants: ## check that tests notice small changes to the packet logic (an hour)
 	@scripts/setup build mutants
 	@scripts/mutants
 
-bench: ## run the benchmarks and write docs/benchmarks.md (root or sudo)
+bench: ## run the benchmarks and write their report in docs (root or sudo)
 	@scripts/bench
 
 lint: ## check formatting, lints and dependencies

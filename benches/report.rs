@@ -1,4 +1,4 @@
-//! Prints the results as they come. After a complete run, writes them to `docs`, together with a chart.
+//! Prints the results as they come. After a complete run, writes them and a chart to the documentation.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 
 use crate::chart;
 
-/// The directory of the report and the chart.
+/// The directory of the documentation, to which the report and the chart belong.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 
 /// The results so far.
@@ -81,11 +81,11 @@ impl Report {
         self.table(&["", "target", "measured", "met"], targets.into_iter().map(Vec::from));
     }
 
-    /// Writes the report to `docs/benchmarks.md` and the chart to `docs/benchmarks.svg`.
+    /// Writes the report to `docs/internals/benchmarks.md` and the chart to `docs/images/benchmarks-light.svg`.
     pub fn write(&self) -> Result<(), Box<dyn Error>> {
         let text = format!("{}{}", self.heading, self.sections);
-        fs::write(format!("{FOLDER}/benchmarks.md"), text)?;
-        chart::draw(&self.bars, &format!("{FOLDER}/benchmarks.svg"))
+        fs::write(format!("{FOLDER}/internals/benchmarks.md"), text)?;
+        chart::draw(&self.bars, &format!("{FOLDER}/images/benchmarks-light.svg"))
     }
 }
 
@@ -111,7 +111,7 @@ fn heading() -> Result<String, Box<dyn Error>> {
          so only ratios within a table are meaningful. A ratio is the median of the ratios of all turns, and may differ from the ratio \
          of the medians beside it. [performance.md](performance.md) explains the measurements and their results.\n\n\
          - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- guard for returns from functions (`spec_rstack_overflow`): {}\n\n\
-         ![The cost of a SYN](benchmarks.svg)\n",
+         ![The cost of a SYN](../images/benchmarks-light.svg)\n",
         objects.concat(),
         String::from_utf8_lossy(&commit).trim(),
         field("model name"),

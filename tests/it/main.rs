@@ -1,6 +1,6 @@
 //! The integration tests of tcp-bounce: one crate, with a module for each subject.
 //!
-//! `cargo test --release --test it actions` runs one subject. `docs/testing.md` describes all tests.
+//! `cargo test --release --test it actions` runs one subject. `docs/internals/testing.md` describes all tests.
 
 #[macro_use]
 #[allow(dead_code, reason = "the benchmarks and tests/kernel.rs use the rest")]

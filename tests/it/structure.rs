@@ -1,6 +1,6 @@
 //! The structure of user space: layers import only downward, without cycles, and only the command line uses clap.
 //!
-//! `docs/architecture.md` explains the layers. `src/wire/tests/layers.rs` tests the packet logic.
+//! `docs/internals/architecture.md` explains the layers. `src/wire/tests/layers.rs` tests the packet logic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -134,7 +134,8 @@ fn kernel_gives_equal_answers_twice() {
     }
 }
 
-/// Checks the SYNs of real clients. With `--nocapture`, the test prints the table of docs/oracle.md.
+/// Checks the SYNs of real clients. With `--nocapture`, the test prints the table of
+/// docs/internals/linux-comparison.md.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn answers_to_real_clients_equal_the_kernels() {
