@@ -111,7 +111,10 @@ fn heading() -> Result<String, Box<dyn Error>> {
          so only ratios within a table are meaningful. A ratio is the median of the ratios of all turns, and may differ from the ratio \
          of the medians beside it. [performance.md](performance.md) explains the measurements and their results.\n\n\
          - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- guard for returns from functions (`spec_rstack_overflow`): {}\n\n\
-         ![The cost of a SYN](../images/benchmarks-light.svg)\n",
+         <picture>\n  \
+         <source media=\"(prefers-color-scheme: dark)\" srcset=\"../images/benchmarks-dark.svg\">\n  \
+         <img src=\"../images/benchmarks-light.svg\" alt=\"The time to answer a SYN across a veth pair\">\n\
+         </picture>\n",
         objects.concat(),
         String::from_utf8_lossy(&commit).trim(),
         field("model name"),
