@@ -15,6 +15,9 @@ use crate::fixtures::programs;
 use crate::peer::{self, Peers};
 use crate::report::{Report, median, percent, rounded, row};
 
+/// The title of the section, in which the chart finds its figures.
+pub const SECTION: &str = "Across a veth pair";
+
 /// The number of repetitions of the whole setup.
 ///
 /// The cost of a program varies by some nanoseconds with the kernel addresses of the program and of its maps. They
@@ -199,10 +202,10 @@ fn all_servers(peers: &Peers) -> Vec<Server<'_>> {
     servers
 }
 
-/// Measures the cost of a SYN with each server, and reports the results as a table, bars of the chart, and targets.
+/// Measures the cost of a SYN with each server, and reports the results as a table and as targets.
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
-        "Across a veth pair",
+        SECTION,
         "The time from sending a SYN into one end until its answer is consumed there, all on one CPU. The cost of generating the SYNs \
          is subtracted. The next two columns also subtract the cost of delivering the SYN, which is the first row.",
     );
@@ -221,7 +224,6 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     let mut rows = Vec::new();
     for (server, turns) in servers.iter().zip(&turns) {
         let (name, cost) = (server.name(), turns.cost_above(&zeros));
-        report.bar(&name, cost);
         let figures = match server {
             Server::Drop => ["-".to_owned(), "-".to_owned()],
             _ => [rounded(own_cost(turns)), rounded(own_cost(turns) / native)],

@@ -1,5 +1,7 @@
 //! The benchmarks: `make bench`, as root.
 //!
+//! The argument `chart` only draws the chart again, with the figures of the last report.
+//!
 //! Absolute times differ between machines and runs, so only ratios are meaningful. Programs and servers that are
 //! compared are measured alternately in one run, and the report has the medians.
 
@@ -40,6 +42,9 @@ fn main() {
 fn bench() -> Result<(), Box<dyn Error>> {
     // Cargo passes `--bench` to every benchmark.
     let mut chosen: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if chosen == ["chart"] {
+        return report::redraw_chart();
+    }
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(&part.as_str())) {
         return Err(
             format!("no part is named {unknown:?}: choose from {}, or name none for all", PARTS.join(", ")).into()

@@ -8,23 +8,24 @@ use std::{env, fs};
 use comfy_table::{CellAlignment, Table, presets};
 use nix::sys::utsname::uname;
 
-use crate::chart;
+use crate::{cable, chart};
 
-/// The directory of the documentation, to which the report and the chart belong.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+/// The file of the report.
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/internals/benchmarks.md");
+/// The directory of the chart.
+const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images");
 
 /// The results so far.
 pub struct Report {
     heading: String,
     sections: String,
     targets: Vec<[String; 4]>,
-    bars: Vec<(String, f64)>,
 }
 
 impl Report {
     /// Creates a report with a description of the machine and of the commit.
     pub fn new() -> Result<Self, Box<dyn Error>> {
-        Ok(Self { heading: heading()?, sections: String::new(), targets: Vec::new(), bars: Vec::new() })
+        Ok(Self { heading: heading()?, sections: String::new(), targets: Vec::new() })
     }
 
     /// Starts a section.
@@ -60,11 +61,6 @@ impl Report {
         self.targets.push([name.to_owned(), limit, value, if is_met { "yes" } else { "**no**" }.to_owned()]);
     }
 
-    /// Adds a bar to the chart. `cost` is in nanoseconds per SYN.
-    pub fn bar(&mut self, name: &str, cost: f64) {
-        self.bars.push((name.replace('`', ""), cost));
-    }
-
     fn print(&mut self, text: &str) {
         println!("{text}");
         self.sections.push_str(text);
@@ -81,12 +77,17 @@ impl Report {
         self.table(&["", "target", "measured", "met"], targets.into_iter().map(Vec::from));
     }
 
-    /// Writes the report to `docs/internals/benchmarks.md` and the chart to `docs/images/benchmarks-light.svg`.
+    /// Writes the report and its chart.
     pub fn write(&self) -> Result<(), Box<dyn Error>> {
         let text = format!("{}{}", self.heading, self.sections);
-        fs::write(format!("{FOLDER}/internals/benchmarks.md"), text)?;
-        chart::draw(&self.bars, &format!("{FOLDER}/images/benchmarks-light.svg"))
+        fs::write(FILE, &text)?;
+        chart::draw(&text, cable::SECTION, IMAGES)
     }
+}
+
+/// Draws the chart again, with the figures of the last report.
+pub fn redraw_chart() -> Result<(), Box<dyn Error>> {
+    chart::draw(&fs::read_to_string(FILE)?, cable::SECTION, IMAGES)
 }
 
 /// Returns the heading, which describes how the report was made and on which machine.
