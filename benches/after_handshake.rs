@@ -31,8 +31,8 @@ const DISCARD: u16 = 9;
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "After the handshake",
-        "A server runs at one end of a veth pair, the kernel's TCP is the client at the other. The server of the standard library \
-         reads 64 KiB at a time; the ratio to its rate is in brackets.",
+        "A server runs at one end of a veth pair, and the kernel's TCP is the client at the other. The server of the \
+         standard library reads 64 KiB at a time. The ratio to its rate is in brackets.",
     );
     let servers = [Server::TcpBounce(Mode::Native), Server::TcpBounce(Mode::Skb), Server::Std, Server::Netcat];
     report.paragraph(&format!("Discard, {VOLUME} MiB over one connection, Gbit/s:"));
@@ -46,7 +46,8 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
 
     let clients = [1, 2 * thread::available_parallelism()?.get()];
     report.paragraph(
-        "Connections that the server closes first, thousands per second. In native mode both ends have a program, otherwise none:",
+        "Connections that the server closes first, thousands per second. In native mode, both ends have a program; \
+         otherwise, neither end has one:",
     );
     table(
         report,

@@ -206,8 +206,9 @@ fn all_servers(peers: &Peers) -> Vec<Server<'_>> {
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         SECTION,
-        "The time from sending a SYN into one end until its answer is consumed there, all on one CPU. The cost of generating the SYNs \
-         is subtracted. The next two columns also subtract the cost of delivering the SYN, which is the first row.",
+        "The time from sending a SYN into one end until its answer is consumed there, all on one CPU, without the cost \
+         of generating the SYN. The next two columns also exclude the cost of delivering the SYN, which is the first \
+         row.",
     );
     let servers = all_servers(peers);
     let (mut turns, mut zeros) = (servers.iter().map(|_| Turns::default()).collect::<Vec<_>>(), Vec::new());
@@ -236,7 +237,7 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
     let lost: u64 = turns.iter().map(|turns| turns.lost).sum();
     report.paragraph(&format!(
         "Generating a SYN takes {} ns, so the generator alone reaches {} million per second on one CPU. On the way to the servers, \
-         {lost} SYNs were lost; the costs count only the others.",
+         {lost} SYNs were lost. The costs do not include them.",
         rounded(zero),
         rounded(1e3 / zero)
     ));

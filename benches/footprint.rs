@@ -26,7 +26,7 @@ const CONNECTIONS: u64 = 1_000_000;
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "Start and size",
-        "The time from the start of the process to the first SYN that is answered, and the memory in use then.",
+        "The time from the start of the process to the first answered SYN, and the memory in use then.",
     );
     let mut rows = Vec::new();
     for (mode, arguments) in [

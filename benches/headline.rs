@@ -20,9 +20,10 @@ const THREADS: u16 = 10_000;
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "10,000 threads connect at once",
-        "Each thread connects to a port of its own once all have started. The program runs for each SYN and each ACK. The kernel \
-         measures the time in the program, which adds to it. The shares are those of program and process in the time of all CPUs: \
-         from the start of the first thread to the last connection, and from the first connect to the last connection (the rush).",
+        "Each thread connects to a port of its own once all have started. The program runs for each SYN and each ACK. \
+         The kernel measures the time in the program, and this measurement adds to it. A share is the time in program \
+         and process, divided by the time of all CPUs. The run lasts from the start of the first thread to the last \
+         connection, the rush from the first connect to the last connection.",
     );
     let _statistics = Statistics::start();
     let mut rows = Vec::new();

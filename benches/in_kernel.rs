@@ -86,9 +86,9 @@ pub fn fd<'a>(program: &'a TcpBounceSkel) -> BorrowedFd<'a> {
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
         "In the kernel",
-        "The cost of a packet above the zero: a program that returns `XDP_TX` at once. Each packet is written anew. The last two \
-         columns are the instructions that the verifier left in the program, and the instructions that it processed, of at most a \
-         million.",
+        "The cost of a packet above the zero, a program that returns `XDP_TX` at once. Each packet is written anew. \
+         The last two columns count the instructions that the verifier left in the program, and those that it \
+         processed (at most a million).",
     );
     syn(report, peers)?;
     telemetry(report, peers)?;
@@ -182,7 +182,7 @@ fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     reader.finish();
     let EventCounts { delivered, dropped, .. } = event_ring::counts(&events)?;
     let share = percent(dropped as f64 / (delivered + dropped) as f64);
-    report.paragraph(&format!("Of the events, 1 in 1, {share} were dropped, with the reader on another CPU."));
+    report.paragraph(&format!("With `--events`, {share} of the events were dropped. The reader ran on another CPU."));
     Ok(())
 }
 

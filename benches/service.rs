@@ -19,9 +19,10 @@ const QUIET: Duration = Duration::from_secs(2);
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "The host's own service during a flood",
-        "A client repeatedly connects, sends data and gets it back. Meanwhile an interface receives SYNs from forged sources, as \
-         many as the kernel can send from one CPU. The client is at the flooded interface or at another, where tcp-bounce answers, \
-         too. A veth end has room for 256 packets and loses the rest, and the client retransmits after 0.2 seconds or a second.",
+        "A client repeatedly connects, sends data and gets it back. Meanwhile an interface receives SYNs from forged \
+         sources, as many as the kernel can send from one CPU. The client connects through the flooded interface, or \
+         through another one on which tcp-bounce answers, too. A veth end has room for 256 packets and loses the rest, \
+         and the client retransmits after 0.2 seconds or a second.",
     );
     let mut rows = Vec::new();
     for mode in [Mode::Native, Mode::Skb] {
