@@ -1,21 +1,25 @@
 //! The command-line options. A new option needs a field of [`Args`] and its conversion in `Args::into_config`.
+//!
+//! The doc comments of [`Args`] are the text of `--help`, the manual page, the shell completions and
+//! `docs/reference/command-line.md`. The first paragraph is the text of `-h`, with at most 60 characters.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::net::IpAddr;
-use std::num::ParseIntError;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use ipnet::IpNet;
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use tcp_bounce_wire::ProgramSettings;
 
 use crate::command;
 use crate::config::{
-    ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, IsnChoice, MetricsAddress, Observe,
-    OutputOptions, PortList, PortSelection, PostHandshake, ReportFile, ScopeConfig, SynAckConfig,
+    ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, MetricsAddress,
+    Observe, OutputOptions, PortList, PortSelection, PostHandshake, PrefixList, ReportFile, ScopeConfig, SynAckConfig,
+    ValueError, parse_duration, parse_number,
 };
 use crate::ui::{Message, output};
 
@@ -23,149 +27,315 @@ use crate::ui::{Message, output};
 const LONG_VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), env!("TCP_BOUNCE_COMMIT"), "\nXDP program: ", env!("TCP_BOUNCE_OBJECT"));
 
-/// Make every TCP port of a machine accept connections, with no sockets and no state.
+/// The maximum width of the help, in columns.
+const WIDTH: usize = 100;
+
+/// The exit status of a usage error, and of a mistake in the configuration.
+const USAGE_ERROR: u8 = 2;
+
+const SELECTION: &str = "Selection";
+const BEHAVIOUR: &str = "Behaviour";
+const OUTPUT: &str = "Output";
+const SYN_ACK: &str = "SYN-ACK";
+const DIAGNOSTICS: &str = "Diagnostics";
+
+/// The end of `-h`.
+const POINTER: &str = "Run `tcp-bounce --help` for details, values and examples.";
+
+/// The end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  Answer on all TCP ports except those of local listeners:
+    sudo tcp-bounce eth1
+  Answer on two ports for a day, and write a port report:
+    sudo tcp-bounce --ports 80,443 --duration 24h --report ports.csv eth1
+  Hold clients of SSH and telnet, and close connections to other ports:
+    sudo tcp-bounce --on-connect tarpit:22-23 --on-connect close eth1
+  Print the events of clients in private networks as lines of JSON:
+    sudo tcp-bounce --events --json --src 10.0.0.0/8,192.168.0.0/16 eth1
+
+Exit status:
+  0  ended by the user or by --duration; with --check, tcp-bounce would start
+  1  failed to start or to run; with --check, tcp-bounce would not start
+  2  usage error, or a mistake in the configuration such as an invalid key file
+
+Documentation:
+  man tcp-bounce
+  /usr/share/doc/tcp-bounce/docs (Debian package)
+  docs/ in the source tree, or `make docs` for a book in HTML";
+
+/// Make every TCP port of a machine accept connections, with no sockets and no state
 ///
-/// An XDP program answers each SYN that arrives on IFACE with a SYN-ACK, and drops the ACK that completes the
-/// handshake, and what follows; or, as --on-connect says, closes the connection, takes data, or holds the client. All else is
-/// passed to the host, and so are the SYNs to ports that the host itself listens on. It ends with Ctrl-C, and then nothing
-/// is attached any more.
+/// tcp-bounce attaches an XDP program to each interface. The program answers each SYN with a SYN-ACK. It drops the ACK
+/// that completes the handshake and all later segments, unless --on-connect selects another action.
+///
+/// The ports of local listeners are excluded: the host receives their segments, and all other traffic. Ctrl-C detaches
+/// the program.
 #[derive(Debug, Parser)]
-#[command(version, long_version = LONG_VERSION, after_help = "Each N may be decimal or hexadecimal (0x...).")]
+#[command(version, long_version = LONG_VERSION, max_term_width = WIDTH)]
+#[command(after_help = POINTER, after_long_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
 pub struct Args {
-    /// Where to attach the program
-    #[arg(long, value_enum, default_value_t)]
-    pub mode: Mode,
-
-    /// What becomes of a connection after the handshake; with PORTS, like echo:7,8000-8999, on these ports; without, on
-    /// every port that no other mode names. May be repeated.
-    /// ignore: nothing more is answered. reset: it is reset. close: it is closed. discard: all data is taken, and thrown away.
-    /// echo: all data is sent back. tarpit: it is held, and none of its data is taken [default: ignore]
-    #[arg(long, value_name = "MODE[:PORTS]")]
-    pub on_connect: Vec<ActionChoice>,
-
-    /// Initial sequence number of every SYN-ACK, or `keyed`: a keyed hash of addresses and ports, so that a forged ACK
-    /// is not taken for the end of a handshake [default: 0x74637062; with --on-connect echo or tarpit keyed, which they need]
-    #[arg(long, value_name = "N|keyed", allow_negative_numbers = true, value_parser = isn)]
-    pub isn: Option<IsnChoice>,
-
-    /// Where the key of `--isn keyed` is, as 32 hexadecimal digits, for machines that share an address
-    #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
-
-    /// Answer for these addresses instead of the interface's own, like 192.0.2.0/24, or `any`. They must be routed to this
-    /// host: nobody answers ARP or neighbor discovery for them
-    #[arg(long, value_name = "CIDR|any", value_parser = to)]
-    pub dst: Vec<To>,
-
-    /// Answer only these clients, like 2001:db8::/32; others are passed to the host
-    #[arg(long, value_name = "CIDR", value_parser = prefix)]
-    pub src: Vec<IpNet>,
-
-    /// Answer only these ports, like 22,8000-8999; others are passed to the host
-    #[arg(long, value_name = "LIST")]
-    pub ports: Vec<PortList>,
-
-    /// Ports of this host that are never answered but left to it, like 22,8000-8999
-    #[arg(long, value_name = "LIST")]
-    pub exclude_ports: Vec<PortList>,
-
-    /// Answer also on ports that the host listens on, and drop all other TCP: the host's own connections are listed
-    /// and cut, except those to the ports of --exclude-ports. Without --dst, answers for any address. What --dst, --src and --ports
-    /// leave to the host stays with it
-    #[arg(long)]
-    pub takeover: bool,
-
-    /// Time to live or hop limit of the SYN-ACK, in hops
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u8::MAX), default_value_t = ProgramSettings::DEFAULT.ttl)]
-    pub ttl: u8,
-
-    /// Receive window that the SYN-ACK announces, in bytes; --on-connect echo and tarpit have their own [default: as many whole
-    /// segments as are in 64 KiB]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=u16::MAX))]
-    pub window: Option<u16>,
-
-    /// Window scale that the SYN-ACK announces, if the SYN does; none with --on-connect echo
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=14u8), default_value_t = ProgramSettings::DEFAULT.window_scale)]
-    pub wscale: u8,
-
-    /// Maximum segment size that the SYN-ACK announces, in bytes; --on-connect echo has its own [default: the MTU less 40 for IPv4, 60 for IPv6]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u16::MAX))]
-    pub mss: Option<u16>,
-
-    /// Detach and end after this time, like 60s, 10m or 1h30m. A stopped process (Ctrl-Z) ends only when it is continued
-    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = duration)]
-    pub duration: Option<Duration>,
-
-    /// Attach nothing, but tell whether tcp-bounce would start, how, and what stands in the way
-    #[arg(long)]
-    pub check: bool,
-
-    /// Print a line for each thing that a client does: SYN, completed handshake, close. If nobody reads them fast enough, some are
-    /// lost, and counted
-    #[arg(long)]
-    pub events: bool,
-
-    /// Of the events, print one in N
-    #[arg(long, value_name = "N", requires = "events", allow_negative_numbers = true, value_parser = number(1..=u32::MAX), default_value_t = 1, hide_default_value = true)]
-    pub sample: u32,
-
-    /// At the end, write to FILE what arrived at each port: SYNs, completed handshakes, when, from whom. As JSON if its name ends
-    /// with .json, as CSV if with .csv
-    #[arg(long, value_name = "FILE", conflicts_with = "sample")]
-    pub report: Option<ReportFile>,
-
-    /// Serve the counters for Prometheus, at /metrics on this address; on the loopback interface, if it is a port alone
-    #[arg(long, value_name = "[ADDR:]PORT")]
-    pub metrics_listen: Option<MetricsAddress>,
-
-    /// Show on the whole terminal who knocks, as it happens: rates, verdicts, the busiest ports and clients, the newest events, and
-    /// all ports as a heat map. q or Ctrl-C ends it
-    #[arg(long, conflicts_with_all = ["json", "quiet", "events"])]
-    pub tui: bool,
-
-    /// Count by port and by client, and name those with the most at the end
-    #[arg(long, conflicts_with = "quiet")]
-    pub top_talkers: bool,
-
-    /// Print one line of JSON per message; errors, too, on standard error
-    #[arg(long)]
-    pub json: bool,
-
-    /// Say nothing but errors, and events if they are asked for; with --check, nothing but problems
-    #[arg(long)]
-    pub quiet: bool,
-
-    /// The network interfaces to answer on
+    /// Network interfaces to answer on
+    ///
+    /// Alternative names (`altname` in `ip link`) are accepted.
     #[arg(value_name = "IFACE", required = true)]
     pub interfaces: Vec<String>,
+
+    /// Answer only on these ports
+    ///
+    /// LIST contains ports and ranges, as in 22,8000-8999. The host receives segments to all other ports. The option may
+    /// be repeated.
+    #[arg(short, long, value_name = "LIST", help_heading = SELECTION, allow_hyphen_values = true)]
+    #[arg(value_parser = parse::<PortList>)]
+    pub ports: Vec<PortList>,
+
+    /// Never answer on these ports
+    ///
+    /// LIST contains ports and ranges, as in 22,8000-8999. The host receives segments to these ports, even with
+    /// --takeover. The ports of local listeners are excluded without this option. It may be repeated.
+    #[arg(long, value_name = "LIST", help_heading = SELECTION, allow_hyphen_values = true)]
+    #[arg(value_parser = parse::<PortList>)]
+    pub exclude_ports: Vec<PortList>,
+
+    /// Answer for these addresses [default: the interface's own]
+    ///
+    /// The value is a list of addresses and prefixes, as in 192.0.2.1,2001:db8::/32, or one of two words. The option may
+    /// be repeated.
+    ///
+    /// local: every local address of the host. This includes virtual IP addresses on lo and the addresses of other
+    /// interfaces, but not the loopback addresses 127.0.0.0/8 and ::1.
+    ///
+    /// any: every address, also of hosts behind this one.
+    ///
+    /// Addresses that the host does not have must be routed to it, because tcp-bounce answers neither ARP nor neighbor
+    /// discovery.
+    #[arg(long, value_name = "CIDR|local|any", help_heading = SELECTION, allow_hyphen_values = true)]
+    #[arg(value_parser = parse::<DestinationList>)]
+    pub dst: Vec<DestinationList>,
+
+    /// Answer only clients with these addresses
+    ///
+    /// The value is a list of addresses and prefixes, as in 10.0.0.0/8,2001:db8::/32. The host receives the segments of
+    /// all other clients. The option may be repeated.
+    #[arg(long, value_name = "CIDR", help_heading = SELECTION, allow_hyphen_values = true)]
+    #[arg(value_parser = parse::<PrefixList>)]
+    pub src: Vec<PrefixList>,
+
+    /// Answer on listeners' ports too, and drop all other TCP
+    ///
+    /// Affects the host's own TCP connections to the answered addresses, including SSH sessions: their segments are
+    /// dropped. tcp-bounce lists these connections when it starts. The host still receives segments that --ports,
+    /// --exclude-ports, --dst or --src exclude.
+    #[arg(long, help_heading = SELECTION)]
+    pub takeover: bool,
+
+    /// Where to attach: auto, native, skb or hw
+    ///
+    /// With --check, tcp-bounce prints the mode that auto would select.
+    #[arg(short, long, value_enum, default_value_t, help_heading = BEHAVIOUR)]
+    pub mode: Mode,
+
+    /// Action after the handshake, as in close or echo:7
+    ///
+    /// Without PORTS, the action applies to all ports that no other action lists. The option may be repeated, as in
+    /// --on-connect tarpit:22-23 --on-connect close. The default is ignore.
+    ///
+    /// Echo and tarpit require --isn keyed, and select it.
+    #[arg(long, value_name = "ACTION[:PORTS]", help_heading = BEHAVIOUR, allow_hyphen_values = true)]
+    #[arg(value_parser = ActionParser)]
+    pub on_connect: Vec<ActionChoice>,
+
+    /// Detach and exit after this time, as in 60s or 1h30m
+    ///
+    /// A stopped process (Ctrl-Z) exits only when it continues.
+    #[arg(short, long, value_name = "TIME", help_heading = BEHAVIOUR, allow_hyphen_values = true)]
+    #[arg(value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Print a line for each client event
+    ///
+    /// Events are: a SYN arrived, a handshake completed, a client disconnected. If the reader is too slow, events are
+    /// dropped and counted.
+    #[arg(short, long, help_heading = OUTPUT)]
+    pub events: bool,
+
+    /// Print one in N events
+    ///
+    /// The program picks events at random. Requires --events.
+    #[arg(long, value_name = "N", requires = "events", help_heading = OUTPUT, allow_hyphen_values = true)]
+    #[arg(value_parser = number(1..=u32::MAX), default_value_t = 1)]
+    pub sample: u32,
+
+    /// Write a per-port report to FILE (.json or .csv)
+    ///
+    /// Counts SYNs and completed handshakes for each port, with first and last time and up to 16 clients. The extension
+    /// of FILE selects the format. The report is rewritten every minute and on exit.
+    #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "sample", help_heading = OUTPUT)]
+    #[arg(value_parser = parse::<ReportFile>)]
+    pub report: Option<ReportFile>,
+
+    /// List the busiest ports and clients on exit
+    #[arg(long, conflicts_with = "quiet", help_heading = OUTPUT)]
+    pub top_talkers: bool,
+
+    /// Show a live dashboard on the terminal
+    ///
+    /// Shows rates, counters, the busiest ports and clients, the latest events, and a heat map of all ports. Press q or
+    /// Ctrl-C to exit.
+    #[arg(long, conflicts_with_all = ["json", "quiet", "events"], help_heading = OUTPUT)]
+    pub tui: bool,
+
+    /// Serve Prometheus metrics at http://ADDR:PORT/metrics
+    ///
+    /// 9464 listens on 127.0.0.1:9464. :9464 listens on every IPv4 and IPv6 address. 192.0.2.1:9464 and [::1]:9464
+    /// listen on one address.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = OUTPUT, allow_hyphen_values = true)]
+    #[arg(value_parser = parse::<MetricsAddress>)]
+    pub metrics_listen: Option<MetricsAddress>,
+
+    /// Print messages and errors as lines of JSON
+    ///
+    /// Errors are printed on standard error, including usage errors. docs/output.schema.json describes the messages.
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Print only errors and the events of --events
+    ///
+    /// With --check, prints only errors.
+    #[arg(short, long, help_heading = OUTPUT)]
+    pub quiet: bool,
+
+    /// Initial sequence number of SYN-ACKs [default: 0x74637062]
+    ///
+    /// A fixed number (decimal or 0x hexadecimal), or keyed: a keyed hash of the addresses and ports. A fixed number lets
+    /// anyone complete handshakes from spoofed addresses. If --on-connect selects echo or tarpit, the default is keyed.
+    #[arg(long, value_name = "N|keyed", help_heading = SYN_ACK, allow_hyphen_values = true)]
+    #[arg(value_parser = parse::<IsnChoice>)]
+    pub isn: Option<IsnChoice>,
+
+    /// File with the key of --isn keyed [default: random key]
+    ///
+    /// The file contains 32 hexadecimal digits, as `openssl rand -hex 16` prints them. Hosts that share an address must
+    /// have equal keys.
+    #[arg(long, value_name = "FILE", help_heading = SYN_ACK)]
+    pub key_file: Option<PathBuf>,
+
+    /// Time to live or hop limit
+    ///
+    /// A number from 1 to 255, decimal or 0x hexadecimal.
+    #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
+    #[arg(value_parser = number(1..=u8::MAX), default_value_t = ProgramSettings::DEFAULT.ttl)]
+    pub ttl: u8,
+
+    /// Advertised window in bytes [default: about 64 KiB]
+    ///
+    /// A number from 0 to 65535, decimal or 0x hexadecimal. The default is as many whole segments as fit in 64 KiB.
+    /// Echo and tarpit use their own windows.
+    #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
+    #[arg(value_parser = number(0..=u16::MAX))]
+    pub window: Option<u16>,
+
+    /// Advertised window scale, if the SYN has one
+    ///
+    /// A number from 0 to 14, decimal or 0x hexadecimal. On echo ports, SYN-ACKs have no window scale.
+    #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
+    #[arg(value_parser = number(0..=14u8), default_value_t = ProgramSettings::DEFAULT.window_scale)]
+    pub wscale: u8,
+
+    /// Advertised maximum segment size [default: from the MTU]
+    ///
+    /// A number of bytes from 1 to 65535, decimal or 0x hexadecimal. The default is the MTU minus 40 for IPv4, and minus
+    /// 60 for IPv6. Echo ports use their own size.
+    #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
+    #[arg(value_parser = number(1..=u16::MAX))]
+    pub mss: Option<u16>,
+
+    /// Check whether tcp-bounce would start; attach nothing
+    ///
+    /// Prints the mode, the facts about each interface, and errors and warnings with hints. The kernel verifies the
+    /// program. Exits with status 1 if tcp-bounce would not start.
+    #[arg(long, help_heading = DIAGNOSTICS)]
+    pub check: bool,
+
+    /// Print help (-h: one line per option)
+    #[arg(short, long, action = ArgAction::Help, help_heading = DIAGNOSTICS)]
+    help: Option<bool>,
+
+    /// Print the version (--version: commit and object too)
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = DIAGNOSTICS)]
+    version: Option<bool>,
 }
 
 /// A value of `--mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// Native where it works, else skb
+    /// Native mode where the driver supports it, skb mode elsewhere
     #[default]
     Auto,
-    /// In the driver
+    /// In the driver, before the kernel allocates a packet buffer
     Native,
-    /// In the kernel's generic path: works with every driver, but slower
+    /// In the kernel's generic path: works with every driver, but is slower
     Skb,
-    /// In the NIC
+    /// In the NIC (hardware offload)
     Hw,
 }
 
-/// A value of `--dst`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
-    /// Every address.
-    Any,
-    /// The addresses in this prefix.
-    Prefix(IpNet),
+/// An action of `--on-connect`. The names are those that [`ActionChoice`] parses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnConnect {
+    /// Drop all segments and reply to none
+    Ignore,
+    /// Reset the connection
+    Reset,
+    /// Close the connection
+    Close,
+    /// Acknowledge all data and discard it
+    Discard,
+    /// Send all data back
+    Echo,
+    /// Hold the connection open with a window of zero
+    Tarpit,
+}
+
+/// Parses the values of `--on-connect`, and lists the actions for the help and the completions.
+#[derive(Clone)]
+struct ActionParser;
+
+impl TypedValueParser for ActionParser {
+    type Value = ActionChoice;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<ActionChoice, clap::Error> {
+        parse::<ActionChoice>.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(OnConnect::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 impl Args {
+    /// Parses `arguments`, of which the first is the name of the program, and runs the command.
+    ///
+    /// Prints errors, the help or the version. Returns the exit status.
+    pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        match Self::parse(&arguments) {
+            Ok(args) => args.execute(),
+            Err(error) if error.use_stderr() && has_flag(&arguments, "--json") => {
+                output::print_errors(true, vec![usage_error(&error)]);
+                USAGE_ERROR.into()
+            }
+            Err(error) => error.exit(),
+        }
+    }
+
+    fn parse(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let command = if has_flag(arguments, "-h") { brief(Self::command()) } else { Self::command() };
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
     /// Runs the command, prints its error if it fails, and returns the exit status.
-    pub fn execute(self) -> ExitCode {
+    fn execute(self) -> ExitCode {
         let (check, json) = (self.check, self.json);
         let result = self.into_config().map_err(Into::into).and_then(|(config, outputs)| {
             if check { command::check(&config, &outputs) } else { command::run(&config, &outputs).map(|()| true) }
@@ -175,7 +345,7 @@ impl Args {
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
                 output::print_errors(json, vec![Message::from(&error)]);
-                ExitCode::FAILURE
+                if error.is_usage_error() { USAGE_ERROR.into() } else { ExitCode::FAILURE }
             }
         }
     }
@@ -193,8 +363,8 @@ impl Args {
         let is_report = self.report.is_some();
         let config = Config {
             scope: ScopeConfig {
-                destinations: destinations(&self.dst),
-                sources: self.src,
+                destinations: DestinationChoice::new(&self.dst)?,
+                sources: PrefixList::union(&self.src),
                 ports,
                 takeover: self.takeover,
             },
@@ -241,74 +411,101 @@ impl From<Mode> for Option<AttachMode> {
     }
 }
 
-/// Returns the destinations that `--dst` selects. Without `--dst`, these are the interface's own addresses.
-fn destinations(to: &[To]) -> DestinationChoice {
-    let prefixes: Option<Vec<IpNet>> = to
-        .iter()
-        .map(|to| match to {
-            To::Any => None,
-            To::Prefix(prefix) => Some(*prefix),
-        })
-        .collect();
-    match prefixes {
-        None => DestinationChoice::Any,
-        Some(prefixes) if !prefixes.is_empty() => DestinationChoice::Prefixes(prefixes),
-        Some(_) => DestinationChoice::Own,
+/// Returns whether `flag` is among the options, even if other arguments are invalid.
+fn has_flag(arguments: &[OsString], flag: &str) -> bool {
+    arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == flag)
+}
+
+/// Removes the lists of values, which `-h` has no room for.
+fn brief(command: Command) -> Command {
+    command.mut_args(|arg| arg.hide_possible_values(true))
+}
+
+/// Converts an error of clap to a message: its first paragraph, and its tips or else the usage as the hint.
+fn usage_error(error: &clap::Error) -> Message {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n").map(one_line);
+    let first = paragraphs.next().unwrap_or_default();
+    let rest: Vec<String> = paragraphs.filter(|paragraph| !paragraph.starts_with("For more information")).collect();
+    let tips: Vec<&str> = rest.iter().filter_map(|paragraph| paragraph.strip_prefix("tip: ")).collect();
+    let usage = rest.iter().find(|paragraph| paragraph.starts_with("Usage: "));
+    let hint = if tips.is_empty() { usage.cloned() } else { Some(tips.join("; ")) };
+    Message::Error {
+        message: first.strip_prefix("error: ").unwrap_or(&first).to_owned(),
+        hint: hint.map(|hint| hint.replacen("Usage: ", "usage: ", 1)),
+        libbpf: Vec::new(),
     }
 }
 
-/// Parses a value of `--isn`: `keyed`, or a 32-bit number.
-fn isn(text: &str) -> Result<IsnChoice, String> {
-    if text == "keyed" {
-        return Ok(IsnChoice::Keyed);
-    }
-    let isn = number(0..=u32::MAX)(text).map_err(|error| format!("{error}, and not `keyed`"))?;
-    Ok(IsnChoice::Fixed(isn))
+fn one_line(paragraph: &str) -> String {
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Parses a value of `--dst`: `any`, or a prefix or address.
-fn to(text: &str) -> Result<To, String> {
-    if text == "any" {
-        return Ok(To::Any);
-    }
-    prefix(text).map(To::Prefix).map_err(|error| format!("{error}, or `any`"))
+/// Parses a value with the parser of its type. The examples in an error become a tip, in the layout of clap.
+fn parse<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| with_tip(&error))
 }
 
-/// Parses a prefix or a single address. Rejects IPv4-mapped IPv6 prefixes, which must be written as IPv4.
-fn prefix(text: &str) -> Result<IpNet, String> {
-    let address = text.parse::<IpAddr>().map(IpNet::from);
-    let prefix = address.or_else(|_| text.parse::<IpNet>());
-    if let Ok(IpNet::V6(v6)) = prefix
-        && v6.addr().to_ipv4_mapped().is_some()
-        && v6.prefix_len() >= 96
-    {
-        return Err("an IPv4 address in disguise: write it as IPv4".to_owned());
-    }
-    prefix
-        .map_err(|_| "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32 (repeat the option for more)".to_owned())
-}
-
-/// Parses a duration above zero with its unit, such as `1h30m`.
+/// Parses a value of `--duration`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| "not a time above zero with its unit, like 60s, 10m or 1h30m".into())
+    parse_duration(text).map_err(|error| with_tip(&error))
+}
+
+fn with_tip(error: &ValueError) -> String {
+    let tip = error.examples().map(|examples| format!("\n\n  tip: {examples}"));
+    format!("{}{}", error.reason(), tip.unwrap_or_default())
 }
 
 /// Returns a parser of decimal or hexadecimal numbers in `range`.
-fn number<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+fn number<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, ValueError> + Clone + Send + Sync + 'static
 where
     N: TryFrom<u64> + PartialOrd + Display + Clone + Send + Sync + 'static,
 {
-    move |text| {
-        let number: Result<u64, ParseIntError> = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(digits) => u64::from_str_radix(digits, 16),
-            None => text.parse(),
-        };
-        // The standard library accepts a plus sign, as in `+5` or `0x+5`.
-        let number = number.ok().filter(|_| !text.contains('+'));
-        let number = number.and_then(|number| N::try_from(number).ok());
-        number
-            .filter(|number| range.contains(number))
-            .ok_or_else(|| format!("not a number from {} to {}, decimal or 0x hexadecimal", range.start(), range.end()))
+    move |text| parse_number(text, &range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_of_the_help_parses() {
+        for action in OnConnect::value_variants() {
+            let name = action.to_possible_value().unwrap();
+            assert!(name.get_name().parse::<ActionChoice>().is_ok(), "{action:?}");
+        }
+        assert_eq!(OnConnect::value_variants().len(), tcp_bounce_wire::Action::ALL.len());
+    }
+
+    /// Returns the message and the hint for `arguments`, which clap refuses.
+    fn refusal(arguments: &[&str]) -> (String, Option<String>) {
+        let arguments: Vec<OsString> = ["tcp-bounce"].iter().chain(arguments).map(OsString::from).collect();
+        match usage_error(&Args::parse(&arguments).unwrap_err()) {
+            Message::Error { message, hint, .. } => (message, hint),
+            message => panic!("{message:?}"),
+        }
+    }
+
+    #[test]
+    fn tips_or_the_usage_become_the_hint() {
+        let usage = Some("usage: tcp-bounce [OPTIONS] <IFACE>...".to_owned());
+        for (arguments, message, hint) in [
+            (
+                &["--ttl", "0", "eth1"] as &[_],
+                "invalid value '0' for '--ttl <N>': not a number from 1 to 255 (decimal or 0x hexadecimal)",
+                None,
+            ),
+            (
+                &["--mode", "fast", "eth1"],
+                "invalid value 'fast' for '--mode <MODE>' [possible values: auto, native, skb, hw]",
+                None,
+            ),
+            (&[], "the following required arguments were not provided: <IFACE>...", usage),
+        ] {
+            assert_eq!(refusal(arguments), (message.to_owned(), hint), "{arguments:?}");
+        }
+        let (message, hint) = refusal(&["--port", "80", "eth1"]);
+        assert_eq!(message, "unexpected argument '--port' found");
+        assert_eq!(hint.as_deref(), Some("a similar argument exists: '--ports'"));
     }
 }

@@ -55,6 +55,22 @@ impl Error {
         }
     }
 
+    /// Returns whether the error is a mistake in the configuration, for which the command exits with status 2.
+    ///
+    /// Examples are contradicting options and an invalid key file. A retry with the same configuration fails again. All
+    /// other errors are failures, with status 1: they depend on the host, which may change.
+    pub fn is_usage_error(&self) -> bool {
+        match self {
+            Self::Config(error) | Self::Responder(ResponderError::Config(error)) => error.is_usage_error(),
+            Self::Host(error) | Self::Responder(ResponderError::Host(error)) => {
+                matches!(error, HostError::NamedTwice { .. })
+            }
+            Self::Telemetry(error) => matches!(error, TelemetryError::ReportNotRegular { .. }),
+            Self::Ui(error) => matches!(error, UiError::NoTerminal),
+            Self::Process(_) | Self::Xdp(_) | Self::Responder(_) => false,
+        }
+    }
+
     /// Returns the messages of libbpf, if loading the program failed. Otherwise the slice is empty.
     pub fn libbpf_messages(&self) -> &[String] {
         match self {
@@ -73,5 +89,41 @@ impl Error {
 impl From<&Error> for Message {
     fn from(error: &Error) -> Self {
         Self::Error { message: error.with_causes(), hint: error.hint(), libbpf: error.libbpf_messages().to_vec() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn only_mistakes_in_the_configuration_are_usage_errors() {
+        let key_file = || ConfigError::InvalidKey { path: "key".into() };
+        let usage: [Error; 7] = [
+            ConfigError::NoPortsLeft.into(),
+            ConfigError::UnusedKey.into(),
+            key_file().into(),
+            ResponderError::from(key_file()).into(),
+            HostError::NamedTwice { name: "eth1".into() }.into(),
+            TelemetryError::ReportNotRegular { path: "folder.csv".into() }.into(),
+            UiError::NoTerminal.into(),
+        ];
+        for error in usage {
+            assert!(error.is_usage_error(), "{error:?}");
+        }
+        let source = || io::Error::from(io::ErrorKind::AddrInUse);
+        let failures: [Error; 6] = [
+            ConfigError::OutOfMemory.into(),
+            HostError::NoSuchInterface { name: "eth9".into(), names: vec![] }.into(),
+            HostError::MissingCapabilities { missing: vec![] }.into(),
+            ResponderError::OutOfMemory.into(),
+            TelemetryError::Metrics { address: ([127, 0, 0, 1], 9464).into(), source: source() }.into(),
+            UiError::Write(source()).into(),
+        ];
+        for error in failures {
+            assert!(!error.is_usage_error(), "{error:?}");
+        }
     }
 }

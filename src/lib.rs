@@ -69,8 +69,8 @@ mod ui;
 mod xdp;
 
 pub use config::{
-    ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, IsnChoice, Observe, PortList, PortSelection,
-    PostHandshake, ScopeConfig, SynAckConfig,
+    ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, Observe, PortList,
+    PortSelection, PostHandshake, PrefixList, ScopeConfig, SynAckConfig, ValueError,
 };
 pub use error::Error;
 pub use host::HostError;
@@ -102,7 +102,7 @@ pub fn preflight(config: &Config) -> Result<Check, Error> {
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cli::Args;
-    pub use crate::config::{AttachMode, action_names, prefixes};
+    pub use crate::config::{AttachMode, prefixes};
     pub use crate::host::{Interface, ethtool, kernel};
     pub use crate::process::privileges;
     pub use crate::telemetry::event_reader::EventReader;

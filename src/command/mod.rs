@@ -26,7 +26,9 @@ use crate::ui::{Message, UiError, output, tui};
 pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
     let session = Session::prepare(config, outputs)?;
     let Some(attached) = session.attach()? else { return Ok(()) };
-    let warnings = session.drop_privileges(&attached)?;
+    // Without privileges, the file may be out of reach.
+    let mut warnings: Vec<Finding> = preflight::key_file::check(&config.syn_ack).into_iter().collect();
+    warnings.extend(session.drop_privileges(&attached)?);
     session.serve(attached, warnings)?.finish()
 }
 

@@ -3,40 +3,65 @@
 use std::io;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::diagnosis;
 
 /// An invalid setting, a contradiction between settings, or a failure to prepare the key or the action table.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// No interface is named.
-    #[error("no interface is named")]
+    /// The list of interfaces is empty.
+    #[error("no interface given")]
     NoInterfaces,
     /// A field of the SYN-ACK has a value that TCP or IP does not allow.
-    #[error("the TTL and the MSS must be above 0, and the window scale at most 14")]
+    #[error("the TTL and the MSS must be at least 1, and the window scale at most 14")]
     OutOfRange,
     /// The excluded ports leave no port to answer on.
-    #[error("--exclude-ports names every port that there is to answer on: none is left")]
+    #[error("no port left to answer on: --exclude-ports lists every selected port")]
     NoPortsLeft,
+    /// `--dst` combines `local` with prefixes.
+    #[error("--dst local and prefixes exclude each other")]
+    LocalWithPrefixes,
+    /// A prefix consists of IPv4-mapped IPv6 addresses, which no packet carries.
+    #[error("{option} {prefix} is an IPv4-mapped prefix")]
+    MappedPrefix {
+        /// The option that lists the prefix.
+        option: &'static str,
+        /// The prefix.
+        prefix: IpNet,
+        /// The IPv4 prefix with the same addresses.
+        ipv4: IpNet,
+    },
+    /// An address set of the program has no room for all prefixes.
+    #[error("{option} lists {count} separate prefixes, but at most {most} are supported")]
+    TooManyPrefixes {
+        /// The option that lists the prefixes.
+        option: &'static str,
+        /// The number of address ranges, after overlapping and adjacent prefixes are merged.
+        count: usize,
+        /// The capacity of an address set, in ranges.
+        most: usize,
+    },
     /// Two different actions are chosen for one port, or for all ports that no action names.
-    #[error("--on-connect gives {} two modes: {} and {}", port_or_rest(*port), actions[0], actions[1])]
+    #[error("--on-connect selects two actions for {}: {} and {}", port_or_rest(*port), actions[0], actions[1])]
     ConflictingActions {
         /// The port, or `None` for all ports that no action names.
         port: Option<u16>,
         /// The names of both actions, as the user writes them.
         actions: [&'static str; 2],
     },
-    /// The ISN is fixed, but an action follows the client's sequence numbers. Only a keyed ISN proves that the client
-    /// saw the SYN-ACK.
-    #[error("--on-connect {action} needs --isn keyed: only who has seen the SYN-ACK may be answered so")]
+    /// The ISN is fixed, but an action requires a keyed ISN. Only a keyed ISN proves that the client received the
+    /// SYN-ACK.
+    #[error("--on-connect {action} requires --isn keyed, so that spoofed sources get no reply")]
     NeedsKey {
         /// The name of the action, as the user writes it.
         action: &'static str,
     },
     /// A key file is configured, but the ISN is fixed.
-    #[error("--key-file is only for --isn keyed")]
+    #[error("--key-file requires --isn keyed")]
     UnusedKey,
     /// The key file cannot be read.
-    #[error("cannot read the key in {}", path.display())]
+    #[error("cannot read the key file {}", path.display())]
     ReadKey {
         /// The path of the key file.
         path: PathBuf,
@@ -44,37 +69,49 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The content of the key file is not a key of 32 hexadecimal digits.
-    #[error("{} is no key: it must have 32 hexadecimal digits", path.display())]
+    #[error("the key file {} does not consist of 32 hexadecimal digits", path.display())]
     InvalidKey {
         /// The path of the key file.
         path: PathBuf,
     },
     /// `getrandom(2)` failed.
-    #[error("the system gives no random numbers for a key")]
+    #[error("cannot generate a random key")]
     NoRandomness(#[source] getrandom::Error),
     /// The action table of 64 KiB cannot be allocated.
-    #[error("there is not enough memory")]
+    #[error("out of memory")]
     OutOfMemory,
 }
 
 impl ConfigError {
-    /// Returns the hint for the user, if the error has one.
+    /// Returns advice on how to resolve the error, if there is any.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoPortsLeft => "leave at least one port out of the lists",
-            Self::ConflictingActions { .. } => {
-                "name each port once; the mode without ports is for all that are not named"
+            Self::NoPortsLeft => "remove at least one port from --exclude-ports",
+            Self::LocalWithPrefixes => "list the local addresses as prefixes, or answer for all with --dst any",
+            Self::MappedPrefix { ipv4, .. } => return Some(format!("write it as IPv4: {ipv4}")),
+            Self::TooManyPrefixes { .. } => "merge prefixes into shorter ones",
+            Self::ConflictingActions { port: Some(_), .. } => "list each port for one action only",
+            Self::ConflictingActions { port: None, .. } => {
+                "only one action may have no ports; it applies to all others"
             }
-            Self::NeedsKey { .. } => "leave --isn out, or make it keyed",
+            Self::NeedsKey { .. } => "remove --isn, or set it to keyed",
             Self::UnusedKey => "add --isn keyed",
             Self::ReadKey { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "let who runs it read the file; a service takes it with LoadCredential="
+                "run tcp-bounce as a user who may read the file; in a systemd service, use LoadCredential="
             }
-            Self::ReadKey { .. } | Self::InvalidKey { .. } => "make one with `openssl rand -hex 16`",
+            Self::ReadKey { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                return Some(format!("create it with `(umask 077; openssl rand -hex 16 >{})`", path.display()));
+            }
+            Self::ReadKey { .. } | Self::InvalidKey { .. } => "generate a key with `openssl rand -hex 16`",
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
             Self::NoInterfaces | Self::OutOfRange | Self::NoRandomness(_) => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// Returns whether the configuration itself is wrong, so that a retry with this configuration fails too.
+    pub fn is_usage_error(&self) -> bool {
+        !matches!(self, Self::NoRandomness(_) | Self::OutOfMemory)
     }
 }
 

@@ -12,6 +12,7 @@ mod post_handshake;
 pub mod prefixes;
 mod scope;
 mod syn_ack;
+mod values;
 
 use std::time::Duration;
 
@@ -19,9 +20,11 @@ pub use attach_mode::AttachMode;
 pub use error::ConfigError;
 pub use outputs::{MetricsAddress, OutputOptions, ReportFile, ReportFormat};
 pub use port_list::{PortList, PortSelection};
-pub use post_handshake::{ActionChoice, PostHandshake, action_names};
-pub use scope::{DestinationChoice, ScopeConfig};
+pub use post_handshake::{ActionChoice, PostHandshake};
+pub use prefixes::PrefixList;
+pub use scope::{DestinationChoice, DestinationList, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
+pub use values::{ValueError, parse_duration, parse_number};
 
 /// The configuration of a run: the interfaces, the scope, the replies and the telemetry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +74,11 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoInterfaces`]; [`ConfigError::OutOfRange`] if a TTL or MSS is 0 or a window scale exceeds 14;
-    /// [`ConfigError::NeedsKey`] if an action follows the client's sequence numbers and the ISN is fixed;
-    /// [`ConfigError::UnusedKey`] if there is a key file for a fixed ISN.
+    /// - [`ConfigError::NoInterfaces`] if no interface is configured.
+    /// - [`ConfigError::OutOfRange`] if a TTL or MSS is 0 or a window scale exceeds 14.
+    /// - [`ConfigError::MappedPrefix`] or [`ConfigError::TooManyPrefixes`] for a list of destinations or sources.
+    /// - [`ConfigError::NeedsKey`] if an action requires a keyed ISN and the ISN is fixed.
+    /// - [`ConfigError::UnusedKey`] if a key file is configured for a fixed ISN.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let SynAckConfig { ttl, window_scale, mss, .. } = self.syn_ack;
         if self.interfaces.is_empty() {
@@ -82,6 +87,7 @@ impl Config {
         if ttl == 0 || window_scale > 14 || mss == Some(0) {
             return Err(ConfigError::OutOfRange);
         }
+        self.scope.validate()?;
         isn::choose(&self.syn_ack, &self.post_handshake).map(drop)
     }
 }

@@ -1,8 +1,10 @@
 //! The outputs of the command: text or JSON lines, the port report, metrics and the full-screen view.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use super::ValueError;
 
 /// The outputs that the user selected on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct OutputOptions {
     pub metrics: Option<MetricsAddress>,
 }
 
-/// The path of the port report. The extension selects the format.
+/// The path of the port report. Its extension selects the format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportFile {
     path: PathBuf,
@@ -45,7 +47,7 @@ impl ReportFile {
         &self.path
     }
 
-    /// Returns the directory that holds the file.
+    /// Returns the directory of the file.
     pub fn folder(&self) -> &Path {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
@@ -57,35 +59,42 @@ impl ReportFile {
 }
 
 impl FromStr for ReportFile {
-    type Err = String;
+    type Err = ValueError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         let path = PathBuf::from(text);
         if text.ends_with('/') {
-            return Err("this is the name of a folder".to_owned());
+            return Err(ValueError::new("this is the name of a directory"));
         }
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => Ok(Self { path, format: ReportFormat::Json }),
             Some("csv") => Ok(Self { path, format: ReportFormat::Csv }),
-            _ => Err("the name must end with .json or .csv, which tells what to write".to_owned()),
+            _ => Err(ValueError::new("the file name must end with .json or .csv, which selects the format")),
         }
     }
 }
 
-/// The address and port of the metrics server. A port without an address selects 127.0.0.1.
+/// The address and port of the metrics server.
+///
+/// `9464` is port 9464 of 127.0.0.1. `:9464` is port 9464 of every address, IPv4 and IPv6 (`[::]:9464`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsAddress(pub SocketAddr);
 
 impl FromStr for MetricsAddress {
-    type Err = String;
+    type Err = ValueError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>().ok().filter(|_| !text.contains('+'));
-        let loopback = port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
-        let address = loopback.or_else(|| text.parse().ok()).filter(|address| address.port() != 0);
-        address
-            .map(Self)
-            .ok_or_else(|| "not an address and a port, like 192.0.2.1:9464 or [::1]:9464, nor a port alone".to_owned())
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (address, port): (IpAddr, _) = match text.strip_prefix(':') {
+            Some(port) => (Ipv6Addr::UNSPECIFIED.into(), port),
+            None => (Ipv4Addr::LOCALHOST.into(), text),
+        };
+        // `u16::from_str` also accepts a plus sign.
+        let port = port.parse::<u16>().ok().filter(|_| !port.starts_with('+'));
+        let address = port.map(|port| SocketAddr::new(address, port)).or_else(|| text.parse().ok());
+        address.filter(|address| address.port() != 0).map(Self).ok_or_else(|| {
+            ValueError::new("not ADDR:PORT, :PORT or PORT")
+                .with_examples("it looks like 192.0.2.1:9464, [::1]:9464, :9464 or 9464")
+        })
     }
 }
 
@@ -94,17 +103,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_alone_is_on_the_loopback_interface() {
+    fn a_port_is_on_loopback_and_with_a_colon_on_every_address() {
         for (text, address) in [
             ("9464", "127.0.0.1:9464"),
-            (":9464", "127.0.0.1:9464"),
+            (":9464", "[::]:9464"),
             ("192.0.2.1:9464", "192.0.2.1:9464"),
             ("[::1]:9464", "[::1]:9464"),
             ("[::]:1", "[::]:1"),
         ] {
             assert_eq!(text.parse(), Ok(MetricsAddress(address.parse().unwrap())), "{text}");
         }
-        for text in ["", "localhost:9464", "192.0.2.1", "::1:9464", "65536", "-1", "0", "+9464", "9464/metrics"] {
+        for text in [
+            "",
+            "localhost:9464",
+            "192.0.2.1",
+            "::1:9464",
+            "65536",
+            "-1",
+            "0",
+            "+9464",
+            ":+9464",
+            ":",
+            ":0",
+            "::9464",
+            "9464/metrics",
+        ] {
             assert!(text.parse::<MetricsAddress>().is_err(), "{text}");
         }
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::ConfigError;
+use super::{ConfigError, ValueError};
 
 /// A set of ports, written as `22,8000-8999`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,28 +64,37 @@ impl PortSelection {
 }
 
 impl FromStr for PortList {
-    type Err = String;
+    type Err = ValueError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         let mut ports = BTreeSet::new();
         for item in text.split(',') {
-            let item = item.trim();
-            let (first, last) = item.split_once('-').unwrap_or((item, item));
-            let range = port(first)?..=port(last)?;
-            if range.is_empty() {
-                return Err(format!("the range {item} runs backwards"));
+            let (first, last) = range(item.trim())?;
+            if first > last {
+                return Err(ValueError::new(format!("the range {item} is reversed: write {last}-{first}")));
             }
-            ports.extend(range);
+            ports.extend(first..=last);
         }
         Ok(Self(ports))
     }
 }
 
-fn port(text: &str) -> Result<u16, String> {
+/// Parses a port or a range of ports, and returns the first and the last port.
+///
+/// # Errors
+///
+/// The error names the malformed part: a port, or all of `item` if it is not two ports.
+fn range(item: &str) -> Result<(u16, u16), ValueError> {
+    let error = |reason: String| ValueError::new(reason).with_examples("a list looks like 22,8000-8999");
+    if item.is_empty() {
+        return Err(error("empty entry in the port list".to_owned()));
+    }
+    let parts = item.split_once('-').filter(|(first, last)| !first.is_empty() && !last.is_empty());
+    let (first, last) = parts.filter(|(_, last)| !last.contains('-')).unwrap_or((item, item));
     // `u16::from_str` also accepts a plus sign, so the digits are checked first.
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let port = is_number.then(|| text.parse().ok()).flatten();
-    port.ok_or_else(|| format!("\"{text}\" is not a port from 0 to 65535; a list looks like 22,8000-8999"))
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let port = |text| number(text).ok_or_else(|| error(format!("\"{text}\" is not a port from 0 to 65535")));
+    Ok((port(first)?, port(last)?))
 }
 
 impl Serialize for PortList {

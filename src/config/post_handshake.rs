@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use tcp_bounce_wire::{Action, ActionByPort, ActionSet, PortSet};
 use zerocopy::FromZeros as _;
 
-use super::{ConfigError, PortList};
+use super::{ConfigError, PortList, ValueError};
 
 /// An action and its ports, as in `echo:7`. Without ports, as in `close`, it applies to all ports that no choice names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,16 +17,17 @@ pub struct ActionChoice {
 }
 
 impl FromStr for ActionChoice {
-    type Err = String;
+    type Err = ValueError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         let (word, ports) = match text.split_once(':') {
             Some((word, ports)) => (word, Some(ports.parse()?)),
             None => (text, None),
         };
         let action = Action::ALL.into_iter().find(|&action| name(action) == word).ok_or_else(|| {
-            let names = action_names().join(", ");
-            format!("\"{word}\" is none of {names}; with ports it looks like echo:7,8000-8999")
+            let names = Action::ALL.map(name).join(", ");
+            ValueError::new(format!("\"{word}\" is not one of {names}"))
+                .with_examples("an action with ports looks like echo:7,8000-8999")
         })?;
         Ok(Self { action, ports })
     }
@@ -150,11 +151,6 @@ impl Serialize for PostHandshake {
         let named = self.named.iter().map(|(action, ports)| format!("{}:{ports}", name(*action)));
         serializer.collect_seq(named.chain([name(self.others).to_owned()]))
     }
-}
-
-/// Returns the names of all actions, as the user writes them.
-pub fn action_names() -> [&'static str; Action::ALL.len()] {
-    Action::ALL.map(name)
 }
 
 /// Returns the name of `action`, as the user writes it.

@@ -1,13 +1,76 @@
-//! Conversion of prefixes to the sorted address ranges that the program searches.
+//! Lists of prefixes, and their conversion to the sorted address ranges that the program searches.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use tcp_bounce_wire::address::AddressBits;
-use tcp_bounce_wire::address_set::AddressRange;
+use tcp_bounce_wire::address_set::{AddressRange, MAX_RANGES};
+
+use super::{ConfigError, ValueError};
 
 /// The first and last IPv4-mapped addresses (`::ffff:0:0/96`). They represent IPv4 addresses in an address set.
 const IPV4: (u128, u128) = (0xffff << 32, 0xffff_ffff_ffff);
+
+/// A list of prefixes and single addresses, written as `192.0.2.1,2001:db8::/32`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrefixList(pub Vec<IpNet>);
+
+impl PrefixList {
+    /// Returns the prefixes of all `lists`, in their order.
+    pub fn union(lists: &[Self]) -> Vec<IpNet> {
+        lists.iter().flat_map(|list| &list.0).copied().collect()
+    }
+}
+
+impl FromStr for PrefixList {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let prefixes = text.split(',').map(|item| parse_prefix(item.trim()));
+        let prefixes = prefixes.collect::<Result<_, _>>();
+        prefixes.map(Self).map_err(|error| error.with_examples("a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32"))
+    }
+}
+
+/// Parses a prefix or a single address.
+///
+/// # Errors
+///
+/// The error names `text`.
+pub fn parse_prefix(text: &str) -> Result<IpNet, ValueError> {
+    let prefix = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse());
+    prefix.map_err(|_| match text {
+        "" => ValueError::new("empty entry in the list"),
+        text => ValueError::new(format!("\"{text}\" is not an address or a prefix")),
+    })
+}
+
+/// Checks the prefixes of an option such as `--src`.
+///
+/// # Errors
+///
+/// [`ConfigError::MappedPrefix`] if a prefix is IPv4-mapped; [`ConfigError::TooManyPrefixes`] if the prefixes do not fit
+/// in an address set of the program.
+pub fn validate(option: &'static str, prefixes: &[IpNet]) -> Result<(), ConfigError> {
+    if let Some((prefix, ipv4)) = prefixes.iter().find_map(|prefix| Some((*prefix, unmapped(prefix)?))) {
+        return Err(ConfigError::MappedPrefix { option, prefix, ipv4 });
+    }
+    match ranges(prefixes).len() {
+        count if count > MAX_RANGES => Err(ConfigError::TooManyPrefixes { option, count, most: MAX_RANGES }),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the IPv4 form of an IPv4-mapped IPv6 prefix, and `None` for any other prefix.
+///
+/// An IPv4-mapped prefix never matches, because IPv6 packets do not carry such addresses.
+fn unmapped(prefix: &IpNet) -> Option<IpNet> {
+    let IpNet::V6(prefix) = prefix else { return None };
+    let length = prefix.prefix_len().checked_sub(96)?;
+    let address = prefix.addr().to_ipv4_mapped()?;
+    Ipv4Net::new(address, length).ok().map(IpNet::V4)
+}
 
 /// Returns the addresses of all `prefixes` as ranges in ascending order, without overlap.
 ///
@@ -75,5 +138,36 @@ mod tests {
         assert_eq!(bounds(&["::ffff:0:0/96"]), []);
         let both = bounds(&["::/0", "0.0.0.0/0"]);
         assert_eq!(both, [(0, 0xfffe_ffff_ffff), (0xffff_0000_0000, 0xffff_ffff_ffff), (0x1_0000_0000_0000, all)]);
+    }
+
+    #[test]
+    fn a_list_names_the_malformed_entry() {
+        let list: PrefixList = "10.0.0.0/8, 2001:db8::1".parse().unwrap();
+        assert_eq!(list.0, ["10.0.0.0/8", "2001:db8::1/128"].map(|prefix| prefix.parse().unwrap()));
+        for (text, message) in [
+            ("10.0.0.0/8,x", "\"x\" is not an address or a prefix"),
+            ("10.0.0.0/33", "\"10.0.0.0/33\" is not an address or a prefix"),
+            ("10.0.0.0/8,", "empty entry in the list"),
+            ("", "empty entry in the list"),
+        ] {
+            assert_eq!(text.parse::<PrefixList>().unwrap_err().reason(), message, "{text}");
+        }
+    }
+
+    #[test]
+    fn ipv4_mapped_prefixes_are_refused() {
+        for (prefix, instead) in [
+            ("::ffff:192.0.2.0/120", Some("192.0.2.0/24")),
+            ("::ffff:192.0.2.1/128", Some("192.0.2.1/32")),
+            ("::ffff:0:0/96", Some("0.0.0.0/0")),
+            ("::/0", None),
+            ("::ffff:0:0/95", None),
+            ("2001:db8::/32", None),
+            ("192.0.2.0/24", None),
+        ] {
+            let error = validate("--src", &[prefix.parse().unwrap()]).err();
+            let hint = error.and_then(|error| error.hint());
+            assert_eq!(hint, instead.map(|ipv4| format!("write it as IPv4: {ipv4}")), "{prefix}");
+        }
     }
 }

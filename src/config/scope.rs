@@ -1,8 +1,11 @@
 //! The scope of a run: the destinations, sources and ports that are answered.
 
+use std::str::FromStr;
+
 use ipnet::IpNet;
 
-use super::PortSelection;
+use super::prefixes::{self, parse_prefix};
+use super::{ConfigError, PortSelection, ValueError};
 
 /// The packets that are answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,8 +29,112 @@ pub enum DestinationChoice {
     /// The addresses of the interface and of its VLAN devices.
     #[default]
     Own,
+    /// Every local address of the host, of all interfaces, except the loopback addresses 127.0.0.0/8 and ::1.
+    ///
+    /// The virtual IP addresses and anycast addresses on `lo` are included.
+    Local,
     /// Every address.
     Any,
     /// The addresses within these prefixes.
     Prefixes(Vec<IpNet>),
+}
+
+/// A list of destinations, written as `192.0.2.1,2001:db8::/32`, `local` or `any`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationList(Vec<Destination>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Destination {
+    Local,
+    Any,
+    Prefix(IpNet),
+}
+
+impl ScopeConfig {
+    /// Checks the prefixes of the destinations and sources.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::MappedPrefix`] or [`ConfigError::TooManyPrefixes`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if let DestinationChoice::Prefixes(prefixes) = &self.destinations {
+            prefixes::validate("--dst", prefixes)?;
+        }
+        prefixes::validate("--src", &self.sources)
+    }
+}
+
+impl DestinationChoice {
+    /// Combines `lists`. If they contain `any`, every address is answered. Empty lists select [`Self::Own`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::LocalWithPrefixes`] if the lists contain `local` and a prefix, but not `any`.
+    pub fn new(lists: &[DestinationList]) -> Result<Self, ConfigError> {
+        let all = || lists.iter().flat_map(|list| &list.0);
+        let prefix = |destination: &Destination| match destination {
+            Destination::Prefix(prefix) => Some(*prefix),
+            Destination::Local | Destination::Any => None,
+        };
+        let prefixes: Vec<IpNet> = all().filter_map(prefix).collect();
+        let is_local = all().any(|destination| *destination == Destination::Local);
+        if all().any(|destination| *destination == Destination::Any) {
+            return Ok(Self::Any);
+        }
+        match (is_local, prefixes.is_empty()) {
+            (true, true) => Ok(Self::Local),
+            (true, false) => Err(ConfigError::LocalWithPrefixes),
+            (false, true) => Ok(Self::Own),
+            (false, false) => Ok(Self::Prefixes(prefixes)),
+        }
+    }
+}
+
+impl FromStr for DestinationList {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let destination = |item: &str| match item.trim() {
+            "local" => Ok(Destination::Local),
+            "any" => Ok(Destination::Any),
+            item => parse_prefix(item).map(Destination::Prefix),
+        };
+        let list = text.split(',').map(destination).collect::<Result<_, _>>();
+        list.map(Self).map_err(|error: ValueError| {
+            error.with_examples("a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32, or is local or any")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(lists: &[&str]) -> Result<DestinationChoice, ConfigError> {
+        let lists: Vec<_> = lists.iter().map(|list| list.parse().unwrap()).collect();
+        DestinationChoice::new(&lists)
+    }
+
+    #[test]
+    fn any_covers_all_other_destinations() {
+        for lists in [&["any"] as &[_], &["10.0.0.0/8", "any"], &["any,local"], &["local,any,10.0.0.0/8"]] {
+            assert_eq!(choose(lists).unwrap(), DestinationChoice::Any, "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn lists_add_up() {
+        assert_eq!(choose(&[]).unwrap(), DestinationChoice::Own);
+        assert_eq!(choose(&["local", "local"]).unwrap(), DestinationChoice::Local);
+        let prefixes = ["192.0.2.1/32", "10.0.0.0/8", "2001:db8::/32"].map(|prefix| prefix.parse().unwrap());
+        let choice = choose(&["192.0.2.1, 10.0.0.0/8", "2001:db8::/32"]).unwrap();
+        assert_eq!(choice, DestinationChoice::Prefixes(prefixes.to_vec()));
+    }
+
+    #[test]
+    fn local_and_prefixes_exclude_each_other() {
+        for lists in [&["local,10.0.0.0/8"] as &[_], &["10.0.0.0/8", "local"]] {
+            assert!(matches!(choose(lists), Err(ConfigError::LocalWithPrefixes)), "{lists:?}");
+        }
+    }
 }

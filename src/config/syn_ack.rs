@@ -1,8 +1,11 @@
 //! The configurable header fields of the SYN-ACK.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use tcp_bounce_wire::{Isn, ProgramSettings};
+
+use super::{ValueError, parse_number};
 
 /// The configurable header fields of SYN-ACKs.
 ///
@@ -54,4 +57,16 @@ impl IsnChoice {
         Isn::Fixed(isn) => Self::Fixed(isn),
         Isn::Keyed(_) => Self::Keyed,
     };
+}
+
+impl FromStr for IsnChoice {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "keyed" {
+            return Ok(Self::Keyed);
+        }
+        let number = parse_number(text, &(0..=u32::MAX)).map(Self::Fixed);
+        number.map_err(|error| ValueError::new(format!("{}, nor \"keyed\"", error.reason())))
+    }
 }

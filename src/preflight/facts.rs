@@ -26,6 +26,10 @@ pub struct Facts {
     pub mtu: u32,
     /// The addresses of the interface, without the addresses of its VLAN devices.
     pub addresses: Vec<IpAddr>,
+    /// The addresses of `lo` and of dummy interfaces, such as virtual IP addresses, without loopback and link-local
+    /// addresses.
+    #[serde(skip)]
+    pub host_addresses: Vec<IpAddr>,
     /// The numbers of queues, as in `ethtool -l`. `None` if the driver does not report them.
     pub queues: Option<Channels>,
     /// The offloads that change packets before XDP sees them.
@@ -105,6 +109,7 @@ impl Facts {
             up: interface.is_up,
             mtu: interface.mtu,
             addresses: own.collect(),
+            host_addresses: host_addresses(snapshot),
             queues: ethtool::channels(&name).ok(),
             offloads: Offloads::read(&name),
             xdp: XdpFeatures::read(interface)?,
@@ -115,6 +120,18 @@ impl Facts {
             name,
         })
     }
+}
+
+/// Returns the addresses of `lo` and of dummy interfaces, without loopback and link-local addresses.
+fn host_addresses(snapshot: &HostSnapshot) -> Vec<IpAddr> {
+    let holds_them = |other: &&Interface| other.is_loopback() || other.kind.as_deref() == Some("dummy");
+    let holders: Vec<u32> = snapshot.interfaces.iter().filter(holds_them).map(|other| other.index).collect();
+    let is_link_local = |address: &IpAddr| match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let addresses = snapshot.addresses.iter().filter(|(index, _)| holders.contains(index)).map(|&(_, address)| address);
+    addresses.filter(|address| !address.is_loopback() && !is_link_local(address)).collect()
 }
 
 fn join(addresses: &[IpAddr]) -> String {

@@ -5,6 +5,7 @@
 
 pub mod facts;
 pub mod finding;
+pub mod key_file;
 pub mod privileges;
 pub mod rules;
 
@@ -100,6 +101,7 @@ impl Check {
         // The program cannot be loaded if the kernel is too old or a capability is missing.
         let may_load = !host.findings.iter().any(Finding::is_problem);
         host.findings.extend(host_findings);
+        host.findings.extend(key_file::check(&config.syn_ack));
         let interfaces: Vec<_> = named
             .iter()
             .map(|interface| InterfaceReport::read(interface, config, isn, &snapshot, may_load))

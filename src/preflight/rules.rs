@@ -1,9 +1,12 @@
 //! The rules that derive findings and the attach mode from the facts about an interface.
 
+use std::net::IpAddr;
+
 use super::facts::{Above, Facts};
 use super::finding::{Finding, Severity};
 use crate::config::AttachMode;
 use crate::responder::mode::LOST_ON_VETH;
+use crate::responder::scope::join_first;
 use crate::responder::{MTU_WITHOUT_FRAGMENTS, ResponderError, Scope};
 
 /// The predicted attach mode, with its reason.
@@ -109,6 +112,7 @@ pub fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
 pub fn warnings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let mut findings = lacks(facts, scope);
     findings.extend(neighbours(facts, scope));
+    findings.extend(local_addresses(facts, scope));
     findings
 }
 
@@ -140,6 +144,15 @@ fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
             .with_hint(format!("`ip address add ADDRESS/LENGTH dev {name}`"))
     });
     down.into_iter().chain(no_address).collect()
+}
+
+/// Returns a warning if addresses on `lo` or on dummy interfaces are not answered, unless the user chose destinations.
+fn local_addresses(facts: &Facts, scope: &Scope) -> Option<Finding> {
+    let is_missing = |address: &&IpAddr| matches!(scope, Scope::Own(_)) && !scope.contains(**address);
+    let missing: Vec<IpAddr> = facts.host_addresses.iter().filter(is_missing).copied().collect();
+    let message = || format!("not answering for {}, on lo or a dummy interface", join_first(&missing));
+    let finding = || Finding::warning("local_addresses", message()).with_hint("--dst local includes these addresses");
+    (!missing.is_empty()).then(finding)
 }
 
 /// Returns warnings about the bond, team or bridge above the interface, and about its VLAN devices.

@@ -24,6 +24,8 @@ pub enum Scope {
     Prefixes(Vec<IpNet>),
     /// The addresses of the interface and of its VLAN devices.
     Own(BTreeSet<IpAddr>),
+    /// The addresses of all interfaces of the host, except loopback addresses.
+    Local(BTreeSet<IpAddr>),
 }
 
 impl Scope {
@@ -33,6 +35,10 @@ impl Scope {
             DestinationChoice::Any => Self::Any,
             DestinationChoice::Prefixes(prefixes) => Self::Prefixes(prefixes.clone()),
             DestinationChoice::Own => Self::Own(interface.addresses(&snapshot.interfaces, &snapshot.addresses)),
+            DestinationChoice::Local => {
+                let all = snapshot.addresses.iter().map(|&(_, address)| address);
+                Self::Local(all.filter(|address| !address.is_loopback()).collect())
+            }
         }
     }
 
@@ -41,7 +47,7 @@ impl Scope {
         match self {
             Self::Any => true,
             Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| prefix.contains(&address)),
-            Self::Own(addresses) => addresses.contains(&address),
+            Self::Own(addresses) | Self::Local(addresses) => addresses.contains(&address),
         }
     }
 
@@ -72,14 +78,17 @@ impl Scope {
         match self {
             Self::Any => Ok(()),
             Self::Prefixes(prefixes) => fill(set, prefixes, "--dst"),
-            Self::Own(addresses) => {
-                fill(set, &addresses.iter().copied().map(IpNet::from).collect::<Vec<_>>(), "the interface")
-            }
+            Self::Own(addresses) => fill(set, &to_prefixes(addresses), "the interface"),
+            Self::Local(addresses) => fill(set, &to_prefixes(addresses), "the host"),
         }
     }
 }
 
-/// Writes `prefixes` to an address set of the program. The error names `origin`, the option or the interface.
+fn to_prefixes(addresses: &BTreeSet<IpAddr>) -> Vec<IpNet> {
+    addresses.iter().copied().map(IpNet::from).collect()
+}
+
+/// Writes `prefixes` to an address set of the program. The error names `origin`: the option, interface or host.
 ///
 /// # Errors
 ///
@@ -95,7 +104,7 @@ impl Serialize for Scope {
         match self {
             Self::Any => serializer.collect_seq(["any"]),
             Self::Prefixes(prefixes) => serializer.collect_seq(prefixes.iter().map(IpNet::to_string)),
-            Self::Own(addresses) => serializer.collect_seq(addresses),
+            Self::Own(addresses) | Self::Local(addresses) => serializer.collect_seq(addresses),
         }
     }
 }
@@ -106,7 +115,7 @@ impl Display for Scope {
             Self::Any => return f.write_str("any address"),
             Self::Prefixes(prefixes) => join_first(prefixes),
             Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address, as it has none"),
-            Self::Own(addresses) => join_first(addresses),
+            Self::Own(addresses) | Self::Local(addresses) => join_first(addresses),
         };
         f.write_str(&list)
     }
