@@ -161,7 +161,7 @@ pub struct Args {
 
     /// Print one in N events
     ///
-    /// The program picks events at random. Requires --events.
+    /// Reduces output and load. Requires --events.
     #[arg(long, value_name = "N", requires = "events", help_heading = OUTPUT, allow_hyphen_values = true)]
     #[arg(value_parser = number(1..=u32::MAX), default_value_t = 1)]
     pub sample: u32,

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_tcp-bounce");
 
 fn tcp_bounce(arguments: &[&str]) -> Output {
@@ -65,39 +67,42 @@ fn number_out_of_range_error_shows_the_range() {
         (["--mss", "65536"], "1 to 65535"),
     ] {
         let error = refused(&[arguments[0], arguments[1], "nosuch0"], 2);
-        assert!(error.contains(&format!("not a number from {range},")), "{arguments:?} {error}");
+        assert!(error.contains(&format!("not a number from {range} (")), "{arguments:?} {error}");
     }
 }
 
 #[test]
 fn malformed_list_error_shows_an_example() {
     for (list, item) in [
-        ("", ""),
-        (" ", ""),
-        (",", ""),
-        ("22,", ""),
-        (",22", ""),
-        ("22,,80", ""),
         ("22 80", "22 80"),
         ("ssh", "ssh"),
         ("65536", "65536"),
         ("1-65536", "65536"),
         ("99999999999", "99999999999"),
-        ("-22", ""),
-        ("22-", ""),
-        ("-", ""),
-        ("1-2-3", "2-3"),
+        ("-22", "-22"),
+        ("-1", "-1"),
+        ("22-", "22-"),
+        ("-", "-"),
+        ("80,1-2-3", "1-2-3"),
         ("+22", "+22"),
-        ("1--2", "-2"),
+        ("1--2", "1--2"),
         ("0x16", "0x16"),
         ("22;80", "22;80"),
         ("٢٢", "٢٢"),
     ] {
-        let error = refused(&[&format!("--exclude-ports={list}"), "nosuch0"], 2);
-        let words = format!("\"{item}\" is not a port from 0 to 65535; a list looks like 22,8000-8999");
-        assert!(error.contains(&words), "{list:?} {error}");
+        for option in ["--exclude-ports", "--ports"] {
+            let error = refused(&[option, list, "nosuch0"], 2);
+            let words =
+                format!(": \"{item}\" is not a port from 0 to 65535\n\n  tip: a list looks like 22,8000-8999\n");
+            assert!(error.contains(&words) && error.contains(option), "{list:?} {error}");
+        }
     }
-    assert!(refused(&["--exclude-ports", "80,9-5", "nosuch0"], 2).contains("the range 9-5 runs backwards"));
+    for list in ["", " ", ",", "22,", ",22", "22,,80"] {
+        let error = refused(&[&format!("--exclude-ports={list}"), "nosuch0"], 2);
+        assert!(error.contains(": empty entry in the port list\n\n  tip: "), "{list:?} {error}");
+    }
+    let error = refused(&["--exclude-ports", "80,9-5", "nosuch0"], 2);
+    assert!(error.contains("the range 9-5 is reversed: write 5-9"), "{error}");
 }
 
 #[test]
@@ -115,12 +120,17 @@ fn malformed_argument_error_names_the_argument() {
         (&["--ttl", "1", "--ttl", "2", "nosuch0"], "cannot be used multiple times"),
         (&["--sample", "10", "nosuch0"], "required arguments were not provided:\n  --events"),
         (&["--events", "--sample", "0", "nosuch0"], "not a number from 1 to 4294967295"),
-        (&["--report", "report.txt", "nosuch0"], "the name must end with .json or .csv"),
+        (&["--report", "report.txt", "nosuch0"], "the file name must end with .json or .csv"),
         (&["--report", "", "nosuch0"], "--report <FILE>"),
         (&["--report", "a.csv", "--events", "--sample", "2", "nosuch0"], "cannot be used with"),
         (&["--tui", "--json", "nosuch0"], "cannot be used with"),
-        (&["--report", "folder.json/", "nosuch0"], "this is the name of a folder"),
-        (&["--metrics-listen", "localhost:9464", "nosuch0"], "not an address and a port"),
+        (&["--report", "folder.json/", "nosuch0"], "this is the name of a directory"),
+        (&["--metrics-listen", "localhost:9464", "nosuch0"], "not ADDR:PORT, :PORT or PORT"),
+        (&["--metrics-listen", "-1", "nosuch0"], "not ADDR:PORT, :PORT or PORT"),
+        (&["--src", "-1", "nosuch0"], "\"-1\" is not an address or a prefix"),
+        (&["--dst", "-1", "nosuch0"], "\"-1\" is not an address or a prefix"),
+        (&["--on-connect", "echo:-1", "nosuch0"], "\"-1\" is not a port from 0 to 65535"),
+        (&["--on-connect", "-1", "nosuch0"], "\"-1\" is not one of ignore,"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
     ] {
         let error = refused(arguments, 2);
@@ -131,8 +141,9 @@ fn malformed_argument_error_names_the_argument() {
 #[test]
 fn duration_needs_a_unit_and_exceeds_zero() {
     for time in ["0", "0s", "0h0m", "", " ", "60", "s", "-60s", "1x", "60s!", "999999999999999999999s"] {
-        let error = refused(&[&format!("--duration={time}"), "nosuch0"], 2);
-        assert!(error.contains("not a time above zero with its unit, like 60s, 10m or 1h30m"), "{time:?} {error}");
+        let error = refused(&["--duration", time, "nosuch0"], 2);
+        let words = ": not a duration above zero with a unit\n\n  tip: a duration looks like 60s, 10m or 1h30m\n";
+        assert!(error.contains(words), "{time:?} {error}");
     }
 }
 
@@ -179,13 +190,20 @@ fn valid_arguments_are_accepted() {
         "--duration 99999years",
         "--check",
         "--check --events --sample 5 --top-talkers --metrics-listen 9464",
+        "--metrics-listen :9464",
+        "--dst local",
+        "--dst local,any,10.0.0.0/8",
+        "--dst 192.0.2.1,2001:db8::/32 --dst 10.0.0.0/8",
+        "--src 10.0.0.0/8,192.168.0.0/16 --src ::/0",
+        "-p 80,443 -m skb -e -o report.csv -d 60s",
+        "-q -p 22",
         "--takeover",
         "--quiet",
         "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --exclude-ports 5",
     ] {
         let arguments: Vec<_> = arguments.split(' ').chain(["nosuch0"]).collect();
         let error = refused(&arguments, 1);
-        assert!(error.starts_with("tcp-bounce: there is no interface \"nosuch0\"\n"), "{arguments:?} {error}");
+        assert!(error.contains("interface") && error.contains("\"nosuch0\"\n"), "{arguments:?} {error}");
     }
 }
 
@@ -209,14 +227,153 @@ fn loopback_interface_error_gives_the_reason() {
 
 #[test]
 fn excluding_every_port_is_refused() {
-    let complaint_about_two = refused(&["--exclude-ports", "0-30000", "--exclude-ports", "30001-65535", "nosuch0"], 1);
-    assert!(complaint_about_two.contains("--exclude-ports names every port"), "{complaint_about_two}");
-    let ports_too = refused(&["--ports", "80,443", "--exclude-ports", "1-500", "nosuch0"], 1);
-    assert!(ports_too.contains("--exclude-ports names every port"), "{ports_too}");
-    for list in ["0-65535", "0-30000,30001-65535", "65535,0-65534"] {
-        let error = refused(&["--exclude-ports", list, "nosuch0"], 1);
-        assert!(error.contains("--exclude-ports names every port that there is to answer on"), "{error}");
+    for arguments in [
+        &["--exclude-ports", "0-65535"] as &[_],
+        &["--exclude-ports", "0-30000,30001-65535"],
+        &["--exclude-ports", "65535,0-65534"],
+        &["--exclude-ports", "0-30000", "--exclude-ports", "30001-65535"],
+        &["--ports", "80,443", "--exclude-ports", "1-500"],
+    ] {
+        let error = refused(&[arguments, &["nosuch0"]].concat(), 2);
+        assert!(
+            error.contains("no port left to answer on: --exclude-ports lists every selected port\n  hint: "),
+            "{error}"
+        );
     }
+}
+
+#[test]
+fn contradicting_settings_are_refused() {
+    for (arguments, words, hint) in [
+        ("--dst local --dst 10.0.0.0/8", "--dst local and prefixes exclude each other", "--dst any"),
+        (
+            "--dst ::ffff:10.0.0.0/104",
+            "--dst ::ffff:10.0.0.0/104 is an IPv4-mapped prefix",
+            "write it as IPv4: 10.0.0.0/8",
+        ),
+        (
+            "--src ::ffff:10.0.0.1",
+            "--src ::ffff:10.0.0.1/128 is an IPv4-mapped prefix",
+            "write it as IPv4: 10.0.0.1/32",
+        ),
+        ("--on-connect echo --isn 5", "--on-connect echo requires --isn keyed", "remove --isn"),
+        ("--key-file key", "--key-file requires --isn keyed", "add --isn keyed"),
+        ("--isn 5 --key-file key", "--key-file requires --isn keyed", "add --isn keyed"),
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').chain(["nosuch0"]).collect();
+        let error = refused(&arguments, 2);
+        let (line, rest) = error.split_once('\n').unwrap();
+        assert!(line.contains(words) && rest.starts_with("  hint: ") && rest.contains(hint), "{arguments:?} {error}");
+    }
+}
+
+#[test]
+fn tui_without_a_terminal_is_a_usage_error() {
+    let error = refused(&["--tui", "nosuch0"], 2);
+    assert!(error.contains("terminal") && error.contains("  hint: "), "{error}");
+}
+
+/// Returns the only line of standard error, which must be a JSON message of the type `error`.
+#[track_caller]
+fn json_error(arguments: &[&str], code: i32) -> Value {
+    let error = refused(arguments, code);
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let message: Value = serde_json::from_str(&error).unwrap();
+    assert_eq!(message["type"], "error", "{message}");
+    assert!(message["version"].is_u64(), "{message}");
+    message
+}
+
+#[test]
+fn usage_errors_are_json_with_json() {
+    for (arguments, message, hint) in [
+        (
+            &["--json"] as &[_],
+            "the following required arguments were not provided: <IFACE>...",
+            Some("usage: tcp-bounce "),
+        ),
+        (&["--colour", "--json", "eth1"], "unexpected argument '--colour' found", Some("usage: tcp-bounce ")),
+        (
+            &["--json", "--event", "eth1"],
+            "unexpected argument '--event' found",
+            Some("a similar argument exists: '--events'"),
+        ),
+        (
+            &["eth1", "--ports", "-22", "--json"],
+            "invalid value '-22' for '--ports <LIST>': \"-22\" is not a port from 0 to 65535",
+            Some("a list looks like 22,8000-8999"),
+        ),
+        (
+            &["--mode", "fast", "--json"],
+            "invalid value 'fast' for '--mode <MODE>' [possible values: auto, native, skb, hw]",
+            None,
+        ),
+    ] {
+        let error = json_error(arguments, 2);
+        assert_eq!(error["message"], message, "{error}");
+        match hint {
+            Some(hint) => assert!(error["hint"].as_str().unwrap().starts_with(hint), "{error}"),
+            None => assert_eq!(error["hint"], Value::Null),
+        }
+    }
+    let error = json_error(&["--json", "--exclude-ports", "0-65535", "eth1"], 2);
+    assert!(error["message"].as_str().unwrap().starts_with("no port left"), "{error}");
+    json_error(&["--json", "nosuch0"], 1);
+    // After `--`, the word is the name of an interface.
+    let error = refused(&["--ttl", "0", "--", "--json"], 2);
+    assert!(error.starts_with("error: invalid value '0' for '--ttl <N>'"), "{error}");
+}
+
+#[test]
+fn help_and_version_ignore_json() {
+    for option in ["-h", "--help", "-V", "--version"] {
+        assert_eq!(tcp_bounce(&["--json", option]).stdout, tcp_bounce(&[option]).stdout, "{option}");
+    }
+}
+
+/// The headings of the help, in their order.
+const HEADINGS: [&str; 6] = ["Arguments:", "Selection:", "Behaviour:", "Output:", "SYN-ACK:", "Diagnostics:"];
+
+fn help(option: &str) -> String {
+    let output = tcp_bounce(&[option]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn short_help_has_one_line_per_option() {
+    let help = help("-h");
+    assert!(help.lines().count() <= 45, "{help}");
+    for line in help.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+        // A continuation line is indented farther than any option.
+        assert!(!line.starts_with("        "), "{line}");
+    }
+    let headings: Vec<&str> = help.lines().filter(|line| HEADINGS.contains(line)).collect();
+    assert_eq!(headings, HEADINGS);
+    assert!(help.ends_with("\nRun `tcp-bounce --help` for details, values and examples.\n"), "{help}");
+}
+
+#[test]
+fn long_help_has_values_examples_and_documentation() {
+    let help = help("--help");
+    for words in
+        ["\n          - tarpit:  ", "\n          - native: ", "[default: 64]", "\nExamples:\n", "\nDocumentation:\n"]
+    {
+        assert!(help.contains(words), "{words} {help}");
+    }
+    for place in ["man tcp-bounce", "/usr/share/doc/tcp-bounce/docs", "docs/"] {
+        assert!(help.contains(place), "{place} {help}");
+    }
+    let examples = help.lines().filter_map(|line| line.strip_prefix("    sudo tcp-bounce "));
+    let examples: Vec<&str> = examples.collect();
+    assert_eq!(examples.len(), 4, "{help}");
+    for example in examples {
+        let arguments: Vec<&str> =
+            example.split(' ').map(|word| if word == "eth1" { "nosuch0" } else { word }).collect();
+        refused(&arguments, 1);
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
 }
 
 #[test]
@@ -291,19 +448,19 @@ fn post_handshake_action_is_one_of_six_per_port() {
     }
     let unknown = refused(&["--on-connect", "close:80", "--on-connect", "hang", "nosuch0"], 2);
     let words =
-        "\"hang\" is none of drop, reset, close, discard, echo, tarpit; with ports it looks like echo:7,8000-8999";
+        ": \"hang\" is not one of ignore, reset, close, discard, echo, tarpit\n\n  tip: an action with ports looks";
     assert!(unknown.contains(words), "{unknown}");
     for (arguments, words) in [
         (
             ["--on-connect", "echo:7-9", "--on-connect", "discard:9"],
-            "--on-connect gives port 9 two modes: echo and discard",
+            "--on-connect selects two actions for port 9: echo and discard",
         ),
         (
             ["--on-connect", "close", "--on-connect", "reset"],
-            "--on-connect gives all other ports two modes: close and reset",
+            "--on-connect selects two actions for all other ports: close and reset",
         ),
     ] {
-        let error = refused(&[&arguments[..], &["nosuch0"]].concat(), 1);
+        let error = refused(&[&arguments[..], &["nosuch0"]].concat(), 2);
         assert!(error.contains(words) && error.contains("  hint: "), "{error}");
     }
 }

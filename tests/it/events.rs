@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tcp_bounce_wire::Verdict;
 
-use crate::fixtures::command::{TcpBounce, assert_error, refusal};
+use crate::fixtures::command::{TcpBounce, assert_error, refusal, usage_error};
 use crate::fixtures::flood::{Flood, Kind, Sink};
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
 use crate::fixtures::process::{Process, run};
@@ -304,8 +304,10 @@ fn unwritable_report_prevents_the_start() {
         (path("folder.json"), "no regular file"),
         (path("link.csv"), "no regular file"),
     ] {
+        let is_regular = !reason.contains("regular");
+        let refusal = if is_regular { refusal } else { usage_error };
         let output = refusal(&network.host, &format!("--report {name} host0"));
-        assert_error(&output, &[&name, reason], if reason.contains("regular") { "another file" } else { "folder" });
+        assert_error(&output, &[&name, reason], if is_regular { "folder" } else { "another file" });
         assert!(!output.contains(".tcp-bounce-report-"), "{output}");
         let check = run(&mut TcpBounce::command(&network.host, &format!("--check --report {name} host0")));
         assert_eq!(check.status.code(), Some(1));

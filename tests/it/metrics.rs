@@ -126,7 +126,24 @@ fn unavailable_address_prevents_the_start() {
     network.assert_nothing_is_attached();
     let finished = run(&mut TcpBounce::command(&network.host, "--metrics-listen nonsense host0"));
     assert_eq!(finished.status.code(), Some(2));
-    assert!(finished.stderr.contains("not an address and a port"), "{finished:?}");
+    assert!(finished.stderr.contains("not ADDR:PORT, :PORT or PORT"), "{finished:?}");
+}
+
+/// Checks that `:9464` serves both families, and that `9464` serves only 127.0.0.1.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn port_with_a_colon_listens_on_every_address() {
+    let network = Network::new(Mode::Skb);
+    let status = |url: &str| {
+        let arguments = format!("-s -o /dev/null -m 10 -w %{{http_code}} {url}/metrics");
+        run(network.host.command("curl").args(arguments.split(' '))).stdout
+    };
+    let urls = ["http://127.0.0.1:9464", "http://192.0.2.1:9464", "http://[::1]:9464", "http://[2001:db8::1]:9464"];
+    for (address, statuses) in [(":9464", ["200"; 4]), ("9464", ["200", "000", "000", "000"])] {
+        let responder = network.start_responder(&format!("--metrics-listen {address}"));
+        assert_eq!(urls.map(status), statuses, "{address}");
+        responder.interrupt();
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal, usage_error};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::{Finished, Process, run};
@@ -371,10 +371,11 @@ fn quiet_prints_only_problems() {
 #[ignore = "needs root: makes network namespaces"]
 fn invalid_arguments_are_errors() {
     let network = Network::new(Mode::Skb);
-    for (arguments, words) in [
-        ("nosuch0", "there is no interface \"nosuch0\""),
-        ("host0 host0", "host0 is named twice"),
-        ("--exclude-ports 0-65535 host0", "--exclude-ports names every port"),
+    let [failure, usage_error]: [fn(&_, &_) -> _; 2] = [refusal, usage_error];
+    for (arguments, refusal, words) in [
+        ("nosuch0", failure, "\"nosuch0\""),
+        ("host0 host0", usage_error, "twice"),
+        ("--exclude-ports 0-65535 host0", usage_error, "no port left to answer on"),
     ] {
         let reason = refusal(&network.host, &format!("--check {arguments}"));
         assert!(reason.contains(words), "{reason}");

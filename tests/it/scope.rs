@@ -3,15 +3,17 @@
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 use tempfile::NamedTempFile;
 
 use crate::fixtures::capture::Capture;
-use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error, usage_error};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
 use crate::fixtures::process::run;
@@ -25,8 +27,9 @@ in_each_mode! {
     follows_mtu_changes,
     follows_mac_address_changes,
     answers_again_after_the_interface_was_down,
-    to_option_limits_the_addresses,
-    from_option_limits_the_clients,
+    dst_option_limits_the_addresses,
+    dst_local_answers_for_addresses_of_other_interfaces,
+    src_option_limits_the_clients,
     ports_option_limits_the_ports,
     accepts_4096_prefixes,
     keyed_isn_differs_per_connection_and_completes,
@@ -221,21 +224,23 @@ fn answers_again_after_the_interface_was_down(mode: Mode) {
     assert!(summary.count("handshakes completed") >= 6, "{summary:?}");
 }
 
-fn to_option_limits_the_addresses(mode: Mode) {
+fn dst_option_limits_the_addresses(mode: Mode) {
     let network = Network::new(mode);
     route_to_host(&network);
     let all = [OWN, OWN_V6, NEIGHBOURS[0], NEIGHBOURS[1], ROUTED[0], ROUTED[1]];
     for (arguments, answered) in [
         ("--dst 192.0.2.1", &all[..1]),
         ("--dst 2001:db8::1", &all[1..2]),
-        ("--dst 192.0.2.0/26 --dst 2001:db8::/64", &[OWN, OWN_V6, NEIGHBOURS[1]]),
+        ("--dst 192.0.2.0/26,2001:db8::/64", &[OWN, OWN_V6, NEIGHBOURS[1]]),
+        ("--dst 192.0.2.1 --dst 203.0.113.0/24,2001:db8::1", &[OWN, OWN_V6, ROUTED[0]]),
         ("--dst 192.0.2.77/24", &[OWN, NEIGHBOURS[0]]),
         ("--dst 203.0.113.0/24", &[ROUTED[0]]),
         ("--dst 0.0.0.0/0", &[OWN, NEIGHBOURS[0], ROUTED[0]]),
         ("--dst ::/0", &[OWN_V6, NEIGHBOURS[1], ROUTED[1]]),
         ("--dst any", &all),
-        ("--dst 203.0.113.0/24 --dst any", &all),
-        ("--takeover", &all),
+        ("--dst 203.0.113.0/24,any", &all),
+        ("--takeover", &all[..2]),
+        ("--takeover --dst any", &all),
         ("--takeover --dst 192.0.2.1", &all[..1]),
     ] {
         let responder = network.start_responder(arguments);
@@ -251,12 +256,102 @@ fn to_option_limits_the_addresses(mode: Mode) {
     }
 }
 
-fn from_option_limits_the_clients(mode: Mode) {
+/// Adds the addresses [`ROUTED`] to `lo` of the host.
+fn add_local_addresses(network: &Network) {
+    network.host.ip("link set lo up");
+    network.host.ip(&format!("address add {}/32 dev lo", ROUTED[0]));
+    network.host.ip(&format!("address add {}/128 dev lo nodad", ROUTED[1]));
+}
+
+fn dst_local_answers_for_addresses_of_other_interfaces(mode: Mode) {
+    /// An address of `host1`, which the client reaches through `host0`.
+    const ELSEWHERE: &str = "203.0.113.9";
+    let network = Network::new(mode);
+    route_to_host(&network);
+    add_local_addresses(&network);
+    network.add_cable();
+    network.host.ip(&format!("address add {ELSEWHERE}/32 dev host1"));
+    network.client.ip(&format!("route add {ELSEWHERE} via {HOST}"));
+    let responder = network.start_responder("");
+    for address in [&ROUTED[..], &[ELSEWHERE]].concat() {
+        let error = connect(&network, address, DEADLINE).expect_err(address);
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{address}");
+    }
+    responder.interrupt();
+
+    let responder = network.start_responder("--dst local");
+    for address in [&[OWN, OWN_V6, ELSEWHERE], &ROUTED[..]].concat() {
+        assert_answers(&network, address);
+    }
+    assert_does_not_answer(&network, NEIGHBOURS[0]);
+    network.host.ip(&format!("address add {}/32 dev lo", NEIGHBOURS[0]));
+    until("for the new address to be answered", || connect(&network, NEIGHBOURS[0], DEADLINE).ok());
+    network.host.ip(&format!("address del {}/32 dev lo", NEIGHBOURS[0]));
+    until("for the removed address", || connect(&network, NEIGHBOURS[0], SILENCE).err());
+    responder.interrupt();
+}
+
+/// Runs `--check --json` with `arguments`, and returns the report of `host0` and all findings about the host.
+#[track_caller]
+fn check(network: &Network, arguments: &str) -> (Value, Value) {
+    let output = run(&mut TcpBounce::command(&network.host, &format!("--check --json {arguments} host0"))).success();
+    let report: Value = serde_json::from_str(&output).unwrap();
+    (report["interfaces"][0].clone(), report["host"]["findings"].clone())
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn dst_local_lists_the_addresses_in_json() {
+    let network = Network::new(Mode::Skb);
+    add_local_addresses(&network);
+    let (interface, _) = check(&network, "--dst local");
+    let destinations: Vec<&str> =
+        interface["destinations"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
+    for address in [[OWN, OWN_V6], ROUTED].concat() {
+        assert!(destinations.contains(&address), "{address} {destinations:?}");
+    }
+    for address in ["127.0.0.1", "::1"] {
+        assert!(!destinations.contains(&address), "{address} {destinations:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn unanswered_local_addresses_are_a_warning() {
+    let network = Network::new(Mode::Skb);
+    let codes = |arguments: &str| {
+        let findings = check(&network, arguments).0["findings"].clone();
+        findings
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|finding| finding["code"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    network.host.ip("link set lo up");
+    assert_eq!(codes(""), [""; 0]);
+    add_local_addresses(&network);
+    assert_eq!(codes(""), ["local_addresses"]);
+    for arguments in ["--dst local", "--dst any", "--dst 192.0.2.1"] {
+        assert_eq!(codes(arguments), [""; 0], "{arguments}");
+    }
+    let finding = check(&network, "").0["findings"][0].clone();
+    let [message, hint] = ["message", "hint"].map(|member| finding[member].as_str().unwrap());
+    assert!(ROUTED.iter().all(|address| message.contains(address)) && hint.contains("--dst local"), "{finding}");
+
+    let responder = network.start_responder("");
+    let start = responder.0.stdout.wait_for(ROUTED[0]);
+    assert!(start.is_some_and(|text| text.contains("warning: ")));
+    responder.interrupt();
+}
+
+fn src_option_limits_the_clients(mode: Mode) {
     let network = Network::new(mode);
     for (arguments, v4, v6) in [
         ("--src 192.0.2.2", true, false),
         ("--src 2001:db8::2", false, true),
-        ("--src 192.0.2.0/24 --src 2001:db8::/32", true, true),
+        ("--src 192.0.2.0/24,2001:db8::/32", true, true),
+        ("--src 10.0.0.0/8,192.0.2.2 --src 2001:db8:1::/48", true, false),
         ("--src 192.0.2.0/31 --src 192.0.2.3 --src 2001:db8::/127 --src 2001:db8::3", false, false),
         ("--src 0.0.0.0/0", true, false),
         ("--src ::/0", false, true),
@@ -327,9 +422,9 @@ fn accepts_4096_prefixes(mode: Mode) {
 fn refuses_more_than_4096_prefixes() {
     let network = Network::new(Mode::Skb);
     for option in ["--src", "--dst"] {
-        let reason = refusal(&network.host, &network.arguments(&separate_prefixes(option, 4097)));
-        let words = [option, "4097 prefixes", "are too many: 4096 are possible"];
-        assert_error(&reason, &words, "join some of them");
+        let reason = usage_error(&network.host, &network.arguments(&separate_prefixes(option, 4097)));
+        let words = [option, "lists 4097 separate prefixes", "at most 4096"];
+        assert_error(&reason, &words, "merge prefixes");
     }
     network.assert_nothing_is_attached();
     // Adjacent prefixes are merged into one range.
@@ -344,10 +439,10 @@ fn refuses_more_than_4096_prefixes() {
 fn malformed_prefix_error_shows_an_example() {
     for option in ["--dst", "--src"] {
         for prefix in [
-            "",
-            " ",
             "x",
             "ANY",
+            "LOCAL",
+            "-1",
             "any/0",
             "192.0.2",
             "192.0.2.256",
@@ -356,25 +451,32 @@ fn malformed_prefix_error_shows_an_example() {
             "192.0.2.0/-1",
             "192.0.2.0/255.255.255.0",
             "192.0.2.1-9",
-            "192.0.2.1,192.0.2.2",
+            "192.0.2.1 192.0.2.2",
             "2001:db8::/129",
             "2001:db8",
             "fe80::1%eth0",
             "[2001:db8::1]",
             "localhost",
         ] {
-            let finished = run(Command::new(BINARY).args([&format!("{option}={prefix}"), "nosuch0"]));
+            let finished = run(Command::new(BINARY).args([option, &format!("10.0.0.0/8,{prefix}"), "nosuch0"]));
             assert_eq!(finished.status.code(), Some(2), "{finished:?}");
             assert_eq!(finished.stdout, "");
-            for words in [option, "not one address or prefix, which look like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"]
-            {
+            let reason = format!(": \"{prefix}\" is not an address or a prefix\n");
+            for words in [option, &reason, "\n  tip: a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32"] {
                 assert!(finished.stderr.contains(words), "{prefix:?} {finished:?}");
             }
-            assert_eq!(finished.stderr.contains("or `any`"), option == "--dst", "{prefix:?} {finished:?}");
+            assert_eq!(finished.stderr.contains("local or any"), option == "--dst", "{prefix:?} {finished:?}");
+        }
+        for list in ["", " ", "192.0.2.1,", ",192.0.2.1"] {
+            let finished = run(Command::new(BINARY).args([option, list, "nosuch0"]));
+            assert_eq!(finished.status.code(), Some(2), "{finished:?}");
+            assert!(finished.stderr.contains(": empty entry in the list\n"), "{list:?} {finished:?}");
         }
     }
-    let finished = run(Command::new(BINARY).args(["--src", "any", "nosuch0"]));
-    assert_eq!(finished.status.code(), Some(2), "{finished:?}");
+    for word in ["any", "local"] {
+        let finished = run(Command::new(BINARY).args(["--src", word, "nosuch0"]));
+        assert_eq!(finished.status.code(), Some(2), "{finished:?}");
+    }
 }
 
 fn keyed_isn_differs_per_connection_and_completes(mode: Mode) {
@@ -442,8 +544,8 @@ fn equal_keys_give_equal_isn(mode: Mode) {
 fn refuses_an_endless_key_file() {
     let host = Namespace::new();
     host.ip("link add bridge0 type bridge");
-    let reason = refusal(&host, "--isn keyed --key-file /dev/zero bridge0");
-    assert_error(&reason, &["/dev/zero is no key"], "openssl rand -hex 16");
+    let reason = usage_error(&host, "--isn keyed --key-file /dev/zero bridge0");
+    assert_error(&reason, &["/dev/zero", "32 hexadecimal digits"], "openssl rand -hex 16");
 }
 
 #[test]
@@ -452,7 +554,7 @@ fn refuses_malformed_keys() {
     const RIGHT: &str = "000102030405060708090a0b0c0d0e0f";
     const HINT: &str = "openssl rand -hex 16";
     let network = Network::new(Mode::Skb);
-    let refusal = |arguments: &str| refusal(&network.host, &network.arguments(arguments));
+    let refusal = |arguments: &str| usage_error(&network.host, &network.arguments(arguments));
     let long = "0".repeat(1_000_000);
     let contents = ["", "\n", &RIGHT[1..], &format!("{RIGHT}0"), &format!("0x{}", &RIGHT[2..]), &long];
     let contents = contents.into_iter().map(str::to_owned);
@@ -462,7 +564,7 @@ fn refuses_malformed_keys() {
         let file = key_file(&text);
         let path = file.path().display().to_string();
         let reason = refusal(&format!("--isn keyed --key-file {path}"));
-        assert_error(&reason, &[&path, "is no key: it must have 32 hexadecimal digits"], HINT);
+        assert_error(&reason, &[&path, "does not consist of 32 hexadecimal digits"], HINT);
     }
 
     let file = key_file("");
@@ -470,11 +572,35 @@ fn refuses_malformed_keys() {
     let folder = tempfile::tempdir().unwrap();
     for path in [file.path(), folder.path(), &folder.path().join("none")] {
         let path = path.display().to_string();
-        assert_error(&refusal(&format!("--isn keyed --key-file {path}")), &["cannot read the key in", &path], HINT);
+        assert_error(&refusal(&format!("--isn keyed --key-file {path}")), &["cannot read the key file", &path], HINT);
     }
 
     let file = key_file(RIGHT);
     let reason = refusal(&format!("--key-file {}", file.path().display()));
-    assert_error(&reason, &["--key-file is only for --isn keyed"], "add --isn keyed");
+    assert_error(&reason, &["--key-file requires --isn keyed"], "add --isn keyed");
     network.assert_nothing_is_attached();
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn key_file_that_everyone_can_read_is_a_warning() {
+    let network = Network::new(Mode::Skb);
+    let file = key_file("000102030405060708090a0b0c0d0e0f");
+    let path = file.path().display().to_string();
+    let arguments = format!("--isn keyed --key-file {path}");
+    let set_mode = |mode| fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o600, 0o640, 0o660] {
+        set_mode(mode);
+        assert_eq!(check(&network, &arguments).1, Value::Array(vec![]), "{mode:o}");
+    }
+    set_mode(0o644);
+    let finding = check(&network, &arguments).1[0].clone();
+    assert_eq!((&finding["code"], &finding["severity"]), (&"key_readable".into(), &"warning".into()), "{finding}");
+    assert_eq!(finding["message"], format!("everyone can read the key file {path}"));
+    assert_eq!(finding["command"], format!("chmod 600 {path}"));
+
+    let responder = network.start_responder(&arguments);
+    let start = responder.0.stdout.wait_for(&format!("chmod 600 {path}")).unwrap_or_default();
+    assert!(start.contains(&format!("warning: everyone can read the key file {path}\n")), "{start}");
+    responder.interrupt();
 }

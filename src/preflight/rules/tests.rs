@@ -104,6 +104,19 @@ fn warns_of_stripped_tags_if_there_are_vlans() {
 }
 
 #[test]
+fn warns_of_local_addresses_outside_the_scope() {
+    let virtual_address = || [203, 0, 113, 7].into();
+    let facts = Facts { host_addresses: vec![virtual_address()], ..nic("ice") };
+    let found = |scope: Scope| findings(&facts, &scope).first().map(|finding| (finding.code, finding.is_problem()));
+    assert_eq!(found(Scope::Own(Default::default())).unwrap().0, "no_address");
+    assert_eq!(found(Scope::Own([[192, 0, 2, 1].into()].into())), Some(("local_addresses", false)));
+    assert_eq!(found(Scope::Own([virtual_address()].into())), None);
+    assert_eq!(found(Scope::Local([virtual_address()].into())), None);
+    assert_eq!(found(Scope::Prefixes(vec![])), None, "the user chose the destinations");
+    assert_eq!(found(Scope::Any), None);
+}
+
+#[test]
 fn warns_of_ports_of_bonds_and_bridges_but_not_of_vrfs() {
     for (kind, found) in
         [("bond", Some("bond_port")), ("team", Some("bond_port")), ("bridge", Some("bridge_port")), ("vrf", None)]

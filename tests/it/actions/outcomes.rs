@@ -12,7 +12,7 @@ use tcp_bounce_wire::{Action, ActionSet, Verdict};
 use tempfile::NamedTempFile;
 
 use crate::fixtures::capture::Capture;
-use crate::fixtures::command::{assert_error, refusal};
+use crate::fixtures::command::{assert_error, usage_error};
 use crate::fixtures::network::{CLIENT, HOST, HOSTS, Mode, Network};
 use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::segment::ACK;
@@ -274,8 +274,8 @@ fn responder_leaves_matching_host_connection_alone(mode: Mode) {
 fn echo_and_tarpit_refuse_a_fixed_isn(mode: Mode) {
     let network = Network::new(mode);
     for then in ["echo:7", "tarpit"] {
-        let reason = refusal(&network.host, &network.arguments(&format!("--isn 5 --on-connect {then}")));
-        assert_error(&reason, &["--isn keyed", then.split(':').next().unwrap()], "leave --isn out");
+        let reason = usage_error(&network.host, &network.arguments(&format!("--isn 5 --on-connect {then}")));
+        assert_error(&reason, &["--isn keyed", then.split(':').next().unwrap()], "remove --isn");
     }
     network.assert_nothing_is_attached();
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use tcp_bounce::internals::kernel::has_frags;
 use tcp_bounce_wire::Verdict;
 
-use crate::fixtures::command::{TcpBounce, assert_error, refusal};
+use crate::fixtures::command::{TcpBounce, assert_error, refusal, usage_error};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::programs::{attached, pass};
@@ -139,7 +139,7 @@ fn refuses_an_interface_named_twice() {
     let network = Network::new(Mode::Skb);
     network.host.ip("link property add dev host0 altname a-very-long-name-of-host0");
     for arguments in ["host0 host0", "host0 a-very-long-name-of-host0"] {
-        let reason = refusal(&network.host, arguments);
+        let reason = usage_error(&network.host, arguments);
         assert_error(&reason, &["host0 is named twice"], "altname");
     }
     let responder = TcpBounce::start(&network.host, "a-very-long-name-of-host0");

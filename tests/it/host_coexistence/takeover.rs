@@ -99,7 +99,7 @@ fn lists_connections_to_the_bridge_for_its_port() {
     let listener = network.listen(2222);
     let _connection = open(&network, &listener, HOST);
     for interface in ["host0", "bridge0"] {
-        let lines = lines_before_start(&network, &format!("--takeover {interface}"));
+        let lines = lines_before_start(&network, &format!("--takeover --dst any {interface}"));
         assert_eq!(lines.len(), 2, "{lines:?}");
     }
 }
@@ -114,8 +114,14 @@ fn lists_connections_to_a_loopback_interface_address() {
     network.client.ip(&format!("route add {LOOPBACK}/32 via {HOST}"));
     let listener = network.host.enter(|| TcpListener::bind((LOOPBACK, 2222))).unwrap();
     let connection = open(&network, &listener, LOOPBACK);
-    let lines = lines_before_start(&network, "--takeover host0");
-    assert_eq!(lines, [HEADER.to_owned(), format!("  {LOOPBACK}:2222 with {}", connection.0.local_addr().unwrap())]);
+    assert_eq!(lines_before_start(&network, "--takeover host0"), [""; 0]);
+    for destinations in ["local", "any"] {
+        let lines = lines_before_start(&network, &format!("--takeover --dst {destinations} host0"));
+        assert_eq!(
+            lines,
+            [HEADER.to_owned(), format!("  {LOOPBACK}:2222 with {}", connection.0.local_addr().unwrap())]
+        );
+    }
 }
 
 #[test]

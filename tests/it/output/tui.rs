@@ -18,7 +18,7 @@ use tcp_bounce::internals::Tui;
 use tcp_bounce::internals::client_tables::ClientTables;
 use tcp_bounce_wire::TelemetrySettings;
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_error, refusal};
+use crate::fixtures::command::{BINARY, TcpBounce, assert_error, usage_error};
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
 use crate::fixtures::programs::attached;
@@ -291,7 +291,7 @@ fn background_start_is_refused() {
 #[ignore = "needs root: makes network namespaces"]
 fn start_without_a_terminal_is_refused() {
     let network = Network::new(Mode::Skb);
-    assert_error(&refusal(&network.host, "--tui host0"), &["--tui needs a terminal"], "--events");
+    assert_error(&usage_error(&network.host, "--tui host0"), &["--tui needs a terminal"], "--events");
     network.assert_nothing_is_attached();
 }
 
