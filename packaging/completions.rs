@@ -6,7 +6,6 @@ use std::path::Path;
 
 use clap::Command;
 use clap_complete::{Shell, generate_to};
-use tcp_bounce::internals::action_names;
 
 /// A placeholder for the names of interfaces, which only the shell can look up.
 const INTERFACES: &str = "INTERFACES";
@@ -20,8 +19,8 @@ const SHELLS: [(Shell, &str, &str); 3] = [
     // clap generates no line for positional arguments, so one is added before the line of `--mode`.
     (
         Shell::Fish,
-        "complete -c tcp-bounce -l mode",
-        "complete -c tcp-bounce -f -a '(__fish_print_interfaces)'\ncomplete -c tcp-bounce -l mode",
+        "complete -c tcp-bounce -s m -l mode",
+        "complete -c tcp-bounce -f -a '(__fish_print_interfaces)'\ncomplete -c tcp-bounce -s m -l mode",
     ),
 ];
 
@@ -30,7 +29,7 @@ pub fn write(command: Command, folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = command
         .mut_arg("interfaces", |arg| arg.value_parser([INTERFACES]).help(None))
         // A colon ends the name of a value in zsh, so `on_connect` and `metrics_listen` get names without colons.
-        .mut_arg("on_connect", |arg| arg.value_parser(action_names()).value_name("MODE"))
+        .mut_arg("on_connect", |arg| arg.value_name("ACTION"))
         .mut_arg("metrics_listen", |arg| arg.value_name("ADDRESS"));
     for (shell, placeholder, interfaces) in SHELLS {
         let path = generate_to(shell, &mut command, "tcp-bounce", folder)?;

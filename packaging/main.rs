@@ -1,16 +1,24 @@
-//! Generates these files of the package, in the directory that the first argument names:
+//! Generates documents from the definition of the command line, and files of the package.
+//!
+//! `tcp-bounce-documents FOLDER` writes these files of the package to a directory:
 //!
 //! - the manual page and the shell completions, from the definition of the command line
 //! - the object of the XDP program
 //! - the licences of third-party packages
 //! - the changelog in Debian's format
+//!
+//! `tcp-bounce-documents --reference FILE` writes the reference page of the command line. `make docs` runs it.
 
 mod completions;
 mod manual;
 mod notices;
+mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -20,8 +28,15 @@ use tcp_bounce::internals::Args;
 use tcp_bounce::internals::skel::OBJECT;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = env::args_os().nth(1).ok_or("usage: tcp-bounce-documents FOLDER")?;
-    let folder = Path::new(&folder);
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    match arguments.as_slice() {
+        [option, file] if option == "--reference" => Ok(fs::write(file, reference::page(Args::command()))?),
+        [folder] => write_package_files(Path::new(folder)),
+        _ => Err("usage: tcp-bounce-documents FOLDER, or tcp-bounce-documents --reference FILE".into()),
+    }
+}
+
+fn write_package_files(folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     // `scripts/reproducible` sets the time of the last commit, so that each commit always gives the same package.
     let seconds = env::var("SOURCE_DATE_EPOCH").map_err(|_| "SOURCE_DATE_EPOCH is not set")?.parse()?;

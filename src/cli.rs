@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ContextKind;
 use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use tcp_bounce_wire::ProgramSettings;
 
@@ -73,6 +75,7 @@ Documentation:
 /// the program.
 #[derive(Debug, Parser)]
 #[command(version, long_version = LONG_VERSION, max_term_width = WIDTH)]
+#[command(override_usage = "tcp-bounce [OPTIONS] <IFACE>...")]
 #[command(after_help = POINTER, after_long_help = EXAMPLES, disable_help_flag = true, disable_version_flag = true)]
 pub struct Args {
     /// Network interfaces to answer on
@@ -99,24 +102,20 @@ pub struct Args {
 
     /// Answer for these addresses [default: the interface's own]
     ///
-    /// The value is a list of addresses and prefixes, as in 192.0.2.1,2001:db8::/32, or one of two words. The option may
-    /// be repeated.
-    ///
-    /// local: every local address of the host. This includes virtual IP addresses on lo and the addresses of other
-    /// interfaces, but not the loopback addresses 127.0.0.0/8 and ::1.
-    ///
-    /// any: every address, also of hosts behind this one.
+    /// CIDR is a list of addresses and prefixes, as in 192.0.2.1,2001:db8::/32. The option may be repeated.
     ///
     /// Addresses that the host does not have must be routed to it, because tcp-bounce answers neither ARP nor neighbor
     /// discovery.
+    ///
+    /// Instead of CIDR, a word selects many addresses:
     #[arg(long, value_name = "CIDR|local|any", help_heading = SELECTION, allow_hyphen_values = true)]
-    #[arg(value_parser = parse::<DestinationList>)]
+    #[arg(value_parser = WordsParser::<DestinationList, Dst>::new())]
     pub dst: Vec<DestinationList>,
 
     /// Answer only clients with these addresses
     ///
-    /// The value is a list of addresses and prefixes, as in 10.0.0.0/8,2001:db8::/32. The host receives the segments of
-    /// all other clients. The option may be repeated.
+    /// CIDR is a list of addresses and prefixes, as in 10.0.0.0/8,2001:db8::/32. The host receives the segments of all
+    /// other clients. The option may be repeated.
     #[arg(long, value_name = "CIDR", help_heading = SELECTION, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<PrefixList>)]
     pub src: Vec<PrefixList>,
@@ -138,11 +137,11 @@ pub struct Args {
     /// Action after the handshake, as in close or echo:7
     ///
     /// Without PORTS, the action applies to all ports that no other action lists. The option may be repeated, as in
-    /// --on-connect tarpit:22-23 --on-connect close. The default is ignore.
+    /// `--on-connect tarpit:22-23 --on-connect close`. The default is ignore.
     ///
-    /// Echo and tarpit require --isn keyed, and select it.
+    /// Echo and tarpit require `--isn keyed`, and select it.
     #[arg(long, value_name = "ACTION[:PORTS]", help_heading = BEHAVIOUR, allow_hyphen_values = true)]
-    #[arg(value_parser = ActionParser)]
+    #[arg(value_parser = WordsParser::<ActionChoice, OnConnect>::new())]
     pub on_connect: Vec<ActionChoice>,
 
     /// Detach and exit after this time, as in 60s or 1h30m
@@ -195,7 +194,7 @@ pub struct Args {
 
     /// Print messages and errors as lines of JSON
     ///
-    /// Errors are printed on standard error, including usage errors. docs/output.schema.json describes the messages.
+    /// Errors are printed on standard error, including usage errors. `docs/output.schema.json` describes the messages.
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
@@ -213,7 +212,7 @@ pub struct Args {
     #[arg(value_parser = parse::<IsnChoice>)]
     pub isn: Option<IsnChoice>,
 
-    /// File with the key of --isn keyed [default: random key]
+    /// File with the key of a keyed number [default: random key]
     ///
     /// The file contains 32 hexadecimal digits, as `openssl rand -hex 16` prints them. Hosts that share an address must
     /// have equal keys.
@@ -297,19 +296,38 @@ enum OnConnect {
     Tarpit,
 }
 
-/// Parses the values of `--on-connect`, and lists the actions for the help and the completions.
+/// A word of `--dst`. The names are those that [`DestinationList`] parses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Dst {
+    /// All addresses of this host, also on lo, but not 127.0.0.0/8 and ::1
+    Local,
+    /// All addresses, also of other hosts
+    Any,
+}
+
+/// Parses a value of the type `T`, and lists the words in it for the help and the completions.
 #[derive(Clone)]
-struct ActionParser;
+struct WordsParser<T, Words>(PhantomData<fn() -> (T, Words)>);
 
-impl TypedValueParser for ActionParser {
-    type Value = ActionChoice;
+impl<T, Words> WordsParser<T, Words> {
+    fn new() -> Self {
+        Self(PhantomData)
+    }
+}
 
-    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<ActionChoice, clap::Error> {
-        parse::<ActionChoice>.parse_ref(command, arg, value)
+impl<T, Words> TypedValueParser for WordsParser<T, Words>
+where
+    T: FromStr<Err = ValueError> + Clone + Send + Sync + 'static,
+    Words: ValueEnum + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        parse::<T>.parse_ref(command, arg, value)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(OnConnect::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+        Some(Box::new(Words::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
     }
 }
 
@@ -331,7 +349,12 @@ impl Args {
 
     fn parse(arguments: &[OsString]) -> Result<Self, clap::Error> {
         let command = if has_flag(arguments, "-h") { brief(Self::command()) } else { Self::command() };
-        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+        let matches = command.try_get_matches_from(arguments).map_err(|mut error| {
+            // clap suggests to pass an unknown option after `--`, but no interface has such a name.
+            error.remove(ContextKind::Suggested);
+            error
+        });
+        Self::from_arg_matches(&matches?)
     }
 
     /// Runs the command, prints its error if it fails, and returns the exit status.
@@ -468,12 +491,15 @@ where
 mod tests {
     use super::*;
 
+    fn names<Words: ValueEnum>() -> Vec<String> {
+        let values = Words::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect()
+    }
+
     #[test]
-    fn every_action_of_the_help_parses() {
-        for action in OnConnect::value_variants() {
-            let name = action.to_possible_value().unwrap();
-            assert!(name.get_name().parse::<ActionChoice>().is_ok(), "{action:?}");
-        }
+    fn every_word_of_the_help_parses() {
+        names::<OnConnect>().iter().for_each(|name| drop(name.parse::<ActionChoice>().unwrap()));
+        names::<Dst>().iter().for_each(|name| drop(name.parse::<DestinationList>().unwrap()));
         assert_eq!(OnConnect::value_variants().len(), tcp_bounce_wire::Action::ALL.len());
     }
 
