@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 endif
 endif
 
-.PHONY: help setup build demo lab deb test test-long test-kernels test-package check-arm64 fuzz mutants bench lint install clean
+.PHONY: help setup build demo lab docs deb test test-long test-kernels test-package check-arm64 fuzz mutants bench lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ lab: ## build and open a lab of three machines, for the recipes (root or sudo)
 	@scripts/setup lab build
 	@$(MAKE) --no-print-directory build
 	@scripts/lab
+
+docs: ## write docs/reference/command-line.md and build the book in target/book
+	@scripts/docs
 
 deb: ## build the Debian package in target/debian
 	@scripts/deb

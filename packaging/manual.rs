@@ -30,8 +30,7 @@ pub fn write(mut command: Command, date: DateTime<Utc>, page: &mut dyn Write) ->
 /// Returns the options with each of `headings` as a subsection of OPTIONS. clap_mangen writes them as sections.
 fn nested(options: &str, headings: &BTreeSet<String>) -> String {
     let line = |line: &str| {
-        let heading =
-            headings.iter().find(|heading| line == format!(".SH {}", heading.to_uppercase().replace('-', "\\-")));
+        let heading = headings.iter().find(|heading| line == format!(".SH {}", heading.to_uppercase()));
         heading.map_or_else(|| format!("{line}\n"), |heading| format!(".SS {}\n", heading.replace('-', "\\-")))
     };
     options.lines().map(line).collect()

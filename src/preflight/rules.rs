@@ -151,7 +151,9 @@ fn local_addresses(facts: &Facts, scope: &Scope) -> Option<Finding> {
     let is_missing = |address: &&IpAddr| matches!(scope, Scope::Own(_)) && !scope.contains(**address);
     let missing: Vec<IpAddr> = facts.host_addresses.iter().filter(is_missing).copied().collect();
     let message = || format!("not answering for {}, on lo or a dummy interface", join_first(&missing));
-    let finding = || Finding::warning("local_addresses", message()).with_hint("--dst local includes these addresses");
+    let finding = || {
+        Finding::warning("local_addresses", message()).with_hint("add --dst local to answer for every local address")
+    };
     (!missing.is_empty()).then(finding)
 }
 

@@ -52,6 +52,7 @@ mod packets {
     mod cases;
     mod telemetry;
 }
+mod pages;
 mod preflight;
 /// Required privileges, and dropped privileges.
 mod privileges {
