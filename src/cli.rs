@@ -186,8 +186,8 @@ pub struct Args {
 
     /// Serve Prometheus metrics at http://ADDR:PORT/metrics
     ///
-    /// 9464 listens on 127.0.0.1:9464. :9464 listens on every IPv4 and IPv6 address. 192.0.2.1:9464 and [::1]:9464
-    /// listen on one address.
+    /// `9464` listens on 127.0.0.1:9464. `:9464` listens on every IPv4 and IPv6 address. `192.0.2.1:9464` and
+    /// `[::1]:9464` listen on one address.
     #[arg(long, value_name = "ADDR:PORT", help_heading = OUTPUT, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<MetricsAddress>)]
     pub metrics_listen: Option<MetricsAddress>,

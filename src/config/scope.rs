@@ -132,6 +132,31 @@ mod tests {
     }
 
     #[test]
+    fn prefixes_are_validated_without_the_command_line() {
+        let mapped = || vec!["::ffff:10.0.0.0/104".parse().unwrap()];
+        let many =
+            || (0..=4096).map(|number| format!("10.{}.{}.0/25", number / 256, number % 256).parse().unwrap()).collect();
+        let validate = |destinations, sources| {
+            ScopeConfig { destinations, sources, ..ScopeConfig::default() }.validate().unwrap_err()
+        };
+        for (error, option) in [
+            (validate(DestinationChoice::Prefixes(mapped()), vec![]), "--dst"),
+            (validate(DestinationChoice::Any, mapped()), "--src"),
+        ] {
+            assert_eq!(error.to_string(), format!("{option} ::ffff:10.0.0.0/104 is an IPv4-mapped prefix"));
+        }
+        for (error, option) in [
+            (validate(DestinationChoice::Prefixes(many()), vec![]), "--dst"),
+            (validate(DestinationChoice::Local, many()), "--src"),
+        ] {
+            assert_eq!(
+                error.to_string(),
+                format!("{option} lists 4097 separate prefixes, but at most 4096 are supported")
+            );
+        }
+    }
+
+    #[test]
     fn local_and_prefixes_exclude_each_other() {
         for lists in [&["local,10.0.0.0/8"] as &[_], &["10.0.0.0/8", "local"]] {
             assert!(matches!(choose(lists), Err(ConfigError::LocalWithPrefixes)), "{lists:?}");
