@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 12] = [
 ];
 
 /// The only files that may use clap.
-const KNOW_CLAP: [&str; 2] = ["cli.rs", "main.rs"];
+const KNOW_CLAP: [&str; 1] = ["cli.rs"];
 
 /// A module, as its path below `src`: `["responder", "scope"]`.
 type Module = Vec<String>;
