@@ -14,6 +14,6 @@ fn main() -> Result<(), Error> {
     println!("answering");
     run.events().take(limit).for_each(|event| println!("{event}"));
     let counters = run.stop()?;
-    println!("{} handshakes completed", counters.completed());
+    println!("handshakes completed: {}", counters.completed());
     Ok(())
 }

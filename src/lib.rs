@@ -18,7 +18,7 @@
 //!         println!("{event}");
 //!     }
 //!     let counters = run.stop()?;
-//!     println!("{} handshakes completed", counters.completed());
+//!     println!("handshakes completed: {}", counters.completed());
 //!     Ok(())
 //! }
 //! ```
@@ -49,8 +49,8 @@
 //! | `config` | The validated configuration | [`Config`] and its parts, [`ConfigError`] |
 //!
 //! The packet logic is the crate [`tcp_bounce_wire`]. It determines the verdict of each packet, in the kernel and in
-//! tests. The XDP program's entry point is in `src/bpf` of the repository. `docs/internals/architecture.md` describes
-//! how the parts work together.
+//! tests. The XDP program's entry point is in `src/bpf` of the repository. `docs/architecture.md` describes how the
+//! parts work together.
 
 #![warn(clippy::too_many_lines)]
 
@@ -102,9 +102,11 @@ pub fn preflight(config: &Config) -> Result<Check, Error> {
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cli::Args;
-    pub use crate::config::{AttachMode, prefixes};
+    pub use crate::command::run;
+    pub use crate::config::{AttachMode, OutputOptions, ReportFile, prefixes};
     pub use crate::host::{Interface, ethtool, kernel};
     pub use crate::process::privileges;
+    pub use crate::telemetry::CountedHandshakes;
     pub use crate::telemetry::event_reader::EventReader;
     pub use crate::ui::tui::Tui;
     pub use crate::xdp::{XdpLink, attached, client_tables, counters, event_ring, loader, skel};

@@ -87,7 +87,7 @@ impl Run {
         let dropped_events = Arc::new(AtomicU64::new(0));
         let queue = EventQueue { sender, dropped: Arc::clone(&dropped_events) };
         let tables = Arc::new(responders.client_tables()?);
-        let collector = Collector::new(config.observe, false, None)?;
+        let collector = Collector::new(config, false, None)?;
         let mut collector = collector.start(&responders, tables, Some(Arc::new(queue)))?;
         collector.release();
 

@@ -95,6 +95,11 @@ impl Host for Kernel {
         let report = I::choose::<GlobalFunction>(telemetry::report_ipv4, telemetry::report_ipv6);
         report(self.ctx, ip_offset as u32, span.offset as u32, is_reply.into(), kind as u32);
     }
+
+    #[inline(always)]
+    fn count_excluded_syn(&self, port: u16) {
+        telemetry::count_excluded_syn(port);
+    }
 }
 
 /// Returns 1 if the active set of destinations contains the address with these 64-bit halves, or else 0.

@@ -3,6 +3,7 @@
 //! User space creates only the maps of enabled telemetry, and sets their sizes before loading.
 
 use core::arch::asm;
+use core::cell::Cell;
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_md};
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
@@ -27,6 +28,12 @@ static PORTS: Array<ClientCounters, 1, { BPF_F_MMAPABLE as usize }> = Array::new
 /// The client table by source address: [`Bucket::COUNT`] buckets in each stripe.
 #[btf_map]
 static SOURCES: Array<Bucket, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The number of SYNs to each port while it was excluded.
+///
+/// All CPUs share the counters. Handing the SYN to the host costs far more than an atomic addition.
+#[btf_map]
+static EXCLUDED_SYNS: Array<Cell<u64>, { 1 << u16::BITS }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// The ring buffer with [`Event`]s for user space.
 #[unsafe(no_mangle)]
@@ -122,10 +129,24 @@ fn count(counters: &ClientCounters, kind: u32, shared: bool) {
         _ => return,
     };
     if shared {
-        // The compiler cannot generate an atomic addition for this target.
-        // SAFETY: The assembly adds to a counter, whose memory is writable.
-        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter.as_ptr(), in(reg) 1u64, options(nostack)) };
+        increment(counter);
     } else {
         counter.set(counter.get().wrapping_add(1));
     }
+}
+
+/// Counts a SYN to the excluded `port`.
+#[inline(always)]
+pub fn count_excluded_syn(port: u16) {
+    if let Some(counter) = EXCLUDED_SYNS.get(port.into()) {
+        increment(counter);
+    }
+}
+
+/// Increments a counter that CPUs share.
+#[inline(always)]
+fn increment(counter: &Cell<u64>) {
+    // The compiler cannot generate an atomic addition for this target.
+    // SAFETY: The assembly adds to a counter, whose memory is writable.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter.as_ptr(), in(reg) 1u64, options(nostack)) };
 }

@@ -50,18 +50,26 @@ impl Ended<'_> {
         while interrupted.try_recv().is_ok() {}
         printer.begin_shutdown(interrupted);
         let (summary, written) = collector.finish(elapsed, &programs);
-        let (summary, read) = match summary {
-            Ok(summary) => (Some(summary), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        let dropped = summary.as_ref().and_then(|summary| summary.events).map_or(0, |events| events.dropped);
-        let printed = printer.finish(summary);
+        let dropped = summary.as_ref().ok().and_then(|summary| summary.events).map_or(0, |events| events.dropped);
+        let (summary, read) = split(summary);
+        let (ports, written) = split(written);
+        let report = outputs.report.as_ref().zip(ports.flatten());
+        let report = report.map(|(file, ports)| Message::ReportWritten { path: file.path().to_owned(), ports });
+        let printed = printer.finish(summary.map(Message::Summary).into_iter().chain(report).collect());
         // A quiet run prints no summary, so the dropped events are reported on standard error.
         if outputs.quiet && dropped > 0 {
             output::print_errors(outputs.json, vec![Message::EventsDropped { events: dropped }]);
         }
         let results = [result, written.map_err(Error::from), restored.map_err(Error::from), read.map_err(Error::from)];
         last_error(results.into_iter().chain([printed.map_err(Error::from)]), outputs)
+    }
+}
+
+/// Splits a result into its value and its error.
+fn split<T, E>(result: Result<T, E>) -> (Option<T>, Result<(), E>) {
+    match result {
+        Ok(value) => (Some(value), Ok(())),
+        Err(error) => (None, Err(error)),
     }
 }
 

@@ -38,7 +38,7 @@ pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
 ///
 /// The error of [`Check::run`], or standard output cannot be written.
 pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
-    let mut findings = output_findings(outputs);
+    let mut findings = output_findings(config, outputs);
     // On an old kernel or without capabilities, a run fails before it drops privileges.
     if kernel::check().is_ok() {
         findings.extend(preflight::privileges::predict(outputs.report.as_ref().map(ReportFile::folder)));
@@ -57,8 +57,8 @@ pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
 
 /// Checks the selected outputs: port report, metrics server and full-screen view. Returns a problem for each output
 /// that cannot be used.
-fn output_findings(outputs: &OutputOptions) -> Vec<Finding> {
-    let report = outputs.report.as_ref().and_then(|file| PortReport::new(file).err());
+fn output_findings(config: &Config, outputs: &OutputOptions) -> Vec<Finding> {
+    let report = outputs.report.as_ref().and_then(|file| PortReport::new(file, &config.scope.ports).err());
     let metrics = outputs.metrics.and_then(|address| MetricsServer::bind(address).err());
     let terminal = outputs.tui.then(tui::check_terminal).and_then(Result::err);
     let errors: [(_, Option<Error>); 3] = [

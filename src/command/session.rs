@@ -16,7 +16,7 @@ use crate::preflight::{self, Finding};
 use crate::process::privileges::{self, LaterTask};
 use crate::process::{ProcessError, ServiceManager, SignalHandlers};
 use crate::responder::{self, AffectedConnections, HostSnapshot, ResponderSet};
-use crate::telemetry::{Collector, MetricsServer};
+use crate::telemetry::{Collector, CountedHandshakes, MetricsServer};
 use crate::ui::{Message, Printer, Tui, UiError, tui};
 
 /// A prepared run: the host has been checked, and the outputs are open. Nothing is attached.
@@ -66,10 +66,12 @@ impl<'a> Session<'a> {
         // Until this line, a signal ends the process at once. Nothing needs cleanup yet, and reading the key may block:
         // the key file may be a FIFO without a writer.
         signals.handlers.defer_exit();
-        let collector = Collector::new(config.observe, outputs.top || outputs.tui, outputs.report.as_ref())?;
+        let collector = Collector::new(config, outputs.top || outputs.tui, outputs.report.as_ref())?;
         let manager = ServiceManager::from_environment();
         let listener = outputs.metrics.map(MetricsServer::bind).transpose()?;
-        let start_threads = || Ok((listener.map(MetricsServer::start).transpose()?, Printer::new(outputs)?));
+        let handshakes = CountedHandshakes::of(config);
+        let start_threads =
+            || Ok((listener.map(MetricsServer::start).transpose()?, Printer::new(outputs, handshakes)?));
         let (metrics, printer) = unprivileged(start_threads)?.map_err(ProcessError::Thread)?;
         Ok(Self { config, outputs, interfaces, isn, collector, manager, metrics, printer, signals })
     }
@@ -145,21 +147,29 @@ impl<'a> Session<'a> {
         let Self { config, outputs, collector, manager, metrics, printer, signals, .. } = self;
         let Attached { mut responders, findings, started } = attached;
         let tables = Arc::new(responders.client_tables()?);
-        let tui = outputs.tui.then(|| Tui::start(Arc::clone(&tables), signals.sender.clone()));
+        let handshakes = CountedHandshakes::of(config);
+        let tui = outputs.tui.then(|| Tui::start(Arc::clone(&tables), handshakes, signals.sender.clone()));
         let views = Views { config, printer, tui: tui.transpose().map_err(UiError::Terminal)?, metrics };
         // Starting the reader threads may fail, so they start before the success is reported.
         let mut collector = collector.start(&responders, tables, views.event_sink(outputs))?;
         views.report_start(&responders, findings);
+        views.report_metrics(outputs);
         views.report_warnings(None, warnings);
         collector.release();
         manager.notify_ready(&status(&responders));
 
         // If the end of the duration exceeds the range of `Instant`, there is no deadline.
         let deadline = config.duration.and_then(|duration| started.checked_add(duration));
-        let result = views.publish(started.elapsed(), &responders).and_then(|()| {
+        let mut publish = |responders: &ResponderSet| -> Result<(), Error> {
+            let samples = responders.samples()?;
+            collector.update_report(&samples);
+            views.publish(started.elapsed(), samples);
+            Ok(())
+        };
+        let result = publish(&responders).and_then(|()| {
             responder::tick_until(&signals.receiver, deadline, || {
                 views.report_changes(responders.follow()?);
-                views.publish(started.elapsed(), &responders)
+                publish(&responders)
             })
         });
         let elapsed = started.elapsed();
@@ -184,7 +194,7 @@ impl Signals {
 fn status(responders: &ResponderSet) -> String {
     let names = responders.responders().iter();
     let names = names.map(|responder| format!("{} ({} mode)", responder.interface().name, responder.mode()));
-    format!("Answering on {}", names.collect::<Vec<_>>().join(", "))
+    format!("answering on {}", names.collect::<Vec<_>>().join(", "))
 }
 
 /// Runs `work` in an unprivileged thread. The threads that `work` starts are unprivileged, too.

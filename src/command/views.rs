@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, OutputOptions};
+use crate::config::{Config, MetricsAddress, OutputOptions};
 use crate::diagnosis;
-use crate::error::Error;
 use crate::preflight::Finding;
-use crate::responder::{AnswerSummary, Change, ResponderSet};
+use crate::responder::{AnswerSummary, Change, ResponderSet, Sample};
 use crate::telemetry::{EventSink, MetricsServer};
 use crate::ui::{Message, Printer, Tui};
 
@@ -49,6 +48,13 @@ impl Views<'_> {
         }
     }
 
+    /// Reports the address of the metrics server, if it is enabled.
+    pub fn report_metrics(&self, outputs: &OutputOptions) {
+        if let Some(MetricsAddress(address)) = outputs.metrics {
+            self.printer.print(Message::Metrics { address });
+        }
+    }
+
     /// Reports findings about `interface`. `None` stands for the host.
     pub fn report_warnings(&self, interface: Option<&str>, findings: Vec<Finding>) {
         for finding in findings {
@@ -71,20 +77,14 @@ impl Views<'_> {
         }
     }
 
-    /// Reads the counters and publishes them to all outputs. `elapsed` is the time since the start.
-    ///
-    /// # Errors
-    ///
-    /// The maps of the programs cannot be read.
-    pub fn publish(&self, elapsed: Duration, responders: &ResponderSet) -> Result<(), Error> {
-        let samples = responders.samples()?;
+    /// Publishes the counters to all outputs. `elapsed` is the time since the start.
+    pub fn publish(&self, elapsed: Duration, samples: Vec<Sample>) {
         self.printer.show_progress(elapsed, samples.iter().map(|sample| sample.counters).sum());
-        if let Some(tui) = &self.tui {
-            tui.publish(samples.clone());
-        }
         if let Some(metrics) = &self.metrics {
             metrics.publish(&samples);
         }
-        Ok(())
+        if let Some(tui) = &self.tui {
+            tui.publish(samples);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::ValueError;
 
@@ -30,6 +31,7 @@ pub struct OutputOptions {
 pub struct ReportFile {
     path: PathBuf,
     format: ReportFormat,
+    interval: Duration,
 }
 
 /// The format of the port report.
@@ -42,6 +44,19 @@ pub enum ReportFormat {
 }
 
 impl ReportFile {
+    /// The default time after which the report is written again during a run.
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Returns this file with another interval between two reports of a run. Tests do not wait for a minute.
+    pub fn every(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// Returns the time after which the report is written again during a run.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Returns the path as the user wrote it.
     pub fn path(&self) -> &Path {
         &self.path
@@ -67,8 +82,8 @@ impl FromStr for ReportFile {
             return Err(ValueError::new("this is the name of a directory"));
         }
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => Ok(Self { path, format: ReportFormat::Json }),
-            Some("csv") => Ok(Self { path, format: ReportFormat::Csv }),
+            Some("json") => Ok(Self { path, format: ReportFormat::Json, interval: Self::INTERVAL }),
+            Some("csv") => Ok(Self { path, format: ReportFormat::Csv, interval: Self::INTERVAL }),
             _ => Err(ValueError::new("the file name must end with .json or .csv, which selects the format")),
         }
     }

@@ -79,6 +79,11 @@ impl PostHandshake {
         Ok(Self { named, others: others.unwrap_or(Action::Ignore) })
     }
 
+    /// Returns the action of `port`.
+    pub fn action_of(&self, port: u16) -> Action {
+        self.named.iter().find(|(_, ports)| ports.0.contains(&port)).map_or(self.others, |&(action, _)| action)
+    }
+
     /// Returns the set of actions in use.
     pub fn actions(&self) -> ActionSet {
         self.named.iter().fold(ActionSet::only(self.others), |actions, &(action, _)| actions.with(action))

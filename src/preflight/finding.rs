@@ -68,6 +68,6 @@ impl Display for Finding {
         let severity = if self.is_problem() { "error" } else { "warning" };
         write!(f, "{severity}: {}", self.message)?;
         self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))?;
-        self.command.iter().try_for_each(|command| write!(f, "\n  command: {command}"))
+        self.command.iter().try_for_each(|command| write!(f, "\n  hint: run `{command}`"))
     }
 }

@@ -62,17 +62,41 @@ impl Exclusions {
 }
 
 impl Display for Exclusions {
-    /// Writes the answered ports and their exceptions, such as `every TCP port answers but 22 (the host listens)`.
+    /// Writes the answered ports and their exceptions, such as `all TCP ports except 22 (local listener)`.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match &self.only {
-            None => f.write_str("every TCP port answers")?,
-            Some(only) => write!(f, "of the TCP ports {only} answer")?,
+            None => f.write_str("all TCP ports")?,
+            Some(only) if only.0.len() == 1 => write!(f, "TCP port {only}")?,
+            Some(only) => write!(f, "TCP ports {only}")?,
         }
-        let lists = [(&self.listeners, "the host listens"), (&self.excluded, "--exclude-ports")];
+        let listener = if self.listeners.0.len() == 1 { "local listener" } else { "local listeners" };
+        let lists = [(&self.listeners, listener), (&self.excluded, "--exclude-ports")];
         let lists = lists.into_iter().filter(|(list, _)| !list.0.is_empty());
         for (index, (list, reason)) in lists.enumerate() {
-            write!(f, "{} {list} ({reason})", if index == 0 { " but" } else { " and" })?;
+            write!(f, "{} {list} ({reason})", if index == 0 { " except" } else { " and" })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_answered_ports_and_the_reasons_for_exceptions() {
+        for (listeners, excluded, only, text) in [
+            ("", "", None, "all TCP ports"),
+            ("22", "", None, "all TCP ports except 22 (local listener)"),
+            ("22,80", "", None, "all TCP ports except 22,80 (local listeners)"),
+            ("22", "8000-8999", None, "all TCP ports except 22 (local listener) and 8000-8999 (--exclude-ports)"),
+            ("", "", Some("80,443"), "TCP ports 80,443"),
+            ("", "", Some("80"), "TCP port 80"),
+            ("443", "", Some("80,443"), "TCP ports 80,443 except 443 (local listener)"),
+        ] {
+            let list = |text: &str| if text.is_empty() { PortList::default() } else { text.parse().unwrap() };
+            let exclusions = Exclusions { listeners: list(listeners), excluded: list(excluded), only: only.map(list) };
+            assert_eq!(exclusions.to_string(), text);
+        }
     }
 }

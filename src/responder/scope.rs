@@ -42,6 +42,11 @@ impl Scope {
         }
     }
 
+    /// Returns whether the scope contains no address, because the interface has none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Own(addresses) if addresses.is_empty())
+    }
+
     /// Returns whether `address` is in the scope.
     pub fn contains(&self, address: IpAddr) -> bool {
         match self {
@@ -110,11 +115,12 @@ impl Serialize for Scope {
 }
 
 impl Display for Scope {
+    /// Writes the first addresses or prefixes, `any`, or `none`.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let list = match self {
-            Self::Any => return f.write_str("any address"),
+            Self::Any => return f.write_str("any"),
             Self::Prefixes(prefixes) => join_first(prefixes),
-            Self::Own(addresses) if addresses.is_empty() => return f.write_str("no address, as it has none"),
+            Self::Own(addresses) if addresses.is_empty() => return f.write_str("none"),
             Self::Own(addresses) | Self::Local(addresses) => join_first(addresses),
         };
         f.write_str(&list)

@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use super::Exclusions;
 use super::scope::join_first;
-use crate::config::{Config, DestinationChoice, PortList, PostHandshake};
+use crate::config::{Config, IsnChoice, PortList, PostHandshake};
 
 /// The ports and clients that are answered, and the actions after the handshake.
+///
+/// The text has a line for the ports, and an indented line for each setting that differs from the default.
 #[derive(Clone, Debug, Serialize)]
 pub struct AnswerSummary {
     /// The excluded ports.
@@ -22,8 +24,14 @@ pub struct AnswerSummary {
     /// The post-handshake action of each port.
     #[serde(rename = "on_connect")]
     post_handshake: PostHandshake,
+    /// Whether initial sequence numbers are keyed.
+    #[serde(rename = "keyed")]
+    is_keyed: bool,
+    /// Whether all other TCP in the scope is dropped.
+    takeover: bool,
+    /// The settings that the text lists, one a line.
     #[serde(skip)]
-    sentence: String,
+    settings: Vec<String>,
 }
 
 impl AnswerSummary {
@@ -32,43 +40,62 @@ impl AnswerSummary {
         Self {
             sources: config.scope.sources.iter().map(IpNet::to_string).collect(),
             post_handshake: config.post_handshake.clone(),
-            sentence: sentence(config, exclusions),
+            is_keyed: is_keyed(config),
+            takeover: config.scope.takeover,
+            settings: settings(config, exclusions),
             ports: exclusions.selected().cloned(),
             exclusions: exclusions.clone(),
         }
+    }
+
+    /// Returns the excluded ports. They display as the answered ports.
+    pub fn exclusions(&self) -> &Exclusions {
+        &self.exclusions
+    }
+
+    /// Returns the settings that differ from the default, such as `sources: 10.0.0.0/8`.
+    pub fn settings(&self) -> &[String] {
+        &self.settings
     }
 }
 
 impl Display for AnswerSummary {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        f.write_str(&self.sentence)
+        write!(f, "answering on {}", self.exclusions)?;
+        self.settings.iter().try_for_each(|setting| write!(f, "\n  {setting}"))
     }
 }
 
-fn sentence(config: &Config, exclusions: &Exclusions) -> String {
+/// Returns a line for each setting that differs from the default.
+fn settings(config: &Config, exclusions: &Exclusions) -> Vec<String> {
     let Config { scope, post_handshake, .. } = config;
-    let mut sentence = exclusions.to_string();
+    let mut settings = Vec::new();
     if !scope.sources.is_empty() {
-        sentence += &format!(", to clients in {}", join_first(&scope.sources));
+        settings.push(format!("sources: {}", join_first(&scope.sources)));
     }
     if !post_handshake.is_default() {
-        sentence += &format!("; then {post_handshake}");
+        settings.push(format!("on connect: {post_handshake}"));
         if let Some(parts) = post_handshake.without_effect(&exclusions.to_set()) {
-            sentence += &format!(" (but not {parts}: not answered)");
+            settings.push(format!("note: no effect on excluded ports: {parts}"));
         }
     }
-    let keyed_actions = post_handshake.keyed_actions();
-    if config.syn_ack.isn.is_none() && !keyed_actions.is_empty() {
-        sentence += &format!("; sequence numbers are keyed, for {}", keyed_actions.join(" and "));
+    if is_keyed(config) {
+        let actions = post_handshake.keyed_actions().join(" and ");
+        let reason = if config.syn_ack.isn.is_some() { String::new() } else { format!(" (required by {actions})") };
+        settings.push(format!("sequence numbers: keyed{reason}"));
     }
     if scope.takeover {
-        let is_total =
-            scope.destinations == DestinationChoice::Any && scope.ports.is_complete() && scope.sources.is_empty();
-        sentence += if is_total {
-            "; all other TCP is dropped (--takeover)"
-        } else {
-            "; other TCP is dropped, but for what is left to the host (--takeover)"
-        };
+        let sources = if scope.sources.is_empty() { "" } else { " from these sources" };
+        let ports = if scope.ports.is_complete() { "" } else { " and ports" };
+        settings.push(format!("takeover: all other TCP{sources} to these addresses{ports} is dropped"));
     }
-    sentence
+    settings
+}
+
+/// Returns whether the initial sequence numbers are keyed: because the user chose so, or because an action needs it.
+fn is_keyed(config: &Config) -> bool {
+    match config.syn_ack.isn {
+        Some(choice) => choice == IsnChoice::Keyed,
+        None => !config.post_handshake.keyed_actions().is_empty(),
+    }
 }

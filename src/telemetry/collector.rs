@@ -2,18 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tcp_bounce_wire::{ClientCounts, Counters};
+use tcp_bounce_wire::ClientCounts;
 
 use super::TelemetryError;
 use super::client_event::ClientEvent;
 use super::event_reader::EventReader;
-use super::port_report::PortReport;
-use super::summary::{EventTotals, Summary, TopEntry, TopList};
-use crate::config::{Observe, ReportFile};
-use crate::responder::ResponderSet;
+use super::handshakes::CountedHandshakes;
+use super::port_report::{PortCounts, PortReport};
+use super::report_writer::ReportWriter;
+use super::summary::{EventTotals, InterfaceCounters, Summary, TopEntry, TopList};
+use crate::config::{Config, Observe, ReportFile};
+use crate::responder::{ResponderSet, Sample};
 use crate::xdp::{ClientTables, TcpBounceSkel, XdpError, counters, event_ring};
 
 /// A receiver of client events, such as a printer or a full-screen view.
@@ -36,6 +38,7 @@ pub trait EventSink: Send + Sync {
 /// [`Collector::start`] starts the reader threads. They deliver events once [`RunningCollector::release`] is called.
 pub struct Collector {
     observe: Observe,
+    handshakes: CountedHandshakes,
     /// Whether the summary lists the busiest ports and clients.
     lists_top: bool,
     port_report: Option<Arc<Mutex<PortReport>>>,
@@ -47,6 +50,7 @@ pub struct RunningCollector {
     interfaces: Vec<String>,
     tables: Arc<ClientTables>,
     reader: EventReader,
+    report_writer: Option<ReportWriter>,
     sink: Option<Arc<dyn EventSink>>,
     /// The gates of the reader threads. A reader thread delivers no events until its gate is dropped, so that no event
     /// is printed before the start message.
@@ -54,17 +58,22 @@ pub struct RunningCollector {
 }
 
 impl Collector {
-    /// Creates a collector for the telemetry that `observe` enables, and for the port report if there is a file for it.
+    /// Creates a collector for the telemetry that `config` enables, and for the port report if there is a file for it.
     ///
     /// # Errors
     ///
     /// The error of [`PortReport::new`].
-    pub fn new(observe: Observe, lists_top: bool, report: Option<&ReportFile>) -> Result<Self, TelemetryError> {
-        let port_report = report.map(PortReport::new).transpose()?;
-        Ok(Self { observe, lists_top, port_report: port_report.map(|report| Arc::new(Mutex::new(report))) })
+    pub fn new(config: &Config, lists_top: bool, report: Option<&ReportFile>) -> Result<Self, TelemetryError> {
+        let port_report = report.map(|file| PortReport::new(file, &config.scope.ports)).transpose()?;
+        Ok(Self {
+            observe: config.observe,
+            handshakes: CountedHandshakes::of(config),
+            lists_top,
+            port_report: port_report.map(|report| Arc::new(Mutex::new(report))),
+        })
     }
 
-    /// Starts a reader thread for each responder, if events are enabled.
+    /// Starts a reader thread for each responder if events are enabled, and the thread that rewrites the port report.
     ///
     /// # Errors
     ///
@@ -86,7 +95,26 @@ impl Collector {
                 reader.read(responder.program(), interface, deliver).map_err(XdpError::Maps)?;
             }
         }
-        Ok(RunningCollector { collector: self, interfaces, tables, reader, sink, gates })
+        let report_writer = self.start_report_writer(&interfaces, &tables)?;
+        Ok(RunningCollector { collector: self, interfaces, tables, reader, report_writer, sink, gates })
+    }
+
+    /// Starts the thread that rewrites the port report, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`XdpError::Maps`] if the thread cannot be started.
+    fn start_report_writer(
+        &self,
+        interfaces: &[String],
+        tables: &Arc<ClientTables>,
+    ) -> Result<Option<ReportWriter>, XdpError> {
+        let Some(report) = &self.port_report else { return Ok(None) };
+        let interval = lock(report).interval();
+        let (report, interfaces, tables) = (Arc::clone(report), interfaces.to_owned(), Arc::clone(tables));
+        // The lock is released before the report is written, so that no reader thread waits for the disk.
+        let contents = move |dropped| lock(&report).contents(&interfaces, |port| port_counts(&tables, port), dropped);
+        ReportWriter::start(interval, contents).map(Some).map_err(|error| XdpError::Maps(error.into()))
     }
 
     /// Returns a function that delivers batches of events, and its gate. The function blocks until the gate is dropped.
@@ -97,7 +125,7 @@ impl Collector {
             // Returns an error when the gate is dropped. No message is ever sent.
             let _ = opened.recv();
             if let Some(port_report) = &port_report {
-                let mut port_report = port_report.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut port_report = lock(port_report);
                 events.iter().for_each(|event| port_report.add(event));
             }
             if let Some(sink) = &sink {
@@ -114,30 +142,38 @@ impl RunningCollector {
         self.gates.clear();
     }
 
+    /// Rewrites the port report in its own thread if its interval has passed. `samples` are the current counters.
+    pub fn update_report(&mut self, samples: &[Sample]) {
+        if let Some(writer) = &mut self.report_writer {
+            writer.update(samples.iter().filter_map(|sample| sample.events).map(|events| events.dropped).sum());
+        }
+    }
+
     /// Drains the remaining events, writes the port report and summarizes the run.
     ///
     /// The caller must have detached `programs`, since the reader threads end only when the ring buffers are empty.
     ///
     /// # Errors
     ///
-    /// The first result is an error if a map cannot be read. The second is an error if the report cannot be written.
+    /// The first result is an error if a map cannot be read. The second is an error if the report cannot be written;
+    /// otherwise the number of ports in the report, if there is one.
     pub fn finish(
         self,
         elapsed: Duration,
         programs: &[TcpBounceSkel],
-    ) -> (Result<Summary, XdpError>, Result<(), TelemetryError>) {
-        let Self { collector, interfaces, tables, reader, sink, gates } = self;
-        let Collector { observe, lists_top, port_report } = collector;
+    ) -> (Result<Summary, XdpError>, Result<Option<usize>, TelemetryError>) {
+        let Self { collector, interfaces, tables, reader, report_writer, sink, gates } = self;
+        let Collector { observe, handshakes, lists_top, port_report } = collector;
         // `reader.finish` waits for the reader threads, and a thread may be waiting for its gate.
         drop(gates);
         let delivered = reader.finish();
         let events = (observe.events != 0).then(|| event_totals(delivered, programs)).transpose();
         let dropped = events.as_ref().ok().copied().flatten().map_or(0, |events| events.dropped);
-        // The reader threads have ended, so nothing else shares the report.
-        let written = port_report.and_then(Arc::into_inner).map_or(Ok(()), |report| {
-            let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let interfaces: Vec<&str> = interfaces.iter().map(String::as_str).collect();
-            report.write(&interfaces, |port| tables.port(port), dropped)
+        // An earlier report must not replace the last one.
+        report_writer.into_iter().for_each(ReportWriter::finish);
+        let written = port_report.map(|report| {
+            let report = lock(&report).contents(&interfaces, |port| port_counts(&tables, port), dropped);
+            report.write().map(|()| report.ports())
         });
         // The sink may have dropped events that the reader threads delivered to it.
         let after_sink = |events: EventTotals| {
@@ -146,14 +182,31 @@ impl RunningCollector {
             EventTotals { delivered, dropped, ..events }
         };
         let events = events.map(|events| events.map(after_sink));
-        let counters = programs.iter().map(counters::read).sum::<Result<Counters, _>>();
-        let summary = counters.and_then(|counters| {
+        let summary = interface_counters(interfaces, programs).and_then(|interfaces| {
+            let counters = interfaces.iter().map(|interface| interface.counters).sum();
             let ports = lists_top.then(|| top_ports(&tables));
             let sources = lists_top.then(|| top_sources(&tables));
-            Ok(Summary { elapsed, counters, events: events?, ports, sources })
+            Ok(Summary { elapsed, counters, interfaces, handshakes, events: events?, ports, sources })
         });
-        (summary.map_err(XdpError::Maps), written)
+        (summary.map_err(XdpError::Maps), written.transpose())
     }
+}
+
+/// Reads the counters of `programs`, which are in the order of their `interfaces`.
+fn interface_counters(
+    interfaces: Vec<String>,
+    programs: &[TcpBounceSkel],
+) -> libbpf_rs::Result<Vec<InterfaceCounters>> {
+    let read = |(interface, program)| counters::read(program).map(|counters| InterfaceCounters { interface, counters });
+    interfaces.into_iter().zip(programs).map(read).collect()
+}
+
+fn port_counts(tables: &ClientTables, port: u16) -> PortCounts {
+    PortCounts { answered: tables.port(port), excluded_syns: tables.excluded_syns(port) }
+}
+
+fn lock(report: &Mutex<PortReport>) -> MutexGuard<'_, PortReport> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the event totals of `programs`, given the number of events that the reader threads delivered.

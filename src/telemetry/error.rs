@@ -24,13 +24,13 @@ pub enum TelemetryError {
         source: io::Error,
     },
     /// The path of the port report names a directory, a symbolic link or a device.
-    #[error("cannot write the report {}: what has this name is no regular file", path.display())]
+    #[error("cannot write the report {}: not a regular file", path.display())]
     ReportNotRegular {
         /// The path of the report.
         path: PathBuf,
     },
     /// The port report was written to a temporary file, but that file cannot be renamed.
-    #[error("cannot give the report the name {}; it is in {}", path.display(), kept.display())]
+    #[error("cannot rename the report {} to {}", kept.display(), path.display())]
     ReportElsewhere {
         /// The path of the report.
         path: PathBuf,
@@ -46,13 +46,13 @@ impl TelemetryError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Metrics { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "name a port above 1023, or let it have CAP_NET_BIND_SERVICE"
+                "choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
             }
-            Self::Metrics { .. } => "name an address of this host, and a port that nobody else listens on",
-            Self::ReportNotRegular { .. } => "name another file",
-            Self::Report { .. } => "name a file in a folder that is there, may be written to, and has room",
+            Self::Metrics { .. } => "choose an address of this host, and a port without a listener",
+            Self::ReportNotRegular { .. } => "choose another file name",
+            Self::Report { .. } => "choose a file in a directory that exists, is writable and has room",
             Self::ReportElsewhere { kept, .. } => {
-                return Some(format!("move it yourself: `mv {} ...`", kept.display()));
+                return Some(format!("the report is complete; move it with `mv {} ...`", kept.display()));
             }
         };
         Some(hint.to_owned())

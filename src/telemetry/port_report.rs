@@ -1,18 +1,18 @@
-//! Collects and writes the port report (`--report`): SYNs, completed handshakes, times and clients of each port.
+//! The port report (`--report`): the state, SYNs, completed handshakes, times and clients of each port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::ClientCounts;
 use tempfile::{NamedTempFile, PersistError};
 
 use super::{ClientEvent, SCHEMA_VERSION, TelemetryError};
-use crate::config::{ReportFile, ReportFormat};
+use crate::config::{PortSelection, ReportFile, ReportFormat};
 
 /// The maximum number of clients that the report lists for a port.
 const MAX_SOURCES: usize = 16;
@@ -23,7 +23,17 @@ const REQUIRED_SPACE: usize = 4096;
 /// Collects the port report of a run.
 pub struct PortReport {
     file: ReportFile,
+    selection: PortSelection,
     ports: BTreeMap<u16, PortActivity>,
+}
+
+/// The counts of one port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PortCounts {
+    /// The SYNs that tcp-bounce answered, and the completed handshakes.
+    pub answered: ClientCounts,
+    /// The SYNs that arrived while the port was excluded.
+    pub excluded_syns: u64,
 }
 
 /// The times and clients of the events at one port.
@@ -37,13 +47,15 @@ struct PortActivity {
 
 /// The contents of the report file.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+pub struct Report {
+    #[serde(skip)]
+    file: ReportFile,
     version: u32,
     r#type: &'static str,
     /// The time at which the report was written.
     #[serde(serialize_with = "timestamp")]
     time: Option<SystemTime>,
-    interfaces: &'a [&'a str],
+    interfaces: Vec<String>,
     /// The number of dropped events. Unless it is zero, times and sources may be incomplete. Counts are complete.
     events_dropped: u64,
     ports: Vec<Row>,
@@ -53,6 +65,8 @@ struct Report<'a> {
 #[derive(Debug, Serialize)]
 struct Row {
     port: u16,
+    state: PortState,
+    /// The SYNs in every state.
     syns: u64,
     completed: u64,
     #[serde(serialize_with = "timestamp")]
@@ -64,23 +78,51 @@ struct Row {
     has_more_sources: bool,
 }
 
+/// The treatment of a port during a run.
+///
+/// If a local listener was opened or closed during the run, the state is that of most SYNs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum PortState {
+    /// tcp-bounce answered.
+    Answered,
+    /// Left to a local listener.
+    Listener,
+    /// Left to the host by `--exclude-ports` or `--ports`.
+    Excluded,
+}
+
+impl PortState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Listener => "listener",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
 impl PortReport {
     /// Creates an empty report, and checks that it can be written later. The check leaves no file in the directory.
     ///
-    /// The file itself is not created before [`Self::write`], since `systemd-tmpfiles` might delete an unused file
-    /// during a long run.
+    /// `selection` are the ports that the user selected. An existing report stays until the first one of this run.
     ///
     /// # Errors
     ///
     /// [`TelemetryError::ReportNotRegular`] if the path names something other than a regular file.
     /// [`TelemetryError::Report`] if no file can be created in the directory, or the free space is too small.
-    pub fn new(file: &ReportFile) -> Result<Self, TelemetryError> {
+    pub fn new(file: &ReportFile, selection: &PortSelection) -> Result<Self, TelemetryError> {
         let path = file.path();
         if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(TelemetryError::ReportNotRegular { path: path.to_owned() });
         }
         check_space(file).map_err(|source| TelemetryError::Report { path: path.to_owned(), source })?;
-        Ok(Self { file: file.clone(), ports: BTreeMap::new() })
+        Ok(Self { file: file.clone(), selection: selection.clone(), ports: BTreeMap::new() })
+    }
+
+    /// Returns the time after which the report is written again during a run.
+    pub fn interval(&self) -> Duration {
+        self.file.interval()
     }
 
     /// Adds the time and the client of an event.
@@ -101,35 +143,61 @@ impl PortReport {
         }
     }
 
-    /// Writes the report. `counts` returns the counts of a port.
-    ///
-    /// An existing file is replaced only when the new report is complete.
+    /// Returns the contents of the report as of now. `counts` returns the counts of a port.
+    pub fn contents(&self, interfaces: &[String], counts: impl Fn(u16) -> PortCounts, events_dropped: u64) -> Report {
+        Report {
+            file: self.file.clone(),
+            version: SCHEMA_VERSION,
+            r#type: "report",
+            time: Some(SystemTime::now()),
+            interfaces: interfaces.to_owned(),
+            events_dropped,
+            ports: (0..=u16::MAX).filter_map(|port| self.row(port, counts(port))).collect(),
+        }
+    }
+
+    /// Returns the row of `port`. `None` if nothing arrived at the port.
+    fn row(&self, port: u16, counts: PortCounts) -> Option<Row> {
+        let PortCounts { answered: ClientCounts { syns, completed }, excluded_syns } = counts;
+        let state = if self.selection.excluded().0.contains(&port)
+            || self.selection.only().is_some_and(|only| !only.0.contains(&port))
+        {
+            PortState::Excluded
+        } else if excluded_syns > syns {
+            PortState::Listener
+        } else {
+            PortState::Answered
+        };
+        let activity = self.ports.get(&port);
+        let row = || Row {
+            port,
+            state,
+            syns: syns + excluded_syns,
+            completed,
+            first: activity.map(|activity| activity.first),
+            last: activity.map(|activity| activity.last),
+            sources: activity.map(|activity| activity.sources.iter().copied().collect()).unwrap_or_default(),
+            has_more_sources: activity.is_some_and(|activity| activity.has_more_sources),
+        };
+        (syns + excluded_syns + completed > 0).then(row)
+    }
+}
+
+impl Report {
+    /// Returns the number of ports in the report.
+    pub fn ports(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Writes the last report of a run. Replaces an existing file only when the new one is complete.
     ///
     /// # Errors
     ///
     /// [`TelemetryError::Report`] if the file cannot be written, [`TelemetryError::ReportElsewhere`] if it cannot be
     /// renamed.
-    pub fn write(
-        self,
-        interfaces: &[&str],
-        counts: impl Fn(u16) -> ClientCounts,
-        events_dropped: u64,
-    ) -> Result<(), TelemetryError> {
-        let rows = (0..=u16::MAX).map(|port| self.row(port, counts(port)));
-        let report = Report {
-            version: SCHEMA_VERSION,
-            r#type: "report",
-            time: Some(SystemTime::now()),
-            interfaces,
-            events_dropped,
-            ports: rows.filter(|row| row.syns > 0 || row.completed > 0).collect(),
-        };
+    pub fn write(&self) -> Result<(), TelemetryError> {
         let path = self.file.path().to_owned();
-        let written = write_temporary(&self.file, |writer| match self.file.format() {
-            ReportFormat::Json => write_json(writer, &report),
-            ReportFormat::Csv => write_csv(writer, &report),
-        });
-        let temporary = match written {
+        let temporary = match self.write_temporary() {
             Ok(temporary) => temporary,
             Err(source) => return Err(TelemetryError::Report { path, source }),
         };
@@ -140,17 +208,20 @@ impl PortReport {
         })
     }
 
-    fn row(&self, port: u16, ClientCounts { syns, completed }: ClientCounts) -> Row {
-        let activity = self.ports.get(&port);
-        Row {
-            port,
-            syns,
-            completed,
-            first: activity.map(|activity| activity.first),
-            last: activity.map(|activity| activity.last),
-            sources: activity.map(|activity| activity.sources.iter().copied().collect()).unwrap_or_default(),
-            has_more_sources: activity.is_some_and(|activity| activity.has_more_sources),
-        }
+    /// Writes a report during a run, like [`Self::write`]. An error leaves no temporary file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written or renamed.
+    pub fn write_interim(&self) -> io::Result<()> {
+        self.write_temporary()?.persist(self.file.path()).map(drop).map_err(|error| error.error)
+    }
+
+    fn write_temporary(&self) -> io::Result<NamedTempFile<File>> {
+        write_temporary(&self.file, |writer| match self.file.format() {
+            ReportFormat::Json => write_json(writer, self),
+            ReportFormat::Csv => write_csv(writer, self),
+        })
     }
 }
 
@@ -188,12 +259,12 @@ fn write_json(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
 ///
 /// Spaces separate sources, and `...` after the last source stands for additional clients. No value needs quotes.
 fn write_csv(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
-    writeln!(writer, "port,syns,completed,first,last,sources")?;
-    for Row { port, syns, completed, first, last, sources, has_more_sources } in &report.ports {
+    writeln!(writer, "port,state,syns,completed,first,last,sources")?;
+    for Row { port, state, syns, completed, first, last, sources, has_more_sources } in &report.ports {
         let [first, last] = [first, last].map(|time| time.map(format_time).unwrap_or_default());
         let mut sources: Vec<String> = sources.iter().map(IpAddr::to_string).collect();
         sources.extend(has_more_sources.then(|| "...".to_owned()));
-        writeln!(writer, "{port},{syns},{completed},{first},{last},{}", sources.join(" "))?;
+        writeln!(writer, "{port},{},{syns},{completed},{first},{last},{}", state.name(), sources.join(" "))?;
     }
     Ok(())
 }
@@ -209,15 +280,27 @@ fn format_time(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::time::Duration;
+    use std::path::Path;
 
     use super::*;
+    use crate::config::PortList;
+
+    const HEADER: &str = "port,state,syns,completed,first,last,sources\n";
+
+    fn report(path: &Path, excluded: PortList) -> PortReport {
+        let selection = PortSelection::new(None, excluded).unwrap();
+        PortReport::new(&path.to_str().unwrap().parse().unwrap(), &selection).unwrap()
+    }
+
+    fn counts(syns: u64, completed: u64, excluded_syns: u64) -> PortCounts {
+        PortCounts { answered: ClientCounts { syns, completed }, excluded_syns }
+    }
 
     #[test]
     fn csv_names_sixteen_sources_and_marks_more() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.csv");
-        let mut report = PortReport::new(&path.to_str().unwrap().parse().unwrap()).unwrap();
+        let mut report = report(&path, PortList::default());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the check leaves no file behind");
         for client in 0..17 {
             report.add(&ClientEvent {
@@ -231,19 +314,53 @@ mod tests {
             });
         }
         let counts = |port| match port {
-            80 => ClientCounts { syns: 17, completed: 2 },
+            80 => counts(17, 2, 0),
             // The events at this port were dropped.
-            443 => ClientCounts { syns: 1, completed: 0 },
-            _ => ClientCounts::default(),
+            443 => counts(1, 0, 0),
+            _ => PortCounts::default(),
         };
-        report.write(&["eth0"], counts, 1).unwrap();
+        let report = report.contents(&["eth0".to_owned()], counts, 1);
+        report.write().unwrap();
+        assert_eq!(report.ports(), 2);
         let sources: Vec<String> = (0..16).map(|client| format!("192.0.2.{client}")).collect();
         let expected = format!(
-            "port,syns,completed,first,last,sources\n\
-             80,17,2,1970-01-01T00:00:00.000000Z,1970-01-01T00:00:00.000016Z,{} ...\n\
-             443,1,0,,,\n",
+            "{HEADER}\
+             80,answered,17,2,1970-01-01T00:00:00.000000Z,1970-01-01T00:00:00.000016Z,{} ...\n\
+             443,answered,1,0,,,\n",
             sources.join(" ")
         );
         assert_eq!(fs::read_to_string(path).unwrap(), expected);
+    }
+
+    #[test]
+    fn names_the_state_of_ports_that_are_left_to_the_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.csv");
+        let report = report(&path, "23,25".parse().unwrap());
+        let counts = |port| match port {
+            22 => counts(0, 0, 3),
+            25 => counts(0, 0, 4),
+            // Local listeners were opened during the run, early at port 80 and late at port 81.
+            80 => counts(1, 1, 5),
+            81 => counts(5, 5, 1),
+            _ => PortCounts::default(),
+        };
+        report.contents(&[], counts, 0).write_interim().unwrap();
+        let expected =
+            format!("{HEADER}22,listener,3,0,,,\n25,excluded,4,0,,,\n80,listener,6,1,,,\n81,answered,6,5,,,\n");
+        assert_eq!(fs::read_to_string(path).unwrap(), expected);
+    }
+
+    #[test]
+    fn failed_interim_report_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.csv");
+        let report = report(&path, PortList::default()).contents(&[], |_| PortCounts::default(), 0);
+        fs::create_dir(&path).unwrap();
+        report.write_interim().unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::remove_dir(&path).unwrap();
+        report.write_interim().unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), HEADER);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::Counters;
 
+use super::handshakes::CountedHandshakes;
 use crate::xdp::counters;
 
 /// The maximum number of ports, and of clients, that a summary lists.
@@ -21,12 +22,27 @@ pub struct Summary {
     /// The packet counters, summed over all interfaces.
     #[serde(serialize_with = "counters::by_name")]
     pub counters: Counters,
+    /// The packet counters of each interface, in the order of the command line.
+    pub interfaces: Vec<InterfaceCounters>,
+    /// The ports at which completed handshakes are counted.
+    #[serde(skip)]
+    pub handshakes: CountedHandshakes,
     /// The event totals, if events are enabled.
     pub events: Option<EventTotals>,
     /// The busiest ports, if they are counted.
     pub ports: Option<TopList<u16>>,
     /// The busiest clients, if they are counted.
     pub sources: Option<TopList<IpAddr>>,
+}
+
+/// The packet counters of one interface.
+#[derive(Debug, Serialize)]
+pub struct InterfaceCounters {
+    /// The name that the interface had at the start.
+    pub interface: String,
+    /// The packets since the program was attached, by verdict.
+    #[serde(serialize_with = "counters::by_name")]
+    pub counters: Counters,
 }
 
 /// The numbers of client events in a run.

@@ -1,16 +1,18 @@
 //! The messages to the user, with their JSON and their text.
 
 use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Serialize;
-use tcp_bounce_wire::Verdict;
+use tcp_bounce_wire::{Counters, Verdict};
 
 use super::journal::Priority;
-use super::numbers::{grouped, rounded};
+use super::numbers::{counted, grouped, rounded};
 use crate::config::AttachMode;
 use crate::preflight::{Check, Finding};
 use crate::responder::{AffectedConnections, AnswerSummary, RETRY_TIME, Scope};
-use crate::telemetry::{ClientEvent, EventTotals, Summary, TopEntry, TopList};
+use crate::telemetry::{ClientEvent, CountedHandshakes, EventTotals, InterfaceCounters, Summary, TopEntry, TopList};
 
 /// A message to the user. `docs/output.schema.json` describes the JSON that it serializes to.
 #[derive(Debug, Serialize)]
@@ -35,6 +37,11 @@ pub enum Message {
         /// The answered ports and clients, and the post-handshake actions.
         #[serde(flatten)]
         answering: AnswerSummary,
+    },
+    /// The metrics server is ready.
+    Metrics {
+        /// The address that it listens on.
+        address: SocketAddr,
     },
     /// A finding that does not keep tcp-bounce from starting.
     Warning {
@@ -69,6 +76,13 @@ pub enum Message {
     Event(ClientEvent),
     /// The totals at the end of the run.
     Summary(Summary),
+    /// The port report was written.
+    ReportWritten {
+        /// The path of the file, as the user wrote it.
+        path: PathBuf,
+        /// The number of ports in the report.
+        ports: usize,
+    },
     /// Dropped events that no summary reports.
     EventsDropped {
         /// The number of dropped events.
@@ -109,75 +123,216 @@ impl Display for Message {
         match self {
             Self::AffectedConnections { connections } => write!(f, "{connections}"),
             Self::Started { interface, mode, remark, scope, answering } => {
-                write!(f, "{interface} ({mode} mode")?;
-                if let Some(remark) = remark {
-                    write!(f, ": {remark}")?;
-                }
-                write!(f, ") for {scope}: {answering}")
+                write!(f, "{interface} ({mode} mode): answering on {}\n  addresses: {scope}", answering.exclusions())?;
+                answering.settings().iter().try_for_each(|setting| write!(f, "\n  {setting}"))?;
+                remark.iter().try_for_each(|remark| write!(f, "\n  note: {remark}"))
             }
-            Self::Warning { interface: Some(interface), finding } => write!(f, "{interface}: {finding}"),
+            Self::Metrics { address } => write!(f, "metrics: http://{address}/metrics"),
+            Self::Warning { interface: Some(interface), finding } => {
+                let message = format!("{interface}: {}", finding.message);
+                write!(f, "{}", Finding { message, ..finding.clone() })
+            }
             Self::Warning { interface: None, finding } => write!(f, "{finding}"),
-            Self::ScopeChanged { interface, scope } => write!(f, "{interface}: from now on for {scope}"),
-            Self::AnswerChanged(answering) => write!(f, "from now on {answering}"),
+            Self::ScopeChanged { interface, scope } => write_scope_change(f, interface, scope),
+            Self::AnswerChanged(answering) => write!(f, "now answering on {}", answering.exclusions()),
             Self::HostUnreadable { message, hint } => {
                 let retry_time = rounded(RETRY_TIME);
                 write!(f, "warning: {message}; keeping the last known state, retrying for {retry_time}")?;
-                hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
+                write_hint(f, hint.as_ref())
             }
             Self::HostReadable => f.write_str("the state of the host can be read again"),
             Self::Event(event) => write!(f, "{event}"),
             Self::Summary(summary) => write!(f, "{summary}"),
-            Self::EventsDropped { events } => write!(f, "tcp-bounce: {events} events were lost"),
+            Self::ReportWritten { path, ports } => {
+                write!(f, "report: {}, written to {}", counted(*ports as u64, "port"), path.display())
+            }
+            Self::EventsDropped { events } => {
+                let were = if *events == 1 { "was" } else { "were" };
+                write!(f, "warning: {} {were} dropped", counted(*events, "event"))
+            }
             Self::Check(check) => write!(f, "{check}"),
             Self::Error { message, hint, libbpf } => {
-                write!(f, "tcp-bounce: {message}")?;
-                hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))?;
+                write!(f, "error: {message}")?;
+                write_hint(f, hint.as_ref())?;
                 libbpf.iter().try_for_each(|line| write!(f, "\n  libbpf: {line}"))
             }
         }
     }
 }
 
+fn write_hint(f: &mut Formatter, hint: Option<&String>) -> fmt::Result {
+    hint.map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
+}
+
+/// Writes the addresses that tcp-bounce answers for from now on, or that there are none.
+fn write_scope_change(f: &mut Formatter, interface: &str, scope: &Scope) -> fmt::Result {
+    if scope.is_empty() {
+        write!(f, "{interface}: no address left, so nothing is answered")
+    } else {
+        write!(f, "{interface}: now answering for {scope}")
+    }
+}
+
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { elapsed, counters, events, ports, sources } = self;
+        let Self { elapsed, counters, interfaces, handshakes, events, ports, sources } = self;
         write!(f, "detached after {}", rounded(*elapsed))?;
-        for verdict in Verdict::ALL {
-            let is_always_shown = match verdict {
-                Verdict::Answered => true,
-                Verdict::Completed => counters.completed() == 0,
-                _ => false,
-            };
-            if is_always_shown || counters[verdict] > 0 {
-                write!(f, "\n{:>15} {}", grouped(counters[verdict]), verdict.description())?;
+        if interfaces.len() > 1 {
+            for InterfaceCounters { interface, counters } in interfaces {
+                write!(f, "\n{interface}:")?;
+                write_counters(f, counters, *handshakes)?;
+            }
+            write!(f, "\ntotal:")?;
+        }
+        write_counters(f, counters, *handshakes)?;
+        if let Some(EventTotals { seen, delivered, dropped }) = *events {
+            write!(f, "\nevents: {} delivered, {} dropped", grouped(delivered), grouped(dropped))?;
+            match seen.saturating_sub(delivered + dropped) {
+                0 => {}
+                skipped => write!(f, ", {} skipped by --sample", grouped(skipped))?,
             }
         }
-        if let Some(EventTotals { seen, delivered, dropped }) = events {
-            let count = |count: &u64| grouped(*count);
-            write!(
-                f,
-                "\n{:>15} events, of which {} were told and {} lost",
-                count(seen),
-                count(delivered),
-                count(dropped)
-            )?;
-        }
         if let Some(ports) = ports {
-            write!(f, "\n{:>15} ports asked for{ports}", grouped(ports.distinct as u64))?;
+            write_top(f, "ports", "to port", ports)?;
         }
         if let Some(sources) = sources {
-            let least = if sources.at_least { " at least" } else { "" };
-            write!(f, "\n{:>15} clients{least}{sources}", grouped(sources.distinct as u64))?;
+            write_top(f, "clients", "from", sources)?;
         }
         Ok(())
     }
 }
 
-impl<T: Display> Display for TopList<T> {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        for (index, TopEntry { name, syns, .. }) in self.entries.iter().enumerate() {
-            write!(f, "{}{name} ({})", if index == 0 { ", most: " } else { ", " }, grouped(*syns))?;
+/// Writes a line for each counter that is not 0, and in any case for answered SYNs and completed handshakes.
+fn write_counters(f: &mut Formatter, counters: &Counters, handshakes: CountedHandshakes) -> fmt::Result {
+    for verdict in Verdict::ALL {
+        let count = counters[verdict];
+        let is_always_shown = match verdict {
+            Verdict::Answered => true,
+            Verdict::Completed => counters.completed() == 0 && handshakes != CountedHandshakes::None,
+            _ => false,
+        };
+        let is_partial = matches!(verdict, Verdict::Completed | Verdict::Reset | Verdict::Closed)
+            && handshakes == CountedHandshakes::ExceptEcho;
+        let note = if is_partial { " (echo ports are not counted)" } else { "" };
+        if is_always_shown || count > 0 {
+            write!(f, "\n{:>15} {}{note}", grouped(count), verdict.description(count))?;
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Writes a heading with the number of distinct ports or clients, and a line for each entry.
+///
+/// `nouns` names the entries, and `preposition` leads to one of them: `SYNs to port 80`.
+fn write_top<T: Display>(f: &mut Formatter, nouns: &str, preposition: &str, list: &TopList<T>) -> fmt::Result {
+    let TopList { distinct, at_least, entries } = list;
+    if entries.is_empty() {
+        return write!(f, "\nbusiest {nouns}: none");
+    }
+    let at_least = if *at_least { "at least " } else { "" };
+    write!(f, "\nbusiest {nouns} (of {at_least}{}):", grouped(*distinct as u64))?;
+    for TopEntry { name, syns, .. } in entries {
+        write!(f, "\n{:>15} SYN{} {preposition} {name}", grouped(*syns), if *syns == 1 { "" } else { "s" })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn counters(counts: &[(Verdict, u64)]) -> Counters {
+        let count = |verdict| counts.iter().find(|(other, _)| *other == verdict).map_or(0, |(_, count)| *count);
+        Counters::from(Verdict::ALL.map(count))
+    }
+
+    fn summary(interfaces: &[(&str, Counters)]) -> Summary {
+        Summary {
+            elapsed: Duration::from_millis(500),
+            counters: interfaces.iter().map(|(_, counters)| *counters).sum(),
+            interfaces: interfaces
+                .iter()
+                .map(|&(name, counters)| InterfaceCounters { interface: name.to_owned(), counters })
+                .collect(),
+            handshakes: CountedHandshakes::All,
+            events: None,
+            ports: None,
+            sources: None,
+        }
+    }
+
+    #[test]
+    fn summary_of_one_interface_has_no_headings() {
+        let mut summary = summary(&[("eth1", counters(&[(Verdict::Answered, 1), (Verdict::OtherTcp, 1234)]))]);
+        summary.events = Some(EventTotals { seen: 100, delivered: 9, dropped: 1 });
+        let entry = |name, syns| TopEntry { name, syns, completed: 0 };
+        summary.ports = Some(TopList { distinct: 1000, at_least: false, entries: vec![entry(80, 2000), entry(22, 1)] });
+        summary.sources = Some(TopList { distinct: 0, at_least: false, entries: Vec::new() });
+        let expected = "detached after 0.5 seconds
+              1 SYN answered
+              0 handshakes completed
+          1,234 passed: other TCP segments
+events: 9 delivered, 1 dropped, 90 skipped by --sample
+busiest ports (of 1,000):
+          2,000 SYNs to port 80
+              1 SYN to port 22
+busiest clients: none";
+        assert_eq!(summary.to_string(), expected);
+    }
+
+    #[test]
+    fn summary_of_several_interfaces_ends_with_the_total() {
+        let one = counters(&[(Verdict::Answered, 2), (Verdict::Completed, 1)]);
+        let expected = "detached after 0.5 seconds
+eth1:
+              2 SYNs answered
+              1 handshake completed
+eth2:
+              0 SYNs answered
+              0 handshakes completed
+total:
+              2 SYNs answered
+              1 handshake completed";
+        assert_eq!(summary(&[("eth1", one), ("eth2", counters(&[]))]).to_string(), expected);
+    }
+
+    #[test]
+    fn summary_says_which_handshakes_are_not_counted() {
+        for (handshakes, counts, expected) in [
+            (CountedHandshakes::None, &[(Verdict::Answered, 9), (Verdict::Later, 9)][..], "9 later segments dropped"),
+            (CountedHandshakes::ExceptEcho, &[], "0 handshakes completed (echo ports are not counted)"),
+            (
+                CountedHandshakes::ExceptEcho,
+                &[(Verdict::Closed, 1)],
+                "1 handshake completed and closed (echo ports are not counted)",
+            ),
+        ] {
+            let text = Summary { handshakes, ..summary(&[("eth1", counters(counts))]) }.to_string();
+            let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+            assert_eq!((lines.len(), lines[2]), (3, expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_one_in_the_singular() {
+        let report = |ports| Message::ReportWritten { path: "arrived.csv".into(), ports }.to_string();
+        assert_eq!(report(1), "report: 1 port, written to arrived.csv");
+        assert_eq!(report(7), "report: 7 ports, written to arrived.csv");
+        let dropped = |events| Message::EventsDropped { events }.to_string();
+        assert_eq!(dropped(1), "warning: 1 event was dropped");
+        assert_eq!(dropped(2000), "warning: 2,000 events were dropped");
+    }
+
+    #[test]
+    fn warnings_name_the_interface_after_the_severity() {
+        let finding = Finding::warning("down", "the interface is down").with_command("ip link set dev eth1 up");
+        let warning = |interface: Option<&str>| {
+            Message::Warning { interface: interface.map(str::to_owned), finding: finding.clone() }.to_string()
+        };
+        let hint = "  hint: run `ip link set dev eth1 up`";
+        assert_eq!(warning(Some("eth1")), format!("warning: eth1: the interface is down\n{hint}"));
+        assert_eq!(warning(None), format!("warning: the interface is down\n{hint}"));
     }
 }

@@ -6,6 +6,7 @@ pub mod message;
 mod numbers;
 pub mod output;
 pub mod printer;
+mod progress;
 mod status_line;
 pub mod tui;
 

@@ -58,7 +58,7 @@ impl ProgramSettings {
 /// The telemetry that the program collects besides its counters. The default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TelemetrySettings {
-    /// Whether clients are counted by port.
+    /// Whether clients are counted by port, and SYNs to excluded ports, too.
     pub ports: bool,
     /// Whether clients are counted by source address.
     pub sources: bool,
@@ -177,11 +177,17 @@ impl ProgramConfig {
         self.telemetry & !Self::SHARED != 0
     }
 
+    /// Returns whether SYNs are counted by port.
+    #[inline(always)]
+    pub const fn counts_ports(&self) -> bool {
+        self.telemetry & Self::PORTS != 0
+    }
+
     /// Returns the telemetry settings.
     #[inline(always)]
     pub const fn telemetry(&self) -> TelemetrySettings {
         TelemetrySettings {
-            ports: self.telemetry & Self::PORTS != 0,
+            ports: self.counts_ports(),
             sources: self.telemetry & Self::SOURCES != 0,
             events: self.events,
             stripes: self.stripes,

@@ -52,4 +52,8 @@ pub trait Host: Sized {
     /// implementation does nothing.
     #[inline(always)]
     fn report<I: Ip>(&self, _segment: Segment<I>, _is_reply: bool, _kind: EventKind) {}
+
+    /// Counts a SYN to an excluded port. The default implementation does nothing.
+    #[inline(always)]
+    fn count_excluded_syn(&self, _port: u16) {}
 }

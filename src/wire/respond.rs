@@ -112,15 +112,22 @@ impl<I: Ip> Segment<I> {
         }
     }
 
-    /// Checks that the destination port is not excluded.
+    /// Checks that the destination port is not excluded. Counts a SYN to an excluded port if ports are counted.
     ///
     /// # Errors
     ///
     /// `Excluded` if the port is excluded, `Malformed` if the TCP header is truncated.
     #[inline(always)]
-    fn check_port<F: Frame, H>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
-        let port = self.tcp(frame)?.destination_port.get();
-        if policy.filters.excluded_ports.contains(port) { Err(Verdict::Excluded) } else { Ok(()) }
+    fn check_port<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
+        let tcp = self.tcp(frame)?;
+        let port = tcp.destination_port.get();
+        if !policy.filters.excluded_ports.contains(port) {
+            return Ok(());
+        }
+        if policy.config.counts_ports() && Tcp::is_syn(tcp.flags) {
+            policy.host.count_excluded_syn(port);
+        }
+        Err(Verdict::Excluded)
     }
 
     /// Handles a SYN, or a later segment of a connection that tcp-bounce accepted: answers it if its options and the

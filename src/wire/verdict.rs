@@ -129,28 +129,35 @@ impl Verdict {
         }
     }
 
-    /// Returns the description for a line of the summary. The number of frames precedes it.
-    pub const fn description(self) -> &'static str {
+    /// Returns the description of `count` frames with this verdict, for a line of the summary. The number precedes it, so
+    /// that the description is in the singular or in the plural.
+    pub const fn description(self, count: u64) -> &'static str {
+        let (singular, plural) = self.descriptions();
+        if count == 1 { singular } else { plural }
+    }
+
+    /// Returns the descriptions of one frame and of several.
+    const fn descriptions(self) -> (&'static str, &'static str) {
         match self {
-            Self::Answered => "SYNs answered",
-            Self::Completed => "handshakes completed",
-            Self::Reset => "handshakes completed and reset",
-            Self::Closed => "handshakes completed and closed",
-            Self::Replied => "later segments of bounced connections answered",
-            Self::Later => "later segments of bounced connections dropped",
-            Self::TakenOver => "other TCP segments dropped",
-            Self::NotIp => "passed: not IP",
-            Self::NotTcp => "passed: not TCP",
-            Self::Fragment => "passed: fragment",
-            Self::Malformed => "passed: malformed",
-            Self::OtherHost => "passed: to another MAC address",
-            Self::NotUnicast => "passed: not from one host to another",
-            Self::OtherDestination => "passed: to an address that is not answered for",
-            Self::OtherSource => "passed: from an address that is not answered",
-            Self::Excluded => "passed: to an excluded port",
-            Self::OtherTcp => "passed: other TCP segments",
-            Self::Signed => "passed: signed SYNs (MD5, TCP-AO)",
-            Self::NoRoom => "passed: no room for the reply",
+            Self::Answered => ("SYN answered", "SYNs answered"),
+            Self::Completed => ("handshake completed", "handshakes completed"),
+            Self::Reset => ("handshake completed and reset", "handshakes completed and reset"),
+            Self::Closed => ("handshake completed and closed", "handshakes completed and closed"),
+            Self::Replied => ("later segment answered", "later segments answered"),
+            Self::Later => ("later segment dropped", "later segments dropped"),
+            Self::TakenOver => ("other TCP segment dropped", "other TCP segments dropped"),
+            Self::NotIp => ("passed: not IP", "passed: not IP"),
+            Self::NotTcp => ("passed: not TCP", "passed: not TCP"),
+            Self::Fragment => ("passed: fragment", "passed: fragments"),
+            Self::Malformed => ("passed: malformed", "passed: malformed"),
+            Self::OtherHost => ("passed: to another MAC address", "passed: to another MAC address"),
+            Self::NotUnicast => ("passed: not unicast", "passed: not unicast"),
+            Self::OtherDestination => ("passed: to another IP address", "passed: to another IP address"),
+            Self::OtherSource => ("passed: from an unselected source", "passed: from an unselected source"),
+            Self::Excluded => ("passed: to an excluded port", "passed: to an excluded port"),
+            Self::OtherTcp => ("passed: other TCP segment", "passed: other TCP segments"),
+            Self::Signed => ("passed: signed SYN (MD5, TCP-AO)", "passed: signed SYNs (MD5, TCP-AO)"),
+            Self::NoRoom => ("passed: no room for the reply", "passed: no room for the reply"),
         }
     }
 }

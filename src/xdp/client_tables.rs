@@ -91,6 +91,26 @@ impl PortTable {
     }
 }
 
+/// The numbers of SYNs to excluded ports, of one loaded program.
+#[derive(Debug)]
+pub struct ExcludedSyns(SharedWords);
+
+impl ExcludedSyns {
+    /// Maps the numbers of `program`.
+    ///
+    /// # Errors
+    ///
+    /// The error of `mmap(2)`.
+    pub fn new(program: &TcpBounceSkel) -> io::Result<Self> {
+        SharedWords::new(&program.maps.EXCLUDED_SYNS, PORTS * size_of::<u64>()).map(Self)
+    }
+
+    /// Returns the number of SYNs to `port` while it was excluded.
+    pub fn get(&self, port: u16) -> u64 {
+        self.0.get(port.into())
+    }
+}
+
 /// The table of client activity by client address, of one loaded program. It keeps the most active clients.
 #[derive(Debug)]
 pub struct SourceTable(SharedWords);
@@ -135,6 +155,7 @@ impl SourceTable {
 #[derive(Debug)]
 pub struct ClientTables {
     ports: Vec<PortTable>,
+    excluded_syns: Vec<ExcludedSyns>,
     sources: Vec<SourceTable>,
 }
 
@@ -152,6 +173,7 @@ impl ClientTables {
         let with_ports = programs.clone().filter(|_| ports);
         let with_sources = programs.filter(|_| sources);
         Ok(Self {
+            excluded_syns: with_ports.clone().map(ExcludedSyns::new).collect::<Result<_, _>>()?,
             ports: with_ports.map(|program| PortTable::new(program, stripes)).collect::<Result<_, _>>()?,
             sources: with_sources.map(|program| SourceTable::new(program, stripes)).collect::<Result<_, _>>()?,
         })
@@ -160,6 +182,11 @@ impl ClientTables {
     /// Returns the counts of `port`, summed over all programs.
     pub fn port(&self, port: u16) -> ClientCounts {
         self.ports.iter().map(|table| table.get(port)).sum()
+    }
+
+    /// Returns the number of SYNs to `port` while it was excluded, summed over all programs.
+    pub fn excluded_syns(&self, port: u16) -> u64 {
+        self.excluded_syns.iter().map(|syns| syns.get(port)).sum()
     }
 
     /// Returns the counts of each client, summed over all programs, and whether clients may be missing.

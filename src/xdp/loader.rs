@@ -93,6 +93,7 @@ fn size_tables(skel: &mut OpenTcpBounceSkel, telemetry: TelemetrySettings) -> li
     let maps = &mut skel.maps;
     maps.PORTS.set_autocreate(ports)?;
     maps.PORTS.set_max_entries(stripes << u16::BITS)?;
+    maps.EXCLUDED_SYNS.set_autocreate(ports)?;
     maps.SOURCES.set_autocreate(sources)?;
     maps.SOURCES.set_max_entries(stripes * Bucket::COUNT as u32)?;
     maps.EVENTS.set_autocreate(events != 0)?;

@@ -21,7 +21,7 @@ use crate::fixtures::until;
 const VARIES: [(&str, &str); 11] = [
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"(\d+\.\d+\.\d+\.\d+):\d+ >", "$1:PORT >"),
-    (r"after \d+ seconds?", "after TIME"),
+    (r"after [\d.]+ seconds?", "after TIME"),
     (r"after \d+ milliseconds", "after TIME"),
     (r"\([\d.]+s latency\)", "(TIME latency)"),
     (r"^Starting Nmap .*", "Starting Nmap"),

@@ -7,14 +7,17 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tcp_bounce::internals::{OutputOptions, ReportFile, run as run_command};
+use tcp_bounce::{AttachMode, Config, Observe};
 use tcp_bounce_wire::Verdict;
 
 use crate::fixtures::command::{TcpBounce, assert_error, refusal, usage_error};
 use crate::fixtures::flood::{Flood, Kind, Sink};
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
-use crate::fixtures::process::{Process, run};
+use crate::fixtures::process::{Process, in_own_process, run};
 use crate::fixtures::programs::pass;
 use crate::fixtures::schema::validate;
 use crate::fixtures::{accept, exchange, until};
@@ -69,15 +72,19 @@ fn json_output_matches_the_schema(mode: Mode) {
     let mut client_end = accept(&listener);
     exchange(&mut host_end, &mut client_end);
     let takeover = lines(start(&network, "--takeover"));
-    let responder = start(&network, "--events --top-talkers --on-connect echo:7 --on-connect close --src 192.0.2.0/24");
+    let folder = tempfile::tempdir().unwrap();
+    let outputs =
+        format!("--events --top-talkers --metrics-listen 9464 --report {}/arrived.csv", folder.path().display());
+    let arguments = format!("{outputs} --on-connect echo:7 --on-connect close --src 192.0.2.0/24");
+    let responder = start(&network, &arguments);
     for port in [7, 80] {
         let _closed = network.connect(port).unwrap();
     }
     network.wait_until_counted(Verdict::Closed, 1);
     network.host.ip("address add 192.0.2.77/24 dev host0");
-    responder.0.wait_for("\"destinations\"");
+    responder.0.wait_for("\"destinations_changed\"");
     let _listener = network.listen(2222);
-    responder.0.wait_for("\"answering\"");
+    responder.0.wait_for("\"ports_changed\"");
     let delivered = lines(responder);
     network.host.ip("link set host0 down");
     let warning = lines(start(&network, ""));
@@ -91,7 +98,9 @@ fn json_output_matches_the_schema(mode: Mode) {
         "destinations_changed",
         "error",
         "event",
+        "metrics",
         "ports_changed",
+        "report_written",
         "started",
         "summary",
         "warning",
@@ -127,7 +136,7 @@ fn quiet_run_reports_lost_events(mode: Mode) {
             assert_eq!(output[0], json!({"version": 2, "type": "events_dropped", "events": 2}));
             assert_eq!(validate(&output), Ok(()));
         } else {
-            assert_eq!(lost, "tcp-bounce: 2 events were lost");
+            assert_eq!(lost, "warning: 2 events were dropped");
         }
     }
 }
@@ -148,7 +157,6 @@ fn report_lists_the_ports_that_a_firewall_passes(mode: Mode) {
         let arguments = format!("--mode {} --report {} host0", mode.name(), file.display());
         let responder = TcpBounce::start(&host, &arguments);
         let nmap = client.run("nmap", &format!("-n -Pn -sS -p- -T5 --min-rate 20000 --max-retries 2 -oG - {HOST}"));
-        assert!(!file.exists(), "the report is written at the end");
         responder.interrupt();
         let text = fs::read_to_string(&file).unwrap();
         let ports: BTreeSet<u64> = match ending {
@@ -164,7 +172,7 @@ fn report_lists_the_ports_that_a_firewall_passes(mode: Mode) {
             _ => {
                 let mut reader = csv::Reader::from_reader(text.as_bytes());
                 let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-                assert!(records.iter().all(|record| record[5] == CLIENT.to_string()), "{text}");
+                assert!(records.iter().all(|record| record[6] == CLIENT.to_string()), "{text}");
                 records.iter().map(|record| record[0].parse().unwrap()).collect()
             }
         };
@@ -301,21 +309,79 @@ fn unwritable_report_prevents_the_start() {
     std::os::unix::fs::symlink("elsewhere", path("link.csv")).unwrap();
     for (name, reason) in [
         (path("nosuchfolder/report.json"), "No such file or directory"),
-        (path("folder.json"), "no regular file"),
-        (path("link.csv"), "no regular file"),
+        (path("folder.json"), "not a regular file"),
+        (path("link.csv"), "not a regular file"),
     ] {
         let is_regular = !reason.contains("regular");
         let refusal = if is_regular { refusal } else { usage_error };
         let output = refusal(&network.host, &format!("--report {name} host0"));
-        assert_error(&output, &[&name, reason], if is_regular { "folder" } else { "another file" });
+        assert_error(&output, &[&name, reason], if is_regular { "directory" } else { "another file" });
         assert!(!output.contains(".tcp-bounce-report-"), "{output}");
         let check = run(&mut TcpBounce::command(&network.host, &format!("--check --report {name} host0")));
         assert_eq!(check.status.code(), Some(1));
-        assert!(check.stdout.contains(&format!("problem: cannot write the report {name}: ")), "{check:?}");
+        assert!(check.stdout.contains(&format!("error: cannot write the report {name}: ")), "{check:?}");
     }
     network.assert_nothing_is_attached();
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "other files are left: {left:?}");
+}
+
+/// Checks the states of the ports in the report: answered, left to a local listener, or excluded by the user.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn report_lists_ports_that_are_left_to_the_host() {
+    let network = Network::new(Mode::Skb);
+    let _listener = network.listen(22);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.csv");
+    let responder = network.start_responder(&format!("--top-talkers --exclude-ports 23 --report {}", file.display()));
+    network.connect(80).unwrap();
+    for _ in 0..2 {
+        network.connect(22).unwrap();
+    }
+    network.assert_refused(23);
+    network.wait_until_counted(Verdict::Completed, 1);
+    let summary = responder.interrupt();
+    assert!(summary.0.ends_with(&format!("report: 3 ports, written to {}\n", file.display())), "{summary:?}");
+    let text = fs::read_to_string(&file).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("port,state,syns,completed,first,last,sources"));
+    assert_eq!(lines.next(), Some("22,listener,2,0,,,"));
+    assert_eq!(lines.next(), Some("23,excluded,1,0,,,"));
+    assert!(lines.next().unwrap().starts_with("80,answered,1,1,2"), "{text}");
+    // The busiest ports are those that were answered.
+    assert!(summary.0.contains("busiest ports (of 1):\n              1 SYN to port 80\n"), "{summary:?}");
+}
+
+/// Checks that the report is rewritten during a run, so that SIGKILL loses little. The process is unprivileged then.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn report_is_rewritten_during_the_run() {
+    in_own_process(report_is_rewritten_during_the_run, || {
+        let network = Network::new(Mode::Skb);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.csv");
+        let file: ReportFile = path.to_str().unwrap().parse().unwrap();
+        let outputs = OutputOptions {
+            quiet: true,
+            report: Some(file.every(Duration::from_millis(1))),
+            ..OutputOptions::default()
+        };
+        let observe = Observe { ports: true, events: 1, ..Observe::default() };
+        let config = Config { attach_mode: Some(AttachMode::Skb), observe, ..Config::new(["host0"]) };
+        thread::scope(|scope| {
+            let run = scope.spawn(|| network.host.enter(|| run_command(&config, &outputs)));
+            network.wait_until_attached();
+            for round in 1..=2 {
+                network.connect(80).unwrap();
+                let row = format!("\n80,answered,{round},");
+                until("for the report", || fs::read_to_string(&path).unwrap_or_default().contains(&row).then_some(()));
+            }
+            kill(Pid::this(), Signal::SIGINT).unwrap();
+            run.join().unwrap().unwrap();
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the report is the only file");
+    });
 }
 
 /// Checks that the report is written even if its unfinished file was removed, as `systemd-tmpfiles` does in `/tmp`.
@@ -333,7 +399,7 @@ fn report_is_written_to_a_cleaned_folder() {
         network.connect(80).unwrap();
         responder.interrupt();
         let report = fs::read_to_string(&file).unwrap();
-        let line = if name == "report.csv" { "\n80,1," } else { "\"port\": 80" };
+        let line = if name == "report.csv" { "\n80,answered,1," } else { "\"port\": 80" };
         assert!(report.contains(line), "{report}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the report is the only file");
     }

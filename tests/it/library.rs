@@ -26,7 +26,7 @@ fn example_prints_events_and_detaches() {
     let printed = process.finish().success();
     let lines: Vec<&str> = printed.lines().collect();
     let [answering, syn, completed, count] = lines[..] else { panic!("{printed}") };
-    assert_eq!((answering, count), ("answering", "1 handshakes completed"));
+    assert_eq!((answering, count), ("answering", "handshakes completed: 1"));
     assert!(syn.ends_with(&format!(" host0 {client} > {HOST}:80 syn")), "{syn}");
     assert!(completed.ends_with(&format!(" host0 {client} > {HOST}:80 completed")), "{completed}");
     network.assert_nothing_is_attached();

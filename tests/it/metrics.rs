@@ -40,6 +40,7 @@ fn check(page: &str) {
 fn promtool_accepts_the_page_with_every_counter() {
     let network = Network::new(Mode::Skb);
     let responder = network.start_responder("--metrics-listen 9464 --events --on-connect close");
+    responder.0.wait_for("\nmetrics: http://127.0.0.1:9464/metrics\n");
     for port in 1..=5 {
         network.connect(port).unwrap();
     }

@@ -85,7 +85,11 @@ fn answers_only_for_own_addresses_by_default(mode: Mode) {
     let network = Network::new(mode);
     route_to_host(&network);
     let responder = network.start_responder("");
-    assert!(responder.0.stdout.text().contains(" for 192.0.2.1, 2001:db8::1"), "{}", responder.0.stdout.text());
+    assert!(
+        responder.0.stdout.text().contains("\n  addresses: 192.0.2.1, 2001:db8::1"),
+        "{}",
+        responder.0.stdout.text()
+    );
     for address in [OWN, OWN_V6] {
         assert_answers(&network, address);
     }
@@ -122,7 +126,8 @@ fn ignores_foreign_mac_addresses(mode: Mode) {
 /// Waits until `is_right` accepts the last list of addresses that tcp-bounce has printed.
 #[track_caller]
 fn wait_for_destinations(responder: &TcpBounce, is_right: impl Fn(&str) -> bool) {
-    let list = |text: &str| text.lines().rev().find_map(|line| Some(line.split_once("from now on for ")?.1.to_owned()));
+    let list =
+        |text: &str| text.lines().rev().find_map(|line| Some(line.split_once(": now answering for ")?.1.to_owned()));
     let found = responder.0.stdout.wait(|text, _| list(text).filter(|list| is_right(list)));
     assert!(found.is_some(), "{}", responder.0.stdout.text());
 }
@@ -377,7 +382,7 @@ fn ports_option_limits_the_ports(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(8002);
     let responder = network.start_responder("--ports 80,8000-8003 --ports 65535 --exclude-ports 8001");
-    let words = "of the TCP ports 80,8000-8003,65535 answer but 8002 (the host listens) and 8001 (--exclude-ports)\n";
+    let words = ": answering on TCP ports 80,8000-8003,65535 except 8002 (local listener) and 8001 (--exclude-ports)\n";
     assert!(responder.0.stdout.text().contains(words), "{}", responder.0.stdout.text());
     for port in [80, 8000, 8003, 65535] {
         network.connect(port).unwrap();

@@ -24,13 +24,18 @@ impl PageEncoder {
     /// The name or a label of a metric violates Prometheus' rules.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let info = gauge(&registry, "tcp_bounce_build_info", "The version of tcp-bounce.", &["version"])?;
+        let info = gauge(
+            &registry,
+            "tcp_bounce_build_info",
+            "The version of tcp-bounce, as a label. The value is always 1.",
+            &["version"],
+        )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let help = "1 for each interface that is answered on.";
+        let help = "The interfaces that the XDP program is attached to, and the mode. The value is always 1.";
         let attached = gauge(&registry, "tcp_bounce_attached", help, &["interface", "mode"])?;
-        let help = "Packets that arrived, by what became of them (action) and why (verdict).";
+        let help = "Received packets, by XDP action and verdict.";
         let packets = counter(&registry, "tcp_bounce_packets_total", help, &["interface", "action", "verdict"])?;
-        let help = "Events that were put into the ring buffer, and that were lost as there was no room.";
+        let help = "Client events that were delivered to the ring buffer, or dropped because it was full.";
         let events = counter(&registry, "tcp_bounce_events_total", help, &["interface", "result"])?;
         Ok(Self { registry, attached, packets, events })
     }

@@ -25,7 +25,7 @@ pub fn to(received: &[u8], page: &Page) -> Option<Vec<u8>> {
         Ok(Status::Complete(_)) => answer(method, request.path.unwrap_or_default(), page),
         Ok(Status::Partial) if received.len() < MAX_HEAD => return None,
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            ("431 Request Header Fields Too Large", "the request is too long\n".to_owned())
+            ("431 Request Header Fields Too Large", "the request header is too large\n".to_owned())
         }
         Err(_) => ("400 Bad Request", "not an HTTP request\n".to_owned()),
     };
@@ -53,7 +53,7 @@ fn answer(method: &str, target: &str, page: &Page) -> (&'static str, String) {
             Ok(page) => ("200 OK", page.clone()),
             Err(error) => ("500 Internal Server Error", error.to_string()),
         },
-        ("GET" | "HEAD", _) => ("404 Not Found", "see /metrics\n".to_owned()),
-        _ => (METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned()),
+        ("GET" | "HEAD", _) => ("404 Not Found", "not found; the metrics are at /metrics\n".to_owned()),
+        _ => (METHOD_NOT_ALLOWED, "method not allowed; use GET or HEAD\n".to_owned()),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tcp_bounce_wire::Counters;
 
 use super::queue::Queue;
-use crate::telemetry::{ClientEvent, Summary};
+use crate::telemetry::ClientEvent;
 use crate::ui::message::Message;
 
 /// The state that the printer thread shares with its producers.
@@ -30,6 +30,6 @@ pub enum Job {
     Hold,
     /// Print the messages that were held back.
     Release,
-    /// Clear the status line, and print the summary if there is one.
-    Finish(Option<Box<Summary>>),
+    /// Clear the status line, and print the last messages.
+    Finish(Vec<Message>),
 }

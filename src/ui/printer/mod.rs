@@ -18,7 +18,7 @@ use self::thread::PrinterThread;
 use super::UiError;
 use super::message::Message;
 use crate::config::OutputOptions;
-use crate::telemetry::{ClientEvent, EventSink, Summary};
+use crate::telemetry::{ClientEvent, CountedHandshakes, EventSink};
 
 /// The number of pending jobs at which new messages are dropped.
 const MESSAGE_LIMIT: usize = 1000;
@@ -48,14 +48,14 @@ pub struct Printer {
 pub struct EventPrinter(Arc<Shared>);
 
 impl Printer {
-    /// Starts the printer thread.
+    /// Starts the printer thread. The status line shows completed handshakes if `handshakes` are counted.
     ///
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn new(outputs: &OutputOptions) -> io::Result<Self> {
+    pub fn new(outputs: &OutputOptions, handshakes: CountedHandshakes) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let mut thread = PrinterThread::new(outputs.quiet, outputs.json);
+        let mut thread = PrinterThread::new(outputs.quiet, outputs.json, handshakes);
         let (ended, outcome) = mpsc::channel();
         let theirs = Arc::clone(&shared);
         let run = move || {
@@ -107,15 +107,15 @@ impl Printer {
         let _ = Builder::new().name("shutdown".to_owned()).spawn(wait);
     }
 
-    /// Prints the summary, if there is one, and waits for pending output.
+    /// Prints the last messages, which include the summary, and waits for pending output.
     ///
     /// # Errors
     ///
     /// [`UiError::Write`] with the first error of a write. A closed pipe (`| head`) is not an error.
     /// [`UiError::Blocked`] if standard output still blocks when [`SUMMARY_GRACE`] has passed.
-    pub fn finish(self, summary: Option<Summary>) -> Result<(), UiError> {
+    pub fn finish(self, messages: Vec<Message>) -> Result<(), UiError> {
         let queue = &self.shared.queue;
-        queue.push(Job::Finish(summary.map(Box::new)), usize::MAX);
+        queue.push(Job::Finish(messages), usize::MAX);
         // Guarantees the summary its own time, even if events have used up theirs.
         queue.set_deadline(Instant::now());
         if !queue.wait_until_done(SUMMARY_GRACE) {

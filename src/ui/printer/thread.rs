@@ -4,13 +4,13 @@ use std::io::{self, Stdout};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tcp_bounce_wire::{Counters, Verdict, XdpAction};
+use tcp_bounce_wire::Counters;
 
 use super::job::{Job, Shared};
-use crate::telemetry::{ClientEvent, Summary};
+use crate::telemetry::{ClientEvent, CountedHandshakes};
 use crate::ui::message::Message;
-use crate::ui::numbers::grouped;
 use crate::ui::output::Output;
+use crate::ui::progress;
 use crate::ui::status_line::StatusLine;
 
 /// The length of held-back text beyond which messages are dropped, in bytes.
@@ -31,19 +31,21 @@ pub struct PrinterThread {
     /// The text that is held back while the full-screen view owns the terminal, else `None`.
     held: Option<String>,
     status_line: StatusLine,
+    handshakes: CountedHandshakes,
     /// The time and the counters of the last update of the status line.
     last_progress: (Duration, Counters),
 }
 
 impl PrinterThread {
     /// Creates the state of a thread that prints on standard output.
-    pub fn new(is_quiet: bool, json: bool) -> Self {
+    pub fn new(is_quiet: bool, json: bool, handshakes: CountedHandshakes) -> Self {
         Self {
             is_quiet,
             output: Output::stdout(json),
             outcome: Ok(()),
             held: None,
             status_line: StatusLine::new(!is_quiet && !json),
+            handshakes,
             last_progress: (Duration::ZERO, Counters::default()),
         }
     }
@@ -59,7 +61,7 @@ impl PrinterThread {
                 let held = self.held.take().unwrap_or_default();
                 self.write(|output| output.write(&held));
             }
-            Job::Finish(summary) => self.finish(summary.map(|summary| *summary)),
+            Job::Finish(messages) => self.finish(&messages),
         }
     }
 
@@ -92,11 +94,9 @@ impl PrinterThread {
         }
     }
 
-    fn finish(&mut self, summary: Option<Summary>) {
+    fn finish(&mut self, messages: &[Message]) {
         self.status_line.finish();
-        if let Some(summary) = summary {
-            self.print(&Message::Summary(summary));
-        }
+        messages.iter().for_each(|message| self.print(message));
     }
 
     /// Calls `write` while the status line is cleared, and returns whether it succeeded. Records the first error.
@@ -117,18 +117,7 @@ impl PrinterThread {
         if seconds < PROGRESS_INTERVAL || self.held.is_some() {
             return;
         }
-        let part = |name: &str, count: fn(&Counters) -> u64| {
-            let (total, last_total) = (count(&counters), count(last_counters));
-            let rate = total.saturating_sub(last_total) as f64 / seconds;
-            format!("{name} {} ({}/s)", grouped(total), grouped(rate.round() as u64))
-        };
-        // Shows only three counters, with short names, so that the status line fits into 80 columns.
-        let parts = [
-            part("SYNs answered", |counters| counters[Verdict::Answered]),
-            part("completed", Counters::completed),
-            part("passed", |counters| counters.total(XdpAction::Pass)),
-        ];
-        self.status_line.set(parts.join(", "));
+        self.status_line.set(progress::line(&counters, last_counters, seconds, self.handshakes));
         self.last_progress = (elapsed, counters);
     }
 }

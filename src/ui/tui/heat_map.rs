@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
+use ratatui::text::Span;
 use ratatui::widgets::Widget;
 
 /// The number of TCP ports.
@@ -56,6 +57,20 @@ impl HeatMap {
             Palette::Shades => 1,
         };
         usize::from(area.height) * rows_per_cell
+    }
+
+    /// Returns the first port of the row at `y` below the top of a heat map that fills `area`.
+    pub fn first_port(&self, area: Rect, y: u16) -> usize {
+        let rows = self.rows(area).max(1);
+        usize::from(y) * (rows / usize::from(area.height).max(1)) * PORTS / rows
+    }
+
+    /// Returns a sample of each colour or shade: first that of ports without SYNs, then from cold to hot.
+    pub fn legend(&self) -> [Span<'static>; COLOURS.len()] {
+        std::array::from_fn(|level| match self.palette {
+            Palette::Colours => Span::styled("█", Style::new().fg(Color::Indexed(COLOURS[level]))),
+            Palette::Shades => Span::raw(SHADES[level]),
+        })
     }
 
     /// Heats ports that received SYNs since the last update, and cools the others.
@@ -140,6 +155,17 @@ mod tests {
         let hot = buffer.content().iter().enumerate().filter(|(_, cell)| cell.symbol() == "█");
         assert_eq!(hot.map(|(index, _)| index).collect::<Vec<_>>(), [40_000 * 100 / PORTS]);
         assert_eq!(buffer.content().iter().filter(|cell| cell.symbol() == " ").count(), 99);
+    }
+
+    #[test]
+    fn each_row_starts_with_its_first_port() {
+        for palette in [Palette::Colours, Palette::Shades] {
+            let map = HeatMap::new(palette);
+            let first_ports = |height| (0..height).map(|y| map.first_port(Rect::new(0, 0, 10, height), y)).collect();
+            let (four, seven): (Vec<_>, Vec<_>) = (first_ports(4), first_ports(7));
+            assert_eq!(four, [0, 16384, 32768, 49152]);
+            assert_eq!(seven, [0, 9362, 18724, 28086, 37449, 46811, 56173]);
+        }
     }
 
     #[test]

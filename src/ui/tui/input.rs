@@ -65,5 +65,5 @@ fn is_readable(timeout: u16) -> io::Result<bool> {
 }
 
 fn gone() -> io::Error {
-    io::Error::other("it is gone")
+    io::Error::other("it was closed")
 }

@@ -23,6 +23,7 @@ use self::screen::draw;
 use self::terminal::{RESTORE_TIMEOUT, RestoreGuard, RestoreState};
 use self::thread::TuiThread;
 use crate::responder::Sample;
+use crate::telemetry::CountedHandshakes;
 use crate::xdp::ClientTables;
 
 pub use self::terminal::{check as check_terminal, restore_now};
@@ -42,18 +43,19 @@ pub struct Tui {
 }
 
 impl Tui {
-    /// Switches the terminal to the full-screen view, and draws in a separate thread.
+    /// Switches the terminal to the full-screen view, and draws in a separate thread. The view shows completed
+    /// handshakes if `handshakes` are counted.
     ///
     /// Sends to `interrupt` when the user presses q or Ctrl-C, and when the thread ends because of an error or a panic.
     ///
     /// # Errors
     ///
     /// The terminal cannot be set up, or the thread cannot be started.
-    pub fn start(tables: Arc<ClientTables>, interrupt: Sender<()>) -> io::Result<Self> {
+    pub fn start(tables: Arc<ClientTables>, handshakes: CountedHandshakes, interrupt: Sender<()>) -> io::Result<Self> {
         let feed = Feed::default();
         let stop = Arc::new(AtomicBool::new(false));
         let restore_state = Arc::new(RestoreState::default());
-        let mut renderer = Renderer::new(tables, feed.clone());
+        let mut renderer = Renderer::new(tables, handshakes, feed.clone());
         terminal::handle_resize_signal()?;
         // From here on, an error or a panic restores the terminal.
         let guard = RestoreGuard::new(Arc::clone(&restore_state));
@@ -109,7 +111,7 @@ impl Tui {
         }
         self.thread
             .wait(RESTORE_TIMEOUT)
-            .unwrap_or_else(|| disable_raw_mode().and(Err(io::Error::other("it does not take what is drawn"))))
+            .unwrap_or_else(|| disable_raw_mode().and(Err(io::Error::other("it accepts no output"))))
     }
 }
 

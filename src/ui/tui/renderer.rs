@@ -10,6 +10,7 @@ use tcp_bounce_wire::{Counters, Verdict};
 use super::feed::Feed;
 use super::heat_map::{HeatMap, Palette};
 use super::screen::View;
+use crate::telemetry::CountedHandshakes;
 use crate::xdp::ClientTables;
 
 /// The time between two updates of rates and lists.
@@ -36,13 +37,13 @@ pub struct Renderer {
 impl Renderer {
     /// Creates a renderer with an empty view. Its heat map has no colours if `NO_COLOR` is set and not empty
     /// (<https://no-color.org>).
-    pub fn new(tables: Arc<ClientTables>, feed: Feed) -> Self {
+    pub fn new(tables: Arc<ClientTables>, handshakes: CountedHandshakes, feed: Feed) -> Self {
         let has_colours = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let palette = if has_colours { Palette::Colours } else { Palette::Shades };
         Self {
             tables,
             feed,
-            view: View::new(HeatMap::new(palette)),
+            view: View::new(HeatMap::new(palette), handshakes),
             started: Instant::now(),
             rates_updated: Instant::now(),
             last_counters: Counters::default(),

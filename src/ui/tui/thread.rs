@@ -45,7 +45,7 @@ impl TuiThread {
             Ok(outcome) => Some(outcome),
             Err(RecvTimeoutError::Timeout) => None,
             // The panic itself is printed by the panic hook.
-            Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("the view has panicked"))),
+            Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("the full-screen view panicked"))),
         }
     }
 
@@ -97,7 +97,7 @@ mod tests {
         let (interrupt, interrupted) = mpsc::channel();
         let thread = TuiThread::start(Arc::default(), interrupt, || panic!("this test panics on purpose")).unwrap();
         interrupted.recv().unwrap();
-        assert_eq!(thread.wait(NEVER).unwrap().unwrap_err().to_string(), "the view has panicked");
+        assert_eq!(thread.wait(NEVER).unwrap().unwrap_err().to_string(), "the full-screen view panicked");
     }
 
     #[test]

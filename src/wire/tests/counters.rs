@@ -131,10 +131,19 @@ fn names_each_verdict_after_its_variant() {
 
 #[test]
 fn describes_verdicts_uniquely_and_marks_passed_frames() {
-    let descriptions = Verdict::ALL.map(Verdict::description);
-    assert_eq!(HashSet::from(descriptions).len(), descriptions.len());
-    for verdict in Verdict::ALL {
-        let is_passed = verdict.description().starts_with("passed: ");
-        assert_eq!(is_passed, verdict.action() == XdpAction::Pass, "{verdict:?}");
+    for count in [1, 2] {
+        let descriptions = Verdict::ALL.map(|verdict| verdict.description(count));
+        assert_eq!(HashSet::from(descriptions).len(), descriptions.len());
+        for verdict in Verdict::ALL {
+            let is_passed = verdict.description(count).starts_with("passed: ");
+            assert_eq!(is_passed, verdict.action() == XdpAction::Pass, "{verdict:?}");
+        }
     }
+}
+
+#[test]
+fn describes_one_frame_in_the_singular() {
+    let described = [0, 1, 2].map(|count| Verdict::Answered.description(count));
+    assert_eq!(described, ["SYNs answered", "SYN answered", "SYNs answered"]);
+    assert_eq!(Verdict::Later.description(1), "later segment dropped");
 }

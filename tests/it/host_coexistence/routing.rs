@@ -117,7 +117,7 @@ fn connections_to_an_excluded_dnat_port_keep_flowing(mode: Mode) {
     assert_flows(&network, &mut old, open);
     let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), 5, "{summary:?}");
-    assert!(summary.count("passed: to a spared port") >= 20, "{summary:?}");
+    assert!(summary.count("passed: to an excluded port") >= 20, "{summary:?}");
 }
 
 /// Checks that the program answers new connections to a DNAT port, since no socket of the host listens there. An

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 
 use crate::fixtures::accept;
-use crate::fixtures::command::TcpBounce;
+use crate::fixtures::command::{STARTED, TcpBounce};
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network, connect};
 use crate::fixtures::process::{Process, run};
 
@@ -13,7 +13,7 @@ fn lines_before_start(network: &Network, arguments: &str) -> Vec<String> {
     let responder = TcpBounce::start(&network.host, &format!("--mode skb {arguments}"));
     let text = responder.0.stdout.text();
     responder.interrupt();
-    let lines = text.lines().take_while(|line| !line.contains("every TCP port answers"));
+    let lines = text.lines().take_while(|line| !line.contains(STARTED));
     lines.map(str::to_owned).collect()
 }
 

@@ -96,7 +96,7 @@ fn messages_become_entries_with_fields() {
     }
     let [started, syn, completed, summary] = &entries[..] else { unreachable!() };
     assert!(field(started, "MESSAGE").starts_with("host0 (skb mode"), "{started}");
-    for (name, value) in [("INTERFACE", "host0"), ("MODE", "skb"), ("SPARED_LISTENING", "")] {
+    for (name, value) in [("INTERFACE", "host0"), ("MODE", "skb"), ("EXCLUDED_LISTENERS", "")] {
         assert_eq!(field(started, &format!("TCP_BOUNCE_{name}")), value, "{name}");
     }
     let port = client.local_addr().unwrap().port().to_string();
@@ -113,7 +113,7 @@ fn messages_become_entries_with_fields() {
     }
     assert!(field(summary, "MESSAGE").lines().count() > 1, "{summary}");
     assert_eq!(field(summary, "TCP_BOUNCE_COUNTERS_ANSWERED"), "1");
-    assert_eq!(field(summary, "TCP_BOUNCE_EVENTS_LOST"), "0");
+    assert_eq!(field(summary, "TCP_BOUNCE_EVENTS_DROPPED"), "0");
 }
 
 #[test]
@@ -131,7 +131,10 @@ fn warnings_and_errors_have_a_priority() {
     assert_eq!(code, Some(0));
     let warning = warned.iter().find(|entry| field(entry, "TCP_BOUNCE_TYPE") == "warning").unwrap();
     assert_eq!(["PRIORITY", "TCP_BOUNCE_CODE"].map(|name| field(warning, name)), ["4", "down"]);
-    assert!(field(warning, "MESSAGE").starts_with("host0: warning: it is down\n"), "{warning}");
+    assert!(
+        field(warning, "MESSAGE").starts_with("warning: ") && field(warning, "MESSAGE").contains("host0"),
+        "{warning}"
+    );
 
     let (refused, code) = entries("nosuch0");
     assert_eq!(code, Some(1));
@@ -143,7 +146,7 @@ fn warnings_and_errors_have_a_priority() {
     assert_eq!(code, Some(1));
     let [check] = &refused[..] else { panic!("{refused:?}") };
     assert_eq!(["PRIORITY", "TCP_BOUNCE_TYPE"].map(|name| field(check, name)), ["3", "check"]);
-    assert!(field(check, "MESSAGE").starts_with("problem: lo is the loopback"), "{check}");
+    assert!(field(check, "MESSAGE").starts_with("error: "), "{check}");
 }
 
 /// Checks that tcp-bounce prints lines instead of journal entries with `--json`, or if its output is not the journal.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::fixtures::command::TcpBounce;
+use crate::fixtures::command::{STARTED, TcpBounce};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::attached;
@@ -44,7 +44,7 @@ fn start_and_end_are_notified() {
     let network = Network::new(Mode::Skb);
     let manager = Manager::new();
     let responder = manager.start(&network, "host0");
-    assert_eq!(manager.hear(), "READY=1\nSTATUS=Answering on host0 (skb mode)\n");
+    assert_eq!(manager.hear(), "READY=1\nSTATUS=answering on host0 (skb mode)\n");
     assert!(attached(&network.host, "host0").is_some());
     network.connect(80).unwrap();
     responder.signal(Signal::SIGTERM);
@@ -76,7 +76,7 @@ fn full_socket_does_not_block_the_end() {
     sender.set_nonblocking(true).unwrap();
     while sender.send(b"STATUS=busy").is_ok() {}
     let responder = manager.start(&network, "host0");
-    responder.wait_for("every TCP port answers");
+    responder.wait_for(STARTED);
     network.connect(80).unwrap();
     assert_eq!(TcpBounce(responder).interrupt().count("SYNs answered"), 1);
     network.assert_nothing_is_attached();
@@ -88,7 +88,7 @@ fn missing_socket_is_ignored() {
     let network = Network::new(Mode::Skb);
     let mut command = TcpBounce::command(&network.host, "host0");
     let responder = Process::start(command.env("NOTIFY_SOCKET", "/nowhere/notify"));
-    responder.wait_for("every TCP port answers");
+    responder.wait_for(STARTED);
     network.connect(80).unwrap();
     assert_eq!(TcpBounce(responder).interrupt().count("SYNs answered"), 1);
 }

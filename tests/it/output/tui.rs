@@ -14,8 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, ttyname};
-use tcp_bounce::internals::Tui;
 use tcp_bounce::internals::client_tables::ClientTables;
+use tcp_bounce::internals::{CountedHandshakes, Tui};
 use tcp_bounce_wire::TelemetrySettings;
 
 use crate::fixtures::command::{BINARY, TcpBounce, assert_error, usage_error};
@@ -110,7 +110,7 @@ impl<'a> Terminal<'a> {
 fn second_signal_restores_the_terminal_while_the_main_thread_is_stuck() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
-    terminal.start("ports 0 to 65535");
+    terminal.start("ports 0-65535");
     let process = Pid::from_raw(terminal.process().parse().unwrap());
     stop_main_thread(process);
     until("for the end", || {
@@ -128,21 +128,26 @@ const HOT: &str = "38;5;231";
 /// The foreground colour of ports without clients.
 const COLD: &str = "38;5;235";
 
+/// Returns the lines of a screen that have cells of the heat map.
+fn heat_map(screen: &str) -> String {
+    screen.lines().filter(|line| line.contains('▀')).collect()
+}
+
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn tui_shows_a_scan_at_every_size() {
     let network = Network::new(Mode::Skb);
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let terminal = Terminal::new(&network, width, height);
-        terminal.start("ports 0 to 65535");
-        let screen = terminal.screen();
-        assert!(screen.contains(COLD) && !screen.contains(HOT), "{screen}");
+        terminal.start("ports 0-65535");
+        let map = heat_map(&terminal.screen());
+        assert!(map.contains(COLD) && !map.contains(HOT), "{map}");
         network.client.run("nmap", &format!("-n -Pn -sT -r -p 1-3000 {HOST}"));
         // Wait for the counters, the newest event and the top clients.
-        let screen = terminal.wait_for("SYNs answered: 3,000");
-        assert!(screen.contains(COLD), "ports above 3000 have no clients: {screen}");
-        terminal.wait_for(" port 3000  from 192.0.2.2:");
-        terminal.wait_for("    3000 192.0.2.2");
+        let map = heat_map(&terminal.wait_for("SYNs answered: 3,000"));
+        assert!(map.contains(COLD), "ports above 3000 have no clients: {map}");
+        terminal.wait_for(" 3000 192.0.2.2:");
+        terminal.wait_for("  3000 192.0.2.2");
         terminal.keys(&["q"]);
         terminal.assert_restored();
     }
@@ -156,11 +161,11 @@ fn terminal_is_restored_after_every_kind_of_end() {
     for end in ["Ctrl-C", "SIGTERM", "small"] {
         match end {
             "Ctrl-C" => {
-                terminal.start("ports 0 to 65535");
+                terminal.start("ports 0-65535");
                 terminal.keys(&["C-c"]);
             }
             "SIGTERM" => {
-                terminal.start("ports 0 to 65535");
+                terminal.start("ports 0-65535");
                 network.host.run("kill", &format!("-TERM {}", terminal.process()));
             }
             _ => {
@@ -218,7 +223,7 @@ fn blocked_terminal_is_restored() {
 fn loss_of_the_terminal_ends_the_run() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
-    terminal.start("ports 0 to 65535");
+    terminal.start("ports 0-65535");
     let process = terminal.process();
     run(&mut terminal.tmux(&["kill-server"])).success();
     network.wait_until_detached();
@@ -244,13 +249,13 @@ fn loss_of_the_terminal_without_a_signal_ends_the_run_with_an_error() {
     until("for the heat map", || {
         // Reading ends with an error when the output is used up.
         let _ = master.read_to_end(&mut screen);
-        String::from_utf8_lossy(&screen).contains("ports 0 to 65535").then_some(())
+        String::from_utf8_lossy(&screen).contains("ports 0-65535").then_some(())
     });
     drop(master);
     let finished = process.finish();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     // Reading input notices the hangup, unless drawing does so first (EIO).
-    let reasons = ["it is gone", "Input/output error"].map(|reason| format!("cannot draw on the terminal: {reason}"));
+    let reasons = ["it was closed", "Input/output error"].map(|reason| format!("cannot use the terminal: {reason}"));
     assert!(reasons.iter().any(|reason| finished.stderr.contains(reason)), "{finished:?}");
     network.assert_nothing_is_attached();
 }
@@ -261,7 +266,7 @@ fn first_key_after_a_resize_ends_the_run() {
     let network = Network::new(Mode::Skb);
     let terminal = Terminal::new(&network, 80, 24);
     for key in ["q", "C-c"] {
-        terminal.start("ports 0 to 65535");
+        terminal.start("ports 0-65535");
         run(&mut terminal.tmux(&["resize-window", "-x", "40", "-y", "10"])).success();
         // The new size is drawn, so SIGWINCH has been sent.
         terminal.wait_for("too small");
@@ -282,8 +287,8 @@ fn background_start_is_refused() {
     let terminal = Terminal::new(&network, 120, 24);
     terminal.keys(&["set -m", "Enter"]);
     terminal.keys(&[&format!("{BINARY} --tui host0 &"), "Enter"]);
-    let screen = terminal.wait_for("not the process in its foreground");
-    assert!(screen.contains("hint: start it without `&`"), "{screen}");
+    let screen = terminal.wait_for("not in its foreground");
+    assert!(screen.contains("hint: start tcp-bounce without `&`"), "{screen}");
     network.assert_nothing_is_attached();
 }
 
@@ -302,9 +307,8 @@ fn terminal_is_restored_after_a_panic() {
     const IN_TERMINAL: &str = "TCP_BOUNCE_TEST_IN_TERMINAL";
     if env::var_os(IN_TERMINAL).is_some() {
         let (interrupt, interrupted) = mpsc::channel();
-        let _watch =
-            Tui::start(Arc::new(ClientTables::new(iter::empty(), TelemetrySettings::default()).unwrap()), interrupt)
-                .unwrap();
+        let tables = Arc::new(ClientTables::new(iter::empty(), TelemetrySettings::default()).unwrap());
+        let _tui = Tui::start(tables, CountedHandshakes::All, interrupt).unwrap();
         let _ = interrupted.recv_timeout(DEADLINE);
         panic!("deliberate panic");
     }
@@ -314,7 +318,7 @@ fn terminal_is_restored_after_a_panic() {
     let words = iter::once(itself.get_program()).chain(itself.get_args()).map(|word| word.to_str().unwrap());
     let command = words.collect::<Vec<_>>().join(" ");
     terminal.keys(&[&format!("{IN_TERMINAL}=1 {command}; echo it returned $?"), "Enter"]);
-    terminal.wait_for("ports 0 to 65535");
+    terminal.wait_for("ports 0-65535");
     terminal.keys(&["q"]);
     let screen = terminal.wait_for("it returned 101");
     assert!(screen.contains("deliberate panic"), "the panic message is on the screen: {screen}");

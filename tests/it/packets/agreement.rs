@@ -114,7 +114,7 @@ impl Coverage {
     /// Checks that every kind of reply, and every verdict but `NoRoom`, occurred often.
     fn check(&self, packets: usize) {
         for verdict in Verdict::ALL {
-            println!("{:>9} {}", self.verdicts[verdict], verdict.description());
+            println!("{:>9} {}", self.verdicts[verdict], verdict.name());
         }
         let [grown, kept, shrunk] = self.replies;
         println!("{grown:>9} frames grew, {kept} kept their length, {shrunk} shrank");

@@ -9,15 +9,15 @@ use std::thread;
 use libbpf_rs::libbpf_sys::{bpf_prog_test_run_opts, bpf_test_run_opts};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use tcp_bounce::internals::client_tables::{PortTable, SourceTable};
+use tcp_bounce::internals::client_tables::{ExcludedSyns, PortTable, SourceTable};
 use tcp_bounce::internals::loader::ProgramInputs;
 use tcp_bounce::internals::{EventReader, event_ring};
 use tcp_bounce::internals::{loader, skel::TcpBounceSkel};
-use tcp_bounce_wire::{ActionByPort, Bucket, ProgramSettings, TelemetrySettings};
+use tcp_bounce_wire::{ActionByPort, Bucket, TelemetrySettings};
 
 use crate::fixtures::amount;
 use crate::fixtures::machine::MachineLock;
-use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, Setup, test_run};
+use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, SYN, Setup, port_set, test_run};
 
 const STRIPES: u32 = 4;
 const NOTHING: TelemetrySettings =
@@ -25,10 +25,13 @@ const NOTHING: TelemetrySettings =
 
 /// Loads the program. The caller must hold a [`MachineLock`].
 fn load(telemetry: TelemetrySettings) -> TcpBounceSkel<'static> {
-    let setup = Setup::new(Choice::DEFAULT);
-    let settings = ProgramSettings { telemetry, ..setup.settings() };
+    load_setup(&Setup { telemetry, ..Setup::new(Choice::DEFAULT) })
+}
+
+/// Loads the program with the settings and filters of `setup`. The caller must hold a [`MachineLock`].
+fn load_setup(setup: &Setup) -> TcpBounceSkel<'static> {
     let inputs = ProgramInputs {
-        settings,
+        settings: setup.settings(),
         interface: &setup.settings.interface(),
         filters: &setup.filters,
         actions: &ActionByPort::new(),
@@ -78,6 +81,44 @@ fn counts_clients_by_port_and_source() {
         let count = counted[&IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))];
         assert_eq!((count.syns, count.completed), (syns, completed), "{last}");
     }
+}
+
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn counts_syns_to_excluded_ports() {
+    let _machine = MachineLock::shared();
+    let mut setup = Setup::new(Choice::DEFAULT);
+    setup.filters.excluded_ports = port_set([22, 65535]);
+    setup.telemetry = TelemetrySettings { ports: true, sources: true, events: 1, ..NOTHING };
+    let program = load_setup(&setup);
+    let syn = |destination_port| Request { destination_port, ..Request::syn() };
+    for request in [
+        syn(22),
+        syn(22).over_ipv6(),
+        syn(22).twice_tagged(),
+        syn(65535),
+        // These are not counted: no SYNs, or no excluded port.
+        Request { destination_port: 22, ..Request::ack() },
+        Request { flags: SYN | ACK, ..syn(22) },
+        Request { protocol: 17, ..syn(22) },
+        syn(80),
+    ] {
+        run(&program, &request);
+    }
+    let (excluded, answered) = (ExcludedSyns::new(&program).unwrap(), PortTable::new(&program, STRIPES).unwrap());
+    for port in 0..=u16::MAX {
+        let expected = match port {
+            22 => (3, 0),
+            65535 => (1, 0),
+            80 => (0, 1),
+            _ => (0, 0),
+        };
+        assert_eq!((excluded.get(port), answered.get(port).syns), expected, "{port}");
+    }
+    assert_eq!(event_ring::counts(&program).unwrap().seen, 1, "a SYN to an excluded port is no client event");
+    let mut clients = BTreeMap::new();
+    SourceTable::new(&program, STRIPES).unwrap().add_to(&mut clients);
+    assert_eq!(clients.values().map(|counts| counts.syns).sum::<u64>(), 1);
 }
 
 /// Sends `requests` through a program that reports one event in `one_in`. Returns the reported events as text without

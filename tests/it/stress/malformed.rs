@@ -174,7 +174,7 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
         count_answers();
     }
     let counted = counters(program);
-    Verdict::ALL.iter().for_each(|&verdict| println!("{:>9} {}", counted[verdict], verdict.description()));
+    Verdict::ALL.iter().for_each(|&verdict| println!("{:>9} {}", counted[verdict], verdict.name()));
     assert_eq!(total(counted) - before, sent);
     until("for all answers to come", || (count_answers() >= counted[Verdict::Answered]).then_some(()));
     assert_eq!(count_answers(), counted[Verdict::Answered]);
