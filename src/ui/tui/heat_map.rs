@@ -69,6 +69,7 @@ impl HeatMap {
     pub fn legend(&self) -> [Span<'static>; COLOURS.len()] {
         std::array::from_fn(|level| match self.palette {
             Palette::Colours => Span::styled("█", Style::new().fg(Color::Indexed(COLOURS[level]))),
+            Palette::Shades if level == 0 => Span::raw("blank"),
             Palette::Shades => Span::raw(SHADES[level]),
         })
     }

@@ -162,8 +162,8 @@ fn draw_heat_map(frame: &mut Frame, area: Rect, view: &View) {
 
 /// Draws verdicts, ports and clients next to each other.
 fn draw_lists(frame: &mut Frame, area: Rect, view: &View) {
-    // 17 columns have room for any IPv4 address and for a shortened IPv6 address.
-    let address_width = if area.width >= WIDE { IPV6_LENGTH } else { 17 };
+    // 15 columns have room for any IPv4 address and for a shortened IPv6 address.
+    let address_width = if area.width >= WIDE { IPV6_LENGTH } else { 15 };
     let [verdicts, ports, sources] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(13), Constraint::Length(7 + address_width)])
             .spacing(2)

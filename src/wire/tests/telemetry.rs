@@ -4,10 +4,11 @@ use crate::common;
 
 use std::cell::Cell;
 
-use common::{ACK, FIN, PSH, RST, SYN};
+use common::{ACK, FIN, PSH, RST, Request, SYN, Setup};
 use tcp_bounce_wire::address::AddressBits;
+use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{
-    Bucket, ClientCounts, EventKind, ProgramConfig, ProgramSettings, Slot, TelemetrySettings, Verdict,
+    Bucket, ClientCounts, EventKind, PortSet, ProgramConfig, ProgramSettings, Slot, TelemetrySettings, Verdict,
 };
 
 #[test]
@@ -129,6 +130,28 @@ fn enables_no_telemetry_by_default() {
                 ProgramConfig::new(ProgramSettings { telemetry, ..ProgramSettings::DEFAULT }).telemetry(),
                 telemetry
             );
+        }
+    }
+}
+
+#[test]
+fn counts_syns_to_excluded_ports_if_ports_are_counted() {
+    let mut excluded = PortSet::new();
+    excluded.insert(22);
+    for ports in [true, false] {
+        let mut setup = Setup::standard().excluding_ports(excluded.clone());
+        setup.telemetry = TelemetrySettings { ports, sources: true, events: 1, ..TelemetrySettings::default() };
+        for (port, flags, is_counted) in
+            [(22, SYN, true), (22, SYN | PSH, true), (22, ACK, false), (22, SYN | ACK, false), (80, SYN, false)]
+        {
+            let request = Request { destination_port: port, flags, ..Request::syn() };
+            for frame in [request.frame(), request.clone().over_ipv6().frame()] {
+                let mut bytes = frame.clone();
+                bytes.resize(frame.len() + setup.room, 0);
+                let (_, counted) = setup.run_and_count(&mut Buffer::new(&mut bytes, frame.len()));
+                let expected = if is_counted && ports { vec![22] } else { vec![] };
+                assert_eq!(counted, expected, "{port} {flags:#x} {ports}");
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The settings of a test, and the packet logic running with these settings.
 
+use std::cell::RefCell;
+
 use tcp_bounce_wire::address::{AddressBits, Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::Ip;
@@ -190,21 +192,22 @@ impl Setup {
 
     /// Runs the packet logic on `frame`, without checking the result.
     pub fn run(&self, frame: &mut impl Frame) -> Verdict {
+        self.run_and_count(frame).0
+    }
+
+    /// Runs the packet logic on `frame`. Returns the verdict, and the ports of counted SYNs to excluded ports.
+    pub fn run_and_count(&self, frame: &mut impl Frame) -> (Verdict, Vec<u16>) {
         let config = ProgramConfig::new(self.settings());
-        let host = TestHost { filters: &self.filters, now: self.settings.now, connected: self.connected };
+        let excluded_syns = RefCell::default();
+        let host =
+            TestHost { filters: &self.filters, now: self.settings.now, connected: self.connected, excluded_syns };
         static NONE: ActionByPort = ActionByPort::new();
         let by_port = (!self.actions_by_port.is_empty()).then(|| self.actions_by_port());
         let actions_by_port = by_port.as_deref().unwrap_or(&NONE);
-        respond(
-            frame,
-            &Policy {
-                config: &config,
-                interface: &self.settings.interface(),
-                filters: &self.filters,
-                actions_by_port,
-                host,
-            },
-        )
+        let interface = &self.settings.interface();
+        let policy = Policy { config: &config, interface, filters: &self.filters, actions_by_port, host };
+        let verdict = respond(frame, &policy);
+        (verdict, policy.host.excluded_syns.into_inner())
     }
 
     /// Returns the verdict on `frame`, with the checks of [`Self::respond`].
@@ -252,6 +255,8 @@ struct TestHost<'a> {
     filters: &'a Filters,
     now: u32,
     connected: Option<u16>,
+    /// The ports of counted SYNs to excluded ports.
+    excluded_syns: RefCell<Vec<u16>>,
 }
 
 impl Host for TestHost<'_> {
@@ -275,5 +280,9 @@ impl Host for TestHost<'_> {
         policy: &Policy<Self>,
     ) -> Option<Verdict> {
         segment.handle_post_handshake(frame, isn_base, policy)
+    }
+
+    fn count_excluded_syn(&self, port: u16) {
+        self.excluded_syns.borrow_mut().push(port);
     }
 }
