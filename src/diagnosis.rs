@@ -5,8 +5,8 @@ use std::io;
 use std::iter;
 
 /// The hint for an error whose cause is a lack of memory or threads.
-pub const MEMORY_HINT: &str = "raise the limit of memory or of threads, as of the service (MemoryMax=, LimitAS=, TasksMax=), the container or \
-                               `ulimit`; without --top-talkers, --report and --tui it takes less";
+pub const MEMORY_HINT: &str = "raise the memory or thread limit: MemoryMax=, LimitAS= or TasksMax= of the service, or \
+                               `ulimit`; omitting --top-talkers, --report and --tui saves memory";
 
 /// Returns `error` and its causes in one line.
 pub fn with_causes(error: &dyn Error) -> String {

@@ -10,7 +10,7 @@ use crate::diagnosis;
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// No interface in the network namespace has this name.
-    #[error("there is no interface {name:?}")]
+    #[error("no interface named {name:?}")]
     NoSuchInterface {
         /// The name that was looked up.
         name: String,
@@ -18,19 +18,19 @@ pub enum HostError {
         names: Vec<String>,
     },
     /// Two of the configured names refer to one interface.
-    #[error("{name} is named twice")]
+    #[error("interface {name} is named twice")]
     NamedTwice {
         /// The primary name of the interface.
         name: String,
     },
     /// The interface is the loopback interface.
-    #[error("{name} is the loopback interface: there every packet comes from the host itself, which is never answered")]
+    #[error("{name} is the loopback interface: tcp-bounce never answers the host itself")]
     Loopback {
         /// The name of the interface.
         name: String,
     },
     /// The frames of the interface have no Ethernet header.
-    #[error("{name} is no Ethernet interface")]
+    #[error("{name} is not an Ethernet interface")]
     NotEthernet {
         /// The name of the interface.
         name: String,
@@ -42,7 +42,7 @@ pub enum HostError {
         missing: Vec<Capability>,
     },
     /// The kernel has no bpf_link for XDP, which came with Linux 5.9.
-    #[error("the kernel is too old: this is {release}")]
+    #[error("Linux {release} is too old: tcp-bounce needs Linux 5.9 or newer")]
     KernelTooOld {
         /// The kernel release (`uname -r`).
         release: String,
@@ -51,13 +51,13 @@ pub enum HostError {
     #[error("cannot list the network interfaces")]
     ListInterfaces(#[source] io::Error),
     /// The netlink dump of addresses failed.
-    #[error("cannot list the addresses of the network interfaces")]
+    #[error("cannot list the IP addresses of this host")]
     ListAddresses(#[source] io::Error),
     /// The sock_diag dump of listening sockets failed.
-    #[error("cannot list the ports that the host listens on")]
+    #[error("cannot list the local listeners")]
     ListListeners(#[source] io::Error),
     /// The sock_diag dump of established connections failed.
-    #[error("cannot list the connections that --takeover will cut")]
+    #[error("cannot list the established connections that --takeover affects")]
     ListConnections(#[source] io::Error),
 }
 
@@ -65,18 +65,18 @@ impl HostError {
     /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoSuchInterface { names, .. } => return Some(format!("there are {}", names.join(", "))),
-            Self::NamedTwice { .. } => {
-                "leave one out; an interface may have other names, like those that `ip link` shows as altname"
+            Self::NoSuchInterface { names, .. } => return Some(format!("available interfaces: {}", names.join(", "))),
+            Self::NamedTwice { name } => {
+                return Some(format!("name it once; `ip link show dev {name}` lists its other names as altname"));
             }
-            Self::Loopback { .. } => "try it between two network namespaces, as `make demo` does",
-            Self::NotEthernet { .. } => "only interfaces with Ethernet headers are supported",
+            Self::Loopback { .. } => "to try it on one machine, use two network namespaces, as `make demo` does",
+            Self::NotEthernet { .. } => "use an interface that `ip link` shows as link/ether",
             Self::MissingCapabilities { .. } => {
-                "run it as root, with sudo for example, or as another user with these capabilities: by setpriv or setcap, or as a service"
+                "run it with sudo, or grant them with setcap, AmbientCapabilities= or --cap-add"
             }
-            Self::KernelTooOld { .. } => "XDP links, which detach when the process ends, came with Linux 5.9",
-            Self::ListListeners(error) if error.kind() == io::ErrorKind::NotFound => {
-                "this needs the kernel modules inet_diag and tcp_diag: `modprobe tcp_diag`"
+            Self::KernelTooOld { .. } => "upgrade the kernel: bpf_link for XDP came with Linux 5.9",
+            Self::ListListeners(error) | Self::ListConnections(error) if error.kind() == io::ErrorKind::NotFound => {
+                "run `modprobe tcp_diag`: the kernel lists sockets with this module"
             }
             Self::ListInterfaces(_) | Self::ListAddresses(_) | Self::ListListeners(_) | Self::ListConnections(_) => {
                 return diagnosis::memory_hint(self);
@@ -86,6 +86,9 @@ impl HostError {
     }
 }
 
+/// Returns the names of `capabilities` after a noun in the singular or plural.
 fn list(capabilities: &[Capability]) -> String {
-    capabilities.iter().map(Capability::to_string).collect::<Vec<_>>().join(", ")
+    let noun = if capabilities.len() == 1 { "capability" } else { "capabilities" };
+    let names: Vec<String> = capabilities.iter().map(Capability::to_string).collect();
+    format!("{noun}: {}", names.join(", "))
 }

@@ -9,10 +9,10 @@ use crate::diagnosis;
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// A privilege cannot be dropped.
-    #[error("cannot give up the privileges that are not needed any more")]
+    #[error("cannot drop privileges")]
     Privileges(#[source] PrivilegeError),
     /// A signal handler cannot be installed.
-    #[error("cannot handle Ctrl-C")]
+    #[error("cannot install the signal handlers")]
     Signals(#[source] io::Error),
     /// A thread cannot be started.
     #[error("cannot start a thread")]

@@ -42,13 +42,13 @@ pub enum PrivilegeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrivilegeGap {
     /// The process still runs as root.
-    #[error("the process stays root")]
+    #[error("the process keeps running as root")]
     StillRoot(#[source] Errno),
     /// The kernel lacks Landlock, or a seccomp filter denies it.
-    #[error("Landlock does not restrict the process: the kernel lacks it, or a seccomp filter denies it")]
+    #[error("the process gets no Landlock sandbox: the kernel lacks it or seccomp denies it")]
     NoLandlock,
     /// Landlock was disabled when the kernel booted.
-    #[error("Landlock does not restrict the process: it is disabled")]
+    #[error("the process gets no Landlock sandbox: Landlock is disabled at boot")]
     LandlockDisabled,
 }
 
@@ -65,11 +65,10 @@ impl PrivilegeGap {
     pub fn hint(self) -> &'static str {
         match self {
             Self::StillRoot(_) => {
-                "grant CAP_SETUID and CAP_SETGID, and map user and group 65534 in a user namespace; or start it as \
-                 another user"
+                "grant CAP_SETUID and CAP_SETGID (user namespaces: map id 65534), or run as another user"
             }
-            Self::NoLandlock => "Landlock needs Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK",
-            Self::LandlockDisabled => "add landlock to the kernel's boot parameter lsm=",
+            Self::NoLandlock => "use a kernel with CONFIG_SECURITY_LANDLOCK=y, or allow landlock_* in seccomp",
+            Self::LandlockDisabled => "boot with lsm=landlock,LIST, where LIST is in /sys/kernel/security/lsm",
         }
     }
 }

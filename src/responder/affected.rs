@@ -107,7 +107,8 @@ fn receivers<'a>(interface: &'a Interface, all: &'a [Interface]) -> impl Iterato
 
 impl Display for AffectedConnections {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "--takeover cuts these connections of the host:")?;
+        let plural = if self.0.len() == 1 { "" } else { "s" };
+        write!(f, "--takeover affects {} established connection{plural} of this host:", self.0.len())?;
         for connection in self.0.iter().take(SHOWN) {
             write!(f, "\n  {connection}")?;
         }

@@ -19,7 +19,7 @@ pub enum ResponderError {
         program: AttachedProgram,
     },
     /// Another XDP program is attached to an upper device, so the kernel refuses a program on the interface below.
-    #[error("the kernel takes no XDP program on {interface} below {above}, which has {program}")]
+    #[error("cannot attach to {interface}: an XDP program is attached to {above} above it: {program}")]
     OccupiedAbove {
         /// The name of the interface.
         interface: String,
@@ -29,13 +29,13 @@ pub enum ResponderError {
         program: AttachedProgram,
     },
     /// The kernel reports a program on an upper device, but a search found none.
-    #[error("the kernel takes no XDP program on {interface} below an interface that has one")]
+    #[error("cannot attach to {interface}: an XDP program is attached to an interface above it")]
     OccupiedSomewhere {
         /// The name of the interface.
         interface: String,
     },
     /// The driver does not support the mode, or not with the current settings of the interface, such as its MTU.
-    #[error("the driver of {interface} refuses {mode} XDP")]
+    #[error("the driver of {interface} refuses {mode} mode")]
     Refused {
         /// The name of the interface.
         interface: String,
@@ -55,19 +55,19 @@ pub enum ResponderError {
         source: io::Error,
     },
     /// The interface was removed or moved to another network namespace.
-    #[error("{interface} was removed or moved to another network namespace; nothing is attached any more")]
+    #[error("{interface} was removed or moved to another network namespace")]
     Removed {
         /// The name that the interface had.
         interface: String,
     },
     /// Another process detached the program.
-    #[error("somebody detached the program from {interface}; nothing is attached any more")]
+    #[error("another process detached the program from {interface}")]
     Detached {
         /// The name of the interface.
         interface: String,
     },
     /// An address set of the program has no room for all prefixes.
-    #[error("{count} prefixes or addresses, of {origin}, are too many: {most} are possible")]
+    #[error("{origin} has {count} separate address ranges: at most {most} are supported")]
     TooManyPrefixes {
         /// The option that lists the prefixes, or "the interface" for its own addresses.
         origin: &'static str,
@@ -77,7 +77,7 @@ pub enum ResponderError {
         most: usize,
     },
     /// The memory for the program's filters cannot be allocated.
-    #[error("there is not enough memory")]
+    #[error("not enough memory")]
     OutOfMemory,
     /// A setting contradicts another one, or the key cannot be read or generated.
     #[error(transparent)]
@@ -97,13 +97,18 @@ impl ResponderError {
             Self::Occupied { interface, program } | Self::OccupiedAbove { above: interface, program, .. } => {
                 return Some(program.hint(interface));
             }
-            Self::OccupiedSomewhere { .. } => "`bpftool net show` lists the programs, and their interfaces",
-            Self::Refused { mode: AttachMode::Native, .. } => "--mode skb works with every driver, but is slower",
-            Self::Refused { .. } => "--mode auto takes what works",
-            Self::Attach { .. } => "a security module may forbid it: see the kernel's log",
-            Self::Removed { .. } => "start it again on the interfaces that there are",
-            Self::Detached { .. } => "start it again, if nobody else needs the interface for a program of theirs",
-            Self::TooManyPrefixes { .. } => "join some of them, or name with --dst those that matter",
+            Self::OccupiedSomewhere { .. } => "`bpftool net show` lists the XDP programs of all interfaces",
+            Self::Refused { mode: AttachMode::Native, .. } => {
+                "use --mode skb, which works with every driver, but is slower"
+            }
+            Self::Refused { mode: AttachMode::Hw, .. } => "use --mode auto, which selects a supported mode",
+            Self::Refused { mode: AttachMode::Skb, .. } => "the kernel log may name the reason: run `dmesg | tail`",
+            Self::Attach { .. } => "a security module may deny it: check the kernel log with `dmesg | tail`",
+            Self::Removed { .. } => "tcp-bounce is attached nowhere: start it on an interface that `ip link` shows",
+            Self::Detached { .. } => {
+                "tcp-bounce is attached nowhere: run `bpftool net show`, and start it if the interface is free"
+            }
+            Self::TooManyPrefixes { .. } => "name fewer, larger prefixes with --dst and --src",
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
             Self::Config(error) => return error.hint(),
             Self::Host(error) => return error.hint(),

@@ -12,7 +12,7 @@ use crate::host::Interface;
 use crate::xdp::{TcpBounceSkel, XdpError, XdpLink, loader};
 
 /// The reason why skb mode is the default on veth.
-pub const LOST_ON_VETH: &str = "on veth, native replies are lost unless the peer has an XDP program too";
+pub const LOST_ON_VETH: &str = "native mode on veth loses replies unless the peer runs XDP too";
 
 /// A loaded program with the link that attaches it.
 pub struct Attached {

@@ -13,6 +13,9 @@ use super::XdpError;
 use crate::config::AttachMode;
 use crate::host::Interface;
 
+/// The name of libxdp's dispatcher program.
+const DISPATCHER: &str = "xdp_dispatcher";
+
 /// An XDP program that another process attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttachedProgram {
@@ -52,7 +55,7 @@ impl AttachedProgram {
 
     /// Returns whether the program is the dispatcher of libxdp, which runs several XDP programs in sequence.
     pub fn is_dispatcher(&self) -> bool {
-        self.name.as_deref() == Some("xdp_dispatcher")
+        self.name.as_deref() == Some(DISPATCHER)
     }
 
     /// Returns the command that detaches the program from `interface`.
@@ -68,27 +71,35 @@ impl AttachedProgram {
         (!self.has_link && !self.is_dispatcher()).then(|| format!("ip link set dev {interface} {mode} off"))
     }
 
-    /// Returns the hint for a start on `interface` that failed because this program is attached.
+    /// Returns the hint for a start on `interface` that failed because this program is attached. It includes
+    /// [`AttachedProgram::detach_command`], if there is one.
     pub fn hint(&self, interface: &str) -> String {
-        if self.is_dispatcher() {
-            return format!(
-                "it is libxdp's; `xdp-loader load -m {} {interface} tcp_bounce.bpf.o` adds the object beside what it calls, \
-                 but that answers on every port, for every address, and spares no listener",
-                self.mode
-            );
-        }
         match self.detach_command(interface) {
-            Some(off) => format!(
-                "it is never replaced; `bpftool prog show id {}` tells more of it, and `{off}` takes it off, unless a \
-                 process holds it",
-                self.id
-            ),
-            None => {
-                "it is never replaced, and goes when the process ends that attached it; another tcp-bounce, perhaps: \
-                     `pgrep --list-full --exact tcp-bounce`"
-                    .into()
-            }
+            Some(detach) => format!("identify it with `{}`, detach it with `{detach}`", self.show_command()),
+            None => self.explanation(interface),
         }
+    }
+
+    /// Returns how to proceed with the program on `interface`, without [`AttachedProgram::detach_command`].
+    pub fn explanation(&self, interface: &str) -> String {
+        let identify = format!("identify it with `{}`", self.show_command());
+        match self.name.as_deref() {
+            Some(DISPATCHER) => format!(
+                "run `xdp-loader load -m {} {interface} tcp_bounce.bpf.o` to add the object; it excludes no ports, not even \
+                 those of local listeners",
+                self.mode
+            ),
+            Some("tcp_bounce") if self.has_link => {
+                "another tcp-bounce attached it: find it with `pgrep --list-full --exact tcp-bounce`".into()
+            }
+            _ if self.has_link => format!("{identify}; it is detached when its process ends"),
+            _ => format!("{identify} before you detach it"),
+        }
+    }
+
+    /// Returns the command that shows details of the program.
+    fn show_command(&self) -> String {
+        format!("bpftool prog show id {}", self.id)
     }
 }
 

@@ -17,7 +17,7 @@ const FILES: u64 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum XdpError {
     /// The kernel's verifier rejected the program.
-    #[error("the kernel's verifier refuses the program; its log is in {}", log.display())]
+    #[error("the kernel's verifier rejects the XDP program (log: {})", log.display())]
     Verifier {
         /// The path of the file with the verifier's log.
         log: PathBuf,
@@ -25,7 +25,7 @@ pub enum XdpError {
         source: libbpf_rs::Error,
     },
     /// The program or its maps cannot be loaded.
-    #[error("cannot load the program")]
+    #[error("cannot load the XDP program")]
     Load {
         /// The warnings of libbpf during the load, one line each.
         messages: Vec<String>,
@@ -35,7 +35,7 @@ pub enum XdpError {
         source: libbpf_rs::Error,
     },
     /// The kernel refused the query for the attached programs.
-    #[error("cannot see which program is attached to {interface}")]
+    #[error("cannot query the XDP program on {interface}")]
     Query {
         /// The name of the interface.
         interface: String,
@@ -43,7 +43,7 @@ pub enum XdpError {
         source: libbpf_rs::Error,
     },
     /// The kernel refused to report whether the bpf_link is still attached.
-    #[error("cannot see whether the program is still attached to {interface}")]
+    #[error("cannot query the bpf_link on {interface}")]
     QueryLink {
         /// The name of the interface.
         interface: String,
@@ -51,10 +51,10 @@ pub enum XdpError {
         source: libbpf_rs::Error,
     },
     /// A map of the program cannot be read or written.
-    #[error("cannot reach the maps of the program")]
+    #[error("cannot access the maps of the XDP program")]
     Maps(#[source] libbpf_rs::Error),
     /// The tables of client activity cannot be set up or mapped.
-    #[error("cannot read what was counted by port and by client")]
+    #[error("cannot set up the tables of ports and clients")]
     ClientTables(#[source] io::Error),
 }
 
@@ -62,7 +62,7 @@ impl XdpError {
     /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Verifier { .. } => "please report it with that file and the output of `uname -a`",
+            Self::Verifier { .. } => "please report this with the log and the output of `uname -a`",
             Self::Load { has_btf, source, .. } => {
                 let memory = diagnosis::memory_hint(self);
                 return memory.or_else(|| load_hint(source.kind(), *has_btf).map(str::to_owned));
@@ -84,17 +84,14 @@ fn load_hint(kind: ErrorKind, has_btf: bool) -> Option<&'static str> {
     let is_refused = kind == ErrorKind::PermissionDenied;
     if getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| limit < FILES) {
         // The message of libbpf may not name the limit as the cause.
-        Some("the limit of open files is low: raise it, as by `ulimit -n 1024`")
+        Some("raise the limit of open files: `ulimit -n 1024`, or LimitNOFILE=1024 of the service")
     } else if is_refused && kernel::limits_locked_memory() {
         // With CAP_SYS_RESOURCE, which root has, libbpf makes the limit infinite. A finite limit is the likely cause.
-        Some(
-            "before Linux 5.11 maps count as locked memory: raise its limit (LimitMEMLOCK=infinity of a service, or `ulimit -l \
-             unlimited`)",
-        )
+        Some("raise the limit of locked memory: `ulimit -l unlimited`, or LimitMEMLOCK=infinity of the service")
     } else if is_refused {
-        Some("a user namespace (a rootless container) or lockdown keeps even root from BPF; run it outside")
+        Some("run it as root of the host: user namespaces and rootless containers deny BPF")
     } else if !has_btf {
-        Some("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF); the program may need it")
+        Some("use a kernel with CONFIG_DEBUG_INFO_BTF=y: this one has no BTF")
     } else {
         None
     }

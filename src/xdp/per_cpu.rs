@@ -14,7 +14,7 @@ pub fn sum<const N: usize>(map: &impl MapCore) -> libbpf_rs::Result<[u64; N]> {
     for value in map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)?.unwrap_or_default() {
         let mut numbers = [0u64; N];
         plain::copy_from_bytes(&mut numbers[..], &value)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the counters are too short"))?;
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the map entry is too short"))?;
         for (sum, number) in sums.iter_mut().zip(numbers) {
             *sum = sum.wrapping_add(number);
         }
