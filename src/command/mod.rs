@@ -55,7 +55,7 @@ pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
     }
 }
 
-/// Checks the selected outputs: port report, metrics server and full-screen view. Returns a problem for each output
+/// Checks the selected outputs: port report, metrics server and full-screen view. Returns an error for each output
 /// that cannot be used.
 fn output_findings(config: &Config, outputs: &OutputOptions) -> Vec<Finding> {
     let report = outputs.report.as_ref().and_then(|file| PortReport::new(file, &config.scope.ports).err());
@@ -67,5 +67,5 @@ fn output_findings(config: &Config, outputs: &OutputOptions) -> Vec<Finding> {
         ("terminal", terminal.map(Error::from)),
     ];
     let errors = errors.into_iter().filter_map(|(code, error)| Some((code, error?)));
-    errors.map(|(code, error)| Finding::error(code, &error, error.hint())).collect()
+    errors.map(|(code, error)| Finding::from_error(code, &error, error.hint())).collect()
 }

@@ -1,6 +1,5 @@
 //! The version and features of the running kernel, and the capabilities that tcp-bounce requires.
 
-use std::fmt::{self, Display, Formatter};
 use std::fs;
 
 use caps::{CapSet, Capability};
@@ -116,18 +115,16 @@ impl KernelFeatures {
             btf: has_btf(),
         }
     }
-}
 
-impl Display for KernelFeatures {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{}", self.release)?;
+    /// Returns the name of each feature, after "no" if the kernel lacks it.
+    pub fn names(&self) -> Vec<String> {
         let features = [
-            ("XDP links", self.xdp_links),
-            ("XDP fragments", self.xdp_fragments),
-            ("XDP features of drivers", self.driver_features),
+            ("bpf_link for XDP", self.xdp_links),
+            ("multi-buffer XDP", self.xdp_fragments),
+            ("XDP feature flags", self.driver_features),
             ("BTF", self.btf),
         ];
-        features.into_iter().try_for_each(|(name, has)| write!(f, ", {}{name}", if has { "" } else { "no " }))
+        features.into_iter().map(|(name, has)| format!("{}{name}", if has { "" } else { "no " })).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::table;
 use crate::host::Interface;
 use crate::host::ethtool::{self, Channels, Feature};
 use crate::host::kernel;
@@ -134,10 +135,6 @@ fn host_addresses(snapshot: &HostSnapshot) -> Vec<IpAddr> {
     addresses.filter(|address| !address.is_loopback() && !is_link_local(address)).collect()
 }
 
-fn join(addresses: &[IpAddr]) -> String {
-    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
-}
-
 impl From<&Interface> for Neighbour {
     fn from(interface: &Interface) -> Self {
         Self { name: interface.name.clone(), kind: interface.kind.clone() }
@@ -150,6 +147,12 @@ impl Offloads {
         let features = ethtool::features(name).unwrap_or_default();
         let feature = |name| features.get(name).copied();
         Self { lro: feature("rx-lro"), gro_hw: feature("rx-gro-hw"), rx_vlan: feature("rx-vlan-hw-parse") }
+    }
+
+    /// Returns the name and the state of each offload that the driver reports, such as `rx-gro-hw off (fixed)`.
+    fn states(&self) -> Vec<String> {
+        let features = [("lro", self.lro), ("rx-gro-hw", self.gro_hw), ("rx-vlan-hw-parse", self.rx_vlan)];
+        features.into_iter().filter_map(|(name, feature)| Some(format!("{name} {}", feature?))).collect()
     }
 }
 
@@ -173,40 +176,35 @@ impl Display for Facts {
     /// Writes the facts as a table, one row each. Omits empty values, the name and kind of the interface, and the
     /// programs on upper devices.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let mut row = |label, value: String| {
-            if value.is_empty() { Ok(()) } else { writeln!(f, "  {label:<11} {value}") }
-        };
+        let mut row = |label, items: Vec<String>| table::write_row(f, label, &items);
         let state = if self.up { "up" } else { "down" };
-        row("driver", self.driver.clone().unwrap_or_default())?;
-        row("state", format!("{state}, MTU {}", self.mtu))?;
-        row("addresses", join(&self.addresses))?;
-        row("queues", self.queues.map(|queues| queues.to_string()).unwrap_or_default())?;
-        row("offloads", self.offloads.to_string())?;
-        row("native XDP", self.xdp.map_or("unknown before Linux 6.3".into(), |xdp| xdp.to_string()))?;
-        row("port of", self.master.as_ref().map(|master| master.name.clone()).unwrap_or_default())?;
-        row("VLANs", self.vlans.join(", "))?;
-        row("XDP program", self.program.as_ref().map(AttachedProgram::to_string).unwrap_or_default())
+        row("driver", self.driver.iter().cloned().collect())?;
+        row("state", vec![state.to_owned(), format!("MTU {}", self.mtu)])?;
+        row("addresses", self.addresses.iter().map(IpAddr::to_string).collect())?;
+        row("queues", self.queues.iter().map(Channels::to_string).filter(|queues| !queues.is_empty()).collect())?;
+        row("offloads", self.offloads.states())?;
+        row("native XDP", vec![self.xdp.map_or("not reported before Linux 6.3".into(), |xdp| xdp.to_string())])?;
+        row("port of", self.master.iter().map(Neighbour::to_string).collect())?;
+        row("VLANs", self.vlans.clone())?;
+        row("occupied by", self.program.iter().map(AttachedProgram::to_string).collect())
+    }
+}
+
+impl Display for Neighbour {
+    /// Writes the kind and the name, such as `bridge br0`.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        self.kind.iter().try_for_each(|kind| write!(f, "{kind} "))?;
+        f.write_str(&self.name)
     }
 }
 
 impl Display for XdpFeatures {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         f.write_str(match self {
-            Self { native: true, fragments: true, .. } => "yes, with fragments",
-            Self { native: true, fragments: false, .. } => "yes, without fragments",
+            Self { native: true, fragments: true, .. } => "yes, with multi-buffer frames",
+            Self { native: true, fragments: false, .. } => "yes, without multi-buffer frames",
             Self { native: false, .. } => "no",
         })?;
-        if self.offload { f.write_str("; offload") } else { Ok(()) }
-    }
-}
-
-impl Display for Offloads {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let features = [("lro", self.lro), ("rx-gro-hw", self.gro_hw), ("rx-vlan-hw-parse", self.rx_vlan)];
-        let known = features.into_iter().filter_map(|(name, feature)| Some((name, feature?)));
-        for (index, (name, feature)) in known.enumerate() {
-            write!(f, "{}{name} {feature}", if index == 0 { "" } else { ", " })?;
-        }
-        Ok(())
+        if self.offload { f.write_str("; hw mode: yes") } else { Ok(()) }
     }
 }

@@ -16,10 +16,10 @@ pub enum Severity {
     Warning,
 }
 
-/// A problem or warning for the user, with advice on how to resolve it.
+/// An error or a warning for the user, with advice on how to resolve it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Whether the finding is a problem or a warning.
+    /// Whether the finding is an error or a warning.
     pub severity: Severity,
     /// A stable, machine-readable name such as `occupied`.
     pub code: &'static str,
@@ -33,18 +33,18 @@ pub struct Finding {
 
 impl Finding {
     /// Creates a finding that keeps tcp-bounce from starting.
-    pub fn problem(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, code, message: message.into(), hint: None, command: None }
     }
 
     /// Creates a finding that does not keep tcp-bounce from starting.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::problem(code, message) }
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
-    /// Creates a problem from an error and its hint. The message includes the causes of the error.
-    pub fn error(code: &'static str, error: &dyn std::error::Error, hint: Option<String>) -> Self {
-        Self { hint, ..Self::problem(code, diagnosis::with_causes(error)) }
+    /// Creates an error finding from `error` and its hint. The message includes the causes of `error`.
+    pub fn from_error(code: &'static str, error: &dyn std::error::Error, hint: Option<String>) -> Self {
+        Self { hint, ..Self::error(code, diagnosis::with_causes(error)) }
     }
 
     /// Sets the hint.
@@ -58,16 +58,49 @@ impl Finding {
     }
 
     /// Returns whether the finding keeps tcp-bounce from starting.
-    pub fn is_problem(&self) -> bool {
+    pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// Returns the text of the finding with its subject, such as `warning: eth1: MESSAGE`, and a line for each hint.
+    ///
+    /// `interface` is the subject. It is omitted if the message names it, or if it is `None`, which stands for the host.
+    pub fn about<'a>(&'a self, interface: Option<&'a str>) -> impl Display + 'a {
+        About { finding: self, subject: interface }
     }
 }
 
 impl Display for Finding {
+    /// Writes the severity and the message, and a line for each hint.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let severity = if self.is_problem() { "error" } else { "warning" };
-        write!(f, "{severity}: {}", self.message)?;
-        self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))?;
-        self.command.iter().try_for_each(|command| write!(f, "\n  hint: run `{command}`"))
+        self.about(None).fmt(f)
+    }
+}
+
+/// The text of a [`Finding`] that names its subject.
+struct About<'a> {
+    finding: &'a Finding,
+    subject: Option<&'a str>,
+}
+
+impl Display for About<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Self { finding: Finding { severity, message, hint, command, .. }, subject } = self;
+        write!(f, "{severity}: ")?;
+        if let Some(subject) = subject.filter(|subject| !message.contains(subject)) {
+            write!(f, "{subject}: ")?;
+        }
+        f.write_str(message)?;
+        hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))?;
+        command.iter().try_for_each(|command| write!(f, "\n  hint: run `{command}`"))
+    }
+}
+
+impl Display for Severity {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
     }
 }

@@ -8,6 +8,7 @@ pub mod finding;
 pub mod key_file;
 pub mod privileges;
 pub mod rules;
+mod table;
 
 use std::fmt::{self, Display, Formatter};
 
@@ -28,7 +29,7 @@ use crate::responder::{
 #[derive(Debug, Serialize)]
 pub struct Check {
     starts: bool,
-    /// Whether the text lists only problems (`--quiet`).
+    /// Whether the text lists only errors (`--quiet`).
     #[serde(skip)]
     is_brief: bool,
     host: HostReport,
@@ -58,10 +59,10 @@ struct InterfaceReport {
     mode: Option<AttachMode>,
     /// The reason for the mode, if the user should know it.
     reason: Option<String>,
-    /// Whether the kernel accepts the program. `false` also if the prefixes exceed an address set of the program.
+    /// Whether the kernel accepts the program.
     ///
-    /// `None` if the program was not loaded: in hw mode, on an unsupported interface, on an old kernel, or without
-    /// capabilities.
+    /// `None` if the program was not loaded: in hw mode, on an unsupported interface, on an old kernel, without
+    /// capabilities, or if it cannot be prepared, for example because there are too many prefixes.
     loads: Option<bool>,
     findings: Vec<Finding>,
 }
@@ -99,7 +100,7 @@ impl Check {
         let affected_connections = config.scope.takeover.then(affected).transpose()?;
         let mut host = HostReport::read();
         // The program cannot be loaded if the kernel is too old or a capability is missing.
-        let may_load = !host.findings.iter().any(Finding::is_problem);
+        let may_load = !host.findings.iter().any(Finding::is_error);
         host.findings.extend(host_findings);
         host.findings.extend(key_file::check(&config.syn_ack));
         let interfaces: Vec<_> = named
@@ -108,11 +109,11 @@ impl Check {
             .collect::<Result<_, _>>()?;
         let answering = AnswerSummary::new(config, &snapshot.exclusions);
         let check = Self { starts: false, is_brief: false, host, answering, affected_connections, interfaces };
-        let starts = !check.findings().any(Finding::is_problem);
+        let starts = !check.findings().any(Finding::is_error);
         Ok(Self { starts, ..check })
     }
 
-    /// Sets whether the text lists only problems.
+    /// Sets whether the text lists only errors.
     pub fn brief(self, is_brief: bool) -> Self {
         Self { is_brief, ..self }
     }
@@ -120,6 +121,16 @@ impl Check {
     /// Returns whether tcp-bounce would start.
     pub fn starts(&self) -> bool {
         self.starts
+    }
+
+    /// Returns the text of each error, with the name of its interface.
+    fn errors(&self) -> Vec<String> {
+        let of_interfaces = self.interfaces.iter().flat_map(|InterfaceReport { facts, findings, .. }| {
+            findings.iter().map(|finding| (Some(facts.name.as_str()), finding))
+        });
+        let all = of_interfaces.chain(self.host.findings.iter().map(|finding| (None, finding)));
+        let errors = all.filter(|(_, finding)| finding.is_error());
+        errors.map(|(interface, finding)| finding.about(interface).to_string()).collect()
     }
 
     /// Returns all findings, first about the interfaces and then about the host.
@@ -132,10 +143,10 @@ impl HostReport {
     /// Reads the kernel's release and features, and the capabilities of the calling thread.
     fn read() -> Self {
         let findings = [
-            kernel::check_release().err().map(|error| Finding::error("kernel_too_old", &error, error.hint())),
+            kernel::check_release().err().map(|error| Finding::from_error("kernel_too_old", &error, error.hint())),
             kernel::check_capabilities()
                 .err()
-                .map(|error| Finding::error("missing_capabilities", &error, error.hint())),
+                .map(|error| Finding::from_error("missing_capabilities", &error, error.hint())),
         ];
         let missing = kernel::missing_capabilities().iter().map(ToString::to_string).collect();
         Self {
@@ -160,30 +171,38 @@ impl InterfaceReport {
         let facts = Facts::read(interface, snapshot)?;
         let scope = Scope::of(interface, &config.scope.destinations, snapshot);
         if let Err(error) = interface.check_supported() {
-            let findings = vec![Finding::error("unfit", &error, error.hint())];
+            let findings = vec![Finding::from_error("unfit", &error, error.hint())];
             return Ok(Self { facts, scope, mode: None, reason: None, loads: None, findings });
         }
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
         findings.extend(rules::findings(&facts, &scope));
-        // In hw mode, verifying the program means loading it into the NIC, which the check must not change.
-        let verified = (may_load && mode != AttachMode::Hw).then(|| {
-            ProgramPlan::new(interface.clone(), config, isn, snapshot).and_then(|plan| mode::verify(&plan, mode))
-        });
-        if let Some(Err(error)) = &verified {
-            findings.push(Finding::error("program_refused", error, error.hint()));
-        }
-        findings.sort_by_key(|finding| !finding.is_problem());
-        let loads = verified.map(|verified| verified.is_ok());
+        let (loads, refusal) = match ProgramPlan::new(interface.clone(), config, isn, snapshot) {
+            // In hw mode, verifying the program means loading it into the NIC, which the check must not change.
+            Ok(plan) if may_load && mode != AttachMode::Hw => {
+                let verified = mode::verify(&plan, mode);
+                (Some(verified.is_ok()), verified.err().map(|error| ("program_refused", error)))
+            }
+            Ok(_) => (None, None),
+            Err(error) => (None, Some((plan_code(&error), error))),
+        };
+        findings.extend(refusal.map(|(code, error)| Finding::from_error(code, &error, error.hint())));
+        findings.sort_by_key(|finding| !finding.is_error());
         Ok(Self { facts, scope, mode: Some(mode), reason, loads, findings })
+    }
+}
+
+/// Returns the code of the finding for a program that cannot be prepared.
+fn plan_code(error: &ResponderError) -> &'static str {
+    match error {
+        ResponderError::TooManyPrefixes { .. } => "too_many_prefixes",
+        _ => "program_not_prepared",
     }
 }
 
 impl Display for Check {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         if self.is_brief {
-            let problems: Vec<_> =
-                self.findings().filter(|finding| finding.is_problem()).map(Finding::to_string).collect();
-            return f.write_str(&problems.join("\n"));
+            return f.write_str(&self.errors().join("\n"));
         }
         self.interfaces.iter().try_for_each(|interface| write!(f, "{interface}"))?;
         write!(f, "{}", self.host)?;
@@ -206,28 +225,26 @@ fn write_findings(f: &mut Formatter, findings: &[Finding]) -> fmt::Result {
 impl Display for HostReport {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(f, "host:")?;
-        writeln!(f, "  {:<11} {}", "kernel", self.kernel)?;
+        table::write_row(f, "kernel", std::slice::from_ref(&self.kernel.release))?;
+        table::write_row(f, "features", &self.kernel.names())?;
         write_findings(f, &self.findings)
     }
 }
 
 impl Display for InterfaceReport {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{}:", self.facts.name)?;
-        if let Some(mode) = self.mode {
-            write!(f, " {mode} mode")?;
-        }
-        if let Some(reason) = &self.reason {
-            write!(f, " ({reason})")?;
-        }
+        let not = if self.findings.iter().any(Finding::is_error) { " not" } else { "" };
+        write!(f, "{}: would{not} attach", self.facts.name)?;
+        self.mode.iter().try_for_each(|mode| write!(f, " in {mode} mode"))?;
+        self.reason.iter().try_for_each(|reason| write!(f, "\n  note: {reason}"))?;
         writeln!(f)?;
         write!(f, "{}", self.facts)?;
         if self.mode.is_some() {
-            writeln!(f, "  {:<11} {}", "answers for", self.scope)?;
+            table::write_row(f, "answers for", &[self.scope.to_string()])?;
         }
         if let Some(loads) = self.loads {
-            let verdict = if loads { "accepted by the kernel's verifier" } else { "refused by the kernel" };
-            writeln!(f, "  {:<11} {verdict}", "program")?;
+            let verdict = if loads { "accepted by the kernel's verifier" } else { "rejected by the kernel" };
+            table::write_row(f, "program", &[verdict.to_owned()])?;
         }
         write_findings(f, &self.findings)
     }

@@ -8,6 +8,7 @@ use crate::config::AttachMode;
 use crate::responder::mode::LOST_ON_VETH;
 use crate::responder::scope::join_first;
 use crate::responder::{MTU_WITHOUT_FRAGMENTS, ResponderError, Scope};
+use crate::xdp::AttachedProgram;
 
 /// The predicted attach mode, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +40,13 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
             (choice(AttachMode::Native, None), vec![Finding { severity: Severity::Error, ..refusal }])
         }
         (Some(AttachMode::Native), None) if is_veth => {
-            let lost = Finding::warning("native_on_veth", LOST_ON_VETH).with_hint("--mode auto takes skb mode");
+            let lost = Finding::warning("native_on_veth", LOST_ON_VETH)
+                .with_hint("use --mode auto, which selects skb mode on veth");
             (choice(AttachMode::Native, None), [vec![lost], native_doubts(facts)].concat())
         }
         (Some(AttachMode::Native), None) => (choice(AttachMode::Native, None), native_doubts(facts)),
         (None, None) => {
-            let unknown = facts.xdp.is_none().then_some("or skb mode, if the driver refuses it");
+            let unknown = facts.xdp.is_none().then_some("or in skb mode, if the driver refuses native mode");
             (choice(AttachMode::Native, unknown), native_doubts(facts))
         }
     }
@@ -56,17 +58,22 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
 fn native_refusal(facts: &Facts) -> Option<Finding> {
     let name = &facts.name;
     if facts.xdp.is_some_and(|xdp| !xdp.native) {
-        let message = "the driver has no native XDP";
-        return Some(Finding::warning("no_native_xdp", message).with_hint("--mode skb works with every driver"));
+        let message = "the driver does not support native XDP";
+        return Some(
+            Finding::warning("no_native_xdp", message).with_hint("use --mode skb, which works with every driver"),
+        );
     }
     match (facts.driver.as_deref()?, facts.offloads.gro_hw, facts.queues) {
         ("virtio_net", Some(gro), _) if gro.on && gro.fixed => {
-            let message = "virtio_net refuses native mode as long as the virtual machine's host merges packets";
-            Some(Finding::warning("gro_hw_fixed", message).with_hint("--mode skb works; the rest is up to that host"))
+            let message = "virtio_net refuses native mode while the hypervisor merges packets (rx-gro-hw)";
+            Some(
+                Finding::warning("gro_hw_fixed", message)
+                    .with_hint("use --mode skb, or turn off packet merging in the hypervisor"),
+            )
         }
         ("ena", _, Some(queues)) if queues.combined > queues.max_combined / 2 => {
             let message = format!(
-                "ena refuses native mode unless half of its channels are free: {} of {} are in use",
+                "ena needs half of its channels free for native mode: {} of {} are in use",
                 queues.combined, queues.max_combined
             );
             let command = format!("ethtool -L {name} combined {}", (queues.max_combined / 2).max(1));
@@ -81,7 +88,7 @@ fn native_doubts(facts: &Facts) -> Vec<Finding> {
     let name = &facts.name;
     let has_fragments = facts.xdp.is_some_and(|xdp| xdp.fragments);
     let mtu = (facts.mtu > MTU_WITHOUT_FRAGMENTS && !has_fragments).then(|| {
-        let message = format!("the driver may refuse native mode with an MTU of {}", facts.mtu);
+        let message = format!("the driver may refuse native mode with MTU {}", facts.mtu);
         Finding::warning("mtu", message).with_command(format!("ip link set dev {name} mtu {MTU_WITHOUT_FRAGMENTS}"))
     });
     let merging = [("lro", "lro", facts.offloads.lro), ("gro_hw", "rx-gro-hw", facts.offloads.gro_hw)];
@@ -93,12 +100,13 @@ fn native_doubts(facts: &Facts) -> Vec<Finding> {
     mtu.into_iter().chain(merging).collect()
 }
 
-/// Returns a problem if the driver reports no support for hw mode.
+/// Returns an error if the driver reports no support for hw mode.
 fn offload_refusal(facts: &Facts) -> Option<Finding> {
     let can = facts.xdp.is_none_or(|xdp| xdp.offload);
-    let problem =
-        || Finding::problem("no_offload", "the driver has no XDP offload").with_hint("--mode auto takes what works");
-    (!can).then(problem)
+    (!can).then(|| {
+        Finding::error("no_offload", "the driver does not support hw mode")
+            .with_hint("use --mode auto, which selects a supported mode")
+    })
 }
 
 /// Returns the findings that do not depend on the mode. `scope` is the scope of the interface.
@@ -116,16 +124,21 @@ pub fn warnings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     findings
 }
 
-/// Returns a problem for each XDP program that prevents attaching.
+/// Returns an error for each XDP program that prevents attaching.
 fn attached_programs(facts: &Facts) -> Vec<Finding> {
+    let finding = |code, error: ResponderError, program: &AttachedProgram, interface: &str| {
+        // The hint of the error repeats the command.
+        let hint = Some(program.explanation(interface));
+        Finding { command: program.detach_command(interface), ..Finding::from_error(code, &error, hint) }
+    };
     let occupied = facts.program.iter().map(|program| {
         let error = ResponderError::Occupied { interface: facts.name.clone(), program: program.clone() };
-        Finding { command: program.detach_command(&facts.name), ..Finding::error("occupied", &error, error.hint()) }
+        finding("occupied", error, program, &facts.name)
     });
     let above = facts.programs_above.iter().map(|Above { name, program }| {
         let (interface, above) = (facts.name.clone(), name.clone());
         let error = ResponderError::OccupiedAbove { interface, above, program: program.clone() };
-        Finding { command: program.detach_command(name), ..Finding::error("occupied_above", &error, error.hint()) }
+        finding("occupied_above", error, program, name)
     });
     occupied.chain(above).collect()
 }
@@ -136,12 +149,12 @@ fn attached_programs(facts: &Facts) -> Vec<Finding> {
 /// about its address.
 fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let name = &facts.name;
-    let down =
-        (!facts.up).then(|| Finding::warning("down", "it is down").with_command(format!("ip link set dev {name} up")));
+    let down = (!facts.up)
+        .then(|| Finding::warning("down", "the interface is down").with_command(format!("ip link set dev {name} up")));
     let has_none = matches!(scope, Scope::Own(addresses) if addresses.is_empty());
     let no_address = (has_none && facts.master.is_none()).then(|| {
-        Finding::warning("no_address", "it has no IP address, so it answers for none without --dst")
-            .with_hint(format!("`ip address add ADDRESS/LENGTH dev {name}`"))
+        Finding::warning("no_address", "the interface has no IP address, so no destination is answered")
+            .with_hint(format!("run `ip address add ADDRESS/LENGTH dev {name}`, or select addresses with --dst"))
     });
     down.into_iter().chain(no_address).collect()
 }
@@ -163,15 +176,18 @@ fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
         let (name, kind) = (&master.name, master.kind.as_deref()?);
         match kind {
             "bond" | "team" => Some(
-                Finding::warning("bond_port", format!("it is one port of the {kind} {name}; the others do not answer"))
-                    .with_hint(format!("attach to {name} instead")),
+                Finding::warning(
+                    "bond_port",
+                    format!("the interface is one port of {kind} {name}: its other ports are not answered"),
+                )
+                .with_hint(format!("run tcp-bounce on {name} instead")),
             ),
             "bridge" if matches!(scope, Scope::Own(_)) => Some(
                 Finding::warning(
                     "bridge_port",
-                    format!("it is a port of the bridge {name}, whose addresses it does not answer for"),
+                    format!("the interface is a port of bridge {name}: addresses of {name} are not answered"),
                 )
-                .with_hint(format!("attach to {name} instead")),
+                .with_hint(format!("run tcp-bounce on {name} instead")),
             ),
             _ => None,
         }
@@ -183,10 +199,10 @@ fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
 fn stripped_tags(facts: &Facts) -> Option<Finding> {
     let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty())?;
     let vlans = facts.vlans.join(", ");
-    let message = format!("the NIC takes VLAN tags off before XDP sees them: what is for {vlans} is answered untagged");
+    let message = format!("the NIC strips VLAN tags before XDP: replies for {vlans} are sent untagged");
     let finding = Finding::warning("vlan_tags", message);
     Some(match rx_vlan.fixed {
-        true => finding.with_hint("this NIC cannot leave them on; attach to an interface without VLANs"),
+        true => finding.with_hint("this NIC always strips them: run tcp-bounce on an interface without VLANs"),
         false => finding.with_command(format!("ethtool -K {} rxvlan off", facts.name)),
     })
 }

@@ -3,7 +3,6 @@
 use super::super::facts::{Facts, Neighbour, Offloads, XdpFeatures};
 use super::*;
 use crate::host::ethtool::{Channels, Feature};
-use crate::xdp::AttachedProgram;
 
 const NATIVE: XdpFeatures = XdpFeatures { native: true, fragments: false, offload: false };
 const ON: Option<Feature> = Some(Feature { on: true, fixed: false });
@@ -21,10 +20,10 @@ fn nic(driver: &str) -> Facts {
     }
 }
 
-/// Returns the predicted mode, and a tuple for each finding: its code, whether it is a problem, and its command.
+/// Returns the predicted mode, and a tuple for each finding: its code, whether it is an error, and its command.
 fn predict(facts: &Facts, configured: Option<AttachMode>) -> (AttachMode, Vec<(&'static str, bool, String)>) {
     let (choice, found) = choose(facts, configured);
-    let short = |finding: Finding| (finding.code, finding.is_problem(), finding.command.unwrap_or_default());
+    let short = |finding: Finding| (finding.code, finding.is_error(), finding.command.unwrap_or_default());
     (choice.mode, found.into_iter().map(short).collect())
 }
 
@@ -43,7 +42,7 @@ fn auto_takes_native_mode_unless_a_fact_rules_it_out() {
 }
 
 #[test]
-fn missing_native_mode_is_a_problem_only_if_configured() {
+fn missing_native_mode_is_an_error_only_if_configured() {
     let facts = Facts { xdp: Some(XdpFeatures { native: false, ..NATIVE }), ..nic("r8169") };
     assert_eq!(predict(&facts, None), (AttachMode::Skb, vec![]));
     assert_eq!(predict(&facts, Some(AttachMode::Skb)), (AttachMode::Skb, vec![]));
@@ -132,18 +131,26 @@ fn warns_of_ports_of_bonds_and_bridges_but_not_of_vrfs() {
 
 #[test]
 fn suggests_a_command_only_for_programs_that_it_can_detach() {
-    const BESIDE: &str = "`xdp-loader load -m skb eth1 tcp_bounce.bpf.o` adds the object";
+    const BESIDE: &str = "run `xdp-loader load -m skb eth1 tcp_bounce.bpf.o` to add the object";
     let program = |mode, name: &str, has_link| AttachedProgram { name: Some(name.into()), id: 7, mode, has_link };
     for (attached, command, hint) in [
         // Loaded by xdp-loader, the object excludes no ports, so adding it to a dispatcher is only a hint.
         (program(AttachMode::Skb, "xdp_dispatcher", true), None, BESIDE),
         (program(AttachMode::Skb, "xdp_dispatcher", false), None, BESIDE),
-        (program(AttachMode::Native, "pass", false), Some("ip link set dev eth1 xdpdrv off"), "takes it off"),
-        (program(AttachMode::Skb, "pass", false), Some("ip link set dev eth1 xdpgeneric off"), "takes it off"),
-        (program(AttachMode::Skb, "pass", true), None, "when the process ends"),
+        (
+            program(AttachMode::Native, "pass", false),
+            Some("ip link set dev eth1 xdpdrv off"),
+            "identify it with `bpftool prog show id 7`",
+        ),
+        (
+            program(AttachMode::Skb, "pass", false),
+            Some("ip link set dev eth1 xdpgeneric off"),
+            "identify it with `bpftool prog show id 7`",
+        ),
+        (program(AttachMode::Skb, "pass", true), None, "when its process ends"),
     ] {
         let findings = findings(&Facts { program: Some(attached), ..nic("ice") }, &Scope::Any);
-        assert!(findings[0].is_problem());
+        assert!(findings[0].is_error());
         assert_eq!(findings[0].command.as_deref(), command);
         assert!(findings[0].hint.as_ref().is_some_and(|text| text.contains(hint)), "{hint}");
     }
