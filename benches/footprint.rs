@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tcp_bounce_wire::Verdict;
 
 use crate::fixtures::DEADLINE;
-use crate::fixtures::command::{BINARY, TcpBounce};
+use crate::fixtures::command::{BINARY, STARTED, TcpBounce};
 use crate::fixtures::flood::{Sink, open_connections};
 use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::Process;
@@ -74,7 +74,7 @@ fn start(mode: Mode, arguments: &str) -> (Duration, Memory) {
         start.elapsed()
     });
     let responder = TcpBounce(process);
-    responder.0.wait_for("every TCP port answers");
+    responder.0.wait_for(STARTED);
     (time, Memory::of(&responder))
 }
 

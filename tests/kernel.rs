@@ -26,7 +26,7 @@ use tcp_bounce::internals::{ethtool, kernel, loader};
 use tcp_bounce_wire::{Action, TelemetrySettings};
 
 use fixtures::DEADLINE;
-use fixtures::command::{BINARY, TcpBounce};
+use fixtures::command::{BINARY, STARTED, TcpBounce};
 use fixtures::namespace::Namespace;
 use fixtures::packet::{Choice, Setup};
 use fixtures::process::{Process, run};
@@ -141,7 +141,7 @@ fn ip(arguments: &str) {
 fn start(arguments: &str) -> Process {
     let mut command = Command::new(BINARY);
     let process = Process::start(command.args(arguments.split_whitespace()));
-    process.wait_for("every TCP port answers");
+    process.wait_for(STARTED);
     process
 }
 

@@ -18,7 +18,7 @@ use nix::unistd;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 
-use crate::fixtures::command::{BINARY, TcpBounce, assert_error};
+use crate::fixtures::command::{BINARY, STARTED, TcpBounce, assert_error};
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::programs::attached;
@@ -47,12 +47,12 @@ fn sigkill_at_any_moment_leaves_nothing_attached() {
         let process = start();
         if round % 2 == 1 {
             // Half of the kills come after the start, however long that takes.
-            process.stdout.wait(|text, ended| (ended || text.contains("every TCP port answers")).then_some(()));
+            process.stdout.wait(|text, ended| (ended || text.contains(STARTED)).then_some(()));
         }
         thread::sleep(moment());
         let program = attached(&network.host, "host0");
         process.signal(Signal::SIGKILL);
-        started += usize::from(process.finish().stdout.contains("every TCP port answers"));
+        started += usize::from(process.finish().stdout.contains(STARTED));
         network.wait_until_detached();
         if let Some(program) = program {
             until("for the program to be unloaded", || (!is_loaded(program)).then_some(()));
@@ -113,9 +113,8 @@ fn too_few_descriptors_are_reported() {
         let finished = limited(&network, Resource::RLIMIT_NOFILE, limit);
         assert!(!finished.status.success(), "{finished:?}");
         let output = finished.stderr;
-        let says_why =
-            output.contains("Too many open files") || output.contains("hint: the limit of open files is low");
-        assert!(output.starts_with("tcp-bounce: ") && says_why, "{limit}: {output}");
+        let says_why = output.contains("Too many open files") || output.contains("hint: raise the limit of open files");
+        assert!(output.starts_with("error: ") && says_why, "{limit}: {output}");
     }
 }
 
@@ -136,15 +135,15 @@ fn keeps_answering_while_the_host_cannot_be_read() {
     process.wait_for("\"started\"");
     // Without a descriptor for a netlink socket, tcp-bounce cannot read the state of the host.
     limit_open_files(&process, 0);
-    process.wait_for("\"retrying\"");
+    process.wait_for("\"host_unreadable\"");
     network.connect(80).unwrap();
     // Allow a few more attempts. None of them may warn again.
     thread::sleep(Duration::from_secs(2));
     network.connect(443).unwrap();
     limit_open_files(&process, 1024);
-    process.wait_for("\"recovered\"");
+    process.wait_for("\"host_readable\"");
     let listener = network.listen(2222);
-    process.wait_for("\"listening\":\"2222\"");
+    process.wait_for("\"listeners\":\"2222\"");
     network.connect(2222).unwrap();
     drop(accept(&listener));
     process.signal(Signal::SIGINT);
@@ -182,13 +181,13 @@ fn too_little_address_space_is_reported() {
 #[track_caller]
 fn assert_lacks_memory(output: &str) {
     // The standard library may first print an error about a thread for which it cannot allocate a stack.
-    let mut lines = output.lines().skip_while(|line| !line.starts_with("tcp-bounce: "));
+    let mut lines = output.lines().skip_while(|line| !line.starts_with("error: "));
     let line = lines.next().unwrap_or_default();
     // "Resource temporarily unavailable" (EAGAIN) is the error if a thread cannot be started.
-    let reasons = ["there is not enough memory", "Cannot allocate memory", "Resource temporarily unavailable"];
+    let reasons = ["not enough memory", "Cannot allocate memory", "Resource temporarily unavailable"];
     assert!(reasons.iter().any(|reason| line.contains(reason)), "{output}");
     let hint = lines.next().unwrap_or_default();
-    assert!(hint.starts_with("  hint: raise the limit of memory") && hint.contains("MemoryMax="), "{output}");
+    assert!(hint.starts_with("  hint: raise the memory or thread limit") && hint.contains("MemoryMax="), "{output}");
 }
 
 /// A cgroup with limited memory. It is removed when this value is dropped.
@@ -297,7 +296,7 @@ fn full_or_read_only_disk_prevents_the_start() {
         assert_eq!(attached(&network.host, "host0"), None);
         let check = disk("--check --report report.json host0");
         assert_eq!(check.status.code(), Some(1), "{options}: {check:?}");
-        assert!(check.stdout.contains(&format!("problem: cannot write the report report.json: {reason}")), "{check:?}");
+        assert!(check.stdout.contains(&format!("error: cannot write the report report.json: {reason}")), "{check:?}");
     }
 }
 
@@ -309,7 +308,7 @@ fn disk_that_fills_up_loses_only_the_report() {
     let arguments = "--mode skb --report report.json host0";
     let process =
         Process::start(&mut with_disk(&network, folder.path(), "size=64k", "echo old >report.json", arguments));
-    process.wait_for("every TCP port answers");
+    process.wait_for(STARTED);
     // The mount stays as long as this file is open.
     let mounted = File::open(format!("/proc/{}/root{}", process.child.id(), folder.path().display())).unwrap();
     let disk = PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd()));

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode as Permissions;
 use nix::unistd::{Pid, mkfifo};
 use tcp_bounce_wire::Verdict;
 
-use crate::fixtures::command::{BINARY, Summary, TcpBounce};
+use crate::fixtures::command::{BINARY, STARTED, Summary, TcpBounce};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
@@ -121,12 +121,12 @@ fn sigint_during_the_start_prevents_it(mode: Mode) {
     let prevents_start = || {
         let mut command = TcpBounce::command(&network.host, &network.arguments("--takeover"));
         let process = Process::start(&mut command);
-        process.wait_for("--takeover cuts these connections of the host:");
+        process.wait_for("--takeover affects 1 established connection of this host:");
         process.signal(Signal::SIGINT);
         let finished = process.finish();
         assert!(finished.status.success(), "{finished:?}");
         network.assert_nothing_is_attached();
-        !finished.stdout.contains("every TCP port answers")
+        !finished.stdout.contains(STARTED)
     };
     // Sometimes the start is faster than the signal, so the test makes up to ten attempts.
     assert!((0..10).any(|_| prevents_start()));
@@ -139,7 +139,7 @@ fn ignored_sighup_stays_ignored(mode: Mode) {
     let mut command = network.host.command("sh");
     command.args(["-c", &format!("trap '' HUP; exec {BINARY} {arguments}")]);
     let process = Process::start(&mut command);
-    process.wait_for("every TCP port answers");
+    process.wait_for(STARTED);
     process.signal(Signal::SIGHUP);
     network.connect(80).unwrap();
     process.signal(Signal::SIGINT);
@@ -167,7 +167,7 @@ fn removing_the_interface_ends_the_run(mode: Mode) {
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stderr.contains("host0 was removed"), "{finished:?}");
     // The counters survive the loss of the interface.
-    assert!(finished.stdout.contains(" 1 SYNs answered\n"), "{finished:?}");
+    assert!(finished.stdout.contains(" 1 SYN answered\n"), "{finished:?}");
 }
 
 fn moving_the_interface_to_another_namespace_ends_the_run(mode: Mode) {
@@ -201,7 +201,7 @@ fn renamed_interface_keeps_answering(mode: Mode) {
     // The responder checks interfaces and listeners together, so it has checked `host0` before each message.
     for port in [2222, 2223] {
         let listener = network.listen(port);
-        responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
+        responder.0.wait_for(&format!("now answering on all TCP ports except {port} (local listener)\n"));
         drop(listener);
     }
     network.connect(80).unwrap();
@@ -220,7 +220,7 @@ fn other_interface_answers_while_one_is_down(mode: Mode) {
         network.host.ip(&format!("link set {down} down"));
         // The responder checks interfaces and listeners together, so it has seen the interface down before the message.
         let listener = network.host.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
-        responder.0.wait_for(&format!("answers but {port} (the host listens)\n"));
+        responder.0.wait_for(&format!("now answering on all TCP ports except {port} (local listener)\n"));
         drop(listener);
         network.client.enter(|| connect(up, 80)).unwrap();
         network.host.ip(&format!("link set {down} up"));

@@ -19,15 +19,14 @@ in_each_mode! {
 fn attaches_in_the_chosen_mode(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
-    let (line, shown) = match mode {
-        Mode::Native => (
-            "host0 (native mode: on veth, native replies are lost unless the peer has an XDP program too) for ",
-            " xdp ",
-        ),
-        Mode::Skb => ("host0 (skb mode) for ", " xdpgeneric "),
+    let (line, note, shown) = match mode {
+        Mode::Native => {
+            ("host0 (native mode): answering on all TCP ports\n", "\n  note: native mode on veth ", " xdp ")
+        }
+        Mode::Skb => ("host0 (skb mode): answering on all TCP ports\n", "", " xdpgeneric "),
     };
     let text = responder.0.stdout.text();
-    assert!(text.starts_with(&format!("{line}{HOST}")) && text.contains(": every TCP port answers\n"), "{text}");
+    assert!(text.starts_with(&format!("{line}  addresses: {HOST}")) && text.contains(note), "{text}");
     assert!(network.host.ip("link show dev host0").contains(shown));
     responder.interrupt();
 }
@@ -54,7 +53,7 @@ fn refuses_native_mode_without_driver_support() {
     network.host.ip("link add bridge0 type bridge");
     for interface in ["macvlan0", "bridge0"] {
         let reason = refusal(&network.host, &format!("--mode native {interface}"));
-        assert_error(&reason, &[interface, "refuses native"], "--mode skb");
+        assert_error(&reason, &[interface, "refuses native mode"], "--mode skb");
         assert_eq!(attached(&network.host, interface), None);
     }
 }
@@ -82,7 +81,7 @@ fn answers_jumbo_frames(mode: Mode) {
 fn refuses_offload_without_nic_support() {
     let network = Network::new(Mode::Skb);
     let reason = refusal(&network.host, "--mode hw host0");
-    assert_error(&reason, &["host0", "refuses hw"], "--mode auto");
+    assert_error(&reason, &["host0", "refuses hw mode"], "--mode auto");
     network.assert_nothing_is_attached();
 }
 
@@ -91,7 +90,8 @@ fn refuses_offload_without_nic_support() {
 fn auto_chooses_skb_on_veth_with_a_reason() {
     let network = Network::new(Mode::Skb);
     let responder = TcpBounce::start(&network.host, "host0");
-    assert!(responder.0.stdout.text().starts_with("host0 (skb mode: on veth,"), "{}", responder.0.stdout.text());
+    let text = responder.0.stdout.text();
+    assert!(text.starts_with("host0 (skb mode): ") && text.contains("\n  note: native mode on veth "), "{text}");
     network.connect(80).unwrap();
     responder.interrupt();
 }
@@ -102,7 +102,7 @@ fn auto_chooses_native_with_driver_support() {
     let host = Namespace::new();
     host.ip("tuntap add tap0 mode tap");
     let responder = TcpBounce::start(&host, "tap0");
-    let expected = "tap0 (native mode) for no address, as it has none: every TCP port answers";
+    let expected = "tap0 (native mode): answering on all TCP ports";
     assert_eq!(responder.0.stdout.text().lines().next(), Some(expected));
     responder.interrupt();
 }
@@ -127,7 +127,8 @@ fn auto_falls_back_to_skb_with_a_reason() {
 
         let responder = TcpBounce::start(&network.host, interface);
         let text = responder.0.stdout.text();
-        assert!(text.starts_with(&format!("{interface} (skb mode: the driver refuses native mode: ")), "{text}");
+        assert!(text.starts_with(&format!("{interface} (skb mode): ")), "{text}");
+        assert!(text.contains("\n  note: the driver refuses native mode: "), "{text}");
         network.connect(80).unwrap();
         assert_eq!(responder.interrupt().count("SYNs answered"), 1);
     }
@@ -153,7 +154,7 @@ fn finds_an_interface_among_many() {
     let network = Network::new(Mode::Skb);
     (0..100).for_each(|number| drop(network.host.ip(&format!("link add bridge{number} type bridge"))));
     let reason = refusal(&network.host, "nosuch0");
-    assert_error(&reason, &["there is no interface \"nosuch0\""], "bridge99");
+    assert_error(&reason, &["no interface named \"nosuch0\""], "bridge99");
     assert!(reason.contains("host0, "), "{reason}");
     let responder = TcpBounce::start(&network.host, "host0");
     network.connect(80).unwrap();
@@ -166,5 +167,5 @@ fn finds_an_interface_among_many() {
 fn refuses_an_interface_without_ethernet() {
     let host = Namespace::new();
     host.ip("tuntap add tun0 mode tun");
-    assert_error(&refusal(&host, "tun0"), &["tun0 is no Ethernet interface"], "only interfaces with Ethernet headers");
+    assert_error(&refusal(&host, "tun0"), &["tun0 is not an Ethernet interface"], "link/ether");
 }

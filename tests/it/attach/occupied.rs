@@ -1,6 +1,6 @@
 //! Interfaces that already have an XDP program. tcp-bounce never replaces it, and attaches to all interfaces or none.
 
-use crate::fixtures::command::{TcpBounce, assert_error, refusal};
+use crate::fixtures::command::{STARTED, TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::{BENCH_OBJECT, attached, ip_link_set, pass};
@@ -16,7 +16,7 @@ fn names_a_foreign_program_and_keeps_it() {
         let foreign = attached(&network.host, "host0").unwrap();
         for mode in ["auto", "native", "skb"] {
             let reason = refusal(&network.host, &format!("--mode {mode} host0"));
-            let hint = format!("`ip link set dev host0 {attach} off` takes it off");
+            let hint = format!("detach it with `ip link set dev host0 {attach} off`");
             assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {foreign},")], &hint);
             assert_eq!(attached(&network.host, "host0"), Some(foreign));
         }
@@ -28,7 +28,7 @@ fn names_a_foreign_program_and_keeps_it() {
     let _theirs = pass(&network.host, "host0");
     let foreign = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
-    let hint = "goes when the process ends that attached it";
+    let hint = "is detached when its process ends";
     assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {foreign},")], hint);
     assert_eq!(attached(&network.host, "host0"), Some(foreign));
 }
@@ -55,8 +55,8 @@ fn refuses_one_of_two_simultaneous_starts() {
     let [first, second] = both;
     let (refused, running) = if refused == 0 { (first, second) } else { (second, first) };
     let reason = TcpBounce(refused).failure();
-    assert_error(&reason, &["already attached to host0", "\"tcp_bounce\""], "never replaced");
-    running.wait_for("every TCP port answers");
+    assert_error(&reason, &["already attached to host0", "\"tcp_bounce\""], "another tcp-bounce attached it");
+    running.wait_for(STARTED);
     TcpBounce(running).interrupt();
 }
 
@@ -67,14 +67,14 @@ fn attaches_to_all_interfaces_or_none() {
     network.add_cable();
     let occupant = pass(&network.host, "host1");
     let reason = refusal(&network.host, "host0 host1");
-    assert_error(&reason, &["already attached to host1"], "goes when the process ends");
+    assert_error(&reason, &["already attached to host1"], "is detached when its process ends");
     network.assert_nothing_is_attached();
 
     // `host0` and `host1` are attached before `macvlan0` refuses the program.
     drop(occupant);
     network.host.ip("link add macvlan0 link host1 type macvlan");
     let reason = refusal(&network.host, "--mode native host0 host1 macvlan0");
-    assert_error(&reason, &["macvlan0 refuses native"], "--mode skb");
+    assert_error(&reason, &["macvlan0 refuses native mode"], "--mode skb");
     network.assert_nothing_is_attached();
     assert_eq!(attached(&network.host, "host1"), None);
 }

@@ -79,7 +79,8 @@ fn warns_if_the_process_stays_root() {
     assert_eq!(warnings(&network, None, ""), [""; 0]);
     assert_eq!(warnings(&network, Some(NO_CHANGE_OF_USER), ""), ["still_root"]);
     let started = run(&mut command_without(&network, Some(NO_CHANGE_OF_USER), "--duration 1ms host0")).success();
-    let warning = "\nwarning: the process stays root: EPERM: Operation not permitted\n  hint: grant CAP_SETUID";
+    let warning =
+        "\nwarning: the process keeps running as root: EPERM: Operation not permitted\n  hint: grant CAP_SETUID";
     assert!(started.contains(warning), "{started}");
 }
 
@@ -99,12 +100,12 @@ fn a_report_needs_no_warning_about_root() {
 fn warns_if_landlock_does_not_take_effect() {
     let network = Network::new(Mode::Skb);
     for (denied, reason, hint) in [
-        (NO_LANDLOCK, "the kernel lacks it, or a seccomp filter denies it", "Landlock needs Linux 5.13"),
-        (LANDLOCK_DISABLED, "it is disabled", "add landlock to the kernel's boot parameter lsm="),
+        (NO_LANDLOCK, "the kernel lacks it or seccomp denies it", "use a kernel with CONFIG_SECURITY_LANDLOCK=y"),
+        (LANDLOCK_DISABLED, "Landlock is disabled at boot", "boot with lsm=landlock,LIST"),
     ] {
         assert_eq!(warnings(&network, Some(denied), ""), ["no_landlock"]);
         let check = run(&mut command_without(&network, Some(denied), "--check host0")).success();
-        let warning = format!("\n  warning: Landlock does not restrict the process: {reason}\n    hint: {hint}");
+        let warning = format!("\n  warning: the process gets no Landlock sandbox: {reason}\n    hint: {hint}");
         assert!(check.contains(&warning), "{check}");
     }
 }
