@@ -34,7 +34,7 @@ const PARTS: [&str; 7] = ["kernel", "cable", "headline", "footprint", "growth", 
 
 fn main() {
     if let Err(error) = bench() {
-        eprintln!("bench: {error}");
+        eprintln!("error: {error}");
         process::exit(1);
     }
 }
@@ -47,16 +47,14 @@ fn bench() -> Result<(), Box<dyn Error>> {
     }
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(&part.as_str())) {
         return Err(
-            format!("no part is named {unknown:?}: choose from {}, or name none for all", PARTS.join(", ")).into()
+            format!("no part named {unknown:?}: choose from {}, or omit it to run all", PARTS.join(", ")).into()
         );
     }
     if !Uid::effective().is_root() {
-        return Err("root is needed to load BPF programs and to create network namespaces: run `make bench`".into());
+        return Err("the benchmarks need root: run `make bench`".into());
     }
     if fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")?.trim() != "0" {
-        return Err(
-            "the kernel collects BPF statistics, which takes time: run `sysctl kernel.bpf_stats_enabled=0`".into()
-        );
+        return Err("BPF statistics slow down every program: run `sysctl kernel.bpf_stats_enabled=0`".into());
     }
     let peers = Peers::from_environment()?;
     let is_whole = chosen.is_empty();
