@@ -39,15 +39,15 @@ docs: ## write docs/reference/command-line.md and build the book in target/book
 deb: ## build the Debian package in target/debian
 	@scripts/deb
 
-test: ## run the tests (all of them as root or with SUDO=sudo)
+test: ## run the tests (some need root or SUDO=sudo)
 	@scripts/test
 
-test-long: ## run all tests with long amounts, then fuzz for ten minutes (root)
+test-long: ## run all tests for longer, then fuzz for 10 minutes (root)
 	@scripts/setup build test fuzz
 	@TCP_BOUNCE_TEST_LONG=1 scripts/test
 	@scripts/fuzz 600
 
-test-kernels: ## run tests on Debian's kernels in qemu, or on KERNELS=... (root)
+test-kernels: ## run tests on Debian's kernels in QEMU, or on KERNELS=... (root)
 	@scripts/setup build kernels
 	@scripts/test-kernels
 
@@ -55,14 +55,14 @@ test-package: ## test the Debian package on clean systems, or on SUITES=... (roo
 	@scripts/deb
 	@scripts/test-package $(SUITES)
 
-check-arm64: ## build the command and its package for 64-bit ARM (root)
+check-arm64: ## cross-compile the command and its package for 64-bit ARM (root)
 	@scripts/check-arm64
 
 fuzz: ## fuzz the packet logic for SECONDS=60
 	@scripts/setup build fuzz
 	@scripts/fuzz "$(or $(SECONDS),60)"
 
-mutants: ## check that tests notice small changes to the packet logic (an hour)
+mutants: ## run mutation tests on the packet logic (takes an hour)
 	@scripts/setup build mutants
 	@scripts/mutants
 
@@ -73,11 +73,11 @@ lint: ## check formatting, lints and dependencies
 	@scripts/setup build lint
 	@scripts/lint
 
-install: ## copy the command and the object to /usr/local, or to PREFIX=...
+install: ## install the command and the object in /usr/local, or in PREFIX=...
 	@test -x tcp-bounce -a -e tcp_bounce.bpf.o || { echo 'error: ./tcp-bounce is missing: run `make build` first' >&2; exit 1; }
 	install -D -m 755 tcp-bounce "$(DESTDIR)$(PREFIX)/bin/tcp-bounce"
 	install -D -m 644 tcp_bounce.bpf.o "$(DESTDIR)$(PREFIX)/lib/tcp-bounce/tcp_bounce.bpf.o"
 
-clean: ## remove build results, but not the tools in .tools
+clean: ## delete build results, but keep the tools in .tools
 	cargo clean
 	rm -rf src/bpf/target fuzz/target tcp-bounce tcp_bounce.bpf.o

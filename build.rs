@@ -40,8 +40,8 @@ fn build() -> Result<()> {
     let skeleton = SkeletonBuilder::new().obj(&object).generate(out_dir.join("tcp_bounce.skel.rs"));
     skeleton.map_err(|error| {
         format!(
-            "libbpf rejects the XDP program: {error:#} (a panic that the compiler did not remove calls a symbol that \
-             does not exist)"
+            "libbpf cannot read the XDP program: {error:#} (if a symbol is missing, the compiler kept the call of a panic: \
+             remove the panic)"
         )
     })?;
     Ok(())
@@ -80,14 +80,14 @@ fn watch_folder(folder: &Path) -> Result<()> {
 fn make_object(out_dir: &Path, object: &Path) -> Result<String> {
     if let Some(finished) = env::var_os("TCP_BOUNCE_BPF_OBJ") {
         strip(Path::new(&finished), object)?;
-        return Ok("given to the build".to_owned());
+        return Ok("prebuilt".to_owned());
     }
     let compiler = toolchain::compiler()?;
     let linker = toolchain::linker(&compiler)?;
     let compiled = compile(&shared_target_dir(out_dir)?, &compiler, &linker)?;
     strip(&compiled.join("tcp_bounce"), object)?;
     strip(&compiled.join("bench"), &out_dir.join("bench.bpf.o"))?;
-    Ok(format!("by {} and {}", version(&compiler)?, version(&linker)?))
+    Ok(format!("built by {} and {}", version(&compiler)?, version(&linker)?))
 }
 
 /// Returns Cargo's target directory for the XDP program, outside `OUT_DIR`.
@@ -119,7 +119,7 @@ fn compile(target_dir: &Path, compiler: &Tool, linker: &Tool) -> Result<PathBuf>
         // Allows a stable compiler to build `core`.
         .env("RUSTC_BOOTSTRAP", "1");
     if !cargo.status()?.success() {
-        println!("cargo::error=the XDP program does not compile with {}", compiler.path.display());
+        println!("cargo::error=cannot compile the XDP program with {}: see the output below", compiler.path.display());
         // Cargo shows the compiler's messages only if the build script exits with an error.
         std::process::exit(1);
     }
@@ -149,7 +149,8 @@ fn compiler_flags(compiler: &Tool, linker: &Tool) -> Result<Vec<String>> {
 
 /// Copies an object file without the sections that neither libbpf nor the kernel reads, such as debug info.
 fn strip(from: &Path, to: &Path) -> Result<()> {
-    fs::metadata(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    fs::metadata(from)
+        .map_err(|error| format!("cannot read the object of the XDP program, {}: {error}", from.display()))?;
     let link = || {
         let mut linker = libbpf_rs::Linker::new(to)?;
         linker.add_file(from)?;

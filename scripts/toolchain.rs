@@ -52,7 +52,7 @@ pub fn compiler() -> Result<Tool, String> {
         None => installed_compilers(),
     };
     first_suitable(candidates, check_compiler)
-        .map_err(|reasons| format!("found no Rust compiler that can build for BPF{ADVICE} ({reasons})"))
+        .map_err(|reasons| format!("no Rust compiler can build for BPF{ADVICE} ({reasons})"))
 }
 
 /// Finds the linker: `TCP_BOUNCE_BPF_LINKER` if it is set, else the bpf-linker that `make setup` built, else the
@@ -67,7 +67,7 @@ pub fn linker(compiler: &Tool) -> Result<Tool, String> {
         None => vec![built.into(), "bpf-linker".into()],
     };
     first_suitable(candidates, |linker| check_linker(linker, compiler)).map_err(|reasons| {
-        format!("found no bpf-linker that can link the output of {}{ADVICE} ({reasons})", compiler.path.display())
+        format!("no bpf-linker can link the output of {}{ADVICE} ({reasons})", compiler.path.display())
     })
 }
 
@@ -101,12 +101,12 @@ fn installed_compilers() -> Vec<OsString> {
 fn check_compiler(rustc: &OsString) -> Result<Tool, String> {
     let sysroot = PathBuf::from(run(Command::new(rustc).args(["--print", "sysroot"]))?.trim());
     if !sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
-        return Err("lacks the source of `core` (rustup component rust-src)".into());
+        return Err("lacks the source of `core`, the rustup component rust-src".into());
     }
     let version = run(Command::new(rustc).arg("-vV"))?;
-    let llvm = llvm_version(&version).ok_or("does not name its LLVM version")?;
+    let llvm = llvm_version(&version).ok_or("prints no LLVM version")?;
     if llvm < OLDEST_LLVM {
-        return Err(format!("has LLVM {llvm}, but {OLDEST_LLVM} is needed (Rust 1.95)"));
+        return Err(format!("has LLVM {llvm}, older than {OLDEST_LLVM} of Rust 1.95"));
     }
     Ok(Tool { path: rustc.into(), llvm })
 }
@@ -115,7 +115,7 @@ fn check_linker(linker: &OsString, compiler: &Tool) -> Result<Tool, String> {
     // `--version` prints only the version of bpf-linker. These arguments print the version of its LLVM without linking.
     let arguments = ["--target=bpf", "--llvm-args=--version", "--output=/dev/null", "/dev/null"];
     let version = run(Command::new(linker).args(arguments))?;
-    let llvm = llvm_version(&version).ok_or("does not name its LLVM version")?;
+    let llvm = llvm_version(&version).ok_or("prints no LLVM version")?;
     if llvm < compiler.llvm {
         return Err(format!("has LLVM {llvm}, older than the compiler's {}", compiler.llvm));
     }
@@ -136,7 +136,7 @@ fn run(command: &mut Command) -> Result<String, String> {
     })?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("fails: {}", stderr.lines().next().unwrap_or("no error message")));
+        return Err(format!("fails: {}", stderr.lines().next().unwrap_or("without an error message")));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
