@@ -77,7 +77,7 @@ pub enum ResponderError {
         most: usize,
     },
     /// The memory for the program's filters cannot be allocated.
-    #[error("not enough memory")]
+    #[error("out of memory")]
     OutOfMemory,
     /// A setting contradicts another one, or the key cannot be read or generated.
     #[error(transparent)]
@@ -108,7 +108,7 @@ impl ResponderError {
             Self::Detached { .. } => {
                 "tcp-bounce is attached nowhere: run `bpftool net show`, and start it if the interface is free"
             }
-            Self::TooManyPrefixes { .. } => "name fewer, larger prefixes with --dst and --src",
+            Self::TooManyPrefixes { .. } => "select the addresses to answer for with --dst",
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
             Self::Config(error) => return error.hint(),
             Self::Host(error) => return error.hint(),

@@ -128,11 +128,7 @@ impl Display for Message {
                 remark.iter().try_for_each(|remark| write!(f, "\n  note: {remark}"))
             }
             Self::Metrics { address } => write!(f, "metrics: http://{address}/metrics"),
-            Self::Warning { interface: Some(interface), finding } => {
-                let message = format!("{interface}: {}", finding.message);
-                write!(f, "{}", Finding { message, ..finding.clone() })
-            }
-            Self::Warning { interface: None, finding } => write!(f, "{finding}"),
+            Self::Warning { interface, finding } => write!(f, "{}", finding.about(interface.as_deref())),
             Self::ScopeChanged { interface, scope } => write_scope_change(f, interface, scope),
             Self::AnswerChanged(answering) => write!(f, "now answering on {}", answering.exclusions()),
             Self::HostUnreadable { message, hint } => {

@@ -212,7 +212,7 @@ fn unknown_interface_error_lists_the_interfaces() {
     for name in ["nosuch0", "", "no such", "a-name-that-is-longer-than-any-interface-can-have", "../lo", "lo0"] {
         let error = refused(&[name], 1);
         let (line, hint) = error.split_once('\n').unwrap();
-        assert_eq!(line, format!("tcp-bounce: there is no interface \"{name}\""));
+        assert_eq!(line, format!("error: no interface named \"{name}\""));
         assert!(hint.starts_with("  hint: there are "), "{hint}");
         assert!(hint.split([' ', ',', '\n']).any(|name| name == "lo"), "{hint}");
     }
@@ -221,7 +221,7 @@ fn unknown_interface_error_lists_the_interfaces() {
 #[test]
 fn loopback_interface_error_gives_the_reason() {
     let error = refused(&["lo"], 1);
-    assert!(error.starts_with("tcp-bounce: lo is the loopback interface: "), "{error}");
+    assert!(error.starts_with("error: lo is the loopback interface: "), "{error}");
     assert!(error.contains("  hint: "), "{error}");
 }
 

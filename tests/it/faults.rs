@@ -184,7 +184,7 @@ fn assert_lacks_memory(output: &str) {
     let mut lines = output.lines().skip_while(|line| !line.starts_with("error: "));
     let line = lines.next().unwrap_or_default();
     // "Resource temporarily unavailable" (EAGAIN) is the error if a thread cannot be started.
-    let reasons = ["not enough memory", "Cannot allocate memory", "Resource temporarily unavailable"];
+    let reasons = ["out of memory", "Cannot allocate memory", "Resource temporarily unavailable"];
     assert!(reasons.iter().any(|reason| line.contains(reason)), "{output}");
     let hint = lines.next().unwrap_or_default();
     assert!(hint.starts_with("  hint: raise the memory or thread limit") && hint.contains("MemoryMax="), "{output}");

@@ -24,7 +24,11 @@ fn open(network: &Network, listener: &TcpListener, address: Ipv4Addr) -> (TcpStr
     (client, accept(listener))
 }
 
-const HEADER: &str = "--takeover cuts these connections of the host:";
+/// Returns the first line of a list with one connection, or with several.
+fn header(connections: usize) -> String {
+    let plural = if connections == 1 { "" } else { "s" };
+    format!("--takeover affects {connections} established connection{plural} of this host:")
+}
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
@@ -41,7 +45,7 @@ fn lists_connections_in_both_directions() {
     let peer = |connection: &(TcpStream, TcpStream)| connection.0.local_addr().unwrap();
     let lines = lines_before_start(&network, "--takeover host0");
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert_eq!(lines[0], HEADER);
+    assert_eq!(lines[0], header(3));
     assert_eq!(lines[1], format!("  {HOST}:2222 with {}", peer(&inward)));
     assert_eq!(lines[2], format!("  {HOST}:2223 with {}", peer(&mapped)));
     assert_eq!(lines[3], format!("  {} with {CLIENT}:3333", outward.local_addr().unwrap()));
@@ -117,10 +121,7 @@ fn lists_connections_to_a_loopback_interface_address() {
     assert_eq!(lines_before_start(&network, "--takeover host0"), [""; 0]);
     for destinations in ["local", "any"] {
         let lines = lines_before_start(&network, &format!("--takeover --dst {destinations} host0"));
-        assert_eq!(
-            lines,
-            [HEADER.to_owned(), format!("  {LOOPBACK}:2222 with {}", connection.0.local_addr().unwrap())]
-        );
+        assert_eq!(lines, [header(1), format!("  {LOOPBACK}:2222 with {}", connection.0.local_addr().unwrap())]);
     }
 }
 
@@ -166,5 +167,5 @@ fn lists_connections_over_ipv6() {
     let _host = accept(&listener);
     let lines = lines_before_start(&network, "--takeover host0");
     let connection = format!("  [2001:db8::1]:2222 with {}", client.local_addr().unwrap());
-    assert_eq!(lines, [HEADER, &connection]);
+    assert_eq!(lines, [header(1), connection]);
 }
