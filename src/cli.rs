@@ -95,7 +95,9 @@ pub struct Args {
     /// Never answer on these ports
     ///
     /// LIST contains ports and ranges, as in 22,8000-8999. The host receives segments to these ports, even with
-    /// --takeover. The ports of local listeners are excluded without this option. It may be repeated.
+    /// --takeover. The option may be repeated.
+    ///
+    /// Without --takeover, the ports of local listeners are always excluded.
     #[arg(long, value_name = "LIST", help_heading = SELECTION, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<PortList>)]
     pub exclude_ports: Vec<PortList>,
