@@ -213,7 +213,7 @@ fn unknown_interface_error_lists_the_interfaces() {
         let error = refused(&[name], 1);
         let (line, hint) = error.split_once('\n').unwrap();
         assert_eq!(line, format!("error: no interface named \"{name}\""));
-        assert!(hint.starts_with("  hint: there are "), "{hint}");
+        assert!(hint.starts_with("  hint: available interfaces: "), "{hint}");
         assert!(hint.split([' ', ',', '\n']).any(|name| name == "lo"), "{hint}");
     }
 }

@@ -115,9 +115,9 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     assert!(total > forged && answered > forged / 4, "{total} segments, {answered} answers to {forged}");
 }
 
-/// Returns the ISN of the SYN-ACK for a connection between `from` and `to`, on a port with action `then`. If the
+/// Returns the ISN of the SYN-ACK for a connection between `from` and `to`, on a port with this action. If the
 /// action follows the client, returns the offset from the client's ISN instead.
-fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
+fn base(key: [u8; 16], action: Action, from: Endpoint, to: Endpoint) -> u32 {
     let key = u128::from_le_bytes(key);
     let key = [key as u64, (key >> 64) as u64];
     let ([a, b], [c, d]) = (from.port.to_be_bytes(), to.port.to_be_bytes());
@@ -130,7 +130,7 @@ fn base(key: [u8; 16], then: Action, from: Endpoint, to: Endpoint) -> u32 {
         }
         _ => panic!("addresses of two families"),
     } as u32;
-    if then.follows_client() { isn_offset(hash) } else { hash }
+    if action.follows_client() { isn_offset(hash) } else { hash }
 }
 
 /// A host that runs tcp-bounce. Forged segments use its addresses as their source.

@@ -49,8 +49,8 @@ impl LossyNetwork {
         Self { host, client, _switch: switch, _pass: pass, mode }
     }
 
-    fn start_responder(&self, then: &str) -> TcpBounce {
-        TcpBounce::start(&self.host, &format!("--mode {} --on-connect {then} host0", self.mode.name()))
+    fn start_responder(&self, action: &str) -> TcpBounce {
+        TcpBounce::start(&self.host, &format!("--mode {} --on-connect {action} host0", self.mode.name()))
     }
 
     fn connect(&self, address: IpAddr) -> TcpStream {

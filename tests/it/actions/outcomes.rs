@@ -62,13 +62,13 @@ fn netcat(network: &Network, address: IpAddr, port: u16, input: &[u8]) -> Finish
 
 /// Checks that `close` and `discard` answer the FIN of `nc`, which would not end otherwise.
 fn close_and_discard_end_netcat(mode: Mode) {
-    for then in ["close", "discard"] {
+    for action in ["close", "discard"] {
         let network = Network::new(mode);
-        let responder = network.start_responder(&format!("--on-connect {then}"));
+        let responder = network.start_responder(&format!("--on-connect {action}"));
         for address in HOSTS {
             for input in [&b""[..], b"some words\n", &[b'.'; 100_000]] {
                 let finished = netcat(&network, address, 80, input);
-                assert!(finished.status.success(), "{then}: {finished:?}");
+                assert!(finished.status.success(), "{action}: {finished:?}");
                 assert_eq!(finished.stdout, "");
             }
         }
@@ -76,7 +76,7 @@ fn close_and_discard_end_netcat(mode: Mode) {
         let summary = responder.interrupt();
         assert!(summary.count("later segments answered") >= 6, "{summary:?}");
         let closed = summary.count("handshakes completed and closed");
-        assert_eq!(closed, if then == "close" { 6 } else { 0 }, "{summary:?}");
+        assert_eq!(closed, if action == "close" { 6 } else { 0 }, "{summary:?}");
     }
 }
 
@@ -185,14 +185,14 @@ fn tarpit_accepts_no_data_and_holds_clients(mode: Mode) {
 
 /// Checks that conntrack, on which firewalls and load balancers rely, sees the end of connections and can forget them.
 fn conntrack_sees_the_end_of_connections(mode: Mode) {
-    for (then, ends) in [("close", ["TIME_WAIT", "CLOSE"]), ("reset", ["CLOSE"; 2]), ("discard", ["TIME_WAIT"; 2])] {
+    for (action, ends) in [("close", ["TIME_WAIT", "CLOSE"]), ("reset", ["CLOSE"; 2]), ("discard", ["TIME_WAIT"; 2])] {
         let network = Network::new(mode);
         let client = &network.client;
         client.run("nft", "add table inet track");
         client.run("nft", "add chain inet track input { type filter hook input priority 0 ; }");
         // Drop packets that conntrack assigns to no connection.
         client.run("nft", "add rule inet track input ct state invalid drop");
-        let responder = network.start_responder(&format!("--on-connect {then}"));
+        let responder = network.start_responder(&format!("--on-connect {action}"));
         for address in HOSTS {
             let target = SocketAddr::new(address, 80);
             let stream = client.enter(|| TcpStream::connect_timeout(&target, DEADLINE));
@@ -202,7 +202,7 @@ fn conntrack_sees_the_end_of_connections(mode: Mode) {
                 let _ = stream.read(&mut [0]);
             }
         }
-        until(&format!("for both connections in {ends:?} after {then}"), || {
+        until(&format!("for both connections in {ends:?} after {action}"), || {
             let table = client.enter(|| fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap());
             let lines: Vec<&str> = table.lines().filter(|line| line.contains("dport=80 ")).collect();
             let has_ended = |line: &&str| ends.iter().any(|end| line.contains(&format!(" {end} ")));
@@ -218,9 +218,9 @@ fn each_port_has_its_own_action(mode: Mode) {
         "--on-connect discard:9 --on-connect echo:7 --on-connect tarpit:22-23 --on-connect reset:1 --on-connect ignore:100 --on-connect close",
     );
     let output = responder.0.stdout.text();
-    let plan = "discard on 9, echo on 7, tarpit on 22-23, reset on 1, drop on 100, close on the others";
-    assert!(output.contains(&format!("; then {plan}")), "{output}");
-    assert!(output.contains("sequence numbers are keyed, for echo and tarpit"), "{output}");
+    let plan = "discard on 9, echo on 7, tarpit on 22-23, reset on 1, ignore on 100, close on the others";
+    assert!(output.contains(&format!("\n  on connect: {plan}\n")), "{output}");
+    assert!(output.contains("\n  sequence numbers: keyed (required by echo and tarpit)"), "{output}");
     for address in HOSTS {
         let mut echo = connect(&network, address, 7);
         echo.write_all(b"there and back").unwrap();
@@ -254,9 +254,9 @@ fn responder_leaves_matching_host_connection_alone(mode: Mode) {
     let handshake = capture.packets();
     let acknowledged: u32 = handshake[2][0].parse().unwrap();
     host_end.set_read_timeout(Some(DEADLINE)).unwrap();
-    for then in ["drop", "reset", "close", "discard"] {
+    for action in ["ignore", "reset", "close", "discard"] {
         let isn = acknowledged.wrapping_sub(1);
-        let responder = network.start_responder(&format!("--isn {isn} --on-connect {then}"));
+        let responder = network.start_responder(&format!("--isn {isn} --on-connect {action}"));
         for _ in 0..3 {
             client_end.write_all(b"for the host").unwrap();
             let mut received = [0; 12];
@@ -264,18 +264,18 @@ fn responder_leaves_matching_host_connection_alone(mode: Mode) {
             assert_eq!(&received, b"for the host");
         }
         let summary = responder.interrupt();
-        assert!(summary.count("passed: other TCP segments") >= 3, "{then} {summary:?}");
-        assert_eq!(summary.count("later segments answered"), 0, "{then} {summary:?}");
-        assert_eq!(summary.count("later segments dropped"), 0, "{then} {summary:?}");
+        assert!(summary.count("passed: other TCP segments") >= 3, "{action} {summary:?}");
+        assert_eq!(summary.count("later segments answered"), 0, "{action} {summary:?}");
+        assert_eq!(summary.count("later segments dropped"), 0, "{action} {summary:?}");
     }
     exchange(&mut host_end, &mut client_end);
 }
 
 fn echo_and_tarpit_refuse_a_fixed_isn(mode: Mode) {
     let network = Network::new(mode);
-    for then in ["echo:7", "tarpit"] {
-        let reason = usage_error(&network.host, &network.arguments(&format!("--isn 5 --on-connect {then}")));
-        assert_error(&reason, &["--isn keyed", then.split(':').next().unwrap()], "remove --isn");
+    for action in ["echo:7", "tarpit"] {
+        let reason = usage_error(&network.host, &network.arguments(&format!("--isn 5 --on-connect {action}")));
+        assert_error(&reason, &["--isn keyed", action.split(':').next().unwrap()], "remove --isn");
     }
     network.assert_nothing_is_attached();
 }
