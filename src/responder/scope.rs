@@ -42,9 +42,9 @@ impl Scope {
         }
     }
 
-    /// Returns whether the scope contains no address, because the interface has none.
+    /// Returns whether the scope contains no address, because the interface or the host has none.
     pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Own(addresses) if addresses.is_empty())
+        matches!(self, Self::Own(addresses) | Self::Local(addresses) if addresses.is_empty())
     }
 
     /// Returns whether `address` is in the scope.
@@ -120,7 +120,7 @@ impl Display for Scope {
         let list = match self {
             Self::Any => return f.write_str("any"),
             Self::Prefixes(prefixes) => join_first(prefixes),
-            Self::Own(addresses) if addresses.is_empty() => return f.write_str("none"),
+            Self::Own(_) | Self::Local(_) if self.is_empty() => return f.write_str("none"),
             Self::Own(addresses) | Self::Local(addresses) => join_first(addresses),
         };
         f.write_str(&list)

@@ -132,7 +132,7 @@ fn excludes_a_thousand_listeners(mode: Mode) {
     let network = Network::new(mode);
     let listeners: Vec<_> = (20_000..21_000).map(|port| network.listen(port)).collect();
     let responder = network.start_responder("");
-    assert!(responder.0.stdout.text().contains("but 20000-20999 (the host listens)"));
+    assert!(responder.0.stdout.text().contains("except 20000-20999 (local listeners)"));
     assert_serves(&network, &listeners[0]);
     assert_serves(&network, &listeners[999]);
     assert_answers(&network, 21_000);
@@ -154,7 +154,7 @@ fn except_option_excludes_ports(mode: Mode) {
     let listener = network.listen(443);
     let responder = network.start_responder("--exclude-ports 22,440-450,65535");
     assert!(
-        responder.0.stdout.text().contains("but 443 (the host listens) and 22,440-450,65535 (--exclude-ports)\n"),
+        responder.0.stdout.text().contains("except 443 (local listener) and 22,440-450,65535 (--exclude-ports)\n"),
         "{}",
         responder.0.stdout.text()
     );
