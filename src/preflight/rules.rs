@@ -151,9 +151,13 @@ fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let name = &facts.name;
     let down = (!facts.up)
         .then(|| Finding::warning("down", "the interface is down").with_command(format!("ip link set dev {name} up")));
-    let has_none = matches!(scope, Scope::Own(addresses) if addresses.is_empty());
-    let no_address = (has_none && facts.master.is_none()).then(|| {
-        Finding::warning("no_address", "the interface has no IP address, so no destination is answered")
+    let owner = match scope {
+        Scope::Own(addresses) if addresses.is_empty() && facts.master.is_none() => Some("interface"),
+        Scope::Local(addresses) if addresses.is_empty() => Some("host"),
+        _ => None,
+    };
+    let no_address = owner.map(|owner| {
+        Finding::warning("no_address", format!("the {owner} has no IP address, so no destination is answered"))
             .with_hint(format!("run `ip address add ADDRESS/LENGTH dev {name}`, or select addresses with --dst"))
     });
     down.into_iter().chain(no_address).collect()

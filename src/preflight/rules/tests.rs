@@ -108,6 +108,7 @@ fn warns_of_local_addresses_outside_the_scope() {
     let facts = Facts { host_addresses: vec![virtual_address()], ..nic("ice") };
     let found = |scope: Scope| findings(&facts, &scope).first().map(|finding| (finding.code, finding.is_error()));
     assert_eq!(found(Scope::Own(Default::default())).unwrap().0, "no_address");
+    assert_eq!(found(Scope::Local(Default::default())), Some(("no_address", false)));
     assert_eq!(found(Scope::Own([[192, 0, 2, 1].into()].into())), Some(("local_addresses", false)));
     assert_eq!(found(Scope::Own([virtual_address()].into())), None);
     assert_eq!(found(Scope::Local([virtual_address()].into())), None);
