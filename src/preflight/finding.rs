@@ -87,7 +87,7 @@ impl Display for About<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Self { finding: Finding { severity, message, hint, command, .. }, subject } = self;
         write!(f, "{severity}: ")?;
-        if let Some(subject) = subject.filter(|subject| !message.contains(subject)) {
+        if let Some(subject) = subject.filter(|subject| !names(message, subject)) {
             write!(f, "{subject}: ")?;
         }
         f.write_str(message)?;
@@ -96,11 +96,39 @@ impl Display for About<'_> {
     }
 }
 
+/// Returns whether `message` contains `interface` as a word: `eth1` is in `below eth1:`, but not in `below eth1.5`.
+fn names(message: &str, interface: &str) -> bool {
+    let continues = |it: char| it.is_alphanumeric() || matches!(it, '-' | '_' | '.' | '@');
+    message.match_indices(interface).any(|(start, _)| {
+        let (before, after) = (&message[..start], &message[start + interface.len()..]);
+        !before.ends_with(continues) && !after.starts_with(continues)
+    })
+}
+
 impl Display for Severity {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         f.write_str(match self {
             Self::Error => "error",
             Self::Warning => "warning",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_names_the_interface_once() {
+        for (interface, message, text) in [
+            ("eth1", "the interface is down", "warning: eth1: the interface is down"),
+            ("eth1", "eth1 is the loopback interface: no", "warning: eth1 is the loopback interface: no"),
+            ("eth1", "cannot attach to eth1: no", "warning: cannot attach to eth1: no"),
+            // The name is only a part of another word.
+            ("eth1", "replies for eth1.5 are untagged", "warning: eth1: replies for eth1.5 are untagged"),
+            ("lan", "the NIC strips vlan tags", "warning: lan: the NIC strips vlan tags"),
+        ] {
+            assert_eq!(Finding::warning("code", message).about(Some(interface)).to_string(), text);
+        }
     }
 }
