@@ -100,7 +100,10 @@ impl ConfigError {
                 "run tcp-bounce as a user who may read the file; in a systemd service, use LoadCredential="
             }
             Self::ReadKey { path, source } if source.kind() == io::ErrorKind::NotFound => {
-                return Some(format!("create it with `(umask 077; openssl rand -hex 16 >{})`", path.display()));
+                return Some(format!(
+                    "create it with `(umask 077; openssl rand -hex 16 >{})`",
+                    diagnosis::quoted(path)
+                ));
             }
             Self::ReadKey { .. } | Self::InvalidKey { .. } => "generate a key with `openssl rand -hex 16`",
             Self::OutOfMemory => diagnosis::MEMORY_HINT,

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::diagnosis;
+
 /// The port report cannot be written, or the metrics server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -52,7 +54,7 @@ impl TelemetryError {
             Self::ReportNotRegular { .. } => "choose another file name",
             Self::Report { .. } => "choose a file in a directory that exists, is writable and has room",
             Self::ReportElsewhere { kept, .. } => {
-                return Some(format!("the report is complete; move it with `mv {} ...`", kept.display()));
+                return Some(format!("the report is complete; move it with `mv {} ...`", diagnosis::quoted(kept)));
             }
         };
         Some(hint.to_owned())
