@@ -63,9 +63,9 @@ impl Error {
         match self {
             Self::Config(error) | Self::Responder(ResponderError::Config(error)) => error.is_usage_error(),
             Self::Host(error) | Self::Responder(ResponderError::Host(error)) => {
-                matches!(error, HostError::NamedTwice { .. })
+                matches!(error, HostError::NamedTwice { .. } | HostError::Loopback { .. })
             }
-            Self::Telemetry(error) => matches!(error, TelemetryError::ReportNotRegular { .. }),
+            Self::Telemetry(error) => error.is_usage_error(),
             Self::Ui(error) => matches!(error, UiError::NoTerminal),
             Self::Process(_) | Self::Xdp(_) | Self::Responder(_) => false,
         }
@@ -96,12 +96,17 @@ impl From<&Error> for Message {
 mod tests {
     use std::io;
 
+    use nix::libc;
+
     use super::*;
 
     #[test]
     fn only_mistakes_in_the_configuration_are_usage_errors() {
         let key_file = || ConfigError::InvalidKey { path: "key".into() };
-        let usage: [Error; 7] = [
+        let read_key = |errno| ConfigError::ReadKey { path: "key".into(), source: io::Error::from_raw_os_error(errno) };
+        let metrics =
+            |kind| TelemetryError::Metrics { address: ([127, 0, 0, 1], 9464).into(), source: io::Error::from(kind) };
+        let usage: [Error; 11] = [
             ConfigError::NoPortsLeft.into(),
             ConfigError::UnusedKey.into(),
             key_file().into(),
@@ -109,18 +114,24 @@ mod tests {
             HostError::NamedTwice { name: "eth1".into() }.into(),
             TelemetryError::ReportNotRegular { path: "folder.csv".into() }.into(),
             UiError::NoTerminal.into(),
+            read_key(libc::ENOENT).into(),
+            read_key(libc::EACCES).into(),
+            HostError::Loopback { name: "lo".into() }.into(),
+            metrics(io::ErrorKind::PermissionDenied).into(),
         ];
         for error in usage {
             assert!(error.is_usage_error(), "{error:?}");
         }
-        let source = || io::Error::from(io::ErrorKind::AddrInUse);
-        let failures: [Error; 6] = [
+        let failures: [Error; 9] = [
+            read_key(libc::EIO).into(),
+            read_key(libc::EMFILE).into(),
             ConfigError::OutOfMemory.into(),
             HostError::NoSuchInterface { name: "eth9".into(), names: vec![] }.into(),
             HostError::MissingCapabilities { missing: vec![] }.into(),
             ResponderError::OutOfMemory.into(),
-            TelemetryError::Metrics { address: ([127, 0, 0, 1], 9464).into(), source: source() }.into(),
-            UiError::Write(source()).into(),
+            metrics(io::ErrorKind::AddrInUse).into(),
+            metrics(io::ErrorKind::AddrNotAvailable).into(),
+            UiError::Write(io::Error::from(io::ErrorKind::StorageFull)).into(),
         ];
         for error in failures {
             assert!(!error.is_usage_error(), "{error:?}");

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use nix::errno::Errno;
 
 use crate::diagnosis;
 
@@ -114,8 +115,19 @@ impl ConfigError {
 
     /// Returns whether the configuration itself is wrong, so that a retry with this configuration fails too.
     pub fn is_usage_error(&self) -> bool {
-        !matches!(self, Self::NoRandomness(_) | Self::OutOfMemory)
+        match self {
+            Self::ReadKey { source, .. } => !is_temporary(source),
+            Self::NoRandomness(_) | Self::OutOfMemory => false,
+            _ => true,
+        }
     }
+}
+
+/// Returns whether a read of the key file may succeed later, because `error` comes from the state of the host.
+fn is_temporary(error: &io::Error) -> bool {
+    use Errno::{EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT};
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(EAGAIN | EINTR | EIO | EMFILE | ENFILE | ENOMEM | ESTALE | ETIMEDOUT))
 }
 
 fn port_or_rest(port: Option<u16>) -> String {

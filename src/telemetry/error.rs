@@ -44,6 +44,16 @@ pub enum TelemetryError {
 }
 
 impl TelemetryError {
+    /// Returns whether the configuration itself is wrong, so that a retry with this configuration fails too.
+    pub fn is_usage_error(&self) -> bool {
+        match self {
+            // The port is below 1024, and the process has no capability for it. An address may appear later.
+            Self::Metrics { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::ReportNotRegular { .. } => true,
+            Self::Report { .. } | Self::ReportElsewhere { .. } => false,
+        }
+    }
+
     /// Returns advice on how to resolve the error.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

@@ -220,7 +220,7 @@ fn unknown_interface_error_lists_the_interfaces() {
 
 #[test]
 fn loopback_interface_error_gives_the_reason() {
-    let error = refused(&["lo"], 1);
+    let error = refused(&["lo"], 2);
     assert!(error.starts_with("error: lo is the loopback interface: "), "{error}");
     assert!(error.contains("  hint: "), "{error}");
 }

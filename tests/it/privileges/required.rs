@@ -67,7 +67,7 @@ fn error_names_the_option_that_lacks_a_right() {
     writeln!(key, "{}", "0123".repeat(8)).unwrap();
     let key = key.path().to_str().unwrap();
     for (arguments, status, error, hint) in [
-        (&["--metrics-listen", "946"][..], 1, "cannot serve metrics on 127.0.0.1:946: Permission denied", "1023"),
+        (&["--metrics-listen", "946"][..], 2, "cannot serve metrics on 127.0.0.1:946: Permission denied", "1023"),
         (&["--isn", "keyed", "--key-file", key], 2, "cannot read the key file ", "a user who may read the file"),
     ] {
         let finished = start_as_nobody(&network, ",+bpf,+net_admin,+perfmon", arguments).finish();
