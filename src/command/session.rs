@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
         // Starting the reader threads may fail, so they start before the success is reported.
         let mut collector = collector.start(&responders, tables, views.event_sink(outputs))?;
         views.report_start(&responders, findings);
-        views.report_metrics(outputs);
+        views.report_metrics();
         views.report_warnings(None, warnings);
         collector.release();
         manager.notify_ready(&status(&responders));

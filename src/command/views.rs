@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, MetricsAddress, OutputOptions};
+use crate::config::{Config, OutputOptions};
 use crate::diagnosis;
 use crate::preflight::Finding;
 use crate::responder::{AnswerSummary, Change, ResponderSet, Sample};
@@ -49,9 +49,9 @@ impl Views<'_> {
     }
 
     /// Reports the address of the metrics server, if it is enabled.
-    pub fn report_metrics(&self, outputs: &OutputOptions) {
-        if let Some(MetricsAddress(address)) = outputs.metrics {
-            self.printer.print(Message::Metrics { address });
+    pub fn report_metrics(&self) {
+        if let Some(metrics) = &self.metrics {
+            self.printer.print(Message::Metrics { address: metrics.address() });
         }
     }
 

@@ -5,11 +5,14 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
+use nix::libc;
 use tcp_bounce_wire::Verdict;
 
 use crate::fixtures::command::{TcpBounce, assert_error, refusal};
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::{Process, run};
+use crate::fixtures::seccomp::{Denied, deny};
 use crate::fixtures::{DEADLINE, until};
 
 /// Requests a path in the host's namespace, and returns the response including its headers.
@@ -140,11 +143,36 @@ fn port_with_a_colon_listens_on_every_address() {
         run(network.host.command("curl").args(arguments.split(' '))).stdout
     };
     let urls = ["http://127.0.0.1:9464", "http://192.0.2.1:9464", "http://[::1]:9464", "http://[2001:db8::1]:9464"];
-    for (address, statuses) in [(":9464", ["200"; 4]), ("9464", ["200", "000", "000", "000"])] {
-        let responder = network.start_responder(&format!("--metrics-listen {address}"));
-        assert_eq!(urls.map(status), statuses, "{address}");
-        responder.interrupt();
+    for only_v6 in ["0", "1"] {
+        network.host.sysctl("ipv6/bindv6only", only_v6);
+        for (address, statuses) in [(":9464", ["200"; 4]), ("9464", ["200", "000", "000", "000"])] {
+            let responder = network.start_responder(&format!("--metrics-listen {address}"));
+            assert_eq!(urls.map(status), statuses, "{address} bindv6only={only_v6}");
+            responder.interrupt();
+        }
     }
+}
+
+/// Checks a host without IPv6, as with the kernel's boot parameter `ipv6.disable=1`.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn port_with_a_colon_needs_no_ipv6() {
+    let network = Network::new(Mode::Skb);
+    let no_ipv6 =
+        Denied { call: libc::SYS_socket, first_argument: Some(libc::AF_INET6 as u32), errno: Errno::EAFNOSUPPORT };
+    let command = |arguments: &str| {
+        let mut command = TcpBounce::command(&network.host, &format!("--mode skb {arguments} host0"));
+        deny(&mut command, no_ipv6);
+        command
+    };
+    let responder = Process::start(&mut command("--metrics-listen :9464"));
+    responder.wait_for("\nmetrics: http://0.0.0.0:9464/metrics\n");
+    network.host.run("curl", "-s -S -f -m 10 http://192.0.2.1:9464/metrics");
+    TcpBounce(responder).interrupt();
+
+    let refused = run(&mut command("--metrics-listen [::1]:9464"));
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("Address family not supported"), "{refused:?}");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The metrics server (`--metrics-listen`): serves the counters to Prometheus over HTTP.
 
 mod connection;
+mod listen;
 mod page;
 mod response;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,6 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::connection::Connection;
+use self::listen::listen_on;
 use self::page::{Page, PageEncoder};
 use super::TelemetryError;
 use crate::config::MetricsAddress;
@@ -35,6 +37,7 @@ type SharedPage = Arc<Mutex<Arc<Page>>>;
 
 /// Serves the most recently published page until the process ends.
 pub struct MetricsServer {
+    address: SocketAddr,
     encoder: PageEncoder,
     page: SharedPage,
 }
@@ -46,7 +49,7 @@ impl MetricsServer {
     ///
     /// [`TelemetryError::Metrics`] if the address is not available.
     pub fn bind(MetricsAddress(address): MetricsAddress) -> Result<TcpListener, TelemetryError> {
-        let listener = TcpListener::bind(address).and_then(|listener| {
+        let listener = listen_on(address).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
@@ -57,8 +60,9 @@ impl MetricsServer {
     ///
     /// # Errors
     ///
-    /// The metrics cannot be registered, or the thread cannot be started.
+    /// The metrics cannot be registered, the address cannot be read, or the thread cannot be started.
     pub fn start(listener: TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
         let encoder = PageEncoder::new().map_err(io::Error::other)?;
         let page = Arc::new(Mutex::new(Arc::new(encoder.encode(&[]))));
         let mut acceptor = Acceptor { listener, page: Arc::clone(&page), connections: VecDeque::new() };
@@ -68,7 +72,12 @@ impl MetricsServer {
             }
         };
         thread::Builder::new().name("metrics".to_owned()).spawn(serve)?;
-        Ok(Self { encoder, page })
+        Ok(Self { address, encoder, page })
+    }
+
+    /// Returns the address that the server listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Replaces the page with the counters of `samples`.

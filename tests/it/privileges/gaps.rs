@@ -1,6 +1,5 @@
 //! Warnings about protections that do not take effect when privileges are dropped.
 
-use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use crate::fixtures::command::{BINARY, TcpBounce};
@@ -8,42 +7,28 @@ use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::process::run;
 use crate::fixtures::schema::validate;
+use crate::fixtures::seccomp::{Denied, deny};
 use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
 
-/// The number of a system call that a seccomp filter denies, and the error that the call returns.
-type Denied = (libc::c_long, Errno);
-
 /// A denied change of user, as under a container's seccomp filter.
-const NO_CHANGE_OF_USER: Denied = (libc::SYS_setresuid, Errno::EPERM);
+const NO_CHANGE_OF_USER: Denied = denied(libc::SYS_setresuid, Errno::EPERM);
 /// Missing Landlock, as on a kernel built without it.
-const NO_LANDLOCK: Denied = (libc::SYS_landlock_create_ruleset, Errno::ENOSYS);
+const NO_LANDLOCK: Denied = denied(libc::SYS_landlock_create_ruleset, Errno::ENOSYS);
 /// Disabled Landlock, as on a kernel booted with an `lsm=` that omits it.
-const LANDLOCK_DISABLED: Denied = (libc::SYS_landlock_create_ruleset, Errno::EOPNOTSUPP);
+const LANDLOCK_DISABLED: Denied = denied(libc::SYS_landlock_create_ruleset, Errno::EOPNOTSUPP);
+
+const fn denied(call: libc::c_long, errno: Errno) -> Denied {
+    Denied { call, first_argument: None, errno }
+}
 
 /// Returns a command that runs tcp-bounce under a seccomp filter for `denied`, or without a filter.
 fn command_without(network: &Network, denied: Option<Denied>, arguments: &str) -> Command {
     let mut command = TcpBounce::command(&network.host, arguments);
-    let Some((call, errno)) = denied else { return command };
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let is_call = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32);
-    let filter = [
-        // The number of the system call is the first field of struct seccomp_data.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        libc::sock_filter { jf: 1, ..is_call },
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let install = move || {
-        let mut filter = filter;
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: The kernel copies the filter during the call.
-        let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-        Ok(Errno::result(result).map(drop)?)
-    };
-    // SAFETY: Between fork and exec, the closure makes one system call. It takes no lock and allocates no memory.
-    unsafe { command.pre_exec(install) };
+    if let Some(denied) = denied {
+        deny(&mut command, denied);
+    }
     command
 }
 
