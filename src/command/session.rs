@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         let deadline = config.duration.and_then(|duration| started.checked_add(duration));
         let mut publish = |responders: &ResponderSet| -> Result<(), Error> {
             let samples = responders.samples()?;
-            collector.update_report(&samples);
+            views.report_failed_rewrite(collector.update_report(&samples));
             views.publish(started.elapsed(), samples);
             Ok(())
         };

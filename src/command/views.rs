@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::config::{Config, OutputOptions};
 use crate::diagnosis;
-use crate::preflight::Finding;
+use crate::preflight::{Finding, Severity};
 use crate::responder::{AnswerSummary, Change, ResponderSet, Sample};
-use crate::telemetry::{EventSink, MetricsServer};
+use crate::telemetry::{EventSink, MetricsServer, TelemetryError};
 use crate::ui::{Message, Printer, Tui};
 
 /// The outputs that are updated during a run.
@@ -59,6 +59,14 @@ impl Views<'_> {
     pub fn report_warnings(&self, interface: Option<&str>, findings: Vec<Finding>) {
         for finding in findings {
             self.printer.print(Message::Warning { interface: interface.map(str::to_owned), finding });
+        }
+    }
+
+    /// Reports that the port report could not be rewritten.
+    pub fn report_failed_rewrite(&self, updated: Result<(), TelemetryError>) {
+        if let Err(error) = updated {
+            let finding = Finding::from_error("report_not_written", &error, error.hint());
+            self.report_warnings(None, vec![Finding { severity: Severity::Warning, ..finding }]);
         }
     }
 

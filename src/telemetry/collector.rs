@@ -143,9 +143,19 @@ impl RunningCollector {
     }
 
     /// Rewrites the port report in its own thread if its interval has passed. `samples` are the current counters.
-    pub fn update_report(&mut self, samples: &[Sample]) {
-        if let Some(writer) = &mut self.report_writer {
-            writer.update(samples.iter().filter_map(|sample| sample.events).map(|events| events.dropped).sum());
+    ///
+    /// # Errors
+    ///
+    /// [`TelemetryError::Report`] if an earlier report could not be written. Further failures are errors only after a
+    /// report was written again.
+    pub fn update_report(&mut self, samples: &[Sample]) -> Result<(), TelemetryError> {
+        let (Some(writer), Some(report)) = (&mut self.report_writer, &self.collector.port_report) else {
+            return Ok(());
+        };
+        let dropped = samples.iter().filter_map(|sample| sample.events).map(|events| events.dropped).sum();
+        match writer.update(dropped) {
+            Some(source) => Err(TelemetryError::Report { path: lock(report).path().to_owned(), source }),
+            None => Ok(()),
         }
     }
 

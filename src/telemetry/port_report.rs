@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
@@ -123,6 +124,11 @@ impl PortReport {
     /// Returns the time after which the report is written again during a run.
     pub fn interval(&self) -> Duration {
         self.file.interval()
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Adds the time and the client of an event.
@@ -280,7 +286,6 @@ fn format_time(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::path::Path;
 
     use super::*;
     use crate::config::PortList;
