@@ -49,8 +49,8 @@
 //! | `config` | The validated configuration | [`Config`] and its parts, [`ConfigError`] |
 //!
 //! The packet logic is the crate [`tcp_bounce_wire`]. It determines the verdict of each packet, in the kernel and in
-//! tests. The XDP program's entry point is in `src/bpf` of the repository. `docs/architecture.md` describes how the
-//! parts work together.
+//! tests. The XDP program's entry point is in `src/bpf` of the repository. `docs/internals/architecture.md` describes
+//! how the parts work together.
 
 #![warn(clippy::too_many_lines)]
 

@@ -26,7 +26,7 @@ use tcp_bounce_wire::{ActionByPort, Counters, Filters, InterfaceState, Policy, P
 static CONFIG: Global<ProgramConfig> = Global::new(ProgramConfig::BUILT_IN);
 
 #[unsafe(no_mangle)]
-#[unsafe(link_section = ".rodata.then")]
+#[unsafe(link_section = ".rodata.actions")]
 static ACTIONS_BY_PORT: Global<ActionByPort> = Global::new(ActionByPort::new());
 
 #[unsafe(no_mangle)]

@@ -49,7 +49,7 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
         skel.progs.tcp_bounce.set_ifindex(ifindex);
         skel.maps.COUNTERS.set_map_ifindex(ifindex);
         skel.maps.rodata.set_map_ifindex(ifindex);
-        skel.maps.rodata_then.set_map_ifindex(ifindex);
+        skel.maps.rodata_actions.set_map_ifindex(ifindex);
         skel.maps.data.set_map_ifindex(ifindex);
         skel.maps.bss.set_map_ifindex(ifindex);
     }
@@ -79,7 +79,7 @@ pub fn open() -> libbpf_rs::Result<OpenTcpBounceSkel<'static>> {
 pub fn set_up(skel: &mut OpenTcpBounceSkel, inputs: &ProgramInputs) -> libbpf_rs::Result<()> {
     let settings = inputs.settings;
     skel.maps.rodata.set_initial_value(ProgramConfig::new(settings).as_bytes())?;
-    skel.maps.rodata_then.set_initial_value(inputs.actions.as_bytes())?;
+    skel.maps.rodata_actions.set_initial_value(inputs.actions.as_bytes())?;
     skel.maps.data.set_initial_value(inputs.interface.as_bytes())?;
     if settings.frags {
         skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);

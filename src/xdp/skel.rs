@@ -20,7 +20,7 @@ pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcp_bounce.b
 const _: () = {
     use generated::types;
     assert!(size_of::<types::rodata>() == size_of::<ProgramConfig>());
-    assert!(size_of::<types::rodata_then>() == size_of::<ActionByPort>());
+    assert!(size_of::<types::rodata_actions>() == size_of::<ActionByPort>());
     assert!(size_of::<types::data>() == size_of::<InterfaceState>());
     assert!(size_of::<types::bss>() == size_of::<Filters>());
     assert!(size_of::<types::Counters>() == size_of::<Counters>());
