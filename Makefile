@@ -13,7 +13,7 @@ endif
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: ## install missing tools to build, test and lint
+setup: ## install missing tools for build, demo, test, fuzz and lint
 	@scripts/setup build demo test fuzz lint
 
 build: ## build ./tcp-bounce and ./tcp_bounce.bpf.o
@@ -28,7 +28,7 @@ demo: ## build and run a demo in network namespaces (root or sudo)
 	@$(MAKE) --no-print-directory build
 	@scripts/demo
 
-lab: ## build and open a lab of three machines, for the recipes (root or sudo)
+lab: ## build and open a lab of three machines for the recipes (root or sudo)
 	@scripts/setup lab build
 	@$(MAKE) --no-print-directory build
 	@scripts/lab
@@ -66,7 +66,7 @@ mutants: ## run mutation tests on the packet logic (takes an hour)
 	@scripts/setup build mutants
 	@scripts/mutants
 
-bench: ## run the benchmarks and write their report in docs (root or sudo)
+bench: ## run the benchmarks and write their report to docs (root or sudo)
 	@scripts/bench
 
 lint: ## check formatting, lints and dependencies

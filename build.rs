@@ -40,8 +40,8 @@ fn build() -> Result<()> {
     let skeleton = SkeletonBuilder::new().obj(&object).generate(out_dir.join("tcp_bounce.skel.rs"));
     skeleton.map_err(|error| {
         format!(
-            "libbpf cannot read the XDP program: {error:#} (if a symbol is missing, the compiler kept the call of a panic: \
-             remove the panic)"
+            "libbpf cannot read the XDP program: {error:#} (a missing symbol usually means that the program can panic: remove \
+             the panic)"
         )
     })?;
     Ok(())
