@@ -21,18 +21,32 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::{Command, CommandFactory as _};
 use tcp_bounce::internals::Args;
 use tcp_bounce::internals::skel::OBJECT;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes the documents that the arguments select.
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match arguments.as_slice() {
         [option, file] if option == "--reference" => Ok(fs::write(file, reference::page(Args::command()))?),
         [folder] => write_package_files(Path::new(folder)),
-        _ => Err("usage: tcp-bounce-documents FOLDER, or tcp-bounce-documents --reference FILE".into()),
+        _ => {
+            Err("wrong arguments: run `tcp-bounce-documents FOLDER` or `tcp-bounce-documents --reference FILE`".into())
+        }
     }
 }
 
