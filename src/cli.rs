@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
-use clap::error::ContextKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use tcp_bounce_wire::ProgramSettings;
 
@@ -53,7 +53,7 @@ Examples:
     sudo tcp-bounce --ports 80,443 --duration 24h --report ports.csv eth1
   Hold clients of SSH and telnet, and close connections to other ports:
     sudo tcp-bounce --on-connect tarpit:22-23 --on-connect close eth1
-  Print the events of clients in private networks as lines of JSON:
+  Print the events of clients in private networks as JSON:
     sudo tcp-bounce --events --json --src 10.0.0.0/8,192.168.0.0/16 eth1
 
 Exit status:
@@ -71,8 +71,8 @@ Documentation:
 /// tcp-bounce attaches an XDP program to each interface. The program answers each SYN with a SYN-ACK. It drops the ACK
 /// that completes the handshake and all later segments, unless --on-connect selects another action.
 ///
-/// The ports of local listeners are excluded: the host receives their segments, and all other traffic. Ctrl-C detaches
-/// the program.
+/// The ports of local listeners are excluded, so the host's own services keep working. Press Ctrl-C to detach the
+/// program.
 #[derive(Debug, Parser)]
 #[command(version, long_version = LONG_VERSION, max_term_width = WIDTH)]
 #[command(override_usage = "tcp-bounce [OPTIONS] <IFACE>...")]
@@ -86,16 +86,16 @@ pub struct Args {
 
     /// Answer only on these ports
     ///
-    /// LIST contains ports and ranges, as in 22,8000-8999. The host receives segments to all other ports. The option may
-    /// be repeated.
+    /// LIST is a comma-separated list of ports and ranges, such as 22,8000-8999. The host receives the segments to all
+    /// other ports. The option can be repeated.
     #[arg(short, long, value_name = "LIST", help_heading = SELECTION, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<PortList>)]
     pub ports: Vec<PortList>,
 
     /// Never answer on these ports
     ///
-    /// LIST contains ports and ranges, as in 22,8000-8999. The host receives segments to these ports, even with
-    /// --takeover. The option may be repeated.
+    /// LIST is a comma-separated list of ports and ranges, such as 22,8000-8999. The host receives the segments to
+    /// these ports, even with --takeover. The option can be repeated.
     ///
     /// Without --takeover, the ports of local listeners are always excluded.
     #[arg(long, value_name = "LIST", help_heading = SELECTION, allow_hyphen_values = true)]
@@ -104,73 +104,75 @@ pub struct Args {
 
     /// Answer for these addresses [default: the interface's own]
     ///
-    /// CIDR is a list of addresses and prefixes, as in 192.0.2.1,2001:db8::/32. The option may be repeated.
+    /// CIDR is a comma-separated list of addresses and prefixes, such as 192.0.2.1,2001:db8::/32. The option can be
+    /// repeated.
     ///
-    /// Addresses that the host does not have must be routed to it, because tcp-bounce answers neither ARP nor neighbor
-    /// discovery.
+    /// If the host does not have an address, the network must route it to the host: tcp-bounce answers neither ARP nor
+    /// neighbor discovery.
     ///
-    /// Instead of CIDR, a word selects many addresses:
+    /// Two words select addresses without a list:
     #[arg(long, value_name = "CIDR|local|any", help_heading = SELECTION, allow_hyphen_values = true)]
     #[arg(value_parser = WordsParser::<DestinationList, Dst>::new())]
     pub dst: Vec<DestinationList>,
 
     /// Answer only clients with these addresses
     ///
-    /// CIDR is a list of addresses and prefixes, as in 10.0.0.0/8,2001:db8::/32. The host receives the segments of all
-    /// other clients. The option may be repeated.
+    /// CIDR is a comma-separated list of addresses and prefixes, such as 10.0.0.0/8,2001:db8::/32. The host receives
+    /// the segments of all other clients. The option can be repeated.
     #[arg(long, value_name = "CIDR", help_heading = SELECTION, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<PrefixList>)]
     pub src: Vec<PrefixList>,
 
     /// Answer on listeners' ports too, and drop all other TCP
     ///
-    /// Affects the host's own TCP connections to the answered addresses, including SSH sessions: their segments are
-    /// dropped. tcp-bounce lists these connections when it starts. The host still receives segments that --ports,
-    /// --exclude-ports, --dst or --src exclude.
+    /// This breaks the host's own TCP connections on the answered addresses, including SSH sessions. tcp-bounce lists
+    /// these connections when it starts, and so does --check. The host still receives the segments that --ports,
+    /// --exclude-ports, --dst or --src leave out.
     #[arg(long, help_heading = SELECTION)]
     pub takeover: bool,
 
     /// Where to attach: auto, native, skb or hw
     ///
-    /// With --check, tcp-bounce prints the mode that auto would select.
+    /// --check prints the mode that auto would select.
     #[arg(short, long, value_enum, default_value_t, help_heading = BEHAVIOUR)]
     pub mode: Mode,
 
-    /// Action after the handshake, as in close or echo:7
+    /// Action after the handshake, such as close or echo:7
     ///
-    /// Without PORTS, the action applies to all ports that no other action lists. The option may be repeated, as in
-    /// `--on-connect tarpit:22-23 --on-connect close`. The default is ignore.
+    /// Without PORTS, the action applies to all ports that no other action lists. The default is ignore. The option can
+    /// be repeated: `--on-connect tarpit:22-23 --on-connect close`.
     ///
-    /// Echo and tarpit require `--isn keyed`, and select it.
+    /// Echo and tarpit require `--isn keyed`, and select it by default.
     #[arg(long, value_name = "ACTION[:PORTS]", help_heading = BEHAVIOUR, allow_hyphen_values = true)]
     #[arg(value_parser = WordsParser::<ActionChoice, OnConnect>::new())]
     pub on_connect: Vec<ActionChoice>,
 
-    /// Detach and exit after this time, as in 60s or 1h30m
+    /// Detach and exit after this time, such as 60s or 1h30m
     ///
-    /// A stopped process (Ctrl-Z) exits only when it continues.
+    /// If the process is suspended (Ctrl-Z), it exits only when it is resumed.
     #[arg(short, long, value_name = "TIME", help_heading = BEHAVIOUR, allow_hyphen_values = true)]
     #[arg(value_parser = duration)]
     pub duration: Option<Duration>,
 
     /// Print a line for each client event
     ///
-    /// Events are: a SYN arrived, a handshake completed, a client disconnected. If the reader is too slow, events are
-    /// dropped and counted.
+    /// The events are syn (a SYN was answered), completed (a handshake was completed) and disconnected (the client sent
+    /// FIN or RST). Events are dropped and counted if the reader of the output is too slow.
     #[arg(short, long, help_heading = OUTPUT)]
     pub events: bool,
 
     /// Print one in N events
     ///
-    /// Reduces output and load. Requires --events.
+    /// Reduces the output and the load. Requires --events.
     #[arg(long, value_name = "N", requires = "events", help_heading = OUTPUT, allow_hyphen_values = true)]
     #[arg(value_parser = number(1..=u32::MAX), default_value_t = 1)]
     pub sample: u32,
 
     /// Write a per-port report to FILE (.json or .csv)
     ///
-    /// Counts SYNs and completed handshakes for each port, with first and last time and up to 16 clients. The extension
-    /// of FILE selects the format. The report is rewritten every minute and on exit.
+    /// For each port, the report contains the number of SYNs and of completed handshakes, the times of the first and
+    /// last event, and up to 16 client addresses. The extension of FILE selects the format. The report is rewritten
+    /// every minute and on exit.
     #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "sample", help_heading = OUTPUT)]
     #[arg(value_parser = parse::<ReportFile>)]
     pub report: Option<ReportFile>,
@@ -181,8 +183,8 @@ pub struct Args {
 
     /// Show a live dashboard on the terminal
     ///
-    /// Shows rates, counters, the busiest ports and clients, the latest events, and a heat map of all ports. Press q or
-    /// Ctrl-C to exit.
+    /// The dashboard shows rates, counters, the busiest ports and clients, the latest events, and a heat map of all
+    /// ports. Press q or Ctrl-C to exit.
     #[arg(long, conflicts_with_all = ["json", "quiet", "events"], help_heading = OUTPUT)]
     pub tui: bool,
 
@@ -194,13 +196,13 @@ pub struct Args {
     #[arg(value_parser = parse::<MetricsAddress>)]
     pub metrics_listen: Option<MetricsAddress>,
 
-    /// Print messages and errors as lines of JSON
+    /// Print JSON: one object per line
     ///
-    /// Errors are printed on standard error, including usage errors. `docs/output.schema.json` describes the messages.
+    /// Errors, including usage errors, go to standard error. `docs/output.schema.json` describes the objects.
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Print only errors and the events of --events
+    /// Print only errors, and events with --events
     ///
     /// With --check, prints only errors.
     #[arg(short, long, help_heading = OUTPUT)]
@@ -208,61 +210,62 @@ pub struct Args {
 
     /// Initial sequence number of SYN-ACKs [default: 0x74637062]
     ///
-    /// A fixed number (decimal or 0x hexadecimal), or keyed: a keyed hash of the addresses and ports. A fixed number lets
-    /// anyone complete handshakes from spoofed addresses. If --on-connect selects echo or tarpit, the default is keyed.
+    /// N is a number, decimal or 0x hexadecimal, that all SYN-ACKs share. A shared number lets anyone complete handshakes
+    /// from spoofed addresses. The word keyed selects a keyed hash of the addresses and ports instead. If --on-connect
+    /// selects echo or tarpit, the default is keyed.
     #[arg(long, value_name = "N|keyed", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<IsnChoice>)]
     pub isn: Option<IsnChoice>,
 
-    /// File with the key of a keyed number [default: random key]
+    /// File with the key for `--isn keyed` [default: a random key]
     ///
-    /// The file contains 32 hexadecimal digits, as `openssl rand -hex 16` prints them. Hosts that share an address must
-    /// have equal keys.
+    /// The file contains 32 hexadecimal digits. To create it, run `(umask 077; openssl rand -hex 16 >FILE)`. Hosts that
+    /// share an address must use the same key.
     #[arg(long, value_name = "FILE", help_heading = SYN_ACK)]
     pub key_file: Option<PathBuf>,
 
-    /// Time to live or hop limit
+    /// Time to live (IPv4) or hop limit (IPv6)
     ///
-    /// A number from 1 to 255, decimal or 0x hexadecimal.
+    /// N is a number from 1 to 255, decimal or 0x hexadecimal.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = number(1..=u8::MAX), default_value_t = ProgramSettings::DEFAULT.ttl)]
     pub ttl: u8,
 
     /// Advertised window in bytes [default: about 64 KiB]
     ///
-    /// A number from 0 to 65535, decimal or 0x hexadecimal. The default is as many whole segments as fit in 64 KiB.
-    /// Echo and tarpit use their own windows.
+    /// N is a number from 0 to 65535, decimal or 0x hexadecimal. The default is as many whole segments as fit in 64
+    /// KiB. Ports with echo or tarpit ignore this option.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = number(0..=u16::MAX))]
     pub window: Option<u16>,
 
     /// Advertised window scale, if the SYN has one
     ///
-    /// A number from 0 to 14, decimal or 0x hexadecimal. On echo ports, SYN-ACKs have no window scale.
+    /// N is a number from 0 to 14, decimal or 0x hexadecimal. On ports with echo, SYN-ACKs have no window scale.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = number(0..=14u8), default_value_t = ProgramSettings::DEFAULT.window_scale)]
     pub wscale: u8,
 
     /// Advertised maximum segment size [default: from the MTU]
     ///
-    /// A number of bytes from 1 to 65535, decimal or 0x hexadecimal. The default is the MTU minus 40 for IPv4, and minus
-    /// 60 for IPv6. Echo ports use their own size.
+    /// N is a number of bytes from 1 to 65535, decimal or 0x hexadecimal. The default is the MTU minus 40 for IPv4, and
+    /// minus 60 for IPv6. Ports with echo ignore this option.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = number(1..=u16::MAX))]
     pub mss: Option<u16>,
 
-    /// Check whether tcp-bounce would start; attach nothing
+    /// Check whether tcp-bounce would start, without attaching
     ///
-    /// Prints the mode, the facts about each interface, and errors and warnings with hints. The kernel verifies the
-    /// program. Exits with status 1 if tcp-bounce would not start.
+    /// Prints the mode, facts about each interface, and errors and warnings with hints. The kernel verifies the
+    /// program. The exit status is 1 if tcp-bounce would not start.
     #[arg(long, help_heading = DIAGNOSTICS)]
     pub check: bool,
 
-    /// Print help (-h: one line per option)
+    /// Print help (-h prints a summary)
     #[arg(short, long, action = ArgAction::Help, help_heading = DIAGNOSTICS)]
     help: Option<bool>,
 
-    /// Print the version (--version: commit and object too)
+    /// Print version details (-V prints only the version)
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = DIAGNOSTICS)]
     version: Option<bool>,
 }
@@ -275,7 +278,7 @@ pub enum Mode {
     Auto,
     /// In the driver, before the kernel allocates a packet buffer
     Native,
-    /// In the kernel's generic path: works with every driver, but is slower
+    /// In the kernel's generic path, which works with every driver but is slower
     Skb,
     /// In the NIC (hardware offload)
     Hw,
@@ -301,9 +304,9 @@ enum OnConnect {
 /// A word of `--dst`. The names are those that [`DestinationList`] parses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Dst {
-    /// All addresses of this host, also on lo, but not 127.0.0.0/8 and ::1
+    /// All addresses of this host, including those on lo, except 127.0.0.0/8 and ::1
     Local,
-    /// All addresses, also of other hosts
+    /// All addresses, including those of other hosts
     Any,
 }
 
@@ -341,10 +344,11 @@ impl Args {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
         match Self::parse(&arguments) {
             Ok(args) => args.execute(),
-            Err(error) if error.use_stderr() && has_flag(&arguments, "--json") => {
-                output::print_errors(true, vec![usage_error(&error)]);
+            Err(error) if error.use_stderr() => {
+                output::print_errors(has_flag(&arguments, "--json"), vec![usage_error(&error)]);
                 USAGE_ERROR.into()
             }
+            // The help or the version.
             Err(error) => error.exit(),
         }
     }
@@ -446,27 +450,52 @@ fn brief(command: Command) -> Command {
     command.mut_args(|arg| arg.hide_possible_values(true))
 }
 
-/// Converts an error of clap to a message: its first paragraph, and its tips or else the usage as the hint.
+/// Converts an error of clap to a message in the form of all other errors.
+///
+/// The message is clap's, unless it lacks the cause. The hint has the possible values and clap's tips,
+/// or else advice on this kind of error.
 fn usage_error(error: &clap::Error) -> Message {
     let text = error.to_string();
-    let mut paragraphs = text.split("\n\n").map(one_line);
-    let first = paragraphs.next().unwrap_or_default();
-    let rest: Vec<String> = paragraphs.filter(|paragraph| !paragraph.starts_with("For more information")).collect();
-    let tips: Vec<&str> = rest.iter().filter_map(|paragraph| paragraph.strip_prefix("tip: ")).collect();
-    let usage = rest.iter().find(|paragraph| paragraph.starts_with("Usage: "));
-    let hint = if tips.is_empty() { usage.cloned() } else { Some(tips.join("; ")) };
-    Message::Error {
-        message: first.strip_prefix("error: ").unwrap_or(&first).to_owned(),
-        hint: hint.map(|hint| hint.replacen("Usage: ", "usage: ", 1)),
-        libbpf: Vec::new(),
-    }
+    let paragraphs: Vec<String> = text.split("\n\n").map(one_line).collect();
+    // A value with an empty line splits the message into several paragraphs.
+    let is_rest = |paragraph: &String| {
+        ["tip: ", "Usage: ", "For more information"].iter().any(|start| paragraph.starts_with(start))
+    };
+    let (first, rest) = paragraphs.split_at(paragraphs.iter().position(is_rest).unwrap_or(paragraphs.len()));
+    let first = first.join(" ");
+    let first = first.strip_prefix("error: ").unwrap_or(&first);
+    let (first, values) = match first.strip_suffix(']').and_then(|first| first.split_once(" [possible values: ")) {
+        Some((first, values)) => (first, Some(format!("possible values: {values}"))),
+        None => (first, None),
+    };
+    let tips = rest.iter().filter_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+    let hints: Vec<String> = values.into_iter().chain(tips).collect();
+    let is_missing = |name| match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|argument| argument == name),
+        _ => false,
+    };
+    let (message, advice) = match error.kind() {
+        ErrorKind::MissingRequiredArgument if is_missing("<IFACE>...") => {
+            ("no interface given", "add one, as in `tcp-bounce eth1`; `tcp-bounce -h` lists the options")
+        }
+        ErrorKind::MissingRequiredArgument if is_missing("--events") => ("--sample requires --events", "add --events"),
+        ErrorKind::UnknownArgument => (first, "run `tcp-bounce -h` to list the options"),
+        ErrorKind::ArgumentConflict if first.ends_with("multiple times") => (first, "give the option only once"),
+        ErrorKind::ArgumentConflict => (first, "remove one of these options"),
+        ErrorKind::InvalidValue if first.ends_with("none was supplied") => {
+            (first, "run `tcp-bounce --help` to list the values")
+        }
+        _ => (first, ""),
+    };
+    let hint = if hints.is_empty() { advice.to_owned() } else { hints.join("; ") };
+    Message::Error { message: message.to_owned(), hint: (!hint.is_empty()).then_some(hint), libbpf: Vec::new() }
 }
 
 fn one_line(paragraph: &str) -> String {
     paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Parses a value with the parser of its type. The examples in an error become a tip, in the layout of clap.
+/// Parses a value with the parser of its type. The examples in an error become a tip of clap, and later the hint.
 fn parse<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error| with_tip(&error))
 }
@@ -515,8 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn tips_or_the_usage_become_the_hint() {
-        let usage = Some("usage: tcp-bounce [OPTIONS] <IFACE>...".to_owned());
+    fn usage_errors_have_hints() {
         for (arguments, message, hint) in [
             (
                 &["--ttl", "0", "eth1"] as &[_],
@@ -525,12 +553,38 @@ mod tests {
             ),
             (
                 &["--mode", "fast", "eth1"],
-                "invalid value 'fast' for '--mode <MODE>' [possible values: auto, native, skb, hw]",
+                "invalid value 'fast' for '--mode <MODE>'",
+                Some("possible values: auto, native, skb, hw"),
+            ),
+            (&[], "no interface given", Some("add one, as in `tcp-bounce eth1`; `tcp-bounce -h` lists the options")),
+            (&["--sample", "9", "eth1"], "--sample requires --events", Some("add --events")),
+            (
+                &["--ttl", "\n\nx", "eth1"],
+                "invalid value ' x' for '--ttl <N>': not a number from 1 to 255 (decimal or 0x hexadecimal)",
                 None,
             ),
-            (&[], "the following required arguments were not provided: <IFACE>...", usage),
+            (
+                &["--ttl"],
+                "a value is required for '--ttl <N>' but none was supplied",
+                Some("run `tcp-bounce --help` to list the values"),
+            ),
+            (
+                &["--colour", "eth1"],
+                "unexpected argument '--colour' found",
+                Some("run `tcp-bounce -h` to list the options"),
+            ),
+            (
+                &["--ttl", "1", "--ttl", "2", "eth1"],
+                "the argument '--ttl <N>' cannot be used multiple times",
+                Some("give the option only once"),
+            ),
+            (
+                &["--tui", "--json", "eth1"],
+                "the argument '--tui' cannot be used with '--json'",
+                Some("remove one of these options"),
+            ),
         ] {
-            assert_eq!(refusal(arguments), (message.to_owned(), hint), "{arguments:?}");
+            assert_eq!(refusal(arguments), (message.to_owned(), hint.map(str::to_owned)), "{arguments:?}");
         }
         let (message, hint) = refusal(&["--port", "80", "eth1"]);
         assert_eq!(message, "unexpected argument '--port' found");

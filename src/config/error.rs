@@ -21,10 +21,10 @@ pub enum ConfigError {
     #[error("no port left to answer on: --exclude-ports lists every selected port")]
     NoPortsLeft,
     /// `--dst` combines `local` with prefixes.
-    #[error("--dst local and prefixes exclude each other")]
+    #[error("--dst local cannot be combined with prefixes")]
     LocalWithPrefixes,
     /// A prefix consists of IPv4-mapped IPv6 addresses, which no packet carries.
-    #[error("{option} {prefix} is an IPv4-mapped prefix")]
+    #[error("{option} {prefix} is an IPv4-mapped prefix, which no packet matches")]
     MappedPrefix {
         /// The option that lists the prefix.
         option: &'static str,
@@ -44,7 +44,7 @@ pub enum ConfigError {
         most: usize,
     },
     /// Two different actions are chosen for one port, or for all ports that no action names.
-    #[error("--on-connect selects two actions for {}: {} and {}", port_or_rest(*port), actions[0], actions[1])]
+    #[error("--on-connect selects two actions {}: {} and {}", conflict(*port), actions[0], actions[1])]
     ConflictingActions {
         /// The port, or `None` for all ports that no action names.
         port: Option<u16>,
@@ -88,25 +88,29 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoPortsLeft => "remove at least one port from --exclude-ports",
-            Self::LocalWithPrefixes => "list the local addresses as prefixes, or answer for all with --dst any",
-            Self::MappedPrefix { ipv4, .. } => return Some(format!("write it as IPv4: {ipv4}")),
-            Self::TooManyPrefixes { .. } => "merge prefixes into shorter ones",
-            Self::ConflictingActions { port: Some(_), .. } => "list each port for one action only",
-            Self::ConflictingActions { port: None, .. } => {
-                "only one action may have no ports; it applies to all others"
+            Self::LocalWithPrefixes => {
+                "list the local addresses instead of local, or use --dst any to answer for every address"
+            }
+            Self::MappedPrefix { ipv4, .. } => return Some(format!("use the IPv4 prefix {ipv4}")),
+            Self::TooManyPrefixes { .. } => "merge prefixes into a shorter prefix that covers them",
+            Self::ConflictingActions { port: Some(port), .. } => {
+                return Some(format!("list port {port} for one action only"));
+            }
+            Self::ConflictingActions { port: None, actions } => {
+                return Some(format!("add ports to one of them, as in {}:7", actions[1]));
             }
             Self::NeedsKey { .. } => "remove --isn, or set it to keyed",
             Self::UnusedKey => "add --isn keyed",
             Self::ReadKey { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "run tcp-bounce as a user who may read the file; in a systemd service, use LoadCredential="
+                "run tcp-bounce as a user who may read it; in a systemd service, use LoadCredential="
             }
             Self::ReadKey { path, source } if source.kind() == io::ErrorKind::NotFound => {
-                return Some(format!(
-                    "create it with `(umask 077; openssl rand -hex 16 >{})`",
-                    diagnosis::quoted(path)
-                ));
+                let path = diagnosis::quoted(path);
+                return Some(format!("create it with `(umask 077; openssl rand -hex 16 >{path})`"));
             }
-            Self::ReadKey { .. } | Self::InvalidKey { .. } => "generate a key with `openssl rand -hex 16`",
+            Self::ReadKey { .. } | Self::InvalidKey { .. } => {
+                "create a key file with `(umask 077; openssl rand -hex 16 >FILE)`"
+            }
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
             Self::NoInterfaces | Self::OutOfRange | Self::NoRandomness(_) => return None,
         };
@@ -130,6 +134,7 @@ fn is_temporary(error: &io::Error) -> bool {
     matches!(errno, Some(EAGAIN | EINTR | EIO | EMFILE | ENFILE | ENOMEM | ESTALE | ETIMEDOUT))
 }
 
-fn port_or_rest(port: Option<u16>) -> String {
-    port.map_or("all other ports".into(), |port| format!("port {port}"))
+/// Returns the ports of two conflicting actions.
+fn conflict(port: Option<u16>) -> String {
+    port.map_or("without ports".into(), |port| format!("for port {port}"))
 }

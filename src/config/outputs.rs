@@ -108,7 +108,7 @@ impl FromStr for MetricsAddress {
         let address = port.map(|port| SocketAddr::new(address, port)).or_else(|| text.parse().ok());
         address.filter(|address| address.port() != 0).map(Self).ok_or_else(|| {
             ValueError::new("not ADDR:PORT, :PORT or PORT")
-                .with_examples("it looks like 192.0.2.1:9464, [::1]:9464, :9464 or 9464")
+                .with_examples("use an IP address and a port, such as 192.0.2.1:9464, [::1]:9464, :9464 or 9464")
         })
     }
 }

@@ -167,7 +167,7 @@ mod tests {
         ] {
             let error = validate("--src", &[prefix.parse().unwrap()]).err();
             let hint = error.and_then(|error| error.hint());
-            assert_eq!(hint, instead.map(|ipv4| format!("write it as IPv4: {ipv4}")), "{prefix}");
+            assert_eq!(hint, instead.map(|ipv4| format!("use the IPv4 prefix {ipv4}")), "{prefix}");
         }
     }
 }

@@ -101,7 +101,7 @@ impl FromStr for DestinationList {
         };
         let list = text.split(',').map(destination).collect::<Result<_, _>>();
         list.map(Self).map_err(|error: ValueError| {
-            error.with_examples("a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32, or is local or any")
+            error.with_examples("a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32; or use local or any")
         })
     }
 }
@@ -143,7 +143,10 @@ mod tests {
             (validate(DestinationChoice::Prefixes(mapped()), vec![]), "--dst"),
             (validate(DestinationChoice::Any, mapped()), "--src"),
         ] {
-            assert_eq!(error.to_string(), format!("{option} ::ffff:10.0.0.0/104 is an IPv4-mapped prefix"));
+            assert_eq!(
+                error.to_string(),
+                format!("{option} ::ffff:10.0.0.0/104 is an IPv4-mapped prefix, which no packet matches")
+            );
         }
         for (error, option) in [
             (validate(DestinationChoice::Prefixes(many()), vec![]), "--dst"),

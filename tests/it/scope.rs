@@ -467,7 +467,7 @@ fn malformed_prefix_error_shows_an_example() {
             assert_eq!(finished.status.code(), Some(2), "{finished:?}");
             assert_eq!(finished.stdout, "");
             let reason = format!(": \"{prefix}\" is not an address or a prefix\n");
-            for words in [option, &reason, "\n  tip: a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32"] {
+            for words in [option, &reason, "\n  hint: a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32"] {
                 assert!(finished.stderr.contains(words), "{prefix:?} {finished:?}");
             }
             assert_eq!(finished.stderr.contains("local or any"), option == "--dst", "{prefix:?} {finished:?}");
