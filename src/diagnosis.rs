@@ -6,8 +6,8 @@ use std::iter;
 use std::path::Path;
 
 /// The hint for an error whose cause is a lack of memory or threads.
-pub const MEMORY_HINT: &str = "raise the memory or thread limit: MemoryMax=, LimitAS= or TasksMax= of the service, or \
-                               `ulimit`; omitting --top-talkers, --report and --tui saves memory";
+pub const MEMORY_HINT: &str = "raise the limit of memory or threads (`ulimit`, or MemoryMax=, LimitAS= or TasksMax= in \
+                               the service), or save memory without --top-talkers, --report and --tui";
 
 /// Returns `error` and its causes in one line.
 pub fn with_causes(error: &dyn Error) -> String {

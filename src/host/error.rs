@@ -24,7 +24,7 @@ pub enum HostError {
         name: String,
     },
     /// The interface is the loopback interface.
-    #[error("{name} is the loopback interface: tcp-bounce never answers the host itself")]
+    #[error("{name} is the loopback interface, and tcp-bounce never answers the host itself")]
     Loopback {
         /// The name of the interface.
         name: String,
@@ -67,16 +67,16 @@ impl HostError {
         let hint = match self {
             Self::NoSuchInterface { names, .. } => return Some(format!("available interfaces: {}", names.join(", "))),
             Self::NamedTwice { name } => {
-                return Some(format!("name it once; `ip link show dev {name}` lists its other names as altname"));
+                return Some(format!("name it once; `ip link show dev {name}` shows its alternative names (altname)"));
             }
-            Self::Loopback { .. } => "to try it on one machine, use two network namespaces, as `make demo` does",
-            Self::NotEthernet { .. } => "use an interface that `ip link` shows as link/ether",
+            Self::Loopback { .. } => "use two network namespaces to try tcp-bounce on one machine, as `make demo` does",
+            Self::NotEthernet { .. } => "use an interface that `ip link` lists with link/ether",
             Self::MissingCapabilities { .. } => {
-                "run it with sudo, or grant them with setcap, AmbientCapabilities= or --cap-add"
+                "use sudo, or grant capabilities with setcap, AmbientCapabilities= or --cap-add"
             }
-            Self::KernelTooOld { .. } => "upgrade the kernel: bpf_link for XDP came with Linux 5.9",
+            Self::KernelTooOld { .. } => "upgrade the kernel: older versions have no bpf_link for XDP",
             Self::ListListeners(error) | Self::ListConnections(error) if error.kind() == io::ErrorKind::NotFound => {
-                "run `modprobe tcp_diag`: the kernel lists sockets with this module"
+                "run `modprobe tcp_diag`: the kernel needs this module to list sockets"
             }
             Self::ListInterfaces(_) | Self::ListAddresses(_) | Self::ListListeners(_) | Self::ListConnections(_) => {
                 return diagnosis::memory_hint(self);

@@ -240,7 +240,8 @@ impl Display for InterfaceReport {
         writeln!(f)?;
         write!(f, "{}", self.facts)?;
         if self.mode.is_some() {
-            table::write_row(f, "answers for", &[self.scope.to_string()])?;
+            let scope = if self.scope.is_empty() { "no address".to_owned() } else { self.scope.to_string() };
+            table::write_row(f, "answers for", &[scope])?;
         }
         if let Some(loads) = self.loads {
             let verdict = if loads { "accepted by the kernel's verifier" } else { "rejected by the kernel" };

@@ -46,7 +46,7 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
         }
         (Some(AttachMode::Native), None) => (choice(AttachMode::Native, None), native_doubts(facts)),
         (None, None) => {
-            let unknown = facts.xdp.is_none().then_some("or in skb mode, if the driver refuses native mode");
+            let unknown = facts.xdp.is_none().then_some("skb mode is used instead if the driver refuses native mode");
             (choice(AttachMode::Native, unknown), native_doubts(facts))
         }
     }
@@ -157,7 +157,7 @@ fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
         _ => None,
     };
     let no_address = owner.map(|owner| {
-        Finding::warning("no_address", format!("the {owner} has no IP address, so no destination is answered"))
+        Finding::warning("no_address", format!("the {owner} has no IP address, so nothing is answered"))
             .with_hint(format!("run `ip address add ADDRESS/LENGTH dev {name}`, or select addresses with --dst"))
     });
     down.into_iter().chain(no_address).collect()
@@ -167,7 +167,7 @@ fn lacks(facts: &Facts, scope: &Scope) -> Vec<Finding> {
 fn local_addresses(facts: &Facts, scope: &Scope) -> Option<Finding> {
     let is_missing = |address: &&IpAddr| matches!(scope, Scope::Own(_)) && !scope.contains(**address);
     let missing: Vec<IpAddr> = facts.host_addresses.iter().filter(is_missing).copied().collect();
-    let message = || format!("not answering for {}, on lo or a dummy interface", join_first(&missing));
+    let message = || format!("not answering for addresses on lo or a dummy interface: {}", join_first(&missing));
     let finding = || {
         Finding::warning("local_addresses", message()).with_hint("add --dst local to answer for every local address")
     };
@@ -182,14 +182,14 @@ fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
             "bond" | "team" => Some(
                 Finding::warning(
                     "bond_port",
-                    format!("the interface is one port of {kind} {name}: its other ports are not answered"),
+                    format!("the interface is one port of {kind} {name}, and the other ports are not answered"),
                 )
                 .with_hint(format!("run tcp-bounce on {name} instead")),
             ),
             "bridge" if matches!(scope, Scope::Own(_)) => Some(
                 Finding::warning(
                     "bridge_port",
-                    format!("the interface is a port of bridge {name}: addresses of {name} are not answered"),
+                    format!("the interface is a port of bridge {name}, whose addresses are not answered"),
                 )
                 .with_hint(format!("run tcp-bounce on {name} instead")),
             ),
@@ -203,7 +203,7 @@ fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
 fn stripped_tags(facts: &Facts) -> Option<Finding> {
     let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty())?;
     let vlans = facts.vlans.join(", ");
-    let message = format!("the NIC strips VLAN tags before XDP: replies for {vlans} are sent untagged");
+    let message = format!("the NIC strips VLAN tags before XDP, so replies for {vlans} are sent untagged");
     let finding = Finding::warning("vlan_tags", message);
     Some(match rx_vlan.fixed {
         true => finding.with_hint("this NIC always strips them: run tcp-bounce on an interface without VLANs"),

@@ -45,10 +45,10 @@ pub enum PrivilegeGap {
     #[error("the process keeps running as root")]
     StillRoot(#[source] Errno),
     /// The kernel lacks Landlock, or a seccomp filter denies it.
-    #[error("the process gets no Landlock sandbox: the kernel lacks it or seccomp denies it")]
+    #[error("the process has no Landlock sandbox: the kernel lacks Landlock, or seccomp denies it")]
     NoLandlock,
     /// Landlock was disabled when the kernel booted.
-    #[error("the process gets no Landlock sandbox: Landlock is disabled at boot")]
+    #[error("the process has no Landlock sandbox: Landlock was disabled at boot")]
     LandlockDisabled,
 }
 
@@ -65,10 +65,12 @@ impl PrivilegeGap {
     pub fn hint(self) -> &'static str {
         match self {
             Self::StillRoot(_) => {
-                "grant CAP_SETUID and CAP_SETGID (user namespaces: map id 65534), or run as another user"
+                "grant CAP_SETUID and CAP_SETGID (in a user namespace, map id 65534), or run as another user"
             }
             Self::NoLandlock => "use a kernel with CONFIG_SECURITY_LANDLOCK=y, or allow landlock_* in seccomp",
-            Self::LandlockDisabled => "boot with lsm=landlock,LIST, where LIST is in /sys/kernel/security/lsm",
+            Self::LandlockDisabled => {
+                "boot with lsm=landlock,LIST, where LIST is the content of /sys/kernel/security/lsm"
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ pub enum ResponderError {
         interface: String,
     },
     /// An address set of the program has no room for all prefixes.
-    #[error("{origin} has {count} separate address ranges: at most {most} are supported")]
+    #[error("{origin} has {count} separate address ranges, but at most {most} are supported")]
     TooManyPrefixes {
         /// The option that lists the prefixes, or "the interface" for its own addresses.
         origin: &'static str,
@@ -97,18 +97,20 @@ impl ResponderError {
             Self::Occupied { interface, program } | Self::OccupiedAbove { above: interface, program, .. } => {
                 return Some(program.hint(interface));
             }
-            Self::OccupiedSomewhere { .. } => "`bpftool net show` lists the XDP programs of all interfaces",
+            Self::OccupiedSomewhere { .. } => "run `bpftool net show` to list the XDP programs of all interfaces",
             Self::Refused { mode: AttachMode::Native, .. } => {
                 "use --mode skb, which works with every driver, but is slower"
             }
             Self::Refused { mode: AttachMode::Hw, .. } => "use --mode auto, which selects a supported mode",
-            Self::Refused { mode: AttachMode::Skb, .. } => "the kernel log may name the reason: run `dmesg | tail`",
-            Self::Attach { .. } => "a security module may deny it: check the kernel log with `dmesg | tail`",
-            Self::Removed { .. } => "tcp-bounce is attached nowhere: start it on an interface that `ip link` shows",
-            Self::Detached { .. } => {
-                "tcp-bounce is attached nowhere: run `bpftool net show`, and start it if the interface is free"
+            Self::Refused { mode: AttachMode::Skb, .. } => "run `dmesg | tail`: the kernel log may have the reason",
+            Self::Attach { .. } => "run `dmesg | tail`: a security module may deny it",
+            Self::Removed { .. } => {
+                "nothing is attached any more; start tcp-bounce again on an interface that `ip link` lists"
             }
-            Self::TooManyPrefixes { .. } => "select the addresses to answer for with --dst",
+            Self::Detached { .. } => {
+                "nothing is attached any more; start tcp-bounce again if `bpftool net show` lists no other program"
+            }
+            Self::TooManyPrefixes { .. } => "use --dst to select the addresses to answer for",
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
             Self::Config(error) => return error.hint(),
             Self::Host(error) => return error.hint(),

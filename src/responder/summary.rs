@@ -60,8 +60,9 @@ impl AnswerSummary {
 }
 
 impl Display for AnswerSummary {
+    /// Writes the text of the preflight check. Nothing is answered yet.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "answering on {}", self.exclusions)?;
+        write!(f, "would answer on {}", self.exclusions)?;
         self.settings.iter().try_for_each(|setting| write!(f, "\n  {setting}"))
     }
 }
@@ -76,7 +77,7 @@ fn settings(config: &Config, exclusions: &Exclusions) -> Vec<String> {
     if !post_handshake.is_default() {
         settings.push(format!("on connect: {post_handshake}"));
         if let Some(parts) = post_handshake.without_effect(&exclusions.to_set()) {
-            settings.push(format!("note: no effect on excluded ports: {parts}"));
+            settings.push(format!("note: actions on excluded ports have no effect: {parts}"));
         }
     }
     if is_keyed(config) {

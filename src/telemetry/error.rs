@@ -4,8 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::diagnosis;
-
 /// The port report cannot be written, or the metrics server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -60,11 +58,18 @@ impl TelemetryError {
             Self::Metrics { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
             }
+            Self::Metrics { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                let port = address.port();
+                return Some(format!("choose another port, or stop the listener: `ss -tlnp sport = :{port}` shows it"));
+            }
+            Self::Metrics { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                "choose an address that `ip address` lists"
+            }
             Self::Metrics { .. } => "choose an address of this host, and a port without a listener",
             Self::ReportNotRegular { .. } => "choose another file name",
-            Self::Report { .. } => "choose a file in a directory that exists, is writable and has room",
+            Self::Report { .. } => "choose a file in a directory that exists, is writable and has free space",
             Self::ReportElsewhere { kept, .. } => {
-                return Some(format!("the report is complete; move it with `mv {} ...`", diagnosis::quoted(kept)));
+                return Some(format!("the report is complete in {}; move it to another place", kept.display()));
             }
         };
         Some(hint.to_owned())

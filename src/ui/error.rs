@@ -11,7 +11,7 @@ pub enum UiError {
     #[error("--tui needs a terminal as standard input and output")]
     NoTerminal,
     /// The process is not in the foreground process group of its terminal.
-    #[error("--tui needs a terminal, but this process is not in its foreground")]
+    #[error("--tui cannot run in the background of a terminal")]
     Background,
     /// Setting up, drawing on, reading from or restoring the terminal failed.
     #[error("cannot use the terminal")]
@@ -30,7 +30,7 @@ impl UiError {
         let hint = match self {
             Self::NoTerminal => "use --events to print lines to a file or a pipe",
             Self::Background => "start tcp-bounce without `&` or `timeout`; --duration sets a time limit",
-            Self::Blocked => "press Ctrl-Q if Ctrl-S paused the terminal; keep reading if the output is a pipe",
+            Self::Blocked => "press Ctrl-Q if Ctrl-S paused the terminal, or keep reading if the output is a pipe",
             Self::Terminal(_) | Self::Write(_) => return diagnosis::memory_hint(self),
         };
         Some(hint.to_owned())

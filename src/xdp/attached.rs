@@ -75,7 +75,7 @@ impl AttachedProgram {
     /// [`AttachedProgram::detach_command`], if there is one.
     pub fn hint(&self, interface: &str) -> String {
         match self.detach_command(interface) {
-            Some(detach) => format!("identify it with `{}`, detach it with `{detach}`", self.show_command()),
+            Some(detach) => format!("identify it with `{}`, then detach it with `{detach}`", self.show_command()),
             None => self.explanation(interface),
         }
     }
@@ -85,14 +85,14 @@ impl AttachedProgram {
         let identify = format!("identify it with `{}`", self.show_command());
         match self.name.as_deref() {
             Some(DISPATCHER) => format!(
-                "run `xdp-loader load -m {} {interface} tcp_bounce.bpf.o` to add the object; it excludes no ports, not even \
-                 those of local listeners",
+                "run `xdp-loader load -m {} {interface} tcp_bounce.bpf.o` to add the object; without this command, it \
+                 excludes no ports, not even those of local listeners",
                 self.mode
             ),
             Some("tcp_bounce") if self.has_link => {
                 "another tcp-bounce attached it: find it with `pgrep --list-full --exact tcp-bounce`".into()
             }
-            _ if self.has_link => format!("{identify}; it is detached when its process ends"),
+            _ if self.has_link => format!("{identify}; it stays attached until its process ends"),
             _ => format!("{identify} before you detach it"),
         }
     }

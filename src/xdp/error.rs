@@ -62,7 +62,7 @@ impl XdpError {
     /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Verifier { .. } => "please report this with the log and the output of `uname -a`",
+            Self::Verifier { .. } => "report this bug with the log and the output of `uname -a`",
             Self::Load { has_btf, source, .. } => {
                 let memory = diagnosis::memory_hint(self);
                 return memory.or_else(|| load_hint(source.kind(), *has_btf).map(str::to_owned));
@@ -84,14 +84,14 @@ fn load_hint(kind: ErrorKind, has_btf: bool) -> Option<&'static str> {
     let is_refused = kind == ErrorKind::PermissionDenied;
     if getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| limit < FILES) {
         // The message of libbpf may not name the limit as the cause.
-        Some("raise the limit of open files: `ulimit -n 1024`, or LimitNOFILE=1024 of the service")
+        Some("raise the limit of open files: run `ulimit -n 1024`, or set LimitNOFILE=1024 in the service")
     } else if is_refused && kernel::limits_locked_memory() {
         // With CAP_SYS_RESOURCE, which root has, libbpf makes the limit infinite. A finite limit is the likely cause.
-        Some("raise the limit of locked memory: `ulimit -l unlimited`, or LimitMEMLOCK=infinity of the service")
+        Some("raise the limit of locked memory: run `ulimit -l unlimited`, or set LimitMEMLOCK=infinity in the service")
     } else if is_refused {
-        Some("run it as root of the host: user namespaces and rootless containers deny BPF")
+        Some("run tcp-bounce as root on the host: user namespaces and rootless containers deny BPF")
     } else if !has_btf {
-        Some("use a kernel with CONFIG_DEBUG_INFO_BTF=y: this one has no BTF")
+        Some("use a kernel with CONFIG_DEBUG_INFO_BTF=y: this kernel has no BTF")
     } else {
         None
     }

@@ -187,7 +187,10 @@ fn assert_lacks_memory(output: &str) {
     let reasons = ["out of memory", "Cannot allocate memory", "Resource temporarily unavailable"];
     assert!(reasons.iter().any(|reason| line.contains(reason)), "{output}");
     let hint = lines.next().unwrap_or_default();
-    assert!(hint.starts_with("  hint: raise the memory or thread limit") && hint.contains("MemoryMax="), "{output}");
+    assert!(
+        hint.starts_with("  hint: raise the limit of memory or threads") && hint.contains("MemoryMax="),
+        "{output}"
+    );
 }
 
 /// A cgroup with limited memory. It is removed when this value is dropped.
@@ -292,7 +295,7 @@ fn full_or_read_only_disk_prevents_the_start() {
         let finished = disk("--mode skb --report report.json host0");
         assert_eq!(finished.status.code(), Some(1), "{options}: {finished:?}");
         assert_eq!(finished.stdout, "");
-        assert_error(&finished.stderr, &["cannot write the report report.json", reason], "has room");
+        assert_error(&finished.stderr, &["cannot write the report report.json", reason], "has free space");
         assert_eq!(attached(&network.host, "host0"), None);
         let check = disk("--check --report report.json host0");
         assert_eq!(check.status.code(), Some(1), "{options}: {check:?}");
@@ -321,7 +324,11 @@ fn disk_that_fills_up_loses_only_the_report() {
     process.signal(Signal::SIGINT);
     let finished = process.finish();
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    assert_error(&finished.stderr, &["cannot write the report report.json", "No space left on device"], "has room");
+    assert_error(
+        &finished.stderr,
+        &["cannot write the report report.json", "No space left on device"],
+        "has free space",
+    );
     assert!(finished.stdout.contains(" 100 SYNs answered\n"), "{finished:?}");
     network.assert_nothing_is_attached();
     // The old report is intact, and only the file that fills the disk is next to it.

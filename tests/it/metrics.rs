@@ -126,7 +126,7 @@ fn malformed_requests_stall_nothing() {
 fn unavailable_address_prevents_the_start() {
     let network = Network::new(Mode::Skb);
     let reason = refusal(&network.host, "--metrics-listen 203.0.113.1:9464 host0");
-    assert_error(&reason, &["203.0.113.1:9464", "Cannot assign requested address"], "address of this host");
+    assert_error(&reason, &["203.0.113.1:9464", "Cannot assign requested address"], "`ip address`");
     network.assert_nothing_is_attached();
     let finished = run(&mut TcpBounce::command(&network.host, "--metrics-listen nonsense host0"));
     assert_eq!(finished.status.code(), Some(2));

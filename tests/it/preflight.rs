@@ -171,7 +171,7 @@ fn reports_a_foreign_program_and_a_command_that_removes_it() {
     let _theirs = pass(&network.host, "host0");
     let report = check(&network.host, "host0");
     let hint = only(&report["interfaces"][0]["findings"], "error", "occupied");
-    assert!(hint.contains("is detached when its process ends"), "{hint}");
+    assert!(hint.contains("stays attached until its process ends"), "{hint}");
 }
 
 /// Checks the dispatcher of xdp-tools. `ip` attaches it, since xdp-loader cannot attach it on every kernel.
@@ -305,7 +305,7 @@ fn reports_a_program_that_does_not_load() {
     let host0 = &report["interfaces"][0];
     assert_eq!(host0["loads"], false);
     assert_eq!(host0["findings"][0]["code"], "program_refused", "{report:#}");
-    assert!(text(&host0["findings"][0]["hint"]).starts_with("run it as root of the host"), "{report:#}");
+    assert!(text(&host0["findings"][0]["hint"]).starts_with("run tcp-bounce as root on the host"), "{report:#}");
 }
 
 /// Checks addresses that do not fit in the program's address set. The kernel is then not asked to verify the program.
@@ -354,7 +354,7 @@ fn text_output_shows_the_findings() {
         "\n  state       up, MTU 1500\n",
         "\n  program     accepted by the kernel's verifier\n",
         "\nhost:\n  kernel      ",
-        "\nanswering on all TCP ports\n",
+        "\nwould answer on all TCP ports\n",
         "\ntcp-bounce would start\n",
     ] {
         assert!(output.contains(words), "{words:?} {output}");
@@ -370,9 +370,9 @@ fn text_output_shows_the_findings() {
     let finished = run_with("--check lo");
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stdout.starts_with("lo: would not attach\n"), "{finished:?}");
-    assert!(finished.stdout.contains("\n  error: lo is the loopback interface: "), "{finished:?}");
+    assert!(finished.stdout.contains("\n  error: lo is the loopback interface, and "), "{finished:?}");
     assert!(finished.stdout.ends_with("tcp-bounce would not start\n"), "{finished:?}");
-    assert!(!finished.stdout.contains("answering on"), "{finished:?}");
+    assert!(!finished.stdout.contains("would answer on"), "{finished:?}");
 }
 
 /// Checks that `--quiet` prints only errors, and that it does not affect `--json`.
@@ -385,7 +385,7 @@ fn quiet_prints_only_errors() {
     assert_eq!(run_with("--check --quiet host0").success(), "", "warnings are not printed");
     let finished = run_with("--check --quiet lo host0");
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    assert!(finished.stdout.starts_with("error: lo is the loopback interface: "), "{finished:?}");
+    assert!(finished.stdout.starts_with("error: lo is the loopback interface, and "), "{finished:?}");
     assert!(!finished.stdout.contains("host0"), "{finished:?}");
     // The interface is named, unless the message contains its name.
     let finished = run_with("--check --quiet --mode hw host0");

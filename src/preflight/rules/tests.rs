@@ -148,7 +148,7 @@ fn suggests_a_command_only_for_programs_that_it_can_detach() {
             Some("ip link set dev eth1 xdpgeneric off"),
             "identify it with `bpftool prog show id 7`",
         ),
-        (program(AttachMode::Skb, "pass", true), None, "when its process ends"),
+        (program(AttachMode::Skb, "pass", true), None, "until its process ends"),
     ] {
         let findings = findings(&Facts { program: Some(attached), ..nic("ice") }, &Scope::Any);
         assert!(findings[0].is_error());

@@ -31,11 +31,11 @@ impl PageEncoder {
             &["version"],
         )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let help = "The interfaces that the XDP program is attached to, and the mode. The value is always 1.";
+        let help = "The interfaces to which the XDP program is attached, and the mode. The value is always 1.";
         let attached = gauge(&registry, "tcp_bounce_attached", help, &["interface", "mode"])?;
         let help = "Received packets, by XDP action and verdict.";
         let packets = counter(&registry, "tcp_bounce_packets_total", help, &["interface", "action", "verdict"])?;
-        let help = "Client events that were delivered to the ring buffer, or dropped because it was full.";
+        let help = "Client events delivered to the ring buffer, or dropped because it was full.";
         let events = counter(&registry, "tcp_bounce_events_total", help, &["interface", "result"])?;
         Ok(Self { registry, attached, packets, events })
     }

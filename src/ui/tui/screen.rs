@@ -80,7 +80,7 @@ pub fn draw(frame: &mut Frame, view: &View) {
     let area = frame.area();
     let (width, height) = MIN_SIZE;
     if area.width < width || area.height < height {
-        let text = format!("terminal too small: {width}x{height} needed\nq to quit");
+        let text = format!("terminal too small: needs {width}x{height}\npress q to quit");
         return frame.render_widget(Paragraph::new(text), area);
     }
     // At 20, 24, 28 and 40 rows, the heat map has 4, 8 or 16 rows, so that its scale has round numbers.

@@ -166,7 +166,7 @@ fn start_and_check_describe_the_scope() {
             "192.0.2.1, 2001:db8::1",
             &[
                 "on connect: tarpit on 22-23, echo on 7, ignore on the others",
-                "note: no effect on excluded ports: tarpit on 22",
+                "note: actions on excluded ports have no effect: tarpit on 22",
                 "sequence numbers: keyed (required by echo and tarpit)",
             ],
         ),
@@ -187,7 +187,7 @@ fn start_and_check_describe_the_scope() {
         let without_link_local = |line: &&str| line.split(", fe80:").next().unwrap().to_owned();
         assert_eq!(lines.iter().map(without_link_local).collect::<Vec<_>>(), expected.concat(), "{arguments}");
         let check = output("--check");
-        let block = [vec![format!("answering on {ports}")], settings].concat().join("\n");
+        let block = [vec![format!("would answer on {ports}")], settings].concat().join("\n");
         assert!(check.contains(&format!("\n{block}\n")), "{check}");
     }
 }

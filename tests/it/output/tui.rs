@@ -287,7 +287,7 @@ fn background_start_is_refused() {
     let terminal = Terminal::new(&network, 120, 24);
     terminal.keys(&["set -m", "Enter"]);
     terminal.keys(&[&format!("{BINARY} --tui host0 &"), "Enter"]);
-    let screen = terminal.wait_for("not in its foreground");
+    let screen = terminal.wait_for("--tui cannot run in the background");
     assert!(screen.contains("hint: start tcp-bounce without `&`"), "{screen}");
     network.assert_nothing_is_attached();
 }

@@ -85,12 +85,16 @@ fn a_report_needs_no_warning_about_root() {
 fn warns_if_landlock_does_not_take_effect() {
     let network = Network::new(Mode::Skb);
     for (denied, reason, hint) in [
-        (NO_LANDLOCK, "the kernel lacks it or seccomp denies it", "use a kernel with CONFIG_SECURITY_LANDLOCK=y"),
-        (LANDLOCK_DISABLED, "Landlock is disabled at boot", "boot with lsm=landlock,LIST"),
+        (
+            NO_LANDLOCK,
+            "the kernel lacks Landlock, or seccomp denies it",
+            "use a kernel with CONFIG_SECURITY_LANDLOCK=y",
+        ),
+        (LANDLOCK_DISABLED, "Landlock was disabled at boot", "boot with lsm=landlock,LIST"),
     ] {
         assert_eq!(warnings(&network, Some(denied), ""), ["no_landlock"]);
         let check = run(&mut command_without(&network, Some(denied), "--check host0")).success();
-        let warning = format!("\n  warning: the process gets no Landlock sandbox: {reason}\n    hint: {hint}");
+        let warning = format!("\n  warning: the process has no Landlock sandbox: {reason}\n    hint: {hint}");
         assert!(check.contains(&warning), "{check}");
     }
 }

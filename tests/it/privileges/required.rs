@@ -68,7 +68,7 @@ fn error_names_the_option_that_lacks_a_right() {
     let key = key.path().to_str().unwrap();
     for (arguments, status, error, hint) in [
         (&["--metrics-listen", "946"][..], 2, "cannot serve metrics on 127.0.0.1:946: Permission denied", "1023"),
-        (&["--isn", "keyed", "--key-file", key], 2, "cannot read the key file ", "a user who may read the file"),
+        (&["--isn", "keyed", "--key-file", key], 2, "cannot read the key file ", "a user who may read it"),
     ] {
         let finished = start_as_nobody(&network, ",+bpf,+net_admin,+perfmon", arguments).finish();
         assert_eq!(finished.status.code(), Some(status), "{finished:?}");
@@ -99,6 +99,6 @@ fn error_explains_the_user_namespace() {
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     let (line, rest) = finished.stderr.split_once('\n').unwrap();
     assert_eq!(line, "error: cannot load the XDP program: Operation not permitted (os error 1)");
-    assert!(rest.starts_with("  hint: run it as root of the host"), "{rest}");
+    assert!(rest.starts_with("  hint: run tcp-bounce as root on the host"), "{rest}");
     assert!(rest.contains("\n  libbpf: "), "{rest}");
 }
