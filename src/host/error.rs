@@ -65,6 +65,10 @@ impl HostError {
     /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            // In `--ports 80 443`, the second port is taken for an interface.
+            Self::NoSuchInterface { name, .. } if name.parse::<u16>().is_ok() => {
+                "separate ports with commas and without spaces, as in --ports 80,443"
+            }
             Self::NoSuchInterface { names, .. } => return Some(format!("available interfaces: {}", names.join(", "))),
             Self::NamedTwice { name } => {
                 return Some(format!("name it once; `ip link show dev {name}` shows its alternative names (altname)"));
@@ -72,7 +76,7 @@ impl HostError {
             Self::Loopback { .. } => "use two network namespaces to try tcp-bounce on one machine, as `make demo` does",
             Self::NotEthernet { .. } => "use an interface that `ip link` lists with link/ether",
             Self::MissingCapabilities { .. } => {
-                "use sudo, or grant capabilities with setcap, AmbientCapabilities= or --cap-add"
+                "use sudo or setcap; AmbientCapabilities= in a systemd service, --cap-add with docker"
             }
             Self::KernelTooOld { .. } => "upgrade the kernel: older versions have no bpf_link for XDP",
             Self::ListListeners(error) | Self::ListConnections(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -218,6 +218,13 @@ fn unknown_interface_error_lists_the_interfaces() {
 }
 
 #[test]
+fn port_in_place_of_an_interface_gets_a_hint_about_commas() {
+    let error = refused(&["--ports", "80", "443", "lo"], 1);
+    assert!(error.starts_with("error: no interface named \"443\"\n"), "{error}");
+    assert!(error.contains("  hint: separate ports with commas and without spaces, as in --ports 80,443"), "{error}");
+}
+
+#[test]
 fn loopback_interface_error_gives_the_reason() {
     let error = refused(&["lo"], 2);
     assert!(error.starts_with("error: lo is the loopback interface, and "), "{error}");
