@@ -28,7 +28,7 @@ fn names_a_foreign_program_and_keeps_it() {
     let _theirs = pass(&network.host, "host0");
     let foreign = attached(&network.host, "host0").unwrap();
     let reason = refusal(&network.host, "host0");
-    let hint = "is detached when its process ends";
+    let hint = "it stays attached until its process ends";
     assert_error(&reason, &["already attached to host0", "\"pass\"", &format!("id {foreign},")], hint);
     assert_eq!(attached(&network.host, "host0"), Some(foreign));
 }
@@ -67,7 +67,7 @@ fn attaches_to_all_interfaces_or_none() {
     network.add_cable();
     let occupant = pass(&network.host, "host1");
     let reason = refusal(&network.host, "host0 host1");
-    assert_error(&reason, &["already attached to host1"], "is detached when its process ends");
+    assert_error(&reason, &["already attached to host1"], "it stays attached until its process ends");
     network.assert_nothing_is_attached();
 
     // `host0` and `host1` are attached before `macvlan0` refuses the program.
