@@ -251,7 +251,7 @@ def text_element(x, y, text, colour, bold, default):
 
 
 def svg(frames, colours):
-    """Returns the SVG file with all frames, of which one is visible at a time."""
+    """Returns the SVG file with all frames. One frame is visible at a time."""
     duration = FRAMES * INTERVAL
     layers = [Layers(rows, colours) for rows in frames]
     # Text that never changes is written once, above the frames.

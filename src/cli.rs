@@ -337,7 +337,7 @@ where
 }
 
 impl Args {
-    /// Parses `arguments`, of which the first is the name of the program, and runs the command.
+    /// Parses `arguments` and runs the command. The first argument is the name of the program.
     ///
     /// Prints errors, the help or the version. Returns the exit status.
     pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -25,9 +25,9 @@ use crate::ui::{Message, UiError, output, tui};
 /// returned and the others are printed.
 pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
     let session = Session::prepare(config, outputs)?;
-    let Some(attached) = session.attach()? else { return Ok(()) };
-    // Without privileges, the file may be out of reach.
+    // The file may be out of reach once privileges are dropped, and slow to reach on a network file system.
     let mut warnings: Vec<Finding> = preflight::key_file::check(&config.syn_ack).into_iter().collect();
+    let Some(attached) = session.attach()? else { return Ok(()) };
     warnings.extend(session.drop_privileges(&attached)?);
     session.serve(attached, warnings)?.finish()
 }
