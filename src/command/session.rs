@@ -16,7 +16,7 @@ use crate::preflight::{self, Finding};
 use crate::process::privileges::{self, LaterTask};
 use crate::process::{ProcessError, ServiceManager, SignalHandlers};
 use crate::responder::{self, AffectedConnections, HostSnapshot, ResponderSet};
-use crate::telemetry::{Collector, CountedHandshakes, MetricsServer};
+use crate::telemetry::{Collector, MetricsServer};
 use crate::ui::{Message, Printer, Tui, UiError, tui};
 
 /// A prepared run: the host has been checked, and the outputs are open. Nothing is attached.
@@ -69,7 +69,7 @@ impl<'a> Session<'a> {
         let collector = Collector::new(config, outputs.top || outputs.tui, outputs.report.as_ref())?;
         let manager = ServiceManager::from_environment();
         let listener = outputs.metrics.map(MetricsServer::bind).transpose()?;
-        let handshakes = CountedHandshakes::of(config);
+        let handshakes = collector.handshakes();
         let start_threads =
             || Ok((listener.map(MetricsServer::start).transpose()?, Printer::new(outputs, handshakes)?));
         let (metrics, printer) = unprivileged(start_threads)?.map_err(ProcessError::Thread)?;
@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
         let Self { config, outputs, collector, manager, metrics, printer, signals, .. } = self;
         let Attached { mut responders, findings, started } = attached;
         let tables = Arc::new(responders.client_tables()?);
-        let handshakes = CountedHandshakes::of(config);
+        let handshakes = collector.handshakes();
         let tui = outputs.tui.then(|| Tui::start(Arc::clone(&tables), handshakes, signals.sender.clone()));
         let views = Views { config, printer, tui: tui.transpose().map_err(UiError::Terminal)?, metrics };
         // Starting the reader threads may fail, so they start before the success is reported.

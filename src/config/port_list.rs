@@ -57,6 +57,11 @@ impl PortSelection {
         &self.excluded
     }
 
+    /// Returns whether `port` is selected.
+    pub fn contains(&self, port: u16) -> bool {
+        self.only.as_ref().is_none_or(|only| only.0.contains(&port)) && !self.excluded.0.contains(&port)
+    }
+
     /// Returns whether every port is selected.
     pub fn is_complete(&self) -> bool {
         self.only.is_none() && self.excluded.0.is_empty()

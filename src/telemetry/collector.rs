@@ -73,6 +73,11 @@ impl Collector {
         })
     }
 
+    /// Returns the ports at which completed handshakes are counted.
+    pub fn handshakes(&self) -> CountedHandshakes {
+        self.handshakes
+    }
+
     /// Starts a reader thread for each responder if events are enabled, and the thread that rewrites the port report.
     ///
     /// # Errors

@@ -23,15 +23,15 @@ impl CountedHandshakes {
     ///
     /// The selected ports are those of the configuration. Local listeners, which may change, have no influence.
     pub fn of(config: &Config) -> Self {
-        let ports = &config.scope.ports;
-        let is_selected =
-            |port: &u16| ports.only().is_none_or(|only| only.0.contains(port)) && !ports.excluded().0.contains(port);
+        if !config.post_handshake.actions().contains(Action::Echo) {
+            return Self::All;
+        }
+        let selected = || (0..=u16::MAX).filter(|&port| config.scope.ports.contains(port));
         let is_echo = |port| config.post_handshake.action_of(port) == Action::Echo;
-        let (echo, others): (Vec<u16>, Vec<u16>) = (0..=u16::MAX).filter(is_selected).partition(|&port| is_echo(port));
-        match (echo.is_empty(), others.is_empty()) {
-            (true, _) => Self::All,
-            (false, false) => Self::ExceptEcho,
-            (false, true) => Self::None,
+        match (selected().any(is_echo), selected().all(is_echo)) {
+            (false, _) => Self::All,
+            (true, false) => Self::ExceptEcho,
+            (true, true) => Self::None,
         }
     }
 }

@@ -165,9 +165,7 @@ impl PortReport {
     /// Returns the row of `port`. `None` if nothing arrived at the port.
     fn row(&self, port: u16, counts: PortCounts) -> Option<Row> {
         let PortCounts { answered: ClientCounts { syns, completed }, excluded_syns } = counts;
-        let state = if self.selection.excluded().0.contains(&port)
-            || self.selection.only().is_some_and(|only| !only.0.contains(&port))
-        {
+        let state = if !self.selection.contains(port) {
             PortState::Excluded
         } else if excluded_syns > syns {
             PortState::Listener
