@@ -1,17 +1,20 @@
-//! Network interfaces and their addresses.
+//! Network interfaces, and how they are stacked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use netlink_packet_core::{Emitable as _, parse_ip, parse_string, parse_u32};
+use netlink_packet_core::{Emitable as _, parse_string, parse_u32};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressHeader, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::libc;
 
-use super::HostError;
+use super::vlan::VlanTag;
+use super::{HostAddress, HostError};
 use crate::host::netlink;
+
+/// The kind of a VLAN device.
+const VLAN: &str = "vlan";
 
 /// A network interface of the calling thread's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Interface {
     ///
     /// `None` if there is no such interface, or if it is in another network namespace.
     pub lower: Option<u32>,
+    /// The VLAN tag of a VLAN device, which the frames of the interface below have. `None` for other interfaces.
+    pub vlan: Option<VlanTag>,
     layer: LinkLayerType,
     altnames: Vec<String>,
 }
@@ -102,11 +107,14 @@ impl Interface {
     /// missing or invalid.
     ///
     /// Other invalid attributes are skipped, so that an unusual driver does not hide its interface.
-    fn parse(message: &[u8]) -> Option<Self> {
+    pub(super) fn parse(message: &[u8]) -> Option<Self> {
         let header = LinkHeader::parse(message).ok()?;
         let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();
         let number = |kind| parse_u32(attributes.get(&kind)?).ok();
         let nested = |kind| netlink::attributes(attributes.get(&kind).copied().unwrap_or_default());
+        let info: BTreeMap<u16, &[u8]> = nested(libc::IFLA_LINKINFO).collect();
+        let kind = info.get(&libc::IFLA_INFO_KIND).and_then(|kind| parse_string(kind).ok());
+        let is_vlan = kind.as_deref() == Some(VLAN);
         let lower_is_elsewhere = attributes.contains_key(&libc::IFLA_LINK_NETNSID);
         Some(Self {
             name: parse_string(attributes.get(&libc::IFLA_IFNAME)?).ok()?,
@@ -114,9 +122,10 @@ impl Interface {
             mac: attributes.get(&libc::IFLA_ADDRESS).and_then(|&mac| mac.try_into().ok()).unwrap_or_default(),
             is_up: header.flags.contains(LinkFlags::Up),
             mtu: number(libc::IFLA_MTU).unwrap_or_default(),
-            kind: strings(nested(libc::IFLA_LINKINFO), libc::IFLA_INFO_KIND).next(),
+            kind,
             master: number(libc::IFLA_MASTER),
             lower: number(libc::IFLA_LINK).filter(|_| !lower_is_elsewhere),
+            vlan: info.get(&libc::IFLA_INFO_DATA).filter(|_| is_vlan).and_then(|data| VlanTag::parse(data)),
             layer: header.link_layer_type,
             altnames: strings(nested(libc::IFLA_PROP_LIST), libc::IFLA_ALT_IFNAME).collect(),
         })
@@ -124,9 +133,24 @@ impl Interface {
 
     /// Returns the IP addresses of the interface and of the VLAN devices on it.
     ///
-    /// `all` contains all interfaces of the namespace. `addresses` contains all addresses, each with the index of its
-    /// interface.
-    pub fn addresses(&self, all: &[Self], addresses: &[(u32, IpAddr)]) -> BTreeSet<IpAddr> {
+    /// `all` contains all interfaces of the namespace, and `addresses` all addresses.
+    pub fn addresses(&self, all: &[Self], addresses: &[HostAddress]) -> BTreeSet<IpAddr> {
+        self.host_addresses(all, addresses).map(|address| address.address).collect()
+    }
+
+    /// Returns the IPv4 broadcast addresses of the subnets of the interface and of the VLAN devices on it.
+    ///
+    /// `all` contains all interfaces of the namespace, and `addresses` all addresses.
+    pub fn broadcasts(&self, all: &[Self], addresses: &[HostAddress]) -> BTreeSet<Ipv4Addr> {
+        self.host_addresses(all, addresses).flat_map(HostAddress::broadcasts).collect()
+    }
+
+    /// Selects the addresses of the interface and of the VLAN devices on it.
+    fn host_addresses<'a>(
+        &self,
+        all: &[Self],
+        addresses: &'a [HostAddress],
+    ) -> impl Iterator<Item = &'a HostAddress> + use<'a> {
         let mut indices = vec![self.index];
         let mut next = 0;
         // A VLAN device may itself have VLAN devices (QinQ).
@@ -136,7 +160,7 @@ impl Interface {
             indices.extend(uppers);
             next += 1;
         }
-        addresses.iter().filter(|(index, _)| indices.contains(index)).map(|&(_, address)| address).collect()
+        addresses.iter().filter(move |address| indices.contains(&address.interface))
     }
 
     /// Returns the upper devices of the interface: its bridge or bond, and the VLAN and similar devices on it.
@@ -144,7 +168,7 @@ impl Interface {
     /// `all` contains all interfaces of the namespace.
     pub fn above<'a>(&self, all: &'a [Self]) -> impl Iterator<Item = &'a Self> {
         // Tunnels and veth pairs also set `lower`, but they are not upper devices.
-        const KINDS: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
+        const KINDS: [&str; 6] = [VLAN, "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
         let (index, master) = (self.index, self.master);
         let sits_on_it = move |other: &Self| {
             other.lower == Some(index) && other.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind))
@@ -164,33 +188,12 @@ impl Interface {
 
     /// Returns whether this is a VLAN device directly on the interface with `index`.
     pub fn is_vlan_of(&self, index: u32) -> bool {
-        self.lower == Some(index) && self.kind.as_deref() == Some("vlan")
+        self.lower == Some(index) && self.kind.as_deref() == Some(VLAN)
     }
 
     fn has_name(&self, name: &str) -> bool {
         self.name == name || self.altnames.iter().any(|altname| altname == name)
     }
-}
-
-/// Lists all IP addresses in the network namespace of the calling thread, each with the index of its interface.
-///
-/// # Errors
-///
-/// [`HostError::ListAddresses`] if the netlink dump fails.
-pub fn addresses() -> Result<Vec<(u32, IpAddr)>, HostError> {
-    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    let addresses = netlink::dump(NETLINK_ROUTE, request).map_err(HostError::ListAddresses)?;
-    Ok(addresses.iter().filter_map(|address| parse_address(&address.0)).collect())
-}
-
-/// Returns the interface index and the address in an `RTM_NEWADDR` message (`rtnetlink(7)`). Returns `None` if the
-/// message is truncated, or if the address is missing or invalid.
-fn parse_address(message: &[u8]) -> Option<(u32, IpAddr)> {
-    let header = AddressHeader::parse(message).ok()?;
-    let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(message.get(header.buffer_len()..)?).collect();
-    let address = |kind| parse_ip(attributes.get(&kind)?).ok();
-    // On a point-to-point link, IFA_ADDRESS is the address of the other end.
-    Some((header.index, address(libc::IFA_LOCAL).or_else(|| address(libc::IFA_ADDRESS))?))
 }
 
 /// Returns the strings of all attributes with type `kind`. Strings that are not UTF-8 are skipped.
@@ -211,6 +214,7 @@ impl Interface {
             kind: None,
             master,
             lower: None,
+            vlan: None,
             layer,
             altnames: Vec::new(),
         }
@@ -218,35 +222,38 @@ impl Interface {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub mod fake {
+    //! Netlink messages for the tests of this layer.
 
-    /// Returns a netlink attribute, padded to four bytes.
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = 4 + value.len() as u16;
-        let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use nix::libc;
+
+    use crate::host::netlink::fake::attribute;
 
     /// Returns an `RTM_NEWLINK` message for an Ethernet interface that is up: struct ifinfomsg and `attributes`.
-    fn link(index: u32, attributes: &[Vec<u8>]) -> Vec<u8> {
+    pub fn link(index: u32, attributes: &[Vec<u8>]) -> Vec<u8> {
         let up = 1u32.to_ne_bytes();
         let layer = [[0; 2], libc::ARPHRD_ETHER.to_ne_bytes()].concat();
         [&layer[..], &index.to_ne_bytes(), &up, &[0; 4], &attributes.concat()].concat()
     }
 
-    fn name(name: &str) -> Vec<u8> {
+    pub fn name(name: &str) -> Vec<u8> {
         attribute(libc::IFLA_IFNAME, format!("{name}\0").as_bytes())
     }
 
-    fn kind(kind: &str) -> Vec<u8> {
+    pub fn kind(kind: &str) -> Vec<u8> {
         attribute(libc::IFLA_LINKINFO, &attribute(libc::IFLA_INFO_KIND, format!("{kind}\0").as_bytes()))
     }
 
-    fn number(kind: u16, number: u32) -> Vec<u8> {
+    pub fn number(kind: u16, number: u32) -> Vec<u8> {
         attribute(kind, &number.to_ne_bytes())
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::{kind, link, name, number};
+    use super::*;
+    use crate::host::netlink::fake::attribute;
 
     #[test]
     fn reads_an_interface() {
@@ -269,6 +276,7 @@ mod tests {
             kind: Some("vlan".into()),
             master: Some(7),
             lower: Some(3),
+            vlan: None,
             layer: LinkLayerType::Ether,
             altnames: vec!["wan".into(), "enp1s0".into()],
         };
@@ -302,20 +310,6 @@ mod tests {
         assert_eq!(Interface::parse(&link(4, &[])[..15]), None);
     }
 
-    #[test]
-    fn reads_the_address_of_this_end() {
-        // struct ifaddrmsg: family, prefix length, flags, scope and interface index.
-        let message = |attributes: &[Vec<u8>]| [vec![2, 24, 0, 0, 5, 0, 0, 0], attributes.concat()].concat();
-        let (local, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
-        let address = attribute(libc::IFA_ADDRESS, &other);
-        let index = u32::from_ne_bytes([5, 0, 0, 0]);
-        let odd = attribute(libc::IFA_CACHEINFO, &[1]);
-        let both = message(&[address.clone(), odd, attribute(libc::IFA_LOCAL, &local)]);
-        assert_eq!(parse_address(&both), Some((index, local.into())));
-        assert_eq!(parse_address(&message(&[address])), Some((index, other.into())));
-        assert_eq!(parse_address(&message(&[attribute(libc::IFA_ADDRESS, &[1, 2, 3])])), None);
-    }
-
     // The messages are synthetic, because the kernel of the test machine may lack VLAN devices.
     #[test]
     fn interfaces_have_the_addresses_of_their_vlan_devices() {
@@ -335,9 +329,16 @@ mod tests {
         assert_eq!(vlans(1).collect::<Vec<_>>(), [2]);
         assert_eq!(vlans(2).collect::<Vec<_>>(), [3]);
 
-        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
-        let addresses = [1, 2, 3, 4, 5].map(|index| (index, address(index as u8)));
-        assert_eq!(all[0].addresses(&all, &addresses), [1, 2, 3].map(address).into());
-        assert_eq!(all[1].addresses(&all, &addresses), [2, 3].map(address).into());
+        let address = |index: u8| IpAddr::from([192, 0, 2, index]);
+        let broadcast = |index: u8| Ipv4Addr::new(192, 0, 2, 100 + index);
+        let addresses = [1, 2, 3, 4, 5].map(|index| HostAddress {
+            broadcast: Some(broadcast(index)),
+            ..HostAddress::fake(index.into(), &address(index).to_string())
+        });
+        for (interface, expected) in [(&all[0], [1u8, 2, 3].as_slice()), (&all[1], &[2, 3])] {
+            let expected = || expected.iter().copied();
+            assert_eq!(interface.addresses(&all, &addresses), expected().map(address).collect());
+            assert_eq!(interface.broadcasts(&all, &addresses), expected().map(broadcast).collect());
+        }
     }
 }

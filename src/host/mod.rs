@@ -1,6 +1,7 @@
 //! The host environment, which this module reads and never changes: interfaces, addresses, sockets, NICs and the
 //! kernel.
 
+pub mod address;
 mod error;
 pub mod ethtool;
 pub mod interface;
@@ -8,6 +9,8 @@ pub mod kernel;
 pub mod listeners;
 mod netlink;
 pub mod sockets;
+pub mod vlan;
 
+pub use address::HostAddress;
 pub use error::HostError;
 pub use interface::Interface;

@@ -128,6 +128,19 @@ impl Dump {
 }
 
 #[cfg(test)]
+pub mod fake {
+    //! Netlink attributes for the tests of this layer.
+
+    /// Returns a netlink attribute, padded to four bytes.
+    pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = 4 + value.len() as u16;
+        let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
     use nix::libc;

@@ -96,7 +96,8 @@ impl Facts {
     pub fn read(interface: &Interface, snapshot: &HostSnapshot) -> Result<Self, XdpError> {
         let HostSnapshot { interfaces: all, addresses, .. } = snapshot;
         let name = interface.name.clone();
-        let own = addresses.iter().filter(|(index, _)| *index == interface.index).map(|(_, address)| *address);
+        let own =
+            addresses.iter().filter(|address| address.interface == interface.index).map(|address| address.address);
         let above: Vec<_> = interface.above(all).collect();
         let is_vlan = |other: &&&Interface| other.is_vlan_of(interface.index);
         let mut programs_above = Vec::new();
@@ -131,8 +132,11 @@ fn host_addresses(snapshot: &HostSnapshot) -> Vec<IpAddr> {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
-    let addresses = snapshot.addresses.iter().filter(|(index, _)| holders.contains(index)).map(|&(_, address)| address);
-    addresses.filter(|address| !address.is_loopback() && !is_link_local(address)).collect()
+    let addresses = snapshot.addresses.iter().filter(|address| holders.contains(&address.interface));
+    addresses
+        .map(|address| address.address)
+        .filter(|address| !address.is_loopback() && !is_link_local(address))
+        .collect()
 }
 
 impl From<&Interface> for Neighbour {

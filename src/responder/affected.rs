@@ -66,7 +66,7 @@ impl AffectedConnections {
     ) -> Self {
         // There may be 100,000 connections, so each set is built once.
         let excluded = snapshot.exclusions.to_set();
-        let own: BTreeSet<IpAddr> = snapshot.addresses.iter().map(|&(_, address)| address).collect();
+        let own: BTreeSet<IpAddr> = snapshot.addresses.iter().map(|address| address.address).collect();
         let answered: BTreeSet<IpAddr> =
             interfaces.iter().flat_map(|interface| answered_addresses(interface, scope, snapshot)).collect();
         let is_client =

@@ -36,7 +36,7 @@ impl Scope {
             DestinationChoice::Prefixes(prefixes) => Self::Prefixes(prefixes.clone()),
             DestinationChoice::Own => Self::Own(interface.addresses(&snapshot.interfaces, &snapshot.addresses)),
             DestinationChoice::Local => {
-                let all = snapshot.addresses.iter().map(|&(_, address)| address);
+                let all = snapshot.addresses.iter().map(|address| address.address);
                 Self::Local(all.filter(|address| !address.is_loopback()).collect())
             }
         }

@@ -1,18 +1,16 @@
 //! A snapshot of the host: the state that responders follow.
 
-use std::net::IpAddr;
-
 use super::Exclusions;
 use crate::config::ScopeConfig;
-use crate::host::{HostError, Interface, interface};
+use crate::host::{HostAddress, HostError, Interface};
 
 /// The interfaces, addresses and excluded ports of the host at one point in time.
 #[derive(Debug)]
 pub struct HostSnapshot {
     /// All interfaces of the network namespace.
     pub interfaces: Vec<Interface>,
-    /// All addresses, each with the index of its interface.
-    pub addresses: Vec<(u32, IpAddr)>,
+    /// All IP addresses of the network namespace.
+    pub addresses: Vec<HostAddress>,
     /// The excluded ports, including those of local listeners.
     pub exclusions: Exclusions,
 }
@@ -26,7 +24,7 @@ impl HostSnapshot {
     pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
         Ok(Self {
             interfaces: Interface::list()?,
-            addresses: interface::addresses()?,
+            addresses: HostAddress::list()?,
             exclusions: Exclusions::read(scope)?,
         })
     }

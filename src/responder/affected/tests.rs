@@ -4,6 +4,7 @@ use netlink_packet_route::link::LinkLayerType;
 
 use super::*;
 use crate::config::{DestinationChoice, PortSelection};
+use crate::host::HostAddress;
 use crate::responder::Exclusions;
 
 /// The address of `eth0`, the interface that the program is attached to.
@@ -29,7 +30,7 @@ fn host(scope: &ScopeConfig) -> HostSnapshot {
         (3, BRIDGE_ADDRESS),
         (4, OTHER_INTERFACE_ADDRESS),
     ];
-    let addresses = addresses.map(|(index, address)| (index, address.parse().unwrap())).to_vec();
+    let addresses = addresses.map(|(index, address)| HostAddress::fake(index, address)).to_vec();
     // Under takeover, `Exclusions::read` does not read the listeners of the test machine.
     HostSnapshot { interfaces, addresses, exclusions: Exclusions::read(scope).unwrap() }
 }
