@@ -1,4 +1,4 @@
-//! Network interfaces, and how they are stacked.
+//! Network interfaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod listeners;
 mod netlink;
 pub mod sockets;
+mod stacked;
 pub mod vlan;
 
 pub use address::HostAddress;
