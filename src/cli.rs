@@ -108,7 +108,7 @@ pub struct Args {
     /// repeated.
     ///
     /// If the host does not have an address, the network must route it to the host: tcp-bounce answers neither ARP nor
-    /// neighbor discovery.
+    /// neighbor discovery. Multicast, broadcast and loopback addresses are never answered.
     ///
     /// Two words select addresses without a list:
     #[arg(long, value_name = "CIDR|local|any", help_heading = SELECTION, allow_hyphen_values = true)]

@@ -33,6 +33,24 @@ pub enum ConfigError {
         /// The IPv4 prefix with the same addresses.
         ipv4: IpNet,
     },
+    /// No address in the prefixes of an option is ever answered.
+    #[error("{option} lists no address that is ever answered: {prefix} is {kind}")]
+    NeverAnswered {
+        /// The option that lists the prefixes.
+        option: &'static str,
+        /// The first prefix of the list.
+        prefix: IpNet,
+        /// The kind of the addresses in this prefix, such as "multicast".
+        kind: &'static str,
+    },
+    /// `--dst` and `--src` list prefixes of different IP versions, and no packet has both.
+    #[error("--dst lists only {destinations} addresses and --src only {sources} addresses, so no packet matches both")]
+    NoCommonVersion {
+        /// The IP version of the destinations: "IPv4" or "IPv6".
+        destinations: &'static str,
+        /// The IP version of the sources, the other one.
+        sources: &'static str,
+    },
     /// An address set of the program has no room for all prefixes.
     #[error("{option} lists {count} separate prefixes, but at most {most} are supported")]
     TooManyPrefixes {
@@ -92,6 +110,12 @@ impl ConfigError {
                 "list the local addresses instead of local, or use --dst any to answer for every address"
             }
             Self::MappedPrefix { ipv4, .. } => return Some(format!("use the IPv4 prefix {ipv4}")),
+            Self::NeverAnswered { option, .. } => {
+                return Some(format!("add the unicast addresses of hosts, or omit {option}"));
+            }
+            Self::NoCommonVersion { destinations, sources } => {
+                return Some(format!("add {sources} addresses to --dst, or {destinations} addresses to --src"));
+            }
             Self::TooManyPrefixes { .. } => "merge prefixes into a shorter prefix that covers them",
             Self::ConflictingActions { port: Some(port), .. } => {
                 return Some(format!("list port {port} for one action only"));

@@ -76,7 +76,7 @@ impl Config {
     ///
     /// - [`ConfigError::NoInterfaces`] if no interface is configured.
     /// - [`ConfigError::OutOfRange`] if a TTL or MSS is 0 or a window scale exceeds 14.
-    /// - [`ConfigError::MappedPrefix`] or [`ConfigError::TooManyPrefixes`] for a list of destinations or sources.
+    /// - The error of [`ScopeConfig::validate`] for the destinations and sources.
     /// - [`ConfigError::NeedsKey`] if an action requires a keyed ISN and the ISN is fixed.
     /// - [`ConfigError::UnusedKey`] if a key file is configured for a fixed ISN.
     pub fn validate(&self) -> Result<(), ConfigError> {

@@ -1,9 +1,9 @@
 //! Lists of prefixes, and their conversion to the sorted address ranges that the program searches.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::address_set::{AddressRange, MAX_RANGES};
 
@@ -11,6 +11,27 @@ use super::{ConfigError, ValueError};
 
 /// The first and last IPv4-mapped addresses (`::ffff:0:0/96`). They represent IPv4 addresses in an address set.
 const IPV4: (u128, u128) = (0xffff << 32, 0xffff_ffff_ffff);
+
+/// The prefixes whose addresses are never answered, each with the kind of its addresses.
+///
+/// The program applies the same rule to source and destination (`IpAddress::is_unicast` of `tcp_bounce_wire`). Like
+/// Linux, it takes the addresses of 240.0.0.0/4 except 255.255.255.255 for unicast addresses.
+const NEVER_ANSWERED: [(IpNet, &str); 6] = [
+    (v4(Ipv4Addr::UNSPECIFIED, 8), "unspecified"),
+    (v4(Ipv4Addr::new(127, 0, 0, 0), 8), "loopback"),
+    (v4(Ipv4Addr::new(224, 0, 0, 0), 4), "multicast"),
+    (v4(Ipv4Addr::BROADCAST, 32), "broadcast"),
+    (v6(Ipv6Addr::UNSPECIFIED, 127), "unspecified or loopback"),
+    (v6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8), "multicast"),
+];
+
+const fn v4(address: Ipv4Addr, length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(address, length))
+}
+
+const fn v6(address: Ipv6Addr, length: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(address, length))
+}
 
 /// A list of prefixes and single addresses, written as `192.0.2.1,2001:db8::/32`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,16 +71,31 @@ pub fn parse_prefix(text: &str) -> Result<IpNet, ValueError> {
 ///
 /// # Errors
 ///
-/// [`ConfigError::MappedPrefix`] if a prefix is IPv4-mapped; [`ConfigError::TooManyPrefixes`] if the prefixes do not fit
-/// in an address set of the program.
+/// [`ConfigError::MappedPrefix`] if a prefix is IPv4-mapped; [`ConfigError::NeverAnswered`] if there are prefixes, but
+/// no address in them is ever answered; [`ConfigError::TooManyPrefixes`] if the prefixes do not fit in an address set of
+/// the program.
 pub fn validate(option: &'static str, prefixes: &[IpNet]) -> Result<(), ConfigError> {
     if let Some((prefix, ipv4)) = prefixes.iter().find_map(|prefix| Some((*prefix, unmapped(prefix)?))) {
         return Err(ConfigError::MappedPrefix { option, prefix, ipv4 });
+    }
+    if let (None, Some(&prefix)) = (answered(prefixes).next(), prefixes.first()) {
+        let kind = never_answered(&prefix).unwrap_or_default();
+        return Err(ConfigError::NeverAnswered { option, prefix, kind });
     }
     match ranges(prefixes).len() {
         count if count > MAX_RANGES => Err(ConfigError::TooManyPrefixes { option, count, most: MAX_RANGES }),
         _ => Ok(()),
     }
+}
+
+/// Returns the `prefixes` that contain an address that may be answered.
+pub fn answered(prefixes: &[IpNet]) -> impl Iterator<Item = &IpNet> {
+    prefixes.iter().filter(|prefix| never_answered(prefix).is_none())
+}
+
+/// Returns the kind of the addresses in `prefix` if none of them is ever answered.
+fn never_answered(prefix: &IpNet) -> Option<&'static str> {
+    NEVER_ANSWERED.iter().find(|(never, _)| never.contains(prefix)).map(|&(_, kind)| kind)
 }
 
 /// Returns the IPv4 form of an IPv4-mapped IPv6 prefix, and `None` for any other prefix.
@@ -108,6 +144,8 @@ fn to_number(address: IpAddr) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use tcp_bounce_wire::address::{IpAddress as _, Ipv4Address, Ipv6Address};
+
     use super::*;
 
     /// Returns the first and last address of each range of `prefixes`.
@@ -168,6 +206,47 @@ mod tests {
             let error = validate("--src", &[prefix.parse().unwrap()]).err();
             let hint = error.and_then(|error| error.hint());
             assert_eq!(hint, instead.map(|ipv4| format!("use the IPv4 prefix {ipv4}")), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn lists_without_an_answered_address_are_refused() {
+        for (prefixes, kind) in [
+            (&["224.0.0.0/4"] as &[_], Some("multicast")),
+            (&["239.1.2.3/32"], Some("multicast")),
+            (&["255.255.255.255/32"], Some("broadcast")),
+            (&["0.0.0.0/8"], Some("unspecified")),
+            (&["127.0.0.1/32"], Some("loopback")),
+            (&["::/128"], Some("unspecified or loopback")),
+            (&["::1/128"], Some("unspecified or loopback")),
+            (&["ff02::1/128", "127.0.0.0/9"], Some("multicast")),
+            (&["224.0.0.0/4", "192.0.2.1/32"], None),
+            (&["224.0.0.0/3"], None),
+            (&["240.0.0.0/4"], None),
+            (&["0.0.0.0/0"], None),
+            (&["::/0"], None),
+            (&["::/126"], None),
+            (&["fe80::/10"], None),
+            (&[], None),
+        ] {
+            let list: Vec<IpNet> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+            let error = validate("--dst", &list).err().map(|error| error.to_string());
+            let expected =
+                kind.map(|kind| format!("--dst lists no address that is ever answered: {} is {kind}", list[0]));
+            assert_eq!(error, expected, "{prefixes:?}");
+        }
+    }
+
+    #[test]
+    fn the_program_answers_no_address_that_is_refused() {
+        for (prefix, kind) in NEVER_ANSWERED {
+            for address in [prefix.network(), prefix.broadcast()] {
+                let is_unicast = match address {
+                    IpAddr::V4(address) => Ipv4Address(address.octets()).is_unicast(),
+                    IpAddr::V6(address) => Ipv6Address(address.octets()).is_unicast(),
+                };
+                assert!(!is_unicast, "{address} is {kind}");
+            }
         }
     }
 }

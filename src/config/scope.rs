@@ -55,12 +55,31 @@ impl ScopeConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::MappedPrefix`] or [`ConfigError::TooManyPrefixes`].
+    /// - [`ConfigError::MappedPrefix`], [`ConfigError::NeverAnswered`] or [`ConfigError::TooManyPrefixes`] for one of the
+    ///   two lists.
+    /// - [`ConfigError::NoCommonVersion`] if no packet matches both lists.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if let DestinationChoice::Prefixes(prefixes) = &self.destinations {
-            prefixes::validate("--dst", prefixes)?;
+        prefixes::validate("--src", &self.sources)?;
+        let DestinationChoice::Prefixes(destinations) = &self.destinations else { return Ok(()) };
+        prefixes::validate("--dst", destinations)?;
+        match (only_version(destinations), only_version(&self.sources)) {
+            (Some(destinations), Some(sources)) if destinations != sources => {
+                Err(ConfigError::NoCommonVersion { destinations, sources })
+            }
+            _ => Ok(()),
         }
-        prefixes::validate("--src", &self.sources)
+    }
+}
+
+/// Returns the IP version of all answered addresses in `prefixes`. Returns `None` if both versions or none occur.
+fn only_version(prefixes: &[IpNet]) -> Option<&'static str> {
+    let is_v4 = |prefix: &IpNet| matches!(prefix, IpNet::V4(_));
+    let has_v4 = prefixes::answered(prefixes).any(is_v4);
+    let has_v6 = prefixes::answered(prefixes).any(|prefix| !is_v4(prefix));
+    match (has_v4, has_v6) {
+        (true, false) => Some("IPv4"),
+        (false, true) => Some("IPv6"),
+        _ => None,
     }
 }
 
@@ -109,6 +128,7 @@ impl FromStr for DestinationList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PrefixList;
 
     fn choose(lists: &[&str]) -> Result<DestinationChoice, ConfigError> {
         let lists: Vec<_> = lists.iter().map(|list| list.parse().unwrap()).collect();
@@ -156,6 +176,29 @@ mod tests {
                 error.to_string(),
                 format!("{option} lists 4097 separate prefixes, but at most 4096 are supported")
             );
+        }
+    }
+
+    #[test]
+    fn destinations_and_sources_need_a_common_version() {
+        let list = |prefixes: &str| prefixes.parse::<PrefixList>().unwrap().0;
+        let validate = |destinations, sources: &str| {
+            ScopeConfig { destinations, sources: list(sources), ..ScopeConfig::default() }.validate().err()
+        };
+        for (destinations, sources, is_refused) in [
+            ("192.0.2.0/24", "2001:db8::/32", true),
+            ("2001:db8::/32", "0.0.0.0/0", true),
+            ("192.0.2.0/24,ff02::1", "2001:db8::/32", true),
+            ("192.0.2.0/24,2001:db8::1", "2001:db8::/32", false),
+            ("192.0.2.0/24", "2001:db8::/32,192.0.2.2", false),
+            ("192.0.2.0/24", "192.0.2.2", false),
+        ] {
+            let error = validate(DestinationChoice::Prefixes(list(destinations)), sources);
+            assert_eq!(error.is_some(), is_refused, "{destinations} {sources} {error:?}");
+            assert!(error.is_none_or(|error| matches!(error, ConfigError::NoCommonVersion { .. })));
+        }
+        for destinations in [DestinationChoice::Own, DestinationChoice::Local, DestinationChoice::Any] {
+            assert!(validate(destinations, "2001:db8::/32").is_none());
         }
     }
 

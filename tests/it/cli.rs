@@ -274,6 +274,42 @@ fn contradicting_settings_are_refused() {
 }
 
 #[test]
+fn settings_that_answer_nothing_are_refused() {
+    for (arguments, message, hint) in [
+        (
+            "--dst 224.0.0.0/4",
+            "--dst lists no address that is ever answered: 224.0.0.0/4 is multicast",
+            "add the unicast addresses of hosts, or omit --dst",
+        ),
+        (
+            "--dst 255.255.255.255 --dst ff00::/8,127.0.0.1",
+            "--dst lists no address that is ever answered: 255.255.255.255/32 is broadcast",
+            "add the unicast addresses of hosts, or omit --dst",
+        ),
+        (
+            "--src ::1",
+            "--src lists no address that is ever answered: ::1/128 is unspecified or loopback",
+            "add the unicast addresses of hosts, or omit --src",
+        ),
+        (
+            "--dst 192.0.2.0/24 --src 2001:db8::/32",
+            "--dst lists only IPv4 addresses and --src only IPv6 addresses, so no packet matches both",
+            "add IPv6 addresses to --dst, or IPv4 addresses to --src",
+        ),
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').chain(["nosuch0"]).collect();
+        assert_eq!(refused(&arguments, 2), format!("error: {message}\n  hint: {hint}\n"));
+        let error = json_error(&[&["--json"], arguments.as_slice()].concat(), 2);
+        assert_eq!((&error["message"], &error["hint"]), (&message.into(), &hint.into()));
+    }
+    // The error is about the missing interface, so the settings are accepted.
+    for arguments in ["--dst 224.0.0.0/3", "--dst 240.0.0.0/4", "--dst 127.0.0.1,192.0.2.1", "--dst any --src ::/0"] {
+        let arguments: Vec<_> = arguments.split(' ').chain(["nosuch0"]).collect();
+        assert!(refused(&arguments, 1).contains("no interface named"), "{arguments:?}");
+    }
+}
+
+#[test]
 fn tui_without_a_terminal_is_a_usage_error() {
     let error = refused(&["--tui", "nosuch0"], 2);
     assert!(error.contains("terminal") && error.contains("  hint: "), "{error}");
