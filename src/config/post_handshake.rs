@@ -91,12 +91,18 @@ impl PostHandshake {
 
     /// Returns the names of the actions in use that need a keyed ISN, in the order of [`Action::ALL`].
     pub fn keyed_actions(&self) -> Vec<&'static str> {
+        self.actions_that(Action::follows_client)
+    }
+
+    /// Returns the names of the actions in use that acknowledge a segment's data without sending data, in the order of
+    /// [`Action::ALL`].
+    pub fn acknowledging_actions(&self) -> Vec<&'static str> {
+        self.actions_that(|action| matches!(action, Action::Close | Action::Discard))
+    }
+
+    fn actions_that(&self, has_property: impl Fn(Action) -> bool) -> Vec<&'static str> {
         let actions = self.actions();
-        Action::ALL
-            .into_iter()
-            .filter(|&action| action.follows_client() && actions.contains(action))
-            .map(name)
-            .collect()
+        Action::ALL.into_iter().filter(|&action| has_property(action) && actions.contains(action)).map(name).collect()
     }
 
     /// Builds the table that the program reads: the action of each port.

@@ -167,13 +167,15 @@ impl Interface {
     ///
     /// `all` contains all interfaces of the namespace.
     pub fn above<'a>(&self, all: &'a [Self]) -> impl Iterator<Item = &'a Self> {
+        let (index, master) = (self.index, self.master);
+        all.iter().filter(move |other| master == Some(other.index) || other.is_upper_device_of(index))
+    }
+
+    /// Returns whether this is a VLAN or similar device directly on the interface with `index`.
+    fn is_upper_device_of(&self, index: u32) -> bool {
         // Tunnels and veth pairs also set `lower`, but they are not upper devices.
         const KINDS: [&str; 6] = [VLAN, "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
-        let (index, master) = (self.index, self.master);
-        let sits_on_it = move |other: &Self| {
-            other.lower == Some(index) && other.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind))
-        };
-        all.iter().filter(move |other| master == Some(other.index) || sits_on_it(other))
+        self.lower == Some(index) && self.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind))
     }
 
     /// Returns whether this is the loopback interface.

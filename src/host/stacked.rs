@@ -10,6 +10,27 @@ use super::vlan::{VlanStack, VlanTag};
 const MAX_NESTING: usize = 8;
 
 impl Interface {
+    /// Returns the NICs and veth ends through which the interface receives packets, in the order of `all`: the ports of
+    /// a bridge or bond, and the interface below a VLAN or similar device. Devices may be nested.
+    ///
+    /// `all` contains all interfaces of the namespace. The interface itself and other kinds of devices, such as tunnels,
+    /// are not included.
+    pub fn receivers_below<'a>(&self, all: &'a [Self]) -> Vec<&'a Self> {
+        let mut indices = BTreeSet::from([self.index]);
+        loop {
+            let is_below = |other: &&Self| other.above(all).any(|upper| indices.contains(&upper.index));
+            let below: Vec<u32> = all.iter().filter(is_below).map(|other| other.index).collect();
+            let known = indices.len();
+            indices.extend(below);
+            if indices.len() == known {
+                break;
+            }
+        }
+        let is_nic = |other: &Self| other.kind.is_none() && !other.is_loopback();
+        let receives = |other: &&Self| other.index != self.index && (is_nic(other) || other.is_veth());
+        all.iter().filter(|other| indices.contains(&other.index)).filter(receives).collect()
+    }
+
     /// Returns the VLAN tags of frames that the interface receives for VLAN devices of the host. A VLAN device on the
     /// bridge or bond above the interface is included.
     ///
@@ -141,5 +162,34 @@ mod tests {
     fn masters_in_a_circle_end() {
         // A dump that the kernel reports as consistent has no circle.
         assert_stacks(&[port(1, 2), port(2, 1), vlan(3, 2, C, 5)], &[&[(C, 5)]]);
+    }
+
+    #[test]
+    fn finds_the_nics_below_nested_devices() {
+        let on = |lower| number(libc::IFLA_LINK, lower);
+        let port_of = |master| number(libc::IFLA_MASTER, master);
+        // Bridge 1 has the ports 2 (a NIC), 3 (a bond of the NICs 4 and 5), 6 (a VLAN device on the NIC 7), 8 (veth) and
+        // 9 (a tunnel on the NIC 10).
+        let all = [
+            interface(1, &[kind("bridge")]),
+            interface(2, &[port_of(1)]),
+            interface(3, &[kind("bond"), port_of(1)]),
+            interface(4, &[port_of(3)]),
+            interface(5, &[port_of(3)]),
+            interface(6, &[kind("vlan"), on(7), port_of(1)]),
+            interface(7, &[]),
+            interface(8, &[kind("veth"), port_of(1)]),
+            interface(9, &[kind("gretap"), on(10), port_of(1)]),
+            interface(10, &[]),
+            interface(11, &[kind("macvlan"), on(1)]),
+        ];
+        let below = |index: usize| all[index - 1].receivers_below(&all).iter().map(|it| it.index).collect::<Vec<_>>();
+        assert_eq!(below(1), [2, 4, 5, 7, 8]);
+        assert_eq!(below(3), [4, 5]);
+        assert_eq!(below(6), [7]);
+        assert_eq!(below(11), [2, 4, 5, 7, 8]);
+        for receiver in [2, 7, 8, 10] {
+            assert_eq!(below(receiver), [] as [u32; 0], "{receiver}");
+        }
     }
 }

@@ -41,6 +41,9 @@ pub struct Facts {
     pub master: Option<Neighbour>,
     /// The names of the VLAN devices on the interface.
     pub vlans: Vec<String>,
+    /// The names of the interfaces below whose GRO merges segments before this interface receives them. Only a virtual
+    /// interface, such as a bridge, bond or VLAN device, has interfaces below.
+    pub gro_below: Vec<String>,
     /// The XDP program that is attached to the interface.
     pub program: Option<AttachedProgram>,
     /// The upper devices with an XDP program. If there are any, the kernel refuses a program on this interface.
@@ -76,6 +79,9 @@ pub struct Neighbour {
     pub name: String,
     /// The kind of virtual interface, such as "bridge".
     pub kind: Option<String>,
+    /// The names of the interfaces below the master device whose GRO merges segments.
+    #[serde(skip)]
+    pub gro_below: Vec<String>,
 }
 
 /// An upper device with an XDP program.
@@ -115,8 +121,9 @@ impl Facts {
             queues: ethtool::channels(&name).ok(),
             offloads: Offloads::read(&name),
             xdp: XdpFeatures::read(interface)?,
-            master: all.iter().find(|other| interface.master == Some(other.index)).map(Neighbour::from),
+            master: all.iter().find(|other| interface.master == Some(other.index)).map(|it| Neighbour::read(it, all)),
             vlans: above.iter().filter(is_vlan).map(|other| other.name.clone()).collect(),
+            gro_below: gro_below(interface, all),
             program: AttachedProgram::find(interface)?,
             programs_above,
             name,
@@ -139,9 +146,18 @@ fn host_addresses(snapshot: &HostSnapshot) -> Vec<IpAddr> {
         .collect()
 }
 
-impl From<&Interface> for Neighbour {
-    fn from(interface: &Interface) -> Self {
-        Self { name: interface.name.clone(), kind: interface.kind.clone() }
+/// Returns the names of the interfaces below `interface` that have GRO on. `all` contains all interfaces.
+fn gro_below(interface: &Interface, all: &[Interface]) -> Vec<String> {
+    let has_gro = |name: &String| {
+        let features = ethtool::features(name).unwrap_or_default();
+        features.get("rx-gro").is_some_and(|gro| gro.on)
+    };
+    interface.receivers_below(all).into_iter().map(|below| below.name.clone()).filter(has_gro).collect()
+}
+
+impl Neighbour {
+    fn read(interface: &Interface, all: &[Interface]) -> Self {
+        Self { name: interface.name.clone(), kind: interface.kind.clone(), gro_below: gro_below(interface, all) }
     }
 }
 
@@ -190,6 +206,7 @@ impl Display for Facts {
         row("native XDP", vec![self.xdp.map_or("not reported before Linux 6.3".into(), |xdp| xdp.to_string())])?;
         row("port of", self.master.iter().map(Neighbour::to_string).collect())?;
         row("VLANs", self.vlans.clone())?;
+        row("GRO below", self.gro_below.clone())?;
         row("occupied by", self.program.iter().map(AttachedProgram::to_string).collect())
     }
 }

@@ -17,7 +17,7 @@ use tcp_bounce_wire::Isn;
 
 use self::facts::Facts;
 pub use self::finding::{Finding, Severity};
-use self::rules::Choice;
+use self::rules::{Answering, Choice};
 use crate::config::{AttachMode, Config, isn};
 use crate::host::Interface;
 use crate::host::kernel::{self, KernelFeatures};
@@ -74,7 +74,12 @@ pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSna
     let index = responder.interface().index;
     let interface = snapshot.interfaces.iter().find(|interface| interface.index == index);
     let Some(Ok(facts)) = interface.map(|interface| Facts::read(interface, snapshot)) else { return Vec::new() };
-    let mut findings = rules::warnings(&facts, responder.scope());
+    let answering = Answering {
+        scope: responder.scope(),
+        mode: responder.mode(),
+        post_handshake: &config.post_handshake,
+    };
+    let mut findings = rules::warnings(&facts, &answering);
     if config.attach_mode.is_none() && responder.mode() == AttachMode::Skb {
         // The findings about native mode are likely reasons why the driver refused it.
         findings.extend(rules::choose(&facts, config.attach_mode).1);
@@ -175,7 +180,8 @@ impl InterfaceReport {
             return Ok(Self { facts, scope, mode: None, reason: None, loads: None, findings });
         }
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
-        findings.extend(rules::findings(&facts, &scope));
+        let answering = Answering { scope: &scope, mode, post_handshake: &config.post_handshake };
+        findings.extend(rules::findings(&facts, &answering));
         let (loads, refusal) = match ProgramPlan::new(interface.clone(), config, isn, snapshot) {
             // In hw mode, verifying the program means loading it into the NIC, which the check must not change.
             Ok(plan) if may_load && mode != AttachMode::Hw => {

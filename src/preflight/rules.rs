@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::facts::{Above, Facts};
 use super::finding::{Finding, Severity};
-use crate::config::AttachMode;
+use crate::config::{AttachMode, PostHandshake};
 use crate::responder::mode::LOST_ON_VETH;
 use crate::responder::scope::join_first;
 use crate::responder::{MTU_WITHOUT_FRAGMENTS, ResponderError, Scope};
@@ -17,6 +17,17 @@ pub struct Choice {
     pub mode: AttachMode,
     /// The reason for the mode, if the user should know it.
     pub reason: Option<String>,
+}
+
+/// How tcp-bounce answers on an interface, or would answer.
+#[derive(Clone, Copy)]
+pub struct Answering<'a> {
+    /// The addresses that are answered.
+    pub scope: &'a Scope,
+    /// The attach mode.
+    pub mode: AttachMode,
+    /// The post-handshake actions.
+    pub post_handshake: &'a PostHandshake,
 }
 
 /// Predicts the attach mode of an interface, and returns it with the findings about the mode.
@@ -109,18 +120,20 @@ fn offload_refusal(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Returns the findings that do not depend on the mode. `scope` is the scope of the interface.
-pub fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
+/// Returns the findings about the interface and its surroundings, other than those of [`choose`].
+pub fn findings(facts: &Facts, answering: &Answering) -> Vec<Finding> {
     let mut findings = attached_programs(facts);
-    findings.extend(warnings(facts, scope));
+    findings.extend(warnings(facts, answering));
     findings
 }
 
 /// Returns the warnings among [`findings`]. They do not keep tcp-bounce from starting.
-pub fn warnings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
+pub fn warnings(facts: &Facts, answering: &Answering) -> Vec<Finding> {
+    let scope = answering.scope;
     let mut findings = lacks(facts, scope);
-    findings.extend(neighbours(facts, scope));
+    findings.extend(neighbours(facts, answering));
     findings.extend(local_addresses(facts, scope));
+    findings.extend(merged_segments(facts, answering));
     findings
 }
 
@@ -175,28 +188,49 @@ fn local_addresses(facts: &Facts, scope: &Scope) -> Option<Finding> {
 }
 
 /// Returns warnings about the bond, team or bridge above the interface, and about its VLAN devices.
-fn neighbours(facts: &Facts, scope: &Scope) -> Vec<Finding> {
+fn neighbours(facts: &Facts, answering: &Answering) -> Vec<Finding> {
     let master = facts.master.as_ref().and_then(|master| {
         let (name, kind) = (&master.name, master.kind.as_deref()?);
-        match kind {
-            "bond" | "team" => Some(
-                Finding::warning(
-                    "bond_port",
-                    format!("the interface is one port of {kind} {name}, and the other ports are not answered"),
-                )
-                .with_hint(format!("run tcp-bounce on {name} instead")),
+        let (code, message) = match kind {
+            "bond" | "team" => (
+                "bond_port",
+                format!("the interface is one port of {kind} {name}, and the other ports are not answered"),
             ),
-            "bridge" if matches!(scope, Scope::Own(_)) => Some(
-                Finding::warning(
-                    "bridge_port",
-                    format!("the interface is a port of bridge {name}, whose addresses are not answered"),
-                )
-                .with_hint(format!("run tcp-bounce on {name} instead")),
-            ),
-            _ => None,
-        }
+            "bridge" if matches!(answering.scope, Scope::Own(_)) => {
+                ("bridge_port", format!("the interface is a port of bridge {name}, whose addresses are not answered"))
+            }
+            _ => return None,
+        };
+        let loses_replies =
+            !answering.post_handshake.acknowledging_actions().is_empty() && !master.gro_below.is_empty();
+        let condition = loses_replies.then(|| format!("; in skb mode, first run `{}`", gro_off(&master.gro_below)));
+        let hint = format!("run tcp-bounce on {name} instead{}", condition.unwrap_or_default());
+        Some(Finding::warning(code, message).with_hint(hint))
     });
     master.into_iter().chain(stripped_tags(facts)).collect()
+}
+
+/// Returns a warning if GRO below the interface merges segments, and an action answers merged segments.
+///
+/// In skb mode, the kernel switches GRO off on the interface itself, but not on the interfaces below it. It keeps the
+/// GSO mark of a merged segment on the reply. A reply that is shorter than the segment size of its mark is lost where
+/// the kernel splits packets in software (`tcp_gso_segment` of Linux), and undefined for a NIC that splits them. SYNs
+/// and segments without data are never merged, and the replies of `echo` are long enough.
+fn merged_segments(facts: &Facts, answering: &Answering) -> Option<Finding> {
+    let actions = answering.post_handshake.acknowledging_actions();
+    let is_affected = answering.mode == AttachMode::Skb && !actions.is_empty() && !facts.gro_below.is_empty();
+    is_affected.then(|| {
+        let (below, actions) = (join_first(&facts.gro_below), actions.join(" and "));
+        let message =
+            format!("GRO of {below} merges segments, and replies of --on-connect {actions} to them may be lost");
+        Finding::warning("gro_below", message).with_command(gro_off(&facts.gro_below))
+    })
+}
+
+/// Returns the command that switches GRO off on `interfaces`.
+fn gro_off(interfaces: &[String]) -> String {
+    let commands: Vec<_> = interfaces.iter().map(|name| format!("ethtool -K {name} gro off")).collect();
+    commands.join(" && ")
 }
 
 /// Returns a warning if the NIC removes VLAN tags and the interface has VLAN devices.

@@ -255,6 +255,7 @@ fn predicts_the_attach_mode() {
         let report = check(&network.host, arguments);
         assert_eq!((&report["starts"], &report["interfaces"][0]["mode"]), (&json!(true), &json!(mode)), "{arguments}");
     }
+
     // A program with multi-buffer support does not limit the MTU.
     network.host.ip("link set host0 mtu 9000");
     network.client.ip("link set client0 mtu 9000");
@@ -269,6 +270,42 @@ fn predicts_the_attach_mode() {
         let error = &report["interfaces"][0]["findings"][0];
         assert_eq!((&report["starts"], &error["code"]), (&json!(false), &json!(code)), "{arguments}");
     }
+}
+
+/// Checks a bridge above a veth end, with and without GRO.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn warns_of_gro_below_a_bridge() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip(&format!("address delete {HOST}/24 dev host0"));
+    network.host.ip("link add bridge0 type bridge");
+    network.host.ip("link set host0 master bridge0");
+    network.host.ip(&format!("address add {HOST}/24 dev bridge0"));
+    network.host.ip("link set bridge0 up");
+    // [`check`] would take the timers of a bridge that is up for a change.
+    let check = |arguments: &str| {
+        let (report, starts) =
+            check_with(&mut TcpBounce::command(&network.host, &format!("--check --json {arguments}")));
+        assert!(starts, "{report:#}");
+        report["interfaces"][0].clone()
+    };
+    assert_eq!(check("--on-connect discard bridge0")["findings"], json!([]), "veth has GRO off by default");
+    let hint = only(&check("--on-connect discard host0")["findings"], "warning", "bridge_port").to_owned();
+    assert_eq!(hint, "run tcp-bounce on bridge0 instead");
+
+    network.host.run("ethtool", "-K host0 gro on");
+    assert_eq!(check("bridge0")["findings"], json!([]), "`ignore` answers no merged segments");
+    let hint = only(&check("--on-connect discard host0")["findings"], "warning", "bridge_port").to_owned();
+    assert!(hint.ends_with("; in skb mode, first run `ethtool -K host0 gro off`"), "{hint}");
+    let bridge0 = check("--on-connect discard:9 --on-connect close:80 bridge0");
+    assert_eq!(bridge0["gro_below"], json!(["host0"]));
+    let command = only(&bridge0["findings"], "warning", "gro_below");
+    let output = run(&mut TcpBounce::command(&network.host, "--on-connect discard --duration 1ms bridge0")).success();
+    assert!(output.contains("\nwarning: bridge0: GRO of host0 merges segments, "), "{output}");
+    assert!(output.contains(&format!("\n  hint: run `{command}`")), "{output}");
+
+    network.host.run("ethtool", command.strip_prefix("ethtool ").unwrap());
+    assert_eq!(check("--on-connect discard bridge0")["findings"], json!([]));
 }
 
 #[test]

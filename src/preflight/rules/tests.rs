@@ -27,7 +27,22 @@ fn predict(facts: &Facts, configured: Option<AttachMode>) -> (AttachMode, Vec<(&
     (choice.mode, found.into_iter().map(short).collect())
 }
 
-/// Returns the code and the command of each finding that does not depend on the mode.
+/// Returns the findings in native mode without multi-buffer frames, and with the default action.
+fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
+    let post_handshake = &PostHandshake::default();
+    let answering = Answering { scope, mode: AttachMode::Native, post_handshake };
+    super::findings(facts, &answering)
+}
+
+/// Returns the findings with the post-handshake action of each word in `actions`.
+fn findings_with(facts: &Facts, mode: AttachMode, actions: &str) -> Vec<Finding> {
+    let actions: Vec<_> = actions.split_whitespace().map(|action| action.parse().unwrap()).collect();
+    let post_handshake = &PostHandshake::new(&actions).unwrap();
+    let scope = &Scope::Own([[192, 0, 2, 1].into()].into());
+    super::findings(facts, &Answering { scope, mode, post_handshake })
+}
+
+/// Returns the code and the command of each of the [`findings`].
 fn codes(facts: &Facts) -> Vec<(&'static str, Option<String>)> {
     findings(facts, &Scope::Any).into_iter().map(|finding| (finding.code, finding.command)).collect()
 }
@@ -121,7 +136,7 @@ fn warns_of_ports_of_bonds_and_bridges_but_not_of_vrfs() {
     for (kind, found) in
         [("bond", Some("bond_port")), ("team", Some("bond_port")), ("bridge", Some("bridge_port")), ("vrf", None)]
     {
-        let master = Neighbour { name: "master0".into(), kind: Some(kind.into()) };
+        let master = Neighbour { name: "master0".into(), kind: Some(kind.into()), gro_below: vec![] };
         let facts = Facts { master: Some(master), ..nic("ice") };
         let code = |to| findings(&facts, &to).first().map(|finding| finding.code);
         assert_eq!(code(Scope::Own(Default::default())), found);
@@ -154,5 +169,58 @@ fn suggests_a_command_only_for_programs_that_it_can_detach() {
         assert!(findings[0].is_error());
         assert_eq!(findings[0].command.as_deref(), command);
         assert!(findings[0].hint.as_ref().is_some_and(|text| text.contains(hint)), "{hint}");
+    }
+}
+
+#[test]
+fn warns_of_gro_below_if_an_action_answers_merged_segments() {
+    let below = || vec!["eth1".into(), "eth2".into()];
+    let bridge = Facts { name: "br0".into(), kind: Some("bridge".into()), gro_below: below(), ..Facts::default() };
+    let bridge = Facts { up: true, ..bridge };
+    let command = "ethtool -K eth1 gro off && ethtool -K eth2 gro off";
+    for (actions, named) in [
+        ("discard", Some("discard")),
+        ("close:80", Some("close")),
+        ("close:80 discard:9 echo", Some("close and discard")),
+        ("echo", None),
+        ("tarpit", None),
+        ("reset ignore:9", None),
+        ("", None),
+    ] {
+        let found = findings_with(&bridge, AttachMode::Skb, actions);
+        let found: Vec<_> = found.iter().map(|it| (it.code, it.message.as_str(), it.command.as_deref())).collect();
+        let message = |actions| {
+            format!("GRO of eth1, eth2 merges segments, and replies of --on-connect {actions} to them may be lost")
+        };
+        let message = named.map(message);
+        let expected: Vec<_> = message.iter().map(|text| ("gro_below", text.as_str(), Some(command))).collect();
+        assert_eq!(found, expected, "{actions}");
+    }
+    assert_eq!(findings_with(&bridge, AttachMode::Native, "discard"), [], "native mode runs before GRO");
+    assert_eq!(findings_with(&Facts { gro_below: vec![], ..bridge }, AttachMode::Skb, "discard"), []);
+}
+
+#[test]
+fn advice_to_use_a_master_includes_its_gro() {
+    for (kind, gro_below, actions, hint) in [
+        (
+            "bridge",
+            &["eth1"] as &[_],
+            "discard",
+            "run tcp-bounce on master0 instead; in skb mode, first run `ethtool -K eth1 gro off`",
+        ),
+        (
+            "bond",
+            &["eth1"],
+            "close",
+            "run tcp-bounce on master0 instead; in skb mode, first run `ethtool -K eth1 gro off`",
+        ),
+        ("bridge", &["eth1"], "echo", "run tcp-bounce on master0 instead"),
+        ("bridge", &[], "discard", "run tcp-bounce on master0 instead"),
+    ] {
+        let gro_below = gro_below.iter().map(|&name| name.into()).collect();
+        let master = Neighbour { name: "master0".into(), kind: Some(kind.into()), gro_below };
+        let found = findings_with(&Facts { master: Some(master), ..nic("ice") }, AttachMode::Native, actions);
+        assert_eq!(found.iter().map(|it| it.hint.as_deref()).collect::<Vec<_>>(), [Some(hint)], "{kind} {actions}");
     }
 }
