@@ -22,7 +22,7 @@ use crate::config::{AttachMode, Config, isn};
 use crate::host::Interface;
 use crate::host::kernel::{self, KernelFeatures};
 use crate::responder::{
-    AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope, mode,
+    AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope, fragments, mode,
 };
 
 /// The result of the preflight check. It displays as the text of `--check`, and serializes to its JSON (`--json`).
@@ -77,6 +77,7 @@ pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSna
     let answering = Answering {
         scope: responder.scope(),
         mode: responder.mode(),
+        has_fragments: responder.has_fragments(),
         post_handshake: &config.post_handshake,
     };
     let mut findings = rules::warnings(&facts, &answering);
@@ -180,7 +181,9 @@ impl InterfaceReport {
             return Ok(Self { facts, scope, mode: None, reason: None, loads: None, findings });
         }
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
-        let answering = Answering { scope: &scope, mode, post_handshake: &config.post_handshake };
+        // If the driver refuses the first choice, a start tries the next one, and warns about it.
+        let has_fragments = fragments(mode, facts.mtu, facts.driver.as_deref()).first() == Some(&true);
+        let answering = Answering { scope: &scope, mode, has_fragments, post_handshake: &config.post_handshake };
         findings.extend(rules::findings(&facts, &answering));
         let (loads, refusal) = match ProgramPlan::new(interface.clone(), config, isn, snapshot) {
             // In hw mode, verifying the program means loading it into the NIC, which the check must not change.

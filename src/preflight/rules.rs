@@ -7,7 +7,7 @@ use super::finding::{Finding, Severity};
 use crate::config::{AttachMode, PostHandshake};
 use crate::responder::mode::LOST_ON_VETH;
 use crate::responder::scope::join_first;
-use crate::responder::{MTU_WITHOUT_FRAGMENTS, ResponderError, Scope};
+use crate::responder::{MTU_OF_ETHERNET, MTU_WITHOUT_FRAGMENTS, ResponderError, Scope, is_tested_with_fragments};
 use crate::xdp::AttachedProgram;
 
 /// The predicted attach mode, with its reason.
@@ -26,6 +26,8 @@ pub struct Answering<'a> {
     pub scope: &'a Scope,
     /// The attach mode.
     pub mode: AttachMode,
+    /// Whether the program supports multi-buffer frames.
+    pub has_fragments: bool,
     /// The post-handshake actions.
     pub post_handshake: &'a PostHandshake,
 }
@@ -134,6 +136,7 @@ pub fn warnings(facts: &Facts, answering: &Answering) -> Vec<Finding> {
     findings.extend(neighbours(facts, answering));
     findings.extend(local_addresses(facts, scope));
     findings.extend(merged_segments(facts, answering));
+    findings.extend(untested_fragments(facts, answering));
     findings
 }
 
@@ -231,6 +234,27 @@ fn merged_segments(facts: &Facts, answering: &Answering) -> Option<Finding> {
 fn gro_off(interfaces: &[String]) -> String {
     let commands: Vec<_> = interfaces.iter().map(|name| format!("ethtool -K {name} gro off")).collect();
     commands.join(" && ")
+}
+
+/// Returns a warning if the program receives multi-buffer frames from a driver on which answering them was not tested.
+///
+/// A reply is shorter than such a frame, so the driver or the kernel has to free a part of its memory.
+fn untested_fragments(facts: &Facts, answering: &Answering) -> Option<Finding> {
+    let driver = facts.driver.as_deref();
+    let delivers_them = facts.xdp.is_none_or(|xdp| xdp.fragments);
+    let is_untested = answering.has_fragments && delivers_them && !is_tested_with_fragments(driver);
+    is_untested.then(|| {
+        let (name, mtu) = (&facts.name, facts.mtu);
+        let problem = match driver {
+            Some("veth") => "whose memory Linux 6.18 frees incorrectly on veth".to_owned(),
+            driver => format!("and answering them was not tested with {}", driver.unwrap_or("this driver")),
+        };
+        // Some drivers require multi-buffer frames at a smaller MTU.
+        let smaller = if mtu > MTU_WITHOUT_FRAGMENTS { MTU_WITHOUT_FRAGMENTS } else { MTU_OF_ETHERNET };
+        Finding::warning("untested_fragments", format!("MTU {mtu} requires multi-buffer frames, {problem}"))
+            .with_hint("use --mode skb, or a smaller MTU")
+            .with_command(format!("ip link set dev {name} mtu {smaller}"))
+    })
 }
 
 /// Returns a warning if the NIC removes VLAN tags and the interface has VLAN devices.

@@ -17,7 +17,7 @@ mod vacancy;
 pub use affected::AffectedConnections;
 pub use error::ResponderError;
 pub use exclusions::Exclusions;
-pub use plan::{MTU_WITHOUT_FRAGMENTS, ProgramPlan};
+pub use plan::{MTU_OF_ETHERNET, MTU_WITHOUT_FRAGMENTS, ProgramPlan, fragments, is_tested_with_fragments};
 pub use responder::{Responder, Sample};
 pub use scope::Scope;
 pub use set::{Change, RETRY_TIME, ResponderSet, tick_until};

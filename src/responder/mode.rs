@@ -20,6 +20,8 @@ pub struct Attached {
     pub mode: AttachMode,
     /// The reason for the mode, if the user should know it.
     pub remark: Option<String>,
+    /// Whether the program supports multi-buffer frames.
+    pub has_fragments: bool,
     /// The loaded program, with its maps.
     pub program: TcpBounceSkel<'static>,
     /// The link. Dropping it detaches the program.
@@ -29,7 +31,7 @@ pub struct Attached {
 /// Loads the program and attaches it in the configured mode.
 ///
 /// Without a configured mode, native mode is tried first, and skb mode if the driver refuses it. On veth, only skb mode
-/// is tried.
+/// is tried. Multi-buffer frames are supported as [`ProgramPlan::fragments`] says.
 ///
 /// # Errors
 ///
@@ -52,20 +54,29 @@ pub fn attach(plan: &ProgramPlan) -> Result<Attached, ResponderError> {
 
 /// Loads the program and attaches it in `mode`. `remark` becomes [`Attached::remark`].
 fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Result<Attached, ResponderError> {
-    let program = load(plan, mode)?;
-    let link = XdpLink::new(program.progs.tcp_bounce.as_fd(), plan.interface(), mode)
-        .map_err(|source| attach_error(plan.interface(), mode, source))?;
-    Ok(Attached { mode, remark, program, link })
+    let attach = |has_fragments| {
+        let program = load(plan, mode, has_fragments)?;
+        let link = XdpLink::new(program.progs.tcp_bounce.as_fd(), plan.interface(), mode)
+            .map_err(|source| attach_error(plan.interface(), mode, source))?;
+        Ok(Attached { mode, remark: remark.clone(), has_fragments, program, link })
+    };
+    match plan.fragments(mode) {
+        &[first, second] => match attach(first) {
+            Err(ResponderError::Refused { .. }) => attach(second),
+            attached => attached,
+        },
+        choices => attach(choices.contains(&true)),
+    }
 }
 
-/// Loads the program for `mode` without attaching it.
+/// Loads the program for `mode` without attaching it, with or without support for multi-buffer frames.
 ///
 /// # Errors
 ///
 /// [`ResponderError::Refused`] if the driver refuses to offload the program; otherwise the error of [`loader::load`].
-fn load(plan: &ProgramPlan, mode: AttachMode) -> Result<TcpBounceSkel<'static>, ResponderError> {
+fn load(plan: &ProgramPlan, mode: AttachMode, fragments: bool) -> Result<TcpBounceSkel<'static>, ResponderError> {
     let offload = (mode == AttachMode::Hw).then_some(plan.interface().index);
-    loader::load(&plan.inputs(mode), offload).map_err(|error| match error {
+    loader::load(&plan.inputs(mode, fragments), offload).map_err(|error| match error {
         // In hw mode, the driver refuses a program when it is loaded, not when it is attached.
         XdpError::Load { source, .. } if offload.is_some() => refused(plan.interface(), mode, source.into()),
         error => error.into(),
@@ -78,7 +89,7 @@ fn load(plan: &ProgramPlan, mode: AttachMode) -> Result<TcpBounceSkel<'static>, 
 ///
 /// The kernel or, in hw mode, the driver refuses the program.
 pub fn verify(plan: &ProgramPlan, mode: AttachMode) -> Result<(), ResponderError> {
-    load(plan, mode).map(drop)
+    plan.fragments(mode).iter().try_for_each(|&fragments| load(plan, mode, fragments).map(drop))
 }
 
 /// Converts an error of `BPF_LINK_CREATE`. If the errno reports a conflict, searches for the program in the way.

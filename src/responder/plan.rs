@@ -6,19 +6,28 @@ use zerocopy::FromZeros as _;
 
 use super::{HostSnapshot, ResponderError, Scope, scope};
 use crate::config::{AttachMode, Config, Observe, SynAckConfig};
-use crate::host::{Interface, kernel};
+use crate::host::{Interface, ethtool, kernel};
 use crate::xdp::loader::{self, ProgramInputs};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
-/// The largest MTU, in bytes, that native mode supports without multi-buffer frames.
+/// The largest MTU, in bytes, that native mode usually supports without multi-buffer frames.
 ///
 /// A frame must fit in one page of 4 KiB, next to the headroom and tailroom that the kernel reserves. The limit differs
-/// between drivers. The value is that of ena (`ENA_XDP_MAX_MTU` of Linux), the smallest among the common drivers.
+/// between drivers. The value is that of ena (`ENA_XDP_MAX_MTU` of Linux). Drivers that share a page between frames have
+/// smaller limits, such as 3046 (ice, i40e).
 pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
+
+/// The largest MTU, in bytes, that every driver with native mode supports without multi-buffer frames.
+pub const MTU_OF_ETHERNET: u32 = 1500;
+
+/// The only driver on which shortening multi-buffer frames was tested.
+const TESTED_DRIVER: &str = "virtio_net";
 
 /// The settings, state and filters of the program on one interface.
 pub struct ProgramPlan {
     interface: Interface,
+    /// The name of the driver, if it reports one.
+    driver: Option<String>,
     config: Config,
     isn: Isn,
     telemetry: TelemetrySettings,
@@ -54,6 +63,7 @@ impl ProgramPlan {
             telemetry: telemetry_settings(config.observe)?,
             actions: config.post_handshake.table()?,
             config: config.clone(),
+            driver: ethtool::driver(&interface.name).ok(),
             interface,
             isn,
             scope,
@@ -81,9 +91,15 @@ impl ProgramPlan {
         self.telemetry
     }
 
-    /// Returns the inputs for loading the program in `mode`.
-    pub fn inputs(&self, mode: AttachMode) -> ProgramInputs<'_> {
-        let settings = self.settings(mode);
+    /// Returns whether the program supports multi-buffer frames in `mode`, as a list of choices in the order in which
+    /// they are tried.
+    pub fn fragments(&self, mode: AttachMode) -> &'static [bool] {
+        fragments(mode, self.interface.mtu, self.driver.as_deref())
+    }
+
+    /// Returns the inputs for loading the program in `mode`, with or without support for multi-buffer frames.
+    pub fn inputs(&self, mode: AttachMode, fragments: bool) -> ProgramInputs<'_> {
+        let settings = self.settings(mode, fragments);
         ProgramInputs { settings, interface: &self.state, filters: &self.filters, actions: &self.actions }
     }
 
@@ -124,7 +140,7 @@ impl ProgramPlan {
     }
 
     /// Returns the settings that the program is loaded with in `mode`. They are constant while the program runs.
-    fn settings(&self, mode: AttachMode) -> ProgramSettings {
+    fn settings(&self, mode: AttachMode, frags: bool) -> ProgramSettings {
         let Config { syn_ack, scope, post_handshake, .. } = &self.config;
         ProgramSettings {
             isn: self.isn,
@@ -136,7 +152,7 @@ impl ProgramPlan {
             filters_destinations: self.scope != Scope::Any,
             filters_sources: !scope.sources.is_empty(),
             telemetry: self.telemetry,
-            frags: mode == AttachMode::Native && kernel::has_frags() && !breaks_on_fragments(&self.interface),
+            frags,
             attach_mode: link::flags(mode) as u16,
         }
     }
@@ -165,14 +181,55 @@ fn interface_state(
     }
 }
 
-/// Returns whether multi-buffer support must stay disabled on `interface`.
+/// Returns whether the program supports multi-buffer frames in `mode`, as a list of choices in the order in which they
+/// are tried. `mtu` is the MTU of the interface in bytes, and `driver` the name of its driver.
 ///
 /// A reply that is shorter than its multi-buffer frame frees pages through `bpf_xdp_adjust_tail`. On veth, and in skb
 /// mode on any interface, the kernel frees pages of a page pool as ordinary pages. Linux 6.18 warns
-/// (`page_pool/helpers.h`), and the memory is used twice.
+/// (`page_pool/helpers.h`), and the memory is used twice. Other drivers have code of their own for these pages, which
+/// was tested only with [`TESTED_DRIVER`].
 ///
-/// A program without multi-buffer support receives each frame in one buffer, and veth limits the peer's MTU to match.
-/// With an MTU above [`MTU_WITHOUT_FRAGMENTS`], native mode requires multi-buffer support, so it stays enabled.
-fn breaks_on_fragments(interface: &Interface) -> bool {
-    interface.is_veth() && interface.mtu <= MTU_WITHOUT_FRAGMENTS
+/// A program without multi-buffer support receives each frame in one buffer, and the driver limits the MTU to match.
+/// Between [`MTU_OF_ETHERNET`] and [`MTU_WITHOUT_FRAGMENTS`], some drivers refuse such a program. Native mode with a larger
+/// MTU requires multi-buffer support.
+pub fn fragments(mode: AttachMode, mtu: u32, driver: Option<&str>) -> &'static [bool] {
+    if mode != AttachMode::Native || !kernel::has_frags() {
+        return &[false];
+    }
+    if is_tested_with_fragments(driver) || mtu > MTU_WITHOUT_FRAGMENTS {
+        &[true]
+    } else if mtu > MTU_OF_ETHERNET {
+        &[false, true]
+    } else {
+        &[false]
+    }
+}
+
+/// Returns whether shortening multi-buffer frames was tested with the `driver`.
+pub fn is_tested_with_fragments(driver: Option<&str>) -> bool {
+    driver == Some(TESTED_DRIVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn supports_fragments_only_where_they_are_tested_or_required() {
+        if !kernel::has_frags() {
+            return;
+        }
+        let native = |mtu, driver| fragments(AttachMode::Native, mtu, Some(driver));
+        for (mtu, others) in [(1500, &[false] as &[_]), (1501, &[false, true]), (3498, &[false, true]), (3499, &[true])]
+        {
+            for driver in ["veth", "ice", "mlx5_core"] {
+                assert_eq!(native(mtu, driver), others, "{driver} {mtu}");
+            }
+            assert_eq!(native(mtu, "virtio_net"), [true], "{mtu}");
+            assert_eq!(fragments(AttachMode::Native, mtu, None), others, "{mtu}");
+            for mode in [AttachMode::Skb, AttachMode::Hw] {
+                assert_eq!(fragments(mode, mtu, Some("virtio_net")), [false], "{mode} {mtu}");
+            }
+        }
+    }
 }

@@ -15,6 +15,7 @@ pub struct Responder {
     mode: AttachMode,
     /// The reason for the mode, if the user should know it.
     remark: Option<String>,
+    has_fragments: bool,
     link: XdpLink,
     program: TcpBounceSkel<'static>,
     plan: ProgramPlan,
@@ -42,8 +43,8 @@ impl Responder {
     ///
     /// The kernel or the driver refuses the program, or another program occupies the interface.
     pub fn start(plan: ProgramPlan) -> Result<Self, ResponderError> {
-        let mode::Attached { mode, remark, program, link } = mode::attach(&plan)?;
-        Ok(Self { interface: plan.interface().clone(), mode, remark, link, program, plan })
+        let mode::Attached { mode, remark, has_fragments, program, link } = mode::attach(&plan)?;
+        Ok(Self { interface: plan.interface().clone(), mode, remark, has_fragments, link, program, plan })
     }
 
     /// Checks that the program is still attached, and updates it from `snapshot`. Returns whether the scope changed.
@@ -93,6 +94,11 @@ impl Responder {
     /// Returns the reason for the mode, if the user should know it.
     pub fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
+    }
+
+    /// Returns whether the program supports multi-buffer frames.
+    pub fn has_fragments(&self) -> bool {
+        self.has_fragments
     }
 
     /// Returns the destination addresses that are answered.

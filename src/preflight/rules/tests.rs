@@ -30,7 +30,7 @@ fn predict(facts: &Facts, configured: Option<AttachMode>) -> (AttachMode, Vec<(&
 /// Returns the findings in native mode without multi-buffer frames, and with the default action.
 fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
     let post_handshake = &PostHandshake::default();
-    let answering = Answering { scope, mode: AttachMode::Native, post_handshake };
+    let answering = Answering { scope, mode: AttachMode::Native, has_fragments: false, post_handshake };
     super::findings(facts, &answering)
 }
 
@@ -39,7 +39,7 @@ fn findings_with(facts: &Facts, mode: AttachMode, actions: &str) -> Vec<Finding>
     let actions: Vec<_> = actions.split_whitespace().map(|action| action.parse().unwrap()).collect();
     let post_handshake = &PostHandshake::new(&actions).unwrap();
     let scope = &Scope::Own([[192, 0, 2, 1].into()].into());
-    super::findings(facts, &Answering { scope, mode, post_handshake })
+    super::findings(facts, &Answering { scope, mode, has_fragments: false, post_handshake })
 }
 
 /// Returns the code and the command of each of the [`findings`].
@@ -223,4 +223,29 @@ fn advice_to_use_a_master_includes_its_gro() {
         let found = findings_with(&Facts { master: Some(master), ..nic("ice") }, AttachMode::Native, actions);
         assert_eq!(found.iter().map(|it| it.hint.as_deref()).collect::<Vec<_>>(), [Some(hint)], "{kind} {actions}");
     }
+}
+
+#[test]
+fn warns_of_untested_fragments() {
+    let found = |facts: &Facts, has_fragments| {
+        let post_handshake = &PostHandshake::default();
+        let answering = Answering { scope: &Scope::Any, mode: AttachMode::Native, has_fragments, post_handshake };
+        let found = super::findings(facts, &answering);
+        found.into_iter().map(|it| (it.code, it.message, it.command.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let facts = |driver, fragments| Facts { mtu: 9000, xdp: Some(XdpFeatures { fragments, ..NATIVE }), ..nic(driver) };
+    let warning = |mtu, problem, smaller| {
+        let message = format!("MTU {mtu} requires multi-buffer frames, {problem}");
+        [("untested_fragments", message, format!("ip link set dev eth1 mtu {smaller}"))]
+    };
+    let not_tested = |driver| format!("and answering them was not tested with {driver}");
+    assert_eq!(found(&facts("ice", true), true), warning(9000, not_tested("ice"), 3498));
+    assert_eq!(found(&Facts { mtu: 3400, ..facts("ice", true) }, true), warning(3400, not_tested("ice"), 1500));
+    let unknown = Facts { xdp: None, driver: None, ..facts("", true) };
+    assert_eq!(found(&unknown, true), warning(9000, not_tested("this driver"), 3498));
+    let veth = "whose memory Linux 6.18 frees incorrectly on veth".to_owned();
+    assert_eq!(found(&facts("veth", true), true), warning(9000, veth, 3498));
+    assert_eq!(found(&facts("ice", true), false), []);
+    assert_eq!(found(&facts("ice", false), true), [], "the driver delivers no multi-buffer frames");
+    assert_eq!(found(&facts("virtio_net", true), true), []);
 }
