@@ -74,26 +74,31 @@ fn report<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, k
     let [ip_offset, offset] = [ip_offset, offset].map(|offset| offset as usize & MAX_OFFSET);
     let segment = Segment::<I>::new(ip_offset, Span { offset, length: 0 });
     let Ok(event) = segment.event(&mut frame, is_reply != 0) else { return 0 };
-    let TelemetrySettings { ports, sources, events, stripes, shared } = CONFIG.get().telemetry();
+    let telemetry = CONFIG.get().telemetry();
+    if (telemetry.ports || telemetry.sources) && (kind == SYN || kind == COMPLETED) {
+        count_client(&event, kind, telemetry);
+    }
+    if telemetry.events != 0 {
+        deliver(Event { kind, ..event }, telemetry.events);
+    }
+    0
+}
+
+/// Counts a SYN or a completed handshake in the enabled client tables.
+#[inline(always)]
+fn count_client(event: &Event, kind: u32, telemetry: TelemetrySettings) {
+    let TelemetrySettings { ports, sources, stripes, shared, .. } = telemetry;
     // SAFETY: The helper takes no arguments.
     let stripe = unsafe { bpf_get_smp_processor_id() } & (stripes - 1);
-    let is_counted = kind == SYN || kind == COMPLETED;
-    if ports
-        && is_counted
-        && let Some(counters) = PORTS.get(stripe << u16::BITS | u32::from(event.destination_port.get()))
-    {
+    if ports && let Some(counters) = PORTS.get(stripe << u16::BITS | u32::from(event.destination_port.get())) {
         count(counters, kind, shared);
     }
-    if sources && is_counted {
+    if sources {
         let index = stripe * Bucket::COUNT as u32 + Bucket::index(event.source) as u32;
         if let Some(bucket) = SOURCES.get(index) {
             count(bucket.counters_of(event.source), kind, shared);
         }
     }
-    if events != 0 {
-        deliver(Event { kind, ..event }, events);
-    }
-    0
 }
 
 /// Writes one in `one_in` events into the ring buffer, and counts all events.
@@ -104,7 +109,8 @@ fn deliver(event: Event, one_in: u32) {
     let counts = unsafe { &mut *counts };
     let number = counts.seen;
     counts.seen = number.wrapping_add(1);
-    if !number.is_multiple_of(one_in.into()) {
+    // The verifier knows `one_in`, and removes the division if it is 1.
+    if one_in > 1 && !number.is_multiple_of(one_in.into()) {
         return;
     }
     // SAFETY: The helper takes no arguments.
