@@ -1,6 +1,6 @@
 //! Output streams and their formats: text, JSON lines and systemd journal entries.
 
-use std::io::{self, Stdout};
+use std::io::{self, Stdout, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -94,20 +94,31 @@ impl<Stream: AsFd> Output<Stream> {
         let mut messages = messages.into_iter();
         if let Format::Journal(journal) = &self.format {
             // A sandbox may hide the journal's socket. Text lines on the stream still reach the journal.
-            return messages.try_for_each(|message| log(journal, message).or_else(|_| self.write(&self.line(message))));
+            return messages.try_for_each(|message| {
+                log(journal, message).or_else(|_| {
+                    let mut text = Vec::new();
+                    self.append(&mut text, message);
+                    self.write(&text)
+                })
+            });
         }
-        self.write(&messages.map(|message| self.line(message)).collect::<String>())
+        let mut text = Vec::new();
+        messages.for_each(|message| self.append(&mut text, message));
+        self.write(&text)
     }
 
-    /// Returns the text that is written to a stream for `message`, with a final newline. JSON takes one line.
-    pub fn line(&self, message: &Message) -> String {
-        match &self.format {
-            // Serialization cannot fail: all keys are strings, and no implementation of `Serialize` fails.
+    /// Appends the text that is written to a stream for `message`, with a final newline. JSON takes one line.
+    pub fn append(&self, text: &mut Vec<u8>, message: &Message) {
+        // Memory accepts all output. Serialization cannot fail either: all keys are strings, and no implementation of
+        // `Serialize` or `Display` fails.
+        let _ = match &self.format {
             Format::Json => {
-                serde_json::to_string(&Line { version: SCHEMA_VERSION, message }).unwrap_or_default() + "\n"
+                let line = Line { version: SCHEMA_VERSION, message };
+                serde_json::to_writer(&mut *text, &line).map_err(io::Error::from)
             }
-            Format::Text | Format::Journal(_) => format!("{message}\n"),
-        }
+            Format::Text | Format::Journal(_) => write!(text, "{message}"),
+        };
+        text.push(b'\n');
     }
 
     /// Writes all of `text`. Waits for room even if another process has set the stream to non-blocking.
@@ -115,8 +126,8 @@ impl<Stream: AsFd> Output<Stream> {
     /// # Errors
     ///
     /// Writing to the stream failed.
-    pub fn write(&self, text: &str) -> io::Result<()> {
-        let mut rest = text.as_bytes();
+    pub fn write(&self, text: &[u8]) -> io::Result<()> {
+        let mut rest = text;
         while !rest.is_empty() {
             match unistd::write(&self.stream, rest) {
                 Ok(length) => rest = &rest[length..],

@@ -29,7 +29,7 @@ pub struct PrinterThread {
     /// The first error of a write.
     outcome: io::Result<()>,
     /// The text that is held back while the full-screen view owns the terminal, else `None`.
-    held: Option<String>,
+    held: Option<Vec<u8>>,
     status_line: StatusLine,
     handshakes: CountedHandshakes,
     /// The time and the counters of the last update of the status line.
@@ -56,7 +56,7 @@ impl PrinterThread {
             Job::Print(message) => self.print(&message),
             Job::PrintEvents(events) => self.print_events(events, shared),
             Job::ShowProgress(elapsed, counters) => self.show_progress(elapsed, *counters),
-            Job::Hold => self.held = Some(String::new()),
+            Job::Hold => self.held = Some(Vec::new()),
             Job::Release => {
                 let held = self.held.take().unwrap_or_default();
                 self.write(|output| output.write(&held));
@@ -76,7 +76,7 @@ impl PrinterThread {
         }
         match &mut self.held {
             Some(held) if held.len() > HELD_LIMIT => {}
-            Some(held) => held.push_str(&self.output.line(message)),
+            Some(held) => self.output.append(held, message),
             None => {
                 self.write(|output| output.print([message]));
             }
@@ -84,13 +84,14 @@ impl PrinterThread {
     }
 
     fn print_events(&mut self, events: Vec<ClientEvent>, shared: &Shared) {
-        for chunk in events.chunks(EVENTS_PER_WRITE) {
-            let messages: Vec<Message> = chunk.iter().cloned().map(Message::Event).collect();
+        let mut events = events.into_iter().map(Message::Event);
+        loop {
+            let messages: Vec<Message> = events.by_ref().take(EVENTS_PER_WRITE).collect();
             // The time after the deadline is reserved for the summary.
-            if shared.queue.is_over() || !self.write(|output| output.print(&messages)) {
+            if messages.is_empty() || shared.queue.is_over() || !self.write(|output| output.print(&messages)) {
                 return;
             }
-            shared.printed_events.fetch_add(chunk.len() as u64, Relaxed);
+            shared.printed_events.fetch_add(messages.len() as u64, Relaxed);
         }
     }
 
