@@ -2,6 +2,7 @@
 
 use core::ptr;
 
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use aya_ebpf::helpers::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
 
@@ -23,6 +24,8 @@ impl Ring {
     }
 
     /// Adds the record that `record` returns. If there is no room, returns `None` without calling `record`.
+    ///
+    /// The record wakes no reader, since a wakeup costs more than the record. Readers poll the ring buffer.
     #[inline(always)]
     pub fn put<T: Copy>(&'static self, record: impl FnOnce() -> T) -> Option<()> {
         // SAFETY: `self` is the map that libbpf created from this definition, a ring buffer.
@@ -34,7 +37,7 @@ impl Ring {
         // it is submitted.
         unsafe {
             place.cast::<T>().write(record());
-            bpf_ringbuf_submit(place, 0);
+            bpf_ringbuf_submit(place, BPF_RB_NO_WAKEUP.into());
         }
         Some(())
     }

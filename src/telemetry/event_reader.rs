@@ -1,8 +1,7 @@
-//! Reader threads that drain the ring buffers of events.
+//! Reader threads that drain the ring buffers of events at intervals.
 
-use std::mem;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,8 +12,11 @@ use tcp_bounce_wire::Event;
 use super::client_event::{ClientEvent, Clock};
 use crate::xdp::{TcpBounceSkel, event_ring};
 
-/// The maximum time between two checks of the stop flag, and the wait after an error.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The time between two readings of the ring buffer while events arrive.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The time between two readings of the ring buffer after a long time without events. It delays the first event.
+const MAX_INTERVAL: Duration = Duration::from_millis(16);
 
 /// The maximum number of events in a batch.
 const MAX_BATCH: usize = 1024;
@@ -64,15 +66,20 @@ impl EventReader {
     ///
     /// The programs must be detached, since a thread ends only when its ring buffer is empty.
     pub fn finish(mut self) -> u64 {
-        self.is_stopped.store(true, Relaxed);
+        self.stop();
         self.threads.drain(..).map(|thread| thread.join().unwrap_or_default()).sum()
+    }
+
+    fn stop(&self) {
+        self.is_stopped.store(true, Release);
+        self.threads.iter().for_each(|thread| thread.thread().unpark());
     }
 }
 
 impl Drop for EventReader {
     /// Stops the threads without waiting for them. A wait might not end, because the programs may still be attached.
     fn drop(&mut self) {
-        self.is_stopped.store(true, Relaxed);
+        self.stop();
     }
 }
 
@@ -96,27 +103,31 @@ impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
         if !self.events.is_empty() {
             // The system clock may be adjusted during the run, so it is read for each batch.
             let clock = Clock::now();
-            let events = mem::take(&mut self.events);
-            self.delivered += events.len() as u64;
-            (self.deliver)(events.iter().map(|event| ClientEvent::new(event, &clock, &self.interface)).collect());
+            self.delivered += self.events.len() as u64;
+            (self.deliver)(self.events.iter().map(|event| ClientEvent::new(event, &clock, &self.interface)).collect());
+            self.events.clear();
         }
     }
 }
 
 /// Delivers the events of `ring` until `is_stopped` is set and the ring buffer is empty. Returns the number of events.
+///
+/// The XDP program wakes no reader, so the thread reads the ring buffer at intervals. Unparking it ends a wait early.
 fn drain<F: FnMut(Vec<ClientEvent>)>(ring: &RingBuffer, batch: &Mutex<Batch<F>>, is_stopped: &AtomicBool) -> u64 {
+    let mut interval = MAX_INTERVAL;
     loop {
         // The flag is read before the ring buffer, so that the last iteration reads all events from before the stop.
-        let is_last = is_stopped.load(Relaxed);
-        if ring.poll(if is_last { Duration::ZERO } else { POLL_INTERVAL }).is_err() {
-            // Most likely a signal interrupted the wait. The pause keeps a persistent error from using a whole CPU.
-            thread::sleep(POLL_INTERVAL);
-        }
+        let is_last = is_stopped.load(Acquire);
+        // The callback never fails, so the result is the number of events.
+        let events = ring.consume_raw();
         let mut batch = lock(batch);
         batch.flush();
         if is_last {
             return batch.delivered;
         }
+        drop(batch);
+        interval = if events > 0 { MIN_INTERVAL } else { MAX_INTERVAL.min(2 * interval) };
+        thread::park_timeout(interval);
     }
 }
 

@@ -19,7 +19,9 @@ use crate::host::kernel;
 
 /// The size of the ring buffer for events, in bytes. The kernel requires a power of two and a multiple of the page
 /// size.
-pub const EVENT_BYTES: u32 = 1 << 20;
+///
+/// An event takes 56 bytes, so the buffer holds the events of 74 ms at a million events per second.
+pub const EVENT_BYTES: u32 = 4 << 20;
 
 /// The settings, tables and filters that the program is loaded with.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Seek as _};
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,6 +16,7 @@ use tcp_bounce_wire::Verdict;
 
 use crate::fixtures::command::{TcpBounce, assert_error, refusal, usage_error};
 use crate::fixtures::flood::{Flood, Kind, Sink};
+use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
 use crate::fixtures::process::{Process, in_own_process, run};
 use crate::fixtures::programs::pass;
@@ -209,6 +210,71 @@ fn flood_with_syns(network: &Network, count: u64) {
     });
 }
 
+/// The number of events per second that no reader may lose.
+const EVENTS_PER_SECOND: u32 = 1_000_000;
+
+/// Checks that the events of 50 ms wait for a reader that is delayed.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn delayed_reader_loses_no_event() {
+    let _machine = MachineLock::exclusive();
+    let network = Network::without_program(Mode::Native);
+    let _sink = Sink::new(&network);
+    network.receive_redirected();
+    let responder = start(&network, "--events");
+    responder.0.signal(Signal::SIGSTOP);
+    let count = u64::from(EVENTS_PER_SECOND / 20);
+    flood_with_syns(&network, count);
+    responder.0.signal(Signal::SIGCONT);
+    let lines = lines(responder);
+    let events = lines.iter().filter(|line| line["type"] == "event").count() as u64;
+    assert_eq!(lines.last().unwrap()["events"], json!({"seen": events, "delivered": events, "dropped": 0}));
+    assert!(events >= count, "{events}");
+}
+
+/// Checks that no event is dropped at [`EVENTS_PER_SECOND`] on one CPU, with each output of events.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn million_events_per_second_are_delivered() {
+    let _machine = MachineLock::exclusive();
+    let network = Network::without_program(Mode::Native);
+    let _sink = Sink::new(&network);
+    network.receive_redirected();
+    let folder = tempfile::tempdir().unwrap();
+    let report = format!("--report {}", folder.path().join("report.json").display());
+    for arguments in [&report, "--events", "--events --json"] {
+        // The reader needs a CPU, which another process may use. Therefore, one of several attempts has to succeed.
+        let mut attempts = (0..5).map(|_| event_totals_of_a_flood(&network, arguments)).inspect(|it| println!("{it}"));
+        assert!(attempts.any(|totals| totals.contains(", 0 dropped") || totals.contains("\"dropped\":0}")));
+    }
+}
+
+/// Sends SYNs for 200 ms at [`EVENTS_PER_SECOND`], and returns the line with the totals that tcp-bounce prints.
+fn event_totals_of_a_flood(network: &Network, arguments: &str) -> String {
+    // Starting a flood takes a few milliseconds, so the SYNs of 40 ms are sent at once.
+    const BURST: Duration = Duration::from_millis(40);
+    const BURSTS: u32 = 5;
+    let syns = EVENTS_PER_SECOND / 1000 * BURST.as_millis() as u32;
+    let mut output = tempfile::tempfile().unwrap();
+    let mut command = TcpBounce::command(&network.host, &network.arguments(arguments));
+    command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(Stdio::piped());
+    let process = Process::start_as_is(&mut command);
+    network.wait_until_attached();
+    let flood = Flood::new(network, Kind::Syn, 80);
+    let started = Instant::now();
+    for burst in 1..=BURSTS {
+        flood.send(syns);
+        thread::sleep((started + burst * BURST).saturating_duration_since(Instant::now()));
+    }
+    let answered = network.counters()[Verdict::Answered];
+    assert!(answered >= u64::from(syns * BURSTS) / 2, "{answered} SYNs were answered");
+    process.signal(Signal::SIGINT);
+    process.finish().success();
+    output.rewind().unwrap();
+    let lines = BufReader::new(output).lines().map(Result::unwrap);
+    lines.filter(|line| line.contains("delivered")).last().expect("the summary has event totals")
+}
+
 fn idle_reader_loses_only_events(mode: Mode) {
     let network = Network::without_program(mode);
     let _sink = Sink::new(&network);
@@ -222,7 +288,7 @@ fn idle_reader_loses_only_events(mode: Mode) {
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("\"started\""), "{line}");
     // The SYNs cause more events than the pipe, the output buffers and the ring buffer hold together.
-    flood_with_syns(&network, 40_000);
+    flood_with_syns(&network, 120_000);
     process.signal(Signal::SIGINT);
     let lines: Vec<Value> = reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     process.finish().success();

@@ -251,7 +251,7 @@ fn too_little_memory_for_maps_is_reported() {
         assert_eq!(attached(&network.host, "host0"), None);
         finished
     };
-    // These limits suffice for the process, but not for its maps: the ring buffer takes 1 MiB, and the client tables
+    // These limits suffice for the process, but not for its maps: the ring buffer takes 4 MiB, and the client tables
     // take 1.5 MiB on one CPU.
     for limit in [2 * MIB, 3 * MIB] {
         let refusal = (0..20).map(|_| run_within(limit)).find(|finished| {
