@@ -1,9 +1,21 @@
-//! The ring buffer of events: decoding records, and the counts of seen, delivered and dropped events.
+//! The ring buffer of events: available records, decoding, and the counts of seen, delivered and dropped events.
 
+use libbpf_rs::libbpf_sys::{BPF_RINGBUF_HDR_SZ, ring__avail_data_size, ring_buffer__ring};
+use libbpf_rs::{AsRawLibbpf as _, RingBuffer};
 use tcp_bounce_wire::{Event, EventCounts};
 use zerocopy::FromBytes as _;
 
 use super::{TcpBounceSkel, per_cpu};
+
+/// The size of an event in the ring buffer with the kernel's header, in bytes.
+const RECORD_BYTES: usize = size_of::<Event>() + BPF_RINGBUF_HDR_SZ as usize;
+
+/// Returns the number of events in the ring buffer that `reader` reads.
+pub fn available(reader: &RingBuffer) -> usize {
+    // SAFETY: `reader` keeps the object of libbpf alive, and has at least one ring buffer, whose index is 0.
+    let bytes = unsafe { ring__avail_data_size(ring_buffer__ring(reader.as_libbpf_object().as_ptr(), 0)) };
+    bytes as usize / RECORD_BYTES
+}
 
 /// Decodes a record of the ring buffer. Returns `None` if the record is too short.
 pub fn decode(bytes: &[u8]) -> Option<Event> {
