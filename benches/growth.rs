@@ -13,7 +13,7 @@ use crate::fixtures::resources::Memory;
 use crate::in_kernel::{fd, filters, load, load_searching, many_prefixes, own_addresses, settings};
 use crate::packets::{LINUX_SYN, LINUX_SYN_V6, TX, packet};
 use crate::report::{Report, median, rounded, row};
-use crate::wrapper::{Case, Wrapper, measure};
+use crate::wrapper::{Case, measure};
 
 /// The number of repetitions of each measurement across a veth pair. The report has the medians.
 const TURNS: usize = 11;
@@ -34,7 +34,6 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
 /// Measures the cost of a SYN in the kernel for growing numbers of excluded ports.
 fn excluded_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let counts = [0, 1, 10, 100, 1000, 10_000, 60_000];
-    let syn = Wrapper::new(&packet(LINUX_SYN));
     let program = |count: u16| {
         let mut filters = own_addresses()?;
         // Excludes ports from the highest one down, because the SYN is for port 5000.
@@ -44,18 +43,17 @@ fn excluded_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
         load(settings(), &filters)
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    let cases = programs.iter().map(|program| Case::new("", &syn, fd(program), TX));
+    let cases = programs.iter().map(|program| Case::new("", &packet(LINUX_SYN), fd(program), TX));
     let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
     measure(&mut cases)?;
     let header = counts.map(|count| count.to_string());
-    columns(report, "excluded ports", &header, "ns above zero", cases.iter().map(Case::cost));
+    columns(report, "excluded ports", &header, "ns above zero", cases.iter().map(|case| case.costs().median()));
     Ok(())
 }
 
 /// Measures the cost of a SYN in the kernel for growing numbers of destination and source prefixes.
 fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
     let counts = [0, 1, 10, 100, 1000];
-    let syn = Wrapper::new(&packet(LINUX_SYN_V6));
     let program = |count: usize| match count {
         0 => load(settings(), &*own_addresses()?),
         count => {
@@ -63,7 +61,7 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
         }
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    let cases = programs.iter().map(|program| Case::new("", &syn, fd(program), TX));
+    let cases = programs.iter().map(|program| Case::new("", &packet(LINUX_SYN_V6), fd(program), TX));
     let mut cases = cases.collect::<Result<Vec<_>, _>>()?;
     measure(&mut cases)?;
     let header = counts.map(|count| count.to_string());
@@ -72,7 +70,7 @@ fn prefixes(report: &mut Report) -> Result<(), Box<dyn Error>> {
         "prefixes, each of `--dst` and `--src`, over IPv6",
         &header,
         "ns above zero",
-        cases.iter().map(Case::cost),
+        cases.iter().map(|case| case.costs().median()),
     );
     Ok(())
 }

@@ -16,14 +16,25 @@ use tcp_bounce_wire::{
 };
 use zerocopy::FromZeros as _;
 
+use crate::fixtures::flood::cpus;
 use crate::packets::{
-    KEY, LINUX_SYN, LINUX_SYN_V6, OTHERS, POST_HANDSHAKE, TAGGED_LINUX_SYN_V6, TX, acknowledge, packet,
+    ANSWERED, DROP, KEY, LAST_ACK, LAST_ACK_V6, LINUX_SYN, LINUX_SYN_V6, OTHERS, TAGGED_LINUX_SYN_V6, TX,
+    acknowledge_keyed, packet,
 };
 use crate::peer::{self, Peers};
-use crate::report::{Report, percent};
-use crate::wrapper::{Case, Wrapper, measure, table};
+use crate::report::{Report, percent, rounded, row};
+use crate::wrapper::{Case, Costs, Wrapper, measure, on_cpu, table};
+
+/// The title of the section, in which the chart finds its figures.
+pub const SECTION: &str = "In the kernel";
+/// The header of the first column of the table that the chart shows.
+pub const HANDSHAKE: &str = "a Linux client's handshake";
 
 const ARTICLE: &str = "the article's program";
+/// The number of SYNs in the measurement of dropped events, a million in a second.
+const PACED_SYNS: u32 = 5_000_000;
+/// The name of the article's program in tables with other packets than Linux's SYN.
+const ARTICLE_SYN: &str = "the article's program: Linux's SYN";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 /// Returns the settings that the command uses by default, but without multi-buffer support (`frags`).
@@ -54,8 +65,13 @@ fn load_at(
     filters: &Filters,
 ) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     let actions = ActionByPort::new_box_zeroed().map_err(|_| "no memory")?;
-    Ok(loader::load(&ProgramInputs { settings, interface: link, filters, actions: &actions }, None)?)
+    let program = loader::load(&ProgramInputs { settings, interface: link, filters, actions: &actions }, None)?;
+    prepare(&program);
+    Ok(program)
 }
+
+/// Prepares a loaded program for measurements.
+fn prepare(_program: &TcpBounceSkel) {}
 
 /// Returns filters with the given prefixes, both as destinations and as sources.
 pub fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Error>> {
@@ -82,18 +98,20 @@ pub fn fd<'a>(program: &'a TcpBounceSkel) -> BorrowedFd<'a> {
     program.progs.tcp_bounce.as_fd()
 }
 
-/// Measures SYNs, telemetry, other packets, and segments after the handshake.
+/// Measures SYNs, handshakes, telemetry, other packets, and segments after the handshake.
 pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     report.section(
-        "In the kernel",
+        SECTION,
         "The cost of a packet above the zero, a program that returns `XDP_TX` at once. Each packet is written anew. \
          The last two columns count the instructions that the verifier left in the program, and those that it \
          processed (at most a million).",
     );
     syn(report, peers)?;
+    handshake(report, peers)?;
+    last_ack(report, peers)?;
     telemetry(report, peers)?;
     other_packets(report, peers)?;
-    post_handshake(report, peers)
+    answered(report, peers)
 }
 
 /// Measures a Linux client's SYN with different settings, and with other programs.
@@ -113,50 +131,114 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     )?;
     let everything = load_searching(ProgramSettings { isn: keyed, filters_sources: true, ..settings }, &prefixes)?;
 
-    let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(|hex| Wrapper::new(&packet(hex)));
-    let peers = peers.load()?;
+    let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(packet);
+    let floor = Wrapper::new(&syn);
     let mut cases = vec![
-        Case::new("floor: swap the MACs", &syn, syn.program("swap_macs")?, TX)?,
+        Case::new("floor: swap the MACs", &syn, floor.program("swap_macs")?, TX)?,
         Case::new("**tcp-bounce**", &syn, fd(&default), TX)?,
         Case::new("with 100 excluded ports", &syn, fd(&excluding), TX)?,
         Case::new("`--takeover`", &syn, fd(&takeover), TX)?,
         Case::new("`--isn keyed`", &syn, fd(&keyed_isn), TX)?,
-        Case::new("`--on-connect echo:7`, to another port", &syn, fd(&echoing), TX)?,
+        Case::new("`--on-connect echo:7`, to another port", &syn, fd(&echoing), TX)?.at_most(14.0),
         Case::new("over IPv6", &syn_v6, fd(&default), TX)?,
         Case::new("over IPv6, `--dst` and `--src` with 1000 prefixes each", &syn_v6, fd(&filtering), TX)?,
         Case::new("everything on: these prefixes, `--isn keyed`, two VLAN tags", &tagged, fd(&everything), TX)?,
     ];
-    for (name, object) in &peers {
+    let everything = cases.len() - 1;
+    for (name, object) in &peers.load()? {
         cases.push(Case::new(name, &syn, peer::program(object), TX)?);
     }
     measure(&mut cases)?;
     table(report, "Linux's SYN", &cases, ARTICLE);
-    let (floor, bounce) = (&cases[0], &cases[1]);
+    let (floor, bounce, everything) = (cases[0].costs(), &cases[1], cases[everything].costs());
     if let Some(article) = cases.iter().find(|case| case.name() == ARTICLE) {
-        report.at_most("in the kernel: of the article's program", 0.40, "", bounce.ratio(article));
+        report.at_most("Linux's SYN: of the article's program", 0.27, "", bounce.costs().ratio(article.costs()));
+        report.at_most("everything on: of the article's program", 1.0, "", everything.ratio(article.costs()));
     }
     // Uses the ratio of the medians, not the median of the ratios. The floor costs so little that the ratio of a turn
     // varies widely.
-    report.at_most("in the kernel: of the floor", 4.0, "", bounce.cost() / floor.cost());
+    report.at_most("Linux's SYN: of the floor", 4.0, "", bounce.costs().median() / floor.median());
+    report.at_most("instructions that the verifier processes", 45_000.0, "", bounce.verified().into());
+    Ok(())
+}
+
+/// Measures the handshake of a Linux client, SYN and last ACK, in tcp-bounce and in the article's program.
+fn handshake(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let default = load(settings(), &*own_addresses()?)?;
+    let article = peers.load_article()?;
+    let programs: Vec<_> = [fd(&default)].into_iter().chain(article.iter().map(peer::program)).collect();
+    let [syn, last_ack] = [LINUX_SYN, LAST_ACK].map(packet);
+    let mut cases = Vec::new();
+    for &program in &programs {
+        cases.extend([Case::new("SYN", &syn, program, TX)?, Case::new("last ACK", &last_ack, program, DROP)?]);
+    }
+    measure(&mut cases)?;
+    let whole: Vec<_> = cases.chunks(2).map(|program| program[0].costs().plus(program[1].costs())).collect();
+    let rows = [
+        ("SYN", cases[0].costs(), cases.get(2).map(Case::costs)),
+        ("last ACK", cases[1].costs(), cases.get(3).map(Case::costs)),
+        ("**whole handshake**", &whole[0], whole.get(1)),
+    ];
+    report.table(
+        &[HANDSHAKE, "tcp-bounce, ns", "the article's program, ns", "of the article's"],
+        rows.map(|(name, own, article)| {
+            let figures = |article: &Costs| [article.median(), own.ratio(article)].map(rounded);
+            let [article, ratio] = article.map_or_else(|| ["-", "-"].map(str::to_owned), figures);
+            row(name, [rounded(own.median()), article, ratio])
+        }),
+    );
+    if let [own, article] = &whole[..] {
+        report.at_most("whole handshake: of the article's program", 0.6, "", own.ratio(article));
+    }
+    Ok(())
+}
+
+/// Measures the last ACK of a handshake in each mode without an answer.
+fn last_ack(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+    let (default, own) = (settings(), own_addresses()?);
+    let keyed = ProgramSettings { isn: Isn::Keyed(KEY), ..default };
+    let only = |action, settings| ProgramSettings { actions: ActionSet::only(action), ..settings };
+    let other =
+        |action, settings| ProgramSettings { actions: ActionSet::only(Action::Ignore).with(action), ..settings };
+    let takeover = ProgramSettings { takeover: true, filters_destinations: false, ..default };
+    let [ack, ack_v6, mut ack_keyed, mut ack_following] = [LAST_ACK, LAST_ACK_V6, LAST_ACK, LAST_ACK].map(packet);
+    acknowledge_keyed(&mut ack_keyed, false);
+    acknowledge_keyed(&mut ack_following, true);
+    let cases = [
+        ("default", &ack, default, 15.0),
+        ("default, over IPv6", &ack_v6, default, 15.0),
+        ("`--isn keyed`", &ack_keyed, keyed, 15.0),
+        ("`--on-connect discard`", &ack, only(Action::Discard, default), 15.0),
+        ("`--on-connect echo`", &ack_following, only(Action::Echo, keyed), 15.0),
+        ("`--on-connect tarpit`", &ack_following, only(Action::Tarpit, keyed), 15.0),
+        ("`--on-connect close:7`, to another port", &ack, other(Action::Close, default), 15.0),
+        ("`--on-connect echo:7`, to another port", &ack_keyed, other(Action::Echo, keyed), 15.0),
+        ("`--takeover`", &ack, takeover, 10.0),
+    ];
+    let case = |(name, packet, settings, limit): (_, &Vec<u8>, _, _)| {
+        Ok::<_, Box<dyn Error>>(Case::new(name, packet, fd(&load(settings, &own)?), DROP)?.at_most(limit))
+    };
+    let mut cases = cases.into_iter().map(case).collect::<Result<Vec<_>, _>>()?;
+    if let Some(object) = peers.load_article()? {
+        cases.push(Case::new(ARTICLE, &ack, peer::program(&object), DROP)?);
+    }
+    compare(report, "last ACK", cases, peers)?;
     Ok(())
 }
 
 /// Measures and reports the cases and, if it is available, the article's program with a Linux client's SYN.
-fn compare(report: &mut Report, title: &str, cases: Vec<Case>, peers: &Peers) -> Result<(), Box<dyn Error>> {
-    let (article, syn) = (peers.load_article()?, Wrapper::new(&packet(LINUX_SYN)));
-    // Shortens the lifetime of the cases, so that the vector can also hold a case that borrows `article` and `syn`.
-    let mut cases: Vec<Case> = cases;
-    if let Some(object) = &article {
-        cases.push(Case::new(ARTICLE, &syn, peer::program(object), TX)?);
+fn compare(report: &mut Report, title: &str, mut cases: Vec<Case>, peers: &Peers) -> Result<Vec<Case>, Box<dyn Error>> {
+    if let Some(object) = peers.load_article()? {
+        cases.push(Case::new(ARTICLE_SYN, &packet(LINUX_SYN), peer::program(&object), TX)?);
     }
     measure(&mut cases)?;
-    table(report, title, &cases, ARTICLE);
-    Ok(())
+    table(report, title, &cases, ARTICLE_SYN);
+    Ok(cases)
 }
 
 /// Measures the cost of answering a Linux client's SYN with each kind of telemetry.
 fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
-    let (own, syn) = (own_addresses()?, Wrapper::new(&packet(LINUX_SYN)));
+    let (own, syn) = (own_addresses()?, packet(LINUX_SYN));
     let load_with = |telemetry| load(ProgramSettings { telemetry, ..settings() }, &own);
     let (stripes, shared) = client_tables::stripes()?;
     let nothing = TelemetrySettings { stripes, shared, ..TelemetrySettings::default() };
@@ -164,12 +246,12 @@ fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let by_port = load_with(TelemetrySettings { ports: true, ..nothing })?;
     let by_source = load_with(TelemetrySettings { sources: true, ..nothing })?;
     let by_both = load_with(TelemetrySettings { ports: true, sources: true, ..nothing })?;
-    let events = load_with(TelemetrySettings { events: 1, ..nothing })?;
     let sampled = load_with(TelemetrySettings { events: 1000, ..nothing })?;
+    let events = load_with(TelemetrySettings { events: 1, ..nothing })?;
     let mut reader = EventReader::default();
-    for program in [&events, &sampled] {
-        reader.read(program, "", drop)?;
-    }
+    // The programs run on the first CPU.
+    let last_cpu = cpus().pop().ok_or("no CPU")?;
+    on_cpu(last_cpu, || Ok([&events, &sampled].into_iter().try_for_each(|program| reader.read(program, "", drop))?))?;
     let cases = vec![
         Case::new("counters only", &syn, fd(&default), TX)?,
         Case::new("counted by port", &syn, fd(&by_port), TX)?,
@@ -178,35 +260,55 @@ fn telemetry(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         Case::new("events, 1 in 1000", &syn, fd(&sampled), TX)?,
         Case::new("events, 1 in 1 (`--events`)", &syn, fd(&events), TX)?,
     ];
-    compare(report, "telemetry", cases, peers)?;
-    reader.finish();
+    let cases = compare(report, "telemetry", cases, peers)?;
+    let (default, events_case) = (&cases[0], &cases[5]);
+    report.at_most("`--events`: an event, above the default", 80.0, " ns", events_case.costs().above(default.costs()));
     let EventCounts { delivered, dropped, .. } = event_ring::counts(&events)?;
     let share = percent(dropped as f64 / (delivered + dropped) as f64);
     report.paragraph(&format!("With `--events`, {share} of the events were dropped. The reader ran on another CPU."));
+    dropped_events(report, events_case, &events)?;
+    reader.finish();
+    Ok(())
+}
+
+/// Measures how many events are dropped at a million SYNs a second on one CPU, while a reader runs on another one.
+fn dropped_events(report: &mut Report, case: &Case, program: &TcpBounceSkel) -> Result<(), Box<dyn Error>> {
+    let before = event_ring::counts(program)?;
+    let rate = case.pace(PACED_SYNS)?;
+    let dropped = event_ring::counts(program)?.dropped - before.dropped;
+    report.paragraph(&format!(
+        "In another run, one CPU received {} million SYNs per second. {dropped} of {PACED_SYNS} events were dropped. The \
+         reader ran on another CPU.",
+        rounded(rate),
+    ));
+    report.at_least("`--events`: SYNs per second on one CPU, for the next line", 0.95, " million", rate);
+    report.at_most("`--events`: dropped events at this rate", 0.0, "", dropped as f64);
     Ok(())
 }
 
 /// Measures packets other than a Linux client's SYN.
 fn other_packets(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let default = load(settings(), &*own_addresses()?)?;
-    let others = OTHERS.map(|(name, action, hex)| (name, action, Wrapper::new(&packet(hex))));
-    let cases = others.iter().map(|(name, action, wrapper)| Case::new(name, wrapper, fd(&default), *action));
-    compare(report, "other packets (the article's: Linux's SYN)", cases.collect::<Result<_, _>>()?, peers)
+    let cases = OTHERS.map(|(name, limit, action, hex)| {
+        let case = Case::new(name, &packet(hex), fd(&default), action)?;
+        Ok::<_, Box<dyn Error>>(limit.into_iter().fold(case, Case::at_most))
+    });
+    compare(report, "other packets", cases.into_iter().collect::<Result<_, _>>()?, peers)?;
+    Ok(())
 }
 
-/// Measures segments after the handshake, with each post-handshake action.
-fn post_handshake(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
+/// Measures segments after the handshake that are answered, with each post-handshake action.
+fn answered(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
     let (settings, own, keyed) = (settings(), own_addresses()?, Isn::Keyed(KEY));
-    let segments = POST_HANDSHAKE.map(|(post_handshake, name, xdp_action, hex)| {
+    let cases = ANSWERED.map(|(action, name, hex)| {
         let mut packet = packet(hex);
-        let isn = if post_handshake.follows_client() { keyed } else { settings.isn };
-        if post_handshake.follows_client() {
-            acknowledge(&mut packet);
+        let isn = if action.follows_client() { keyed } else { settings.isn };
+        if action.follows_client() {
+            acknowledge_keyed(&mut packet, true);
         }
-        let program = load(ProgramSettings { actions: ActionSet::only(post_handshake), isn, ..settings }, &own)?;
-        Ok::<_, Box<dyn Error>>((name, xdp_action, Wrapper::new(&packet), program))
+        let program = load(ProgramSettings { actions: ActionSet::only(action), isn, ..settings }, &own)?;
+        Case::new(name, &packet, fd(&program), TX)
     });
-    let segments = segments.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let cases = segments.iter().map(|(name, action, wrapper, program)| Case::new(name, wrapper, fd(program), *action));
-    compare(report, "after the handshake (the article's: Linux's SYN)", cases.collect::<Result<_, _>>()?, peers)
+    compare(report, "answered segments after the handshake", cases.into_iter().collect::<Result<_, _>>()?, peers)?;
+    Ok(())
 }

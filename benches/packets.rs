@@ -30,30 +30,58 @@ pub const PASS: u32 = 2;
 /// `XDP_TX` of `linux/bpf.h`.
 pub const TX: u32 = 3;
 
-/// Packets other than a Linux client's SYN. Each has a description, the expected XDP action, and the bytes in
-/// hexadecimal.
-pub const OTHERS: [(&str, u32, &str); 5] = [
-    (
-        "SYN without options, 60 bytes",
-        TX,
-        "020000000002 020000000001 0800 \
-        450000281c4640004006 0a84 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 5002faf0 b0a8 0000 000000000000",
-    ),
+/// Packets other than a Linux client's SYN. Each has a description, the target in nanoseconds above the baseline, the
+/// expected XDP action, and the bytes in hexadecimal.
+pub const OTHERS: [(&str, Option<f64>, u32, &str); 8] = [
     (
         "SYN of macOS, 78 bytes",
+        Some(14.0),
         TX,
         "020000000002 020000000001 0800 \
         450000401c4640004006 0a6c 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 b002ffff b0a8 0000 \
         020405b4 01 030306 01 01 080a1122334400000000 0402 0000",
     ),
     (
+        "SYN of macOS over IPv6, 98 bytes",
+        None,
+        TX,
+        "020000000002 020000000001 86dd \
+        60012345 002c 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
+        c350 1388 a1b2c3d4 00000000 b002ffff b0a8 0000 020405a0 01 030306 01 01 080a1122334400000000 0402 0000",
+    ),
+    (
+        "SYN of Windows 10, 66 bytes",
+        Some(14.0),
+        TX,
+        "020000000002 020000000001 0800 \
+        450000341c4640008006 0a6c 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 8002faf0 b0a8 0000 \
+        020405b4 01 030308 01 01 0402",
+    ),
+    (
+        "SYN of Windows 10 over IPv6, 86 bytes",
+        None,
+        TX,
+        "020000000002 020000000001 86dd \
+        60012345 0020 06 80 fd000000000000000000000000000001 fd000000000000000000000000000002 \
+        c350 1388 a1b2c3d4 00000000 8002faf0 b0a8 0000 020405a0 01 030308 01 01 0402",
+    ),
+    (
+        "SYN without options, 60 bytes",
+        None,
+        TX,
+        "020000000002 020000000001 0800 \
+        450000281c4640004006 0a84 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 5002faf0 b0a8 0000 000000000000",
+    ),
+    (
         "SYN without options, 54 bytes (grows)",
+        None,
         TX,
         "020000000002 020000000001 0800 \
         450000281c4640004006 0a84 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 5002faf0 b0a8 0000",
     ),
     (
         "SYN with 64 bytes of data (shrinks)",
+        None,
         TX,
         "020000000002 020000000001 0800 \
         450000681c4640004006 0a44 0a000001 0a000002 c350 1388 a1b2c3d4 00000000 5002faf0 b0a8 0000 \
@@ -62,6 +90,7 @@ pub const OTHERS: [(&str, u32, &str); 5] = [
     ),
     (
         "segment of the host's own connection",
+        None,
         PASS,
         "020000000002 020000000001 0800 \
         450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 12345678 801001f6 b0a8 0000 \
@@ -69,29 +98,31 @@ pub const OTHERS: [(&str, u32, &str); 5] = [
     ),
 ];
 
-/// Segments after the handshake. Each has the post-handshake action, a description, the expected XDP action, and the
-/// bytes in hexadecimal.
-pub const POST_HANDSHAKE: [(Action, &str, u32, &str); 7] = [
-    (Action::Ignore, "--on-connect ignore: the last ACK of the handshake", DROP, LAST_ACK),
-    (Action::Reset, "--on-connect reset: the last ACK, answered with RST", TX, LAST_ACK),
-    (Action::Close, "--on-connect close: the last ACK, answered with FIN", TX, LAST_ACK),
+/// Segments after the handshake that are answered. Each has the post-handshake action, a description, and the bytes in
+/// hexadecimal.
+pub const ANSWERED: [(Action, &str, &str); 6] = [
+    (Action::Reset, "--on-connect reset: the last ACK, answered with RST", LAST_ACK),
+    (Action::Close, "--on-connect close: the last ACK, answered with FIN", LAST_ACK),
     (
         Action::Discard,
         "--on-connect discard: FIN, answered with FIN",
-        TX,
         "020000000002 020000000001 0800 \
         450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801101f6 b0a8 0000 \
         01 01 080a1122334455667788",
     ),
-    (Action::Discard, "--on-connect discard: 48 bytes, answered with ACK (shrinks)", TX, DATA),
-    (Action::Echo, "--on-connect echo: 48 bytes, sent back", TX, DATA),
-    (Action::Tarpit, "--on-connect tarpit: 48 bytes, answered with ACK (shrinks)", TX, DATA),
+    (Action::Discard, "--on-connect discard: 48 bytes, answered with ACK (shrinks)", DATA),
+    (Action::Echo, "--on-connect echo: 48 bytes, sent back", DATA),
+    (Action::Tarpit, "--on-connect tarpit: 48 bytes, answered with ACK (shrinks)", DATA),
 ];
 
-/// The last ACK of a handshake. It acknowledges the default initial sequence number, 0x74637062.
-const LAST_ACK: &str = "020000000002 020000000001 0800 \
+/// The last ACK of a handshake over IPv4. It acknowledges the default initial sequence number, 0x74637062.
+pub const LAST_ACK: &str = "020000000002 020000000001 0800 \
     450000341c4640004006 0a78 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801001f6 b0a8 0000 \
     01 01 080a1122334455667788";
+/// The last ACK of a handshake over IPv6. It acknowledges the default initial sequence number, 0x74637062.
+pub const LAST_ACK_V6: &str = "020000000002 020000000001 86dd \
+    60012345 0020 06 40 fd000000000000000000000000000001 fd000000000000000000000000000002 \
+    c350 1388 a1b2c3d5 74637063 801001f6 b0a8 0000 01 01 080a1122334455667788";
 
 /// A segment with 48 bytes of data, which acknowledges the default initial sequence number.
 const DATA: &str = "020000000002 020000000001 0800 \
@@ -107,15 +138,18 @@ pub fn packet(hex: &str) -> Vec<u8> {
     packet
 }
 
-/// Sets the acknowledgment number of a segment over IPv4, so that the segment acknowledges all data from tcp-bounce.
+/// Sets the acknowledgment number of a client's first segment after the handshake over IPv4, so that the segment
+/// acknowledges a SYN-ACK with a keyed ISN.
 ///
-/// tcp-bounce must use [`KEY`] and an action for which [`Action::follows_client`] returns true.
-pub fn acknowledge(packet: &mut [u8]) {
+/// The key is [`KEY`]. `follows_client` is [`Action::follows_client`] of the port's action.
+pub fn acknowledge_keyed(packet: &mut [u8], follows_client: bool) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));
     let key = u128::from_le_bytes(KEY);
-    let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes());
-    let acknowledgment_number = number(38).wrapping_add(isn_offset(hash as u32));
+    let hash = Ipv4::hash([key as u64, (key >> 64) as u64], source, destination, number(34).to_be_bytes()) as u32;
+    // The segment's sequence number is the client's ISN plus 1.
+    let acknowledgment_number =
+        if follows_client { number(38).wrapping_add(isn_offset(hash)) } else { hash.wrapping_add(1) };
     packet[42..46].copy_from_slice(&acknowledgment_number.to_be_bytes());
     correct(packet);
 }

@@ -126,12 +126,14 @@ fn heading() -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// Formats a number with three decimals below 1, two below 10, one below 100, and none from 100 on.
+/// Formats a number with three decimals below 1, two below 10, one below 100, and none from 100 on. Formats zero
+/// without decimals.
 pub fn rounded(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         1.0.. => format!("{value:.2}"),
+        0.0 => "0".to_owned(),
         _ => format!("{value:.3}"),
     }
 }

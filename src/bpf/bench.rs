@@ -60,16 +60,46 @@ static CLOCK: Global<Clock> = Global::new(Clock { rounds: Cell::new(0), first: C
 #[btf_map]
 static NEXT: ProgramArray<1> = ProgramArray::new();
 
+/// The interval between two packets of [`pace`], in nanoseconds: a million packets in a second.
+const INTERVAL: u64 = 1000;
+
+/// The time at which the next packet of [`pace`] is due, in nanoseconds (`bpf_ktime_get_ns`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.pace")]
+static DUE: Global<Cell<u64>> = Global::new(Cell::new(0));
+
 /// Writes the packet and tail-calls the program under test. Returns `XDP_ABORTED` if one of these steps fails.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
+    next_round(&ctx)
+}
+
+/// Does the same as [`restore`], but waits until the packet is due. A delayed packet does not delay the next ones.
+#[xdp]
+pub fn pace(ctx: XdpContext) -> u32 {
+    if CLOCK.get().first.get() == 0 {
+        DUE.get().set(now());
+    }
+    let due = DUE.get().get();
+    DUE.get().set(due.wrapping_add(INTERVAL));
+    // Each reading takes more than 10 ns, so the loop is long enough for the interval.
+    for _ in 0..INTERVAL / 10 {
+        if now() >= due {
+            break;
+        }
+    }
+    next_round(&ctx)
+}
+
+#[inline(always)]
+fn next_round(ctx: &XdpContext) -> u32 {
     record_round();
     if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some() {
         // A packet from a NIC is in memory. The packet written above is still in the store buffer, where a read that
         // spans two writes stalls. The helper call takes long enough to drain the store buffer.
         black_box(now());
         // SAFETY: A successful tail call does not return, and no value in this function needs to be dropped.
-        unsafe { NEXT.tail_call(&ctx, 0) };
+        unsafe { NEXT.tail_call(ctx, 0) };
     }
     XDP_ABORTED
 }
