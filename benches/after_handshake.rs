@@ -44,18 +44,22 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
          arrive only if the other end has a program, too. Without programs, a packet holds up to 64 KiB.",
     );
 
-    let clients = [1, 2 * thread::available_parallelism()?.get()];
     report.paragraph(
         "Connections that the server closes first, thousands per second. In native mode, both ends have a program; \
          otherwise, neither end has one:",
     );
-    table(
+    let ratios = table(
         report,
         &servers[..3],
-        &clients,
+        &[1, 4],
         |clients| format!("clients: {clients}"),
         |server, clients| close(server, clients).map(Some),
-    )
+    )?;
+    for (server, ratios) in servers.iter().zip(&ratios).take(2) {
+        let name = format!("{}: connections per second under `close`, four clients: of the std server", server.name());
+        report.at_least(&name, 2.5, "", ratios[1]);
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -220,14 +224,14 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
 }
 
 /// Measures each server under the condition of each column, once in each turn. Reports the median rates, and in
-/// brackets the median ratios to the rate of [`Server::Std`].
+/// brackets the median ratios to the rate of [`Server::Std`]. Returns the ratios, with NaN for an omitted measurement.
 fn table<C: Copy>(
     report: &mut Report,
     servers: &[Server],
     columns: &[C],
     name: impl Fn(C) -> String,
     measure: impl Fn(Server, C) -> Result<Option<f64>, Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Vec<Vec<f64>>, Box<dyn Error>> {
     let mut rates = vec![vec![Vec::new(); columns.len()]; servers.len()];
     for _ in 0..TURNS {
         for (column, &condition) in columns.iter().enumerate() {
@@ -237,17 +241,17 @@ fn table<C: Copy>(
         }
     }
     let base = servers.iter().position(|&server| server == Server::Std).ok_or("no server to compare with")?;
-    let cell = |(rates, base): (&Vec<f64>, &Vec<f64>)| {
-        if rates.is_empty() {
-            return "-".to_owned();
-        }
-        let ratio = median(rates.iter().zip(base).map(|(rate, base)| rate / base));
-        format!("{:.2} ({ratio:.2})", median(rates.iter().copied()))
+    let ratio = |(rates, base): (&Vec<f64>, &Vec<f64>)| {
+        if rates.is_empty() { f64::NAN } else { median(rates.iter().zip(base).map(|(rate, base)| rate / base)) }
     };
-    let rows =
-        servers.iter().zip(&rates).map(|(server, own)| row(server.name(), own.iter().zip(&rates[base]).map(cell)));
+    let ratios: Vec<Vec<_>> = rates.iter().map(|own| own.iter().zip(&rates[base]).map(ratio).collect()).collect();
+    let cell = |(rates, ratio): (&Vec<f64>, &f64)| {
+        if rates.is_empty() { "-".to_owned() } else { format!("{:.2} ({ratio:.2})", median(rates.iter().copied())) }
+    };
+    let figures = rates.iter().zip(&ratios).map(|(rates, ratios)| rates.iter().zip(ratios).map(cell));
+    let rows = servers.iter().zip(figures).map(|(server, figures)| row(server.name(), figures));
     let columns: Vec<_> = columns.iter().map(|&column| name(column)).collect();
     let header: Vec<_> = std::iter::once("").chain(columns.iter().map(String::as_str)).collect();
     report.table(&header, rows);
-    Ok(())
+    Ok(ratios)
 }

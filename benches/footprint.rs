@@ -42,7 +42,7 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
         let name = format!("`--mode {} {arguments}`", mode.name()).replace(" `", "`");
         rows.push(row(&name, [rounded(median(times)), rounded(longest), rounded(resident), rounded(maps)]));
         if arguments.is_empty() {
-            report.at_most(&format!("{name}: start to first SYN answered, longest of {TURNS}"), 150.0, " ms", longest);
+            report.at_most(&format!("{name}: start to first SYN answered, longest of {TURNS}"), 80.0, " ms", longest);
             report.at_most(&format!("{name}: resident memory"), 20.0, " MiB", resident);
         }
     }

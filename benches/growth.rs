@@ -122,6 +122,9 @@ fn interfaces(report: &mut Report) {
     let rows =
         names.iter().enumerate().map(|(index, name)| row(name, figures.iter().map(|figures| rounded(figures[index]))));
     report.table(&header, rows);
+    if let Some([_, start, _]) = figures.last() {
+        report.at_most("start until all of 16 interfaces answer", 800.0, " ms", *start);
+    }
 }
 
 /// Measures the rate of answered SYNs for growing numbers of CPUs, each with its own generator and receive queue.
