@@ -17,6 +17,8 @@ use crate::report::{Report, median, percent, rounded, row};
 
 /// The title of the section, in which the chart finds its figures.
 pub const SECTION: &str = "Across a veth pair";
+/// The header of the first column of the table that the chart shows.
+pub const TABLE: &str = "server";
 
 /// The number of repetitions of the whole setup.
 ///
@@ -232,7 +234,7 @@ pub fn report(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> 
         let answered = percent(median(turns.answered.iter().copied()));
         rows.push(row(name, [rounded(cost)].into_iter().chain(figures).chain([answered])));
     }
-    report.table(&["server", "ns per SYN", "above no answer", "of tcp-bounce, native", "answered"], rows);
+    report.table(&[TABLE, "ns per SYN", "above no answer", "of tcp-bounce, native", "answered"], rows);
     let zero = median(zeros.iter().copied());
     let lost: u64 = turns.iter().map(|turns| turns.lost).sum();
     report.paragraph(&format!(

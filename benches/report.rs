@@ -8,7 +8,7 @@ use std::{env, fs};
 use comfy_table::{CellAlignment, Table, presets};
 use nix::sys::utsname::uname;
 
-use crate::{cable, chart};
+use crate::chart;
 
 /// The file of the report.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/internals/benchmarks.md");
@@ -81,13 +81,13 @@ impl Report {
     pub fn write(&self) -> Result<(), Box<dyn Error>> {
         let text = format!("{}{}", self.heading, self.sections);
         fs::write(FILE, &text)?;
-        chart::draw(&text, cable::SECTION, IMAGES)
+        chart::draw(&text, IMAGES)
     }
 }
 
 /// Draws the chart again, with the figures of the last report.
 pub fn redraw_chart() -> Result<(), Box<dyn Error>> {
-    chart::draw(&fs::read_to_string(FILE)?, cable::SECTION, IMAGES)
+    chart::draw(&fs::read_to_string(FILE)?, IMAGES)
 }
 
 /// Returns the heading, which describes how the report was made and on which machine.
@@ -114,7 +114,7 @@ fn heading() -> Result<String, Box<dyn Error>> {
          - commit: {}\n- machine: {} ({family}), {cpus} CPUs{}\n- kernel: {} {}\n- guard for returns from functions (`spec_rstack_overflow`): {}\n\n\
          <picture>\n  \
          <source media=\"(prefers-color-scheme: dark)\" srcset=\"../images/benchmarks-dark.svg\">\n  \
-         <img src=\"../images/benchmarks-light.svg\" alt=\"The time to answer a SYN across a veth pair\">\n\
+         <img src=\"../images/benchmarks-light.svg\" alt=\"The time to answer a SYN across a veth pair, and the time of a handshake in the program\">\n\
          </picture>\n",
         objects.concat(),
         String::from_utf8_lossy(&commit).trim(),
