@@ -12,7 +12,8 @@ use tcp_bounce::internals::{EventReader, event_ring};
 use tcp_bounce::internals::{client_tables, loader};
 use tcp_bounce_wire::address::{Ipv4Address, Mac};
 use tcp_bounce_wire::{
-    Action, ActionByPort, ActionSet, EventCounts, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings,
+    Action, ActionByPort, ActionSet, EventCounts, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
+    TelemetrySettings,
 };
 use zerocopy::FromZeros as _;
 
@@ -47,7 +48,7 @@ pub fn settings() -> ProgramSettings {
 /// Loads tcp-bounce for an interface whose primary addresses are the packets' destinations, so that it searches no
 /// prefixes.
 pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    let mut link = InterfaceState::new(MAC, 1500, None, None);
+    let mut link = InterfaceState::new(MAC, &ReplySettings::DEFAULT);
     link.primary_v4 = Ipv4Address([10, 0, 0, 2]);
     link.primary_v6.0[..2].copy_from_slice(&[0xfd, 0]);
     link.primary_v6.0[15] = 2;
@@ -56,7 +57,7 @@ pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSke
 
 /// Loads tcp-bounce for an interface without primary addresses, so that it has to search the prefixes.
 pub fn load_searching(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    load_at(&InterfaceState::new(MAC, 1500, None, None), settings, filters)
+    load_at(&InterfaceState::new(MAC, &ReplySettings::DEFAULT), settings, filters)
 }
 
 fn load_at(

@@ -15,7 +15,6 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
-use tcp_bounce_wire::ProgramSettings;
 
 use crate::command;
 use crate::config::{
@@ -224,32 +223,34 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = SYN_ACK)]
     pub key_file: Option<PathBuf>,
 
-    /// Time to live (IPv4) or hop limit (IPv6)
+    /// Time to live or hop limit [default: the kernel's]
     ///
-    /// N is a number from 1 to 255, decimal or 0x hexadecimal.
+    /// N is a number from 1 to 255, decimal or 0x hexadecimal. The default is net.ipv4.ip_default_ttl for IPv4, and
+    /// net.ipv6.conf.IFACE.hop_limit for IPv6.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
-    #[arg(value_parser = number(1..=u8::MAX), default_value_t = ProgramSettings::DEFAULT.ttl)]
-    pub ttl: u8,
+    #[arg(value_parser = number(1..=u8::MAX))]
+    pub ttl: Option<u8>,
 
-    /// Advertised window in bytes [default: about 64 KiB]
+    /// Advertised window in bytes [default: a listener's]
     ///
-    /// N is a number from 0 to 65535, decimal or 0x hexadecimal. The default is as many whole segments as fit in 64
-    /// KiB. Ports with echo or tarpit ignore this option.
+    /// N is a number from 0 to 65535, decimal or 0x hexadecimal. By default, the kernel's net.ipv4.tcp_rmem determines
+    /// the window: as many whole segments as fit in half of the initial buffer. Ports with echo or tarpit ignore this option.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = number(0..=u16::MAX))]
     pub window: Option<u16>,
 
-    /// Advertised window scale, if the SYN has one
+    /// Window scale, if the SYN has one [default: a listener's]
     ///
-    /// N is a number from 0 to 14, decimal or 0x hexadecimal. On ports with echo, SYN-ACKs have no window scale.
+    /// N is a number from 0 to 14, decimal or 0x hexadecimal. By default, the kernel's net.ipv4.tcp_rmem and
+    /// net.core.rmem_max determine the window scale. On ports with echo, SYN-ACKs have no window scale.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
-    #[arg(value_parser = number(0..=14u8), default_value_t = ProgramSettings::DEFAULT.window_scale)]
-    pub wscale: u8,
+    #[arg(value_parser = number(0..=14u8))]
+    pub wscale: Option<u8>,
 
     /// Advertised maximum segment size [default: from the MTU]
     ///
     /// N is a number of bytes from 1 to 65535, decimal or 0x hexadecimal. The default is the MTU minus 40 for IPv4, and
-    /// minus 60 for IPv6. Ports with echo ignore this option.
+    /// minus 60 for IPv6, where net.ipv6.conf.IFACE.mtu is the MTU. Ports with echo ignore this option.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = number(1..=u16::MAX))]
     pub mss: Option<u16>,

@@ -34,7 +34,7 @@ impl Views<'_> {
 
     /// Reports the start on each interface, and its findings. `findings` has a list for each responder.
     pub fn report_start(&self, responders: &ResponderSet, findings: Vec<Vec<Finding>>) {
-        let answering = AnswerSummary::new(self.config, responders.exclusions());
+        let answering = AnswerSummary::new(self.config, responders.exclusions()).imitating(responders.tcp_settings());
         for (responder, findings) in responders.responders().iter().zip(findings) {
             let interface = responder.interface().name.clone();
             self.printer.print(Message::Started {

@@ -84,7 +84,7 @@ impl Config {
         if self.interfaces.is_empty() {
             return Err(ConfigError::NoInterfaces);
         }
-        if ttl == 0 || window_scale > 14 || mss == Some(0) {
+        if ttl == Some(0) || window_scale > Some(14) || mss == Some(0) {
             return Err(ConfigError::OutOfRange);
         }
         self.scope.validate()?;

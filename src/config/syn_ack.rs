@@ -1,4 +1,4 @@
-//! The configurable header fields of the SYN-ACK.
+//! The configurable header fields of the SYN-ACK, which replace the values of the kernel.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,35 +11,22 @@ use super::{ValueError, parse_number};
 ///
 /// On a port with the action echo, fixed values replace `window` and `mss`, and no window scale is sent. On a port with
 /// the action tarpit, the window is zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SynAckConfig {
     /// The source of the initial sequence number. `None` selects a fixed number, or a keyed hash if an action needs
     /// one.
     pub isn: Option<IsnChoice>,
     /// The file with the key of a keyed ISN: 32 hexadecimal digits. `None` selects a random key.
     pub key_file: Option<PathBuf>,
-    /// The time to live (IPv4) or hop limit (IPv6).
-    pub ttl: u8,
-    /// The advertised receive window, in bytes and unscaled. `None` selects as many whole segments as fit in 64 KiB,
-    /// but at most 65,535 bytes.
+    /// The time to live (IPv4) or hop limit (IPv6). `None` selects those of the kernel.
+    pub ttl: Option<u8>,
+    /// The advertised receive window, in bytes and unscaled. `None` selects the window of a listener of the kernel.
     pub window: Option<u16>,
-    /// The advertised window scale, 0 to 14 (RFC 7323). A SYN-ACK has this option only if the SYN has it.
-    pub window_scale: u8,
+    /// The advertised window scale, 0 to 14 (RFC 7323). A SYN-ACK has this option only if the SYN has it. `None` selects
+    /// the window scale of a listener of the kernel.
+    pub window_scale: Option<u8>,
     /// The advertised maximum segment size, in bytes. `None` derives it from the MTU.
     pub mss: Option<u16>,
-}
-
-impl Default for SynAckConfig {
-    fn default() -> Self {
-        Self {
-            isn: None,
-            key_file: None,
-            ttl: ProgramSettings::DEFAULT.ttl,
-            window: None,
-            window_scale: ProgramSettings::DEFAULT.window_scale,
-            mss: None,
-        }
-    }
 }
 
 /// The source of initial sequence numbers, as configured.

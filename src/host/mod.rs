@@ -1,5 +1,5 @@
-//! The host environment, which this module reads and never changes: interfaces, addresses, sockets, NICs and the
-//! kernel.
+//! The host environment, which this module reads and never changes: interfaces, addresses, sockets, sysctls, NICs and
+//! the kernel.
 
 pub mod address;
 mod error;
@@ -10,8 +10,10 @@ pub mod listeners;
 mod netlink;
 pub mod sockets;
 mod stacked;
+pub mod tcp_settings;
 pub mod vlan;
 
 pub use address::HostAddress;
 pub use error::HostError;
 pub use interface::Interface;
+pub use tcp_settings::{Ipv6Settings, TcpSettings};

@@ -113,7 +113,7 @@ impl Check {
             .iter()
             .map(|interface| InterfaceReport::read(interface, config, isn, &snapshot, may_load))
             .collect::<Result<_, _>>()?;
-        let answering = AnswerSummary::new(config, &snapshot.exclusions);
+        let answering = AnswerSummary::new(config, &snapshot.exclusions).imitating(snapshot.tcp_settings.as_ref());
         let check = Self { starts: false, is_brief: false, host, answering, affected_connections, interfaces };
         let starts = !check.findings().any(Finding::is_error);
         Ok(Self { starts, ..check })

@@ -21,6 +21,9 @@ use nix::unistd::geteuid;
 /// The id of the user and group "nobody", which own no files.
 const NOBODY: u32 = 65534;
 
+/// The directory with the kernel's network settings, which every user may read. The replies follow them.
+const NETWORK_SETTINGS: &str = "/proc/sys/net";
+
 /// The reason why privileges cannot be dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
@@ -119,9 +122,9 @@ fn run_in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 /// - The user and group become `NOBODY` if `folder` is `None` and the thread has `CAP_SETUID` and `CAP_SETGID`. They
 ///   stay unchanged otherwise.
 /// - All capabilities are dropped, except at most one for each task in `later` that fails without capabilities.
-/// - Landlock prevents the thread from opening files for reading, executing programs, binding or connecting TCP
-///   sockets, and signalling other processes. Files can be created, written and removed in `folder` only. Restrictions
-///   that the kernel does not support are skipped.
+/// - Landlock prevents the thread from opening files for reading outside /proc/sys/net, executing programs, binding or
+///   connecting TCP sockets, and signalling other processes. Files can be created, written and removed in `folder` only.
+///   Restrictions that the kernel does not support are skipped.
 ///
 /// # Errors
 ///
@@ -184,11 +187,11 @@ fn restrict_access(folder: Option<&Path>) -> Result<Option<PrivilegeGap>, Rulese
         .create()?;
     // The port report is written to a temporary file, which is then renamed over the previous report.
     let replace_files = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile;
-    // A directory that cannot be opened gets no rule: later writes to it would fail anyway.
-    let folder = folder.and_then(|folder| PathFd::new(folder).ok());
-    let status = rules
-        .add_rules(folder.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, replace_files))))?
-        .restrict_self()?;
+    let folders = [(Some(Path::new(NETWORK_SETTINGS)), AccessFs::ReadFile.into()), (folder, replace_files)];
+    // A directory that cannot be opened gets no rule: later accesses to it would fail anyway.
+    let opened = folders.into_iter().filter_map(|(folder, access)| Some((PathFd::new(folder?).ok()?, access)));
+    let paths = opened.map(|(folder, access)| Ok::<_, RulesetError>(PathBeneath::new(folder, access)));
+    let status = rules.add_rules(paths)?.restrict_self()?;
     let gap = match status.landlock {
         LandlockStatus::NotEnabled => PrivilegeGap::LandlockDisabled,
         _ => PrivilegeGap::NoLandlock,

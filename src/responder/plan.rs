@@ -1,12 +1,12 @@
 //! The plan of the program on one interface: settings to load it with, and state that is updated while it runs.
 
 use tcp_bounce_wire::address::Mac;
-use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, TelemetrySettings};
+use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings, TelemetrySettings};
 use zerocopy::FromZeros as _;
 
 use super::{HostSnapshot, ResponderError, Scope, scope};
 use crate::config::{AttachMode, Config, Observe, SynAckConfig};
-use crate::host::{Interface, ethtool, kernel};
+use crate::host::{Interface, Ipv6Settings, TcpSettings, ethtool, kernel};
 use crate::xdp::loader::{self, ProgramInputs};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
@@ -32,6 +32,7 @@ pub struct ProgramPlan {
     isn: Isn,
     telemetry: TelemetrySettings,
     scope: Scope,
+    replies: ReplySettings,
     state: InterfaceState,
     filters: Box<Filters>,
     actions: Box<ActionByPort>,
@@ -58,8 +59,13 @@ impl ProgramPlan {
         let active = filters.active_destinations as usize;
         scope.fill(&mut filters.destinations[active])?;
         filters.excluded_ports = snapshot.exclusions.to_set();
+        let replies = reply_settings(&interface, &config.syn_ack, snapshot).unwrap_or_else(|| {
+            let defaults = TcpSettings::DEFAULT.reply_settings(interface.mtu, &Ipv6Settings::DEFAULT);
+            with_options(&config.syn_ack, defaults)
+        });
         Ok(Self {
-            state: interface_state(&interface, &config.syn_ack, &scope, snapshot),
+            state: interface_state(&interface, &replies, &scope, snapshot),
+            replies,
             telemetry: telemetry_settings(config.observe)?,
             actions: config.post_handshake.table()?,
             config: config.clone(),
@@ -116,7 +122,9 @@ impl ProgramPlan {
         program: &TcpBounceSkel,
     ) -> Result<bool, ResponderError> {
         let scope = Scope::of(interface, &self.config.scope.destinations, snapshot);
-        let state = interface_state(interface, &self.config.syn_ack, &scope, snapshot);
+        // Settings that cannot be read keep their last known values.
+        self.replies = reply_settings(interface, &self.config.syn_ack, snapshot).unwrap_or(self.replies);
+        let state = interface_state(interface, &self.replies, &scope, snapshot);
         if state != self.state {
             self.state = state;
             loader::set_interface_state(program, &self.state).map_err(XdpError::Maps)?;
@@ -141,11 +149,9 @@ impl ProgramPlan {
 
     /// Returns the settings that the program is loaded with in `mode`. They are constant while the program runs.
     fn settings(&self, mode: AttachMode, frags: bool) -> ProgramSettings {
-        let Config { syn_ack, scope, post_handshake, .. } = &self.config;
+        let Config { scope, post_handshake, .. } = &self.config;
         ProgramSettings {
             isn: self.isn,
-            ttl: syn_ack.ttl,
-            window_scale: syn_ack.window_scale,
             actions: post_handshake.actions(),
             takeover: scope.takeover,
             checks_mac: true,
@@ -165,20 +171,37 @@ fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
     Ok(TelemetrySettings { ports, sources, events, stripes, shared })
 }
 
-/// Returns the interface state for the program: MAC address, primary addresses, advertised MSS and window.
+/// Returns the settings of replies: the kernel's settings on `interface`, except for the user's options. Returns `None` if
+/// the kernel's settings cannot be read.
+fn reply_settings(interface: &Interface, syn_ack: &SynAckConfig, snapshot: &HostSnapshot) -> Option<ReplySettings> {
+    let (tcp, ipv6) = (snapshot.tcp_settings.as_ref()?, Ipv6Settings::read(&interface.name).ok()?);
+    Some(with_options(syn_ack, tcp.reply_settings(interface.mtu, &ipv6)))
+}
+
+/// Returns `kernel` with the values that the user chose in `syn_ack`.
+fn with_options(syn_ack: &SynAckConfig, kernel: ReplySettings) -> ReplySettings {
+    let &SynAckConfig { ttl, window, window_scale, mss, .. } = syn_ack;
+    ReplySettings {
+        ttl: ttl.unwrap_or(kernel.ttl),
+        hop_limit: ttl.unwrap_or(kernel.hop_limit),
+        window_scale: window_scale.unwrap_or(kernel.window_scale),
+        window,
+        mss,
+        ..kernel
+    }
+}
+
+/// Returns the interface state for the program: MAC address, primary addresses, values of replies.
 fn interface_state(
     interface: &Interface,
-    syn_ack: &SynAckConfig,
+    replies: &ReplySettings,
     scope: &Scope,
     snapshot: &HostSnapshot,
 ) -> InterfaceState {
     let own = interface.addresses(&snapshot.interfaces, &snapshot.addresses);
-    let (primary_v4, primary_v6) = scope.primary_addresses(&own);
-    InterfaceState {
-        primary_v4,
-        primary_v6,
-        ..InterfaceState::new(Mac(interface.mac), interface.mtu, syn_ack.mss, syn_ack.window)
-    }
+    let mut state = InterfaceState::new(Mac(interface.mac), replies);
+    (state.primary_v4, state.primary_v6) = scope.primary_addresses(&own);
+    state
 }
 
 /// Returns whether the program supports multi-buffer frames in `mode`, as a list of choices in the order in which they

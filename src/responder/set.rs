@@ -8,7 +8,7 @@ use tcp_bounce_wire::Isn;
 use super::retry::{Reaction, RetryWindow};
 use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope};
 use crate::config::Config;
-use crate::host::Interface;
+use crate::host::{Interface, TcpSettings};
 use crate::xdp::{ClientTables, TcpBounceSkel, XdpError};
 
 /// The time between two refreshes of the responders during a run.
@@ -45,6 +45,7 @@ pub struct ResponderSet {
     isn: Isn,
     responders: Vec<Responder>,
     exclusions: Exclusions,
+    tcp_settings: Option<TcpSettings>,
     retries: RetryWindow,
 }
 
@@ -74,6 +75,7 @@ impl ResponderSet {
             isn,
             responders: Vec::new(),
             exclusions: Exclusions::default(),
+            tcp_settings: None,
             retries: RetryWindow::new(RETRY_TIME),
         }
     }
@@ -105,6 +107,7 @@ impl ResponderSet {
                 changes.push(Change::Scope { interface, scope: responder.scope().clone() });
             }
         }
+        self.tcp_settings = snapshot.tcp_settings.clone().or(self.tcp_settings.take());
         if snapshot.exclusions != self.exclusions {
             self.exclusions = snapshot.exclusions.clone();
             changes.push(Change::Exclusions(self.exclusions.clone()));
@@ -141,6 +144,11 @@ impl ResponderSet {
     /// Returns the excluded ports as of the last refresh.
     pub fn exclusions(&self) -> &Exclusions {
         &self.exclusions
+    }
+
+    /// Returns the TCP settings of the kernel as of the last refresh. `None` if they could never be read.
+    pub fn tcp_settings(&self) -> Option<&TcpSettings> {
+        self.tcp_settings.as_ref()
     }
 
     /// Returns the responders, in the order in which they were attached.

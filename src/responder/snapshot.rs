@@ -2,9 +2,9 @@
 
 use super::Exclusions;
 use crate::config::ScopeConfig;
-use crate::host::{HostAddress, HostError, Interface};
+use crate::host::{HostAddress, HostError, Interface, TcpSettings};
 
-/// The interfaces, addresses and excluded ports of the host at one point in time.
+/// The interfaces, addresses, excluded ports and TCP settings of the host at one point in time.
 #[derive(Debug)]
 pub struct HostSnapshot {
     /// All interfaces of the network namespace.
@@ -13,6 +13,8 @@ pub struct HostSnapshot {
     pub addresses: Vec<HostAddress>,
     /// The excluded ports, including those of local listeners.
     pub exclusions: Exclusions,
+    /// The sysctls that shape replies. `None` if they cannot be read.
+    pub tcp_settings: Option<TcpSettings>,
 }
 
 impl HostSnapshot {
@@ -26,6 +28,7 @@ impl HostSnapshot {
             interfaces: Interface::list()?,
             addresses: HostAddress::list()?,
             exclusions: Exclusions::read(scope)?,
+            tcp_settings: TcpSettings::read().ok(),
         })
     }
 }

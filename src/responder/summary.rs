@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Exclusions;
 use super::scope::join_first;
 use crate::config::{Config, IsnChoice, PortList, PostHandshake};
+use crate::host::TcpSettings;
 
 /// The ports and clients that are answered, and the actions after the handshake.
 ///
@@ -46,6 +47,19 @@ impl AnswerSummary {
             ports: exclusions.selected().cloned(),
             exclusions: exclusions.clone(),
         }
+    }
+
+    /// Adds a line if the kernel's settings, which replies imitate, differ from Linux's defaults or are unknown.
+    pub fn imitating(mut self, tcp_settings: Option<&TcpSettings>) -> Self {
+        let Some(tcp_settings) = tcp_settings else {
+            self.settings.push("note: replies have Linux's defaults: /proc/sys/net cannot be read".to_owned());
+            return self;
+        };
+        let differences = tcp_settings.differences();
+        if !differences.is_empty() {
+            self.settings.push(format!("replies follow this host's sysctls: {}", differences.join(", ")));
+        }
+        self
     }
 
     /// Returns the excluded ports. They display as the answered ports.

@@ -11,11 +11,6 @@ use crate::isn::Isn;
 pub struct ProgramSettings {
     /// The source of the SYN-ACKs' initial sequence numbers.
     pub isn: Isn,
-    /// The time to live or hop limit of replies, in hops.
-    pub ttl: u8,
-    /// The window scale of SYN-ACKs, as a shift count (RFC 7323, 2.2). A SYN-ACK has this option only if the SYN has
-    /// it.
-    pub window_scale: u8,
     /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) selects the action
     /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that follow the client.
     pub actions: ActionSet,
@@ -39,11 +34,9 @@ pub struct ProgramSettings {
 }
 
 impl ProgramSettings {
-    /// The default settings. The ISN reads "tcpb" in a hex dump. TTL and window scale are the defaults of Linux.
+    /// The default settings. The ISN reads "tcpb" in a hex dump.
     pub const DEFAULT: Self = Self {
         isn: Isn::Fixed(0x7463_7062),
-        ttl: 64,
-        window_scale: 7,
         actions: ActionSet::only(Action::Ignore),
         takeover: false,
         checks_mac: false,
@@ -82,8 +75,6 @@ pub struct ProgramConfig {
     pub key: [u64; 2],
     pub(crate) isn: U32,
     keyed: u8,
-    pub(crate) ttl: u8,
-    pub(crate) window_scale: u8,
     pub(crate) actions: ActionSet,
     takeover: u8,
     checks_mac: u8,
@@ -92,6 +83,7 @@ pub struct ProgramConfig {
     frags: u8,
     telemetry: u8,
     attach_mode: u16,
+    reserved: [u8; 2],
     events: u32,
     stripes: u32,
 }
@@ -118,8 +110,6 @@ impl ProgramConfig {
             key: [key as u64, (key >> 64) as u64],
             isn: U32::new(isn),
             keyed: keyed as u8,
-            ttl: settings.ttl,
-            window_scale: settings.window_scale,
             actions: if keyed { settings.actions } else { settings.actions.without_following_client() },
             takeover: settings.takeover as u8,
             checks_mac: settings.checks_mac as u8,
@@ -128,6 +118,7 @@ impl ProgramConfig {
             frags: settings.frags as u8,
             telemetry: Self::telemetry_bits(settings.telemetry),
             attach_mode: settings.attach_mode,
+            reserved: [0; 2],
             events: settings.telemetry.events,
             stripes: settings.telemetry.stripes,
         }

@@ -28,8 +28,9 @@ const TCP_LENGTH: usize = size_of::<Tcp>() + size_of::<LinuxOptions>();
 
 /// Returns the segment and its options if the frame is the SYN of a Linux client and passes all filters.
 ///
-/// The frame must be addressed to the MAC address and a primary IP address of the interface. With a source filter, or
-/// with an action that follows the client, the function returns `None` for all frames.
+/// The frame must be addressed to the MAC address and a primary IP address of the interface. With a source filter, with
+/// an action that follows the client, or if SYN-ACKs do not accept all options, the function returns `None` for all
+/// frames.
 #[inline(always)]
 pub fn match_linux_syn<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<(Segment<I>, SynOptions)> {
     let Policy { config, interface, filters, .. } = policy;
@@ -46,6 +47,7 @@ pub fn match_linux_syn<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) ->
         && interface.is_primary::<I>(destination)
         && source.is_unicast()
         && source != destination
+        && interface.accepted_options.is_all()
         && !filters.excluded_ports.contains(tcp.destination_port.get());
     let ip_offset = size_of::<Ethernet>();
     let span = Span { offset: ip_offset + size_of::<I>(), length: TCP_LENGTH };

@@ -5,6 +5,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address::{IpAddress as _, Ipv4Address, Ipv6Address, Mac};
 use crate::ip::Ip;
+use crate::reply_settings::ReplySettings;
+use crate::syn_options::AcceptedOptions;
 
 /// The length of IPv4 and TCP headers without options, in bytes: the difference between MTU and MSS.
 const IPV4_HEADERS: u32 = 40;
@@ -17,12 +19,15 @@ const IPV6_LEAST_MSS: u32 = 1220;
 /// The length of the timestamps option in each segment, in bytes, with padding.
 const TIMESTAMPS_LENGTH: u16 = 12;
 
-/// The addresses of an interface and the values that its SYN-ACKs advertise.
+/// The addresses of an interface, and the values of its replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct InterfaceState {
+    /// The options that SYN-ACKs accept.
+    pub accepted_options: AcceptedOptions,
     /// The interface's MAC address.
     pub mac: Mac,
+    reserved: [u8; 6],
     /// The advertised values over IPv4.
     pub v4: Advertised,
     /// The advertised values over IPv6.
@@ -34,18 +39,19 @@ pub struct InterfaceState {
 }
 
 impl InterfaceState {
-    /// The state of an Ethernet interface with an MTU of 1500 bytes. The MAC address is zero, and there are no primary
+    /// The state of an Ethernet interface with the default settings. The MAC address is zero, and there are no primary
     /// addresses.
-    pub const BUILT_IN: Self = Self::new(Mac([0; 6]), 1500, None, None);
+    pub const BUILT_IN: Self = Self::new(Mac([0; 6]), &ReplySettings::DEFAULT);
 
-    /// Returns the state of an interface with an MTU of `mtu` bytes, without primary addresses.
-    ///
-    /// `mss` and `window`, in bytes, replace the values derived from the MTU.
-    pub const fn new(mac: Mac, mtu: u32, mss: Option<u16>, window: Option<u16>) -> Self {
+    /// Returns the state of an interface with these settings, without primary addresses.
+    pub const fn new(mac: Mac, settings: &ReplySettings) -> Self {
+        let ReplySettings { ttl, hop_limit, mtu, mtu_v6, .. } = *settings;
         Self {
+            accepted_options: AcceptedOptions::new(settings),
             mac,
-            v4: Advertised::new(mtu.saturating_sub(IPV4_HEADERS), IPV4_LEAST_MSS, mss, window),
-            v6: Advertised::new(mtu.saturating_sub(IPV6_HEADERS), IPV6_LEAST_MSS, mss, window),
+            reserved: [0; 6],
+            v4: Advertised::new(mtu.saturating_sub(IPV4_HEADERS), IPV4_LEAST_MSS, ttl, settings),
+            v6: Advertised::new(mtu_v6.saturating_sub(IPV6_HEADERS), IPV6_LEAST_MSS, hop_limit, settings),
             primary_v4: Ipv4Address::UNSPECIFIED,
             primary_v6: Ipv6Address::UNSPECIFIED,
         }
@@ -64,7 +70,7 @@ impl InterfaceState {
     }
 }
 
-/// The values that a SYN-ACK advertises.
+/// The values that replies over one IP version advertise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Advertised {
@@ -74,31 +80,38 @@ pub struct Advertised {
     pub window: U16,
     /// The receive window of a SYN-ACK with timestamps, in bytes.
     pub window_with_timestamps: U16,
+    /// The time to live or hop limit, in hops.
+    pub ttl: u8,
+    /// The window scale, as a shift count. A SYN-ACK has this option only if the SYN has it.
+    pub window_scale: u8,
 }
 
 impl Advertised {
     /// Returns the values for an interface whose packets have room for `available_mss` bytes of TCP payload.
     ///
-    /// The derived MSS is at least `least_mss` bytes. `mss` and `window` replace the derived values.
-    const fn new(available_mss: u32, least_mss: u32, mss: Option<u16>, window: Option<u16>) -> Self {
-        let mss = match mss {
+    /// The derived MSS is at least `least_mss` bytes.
+    const fn new(available_mss: u32, least_mss: u32, ttl: u8, settings: &ReplySettings) -> Self {
+        let mss = match settings.mss {
             Some(mss) => mss,
             None => {
                 let mss = if available_mss < least_mss { least_mss } else { available_mss };
                 if mss > u16::MAX as u32 { u16::MAX } else { mss as u16 }
             }
         };
-        let (without, with) = match window {
-            Some(window) => (window, window),
-            None => (whole_segments(mss), whole_segments(mss.saturating_sub(TIMESTAMPS_LENGTH))),
-        };
-        Self { mss: U16::new(mss), window: U16::new(without), window_with_timestamps: U16::new(with) }
+        Self {
+            mss: U16::new(mss),
+            window: U16::new(window(mss, settings)),
+            window_with_timestamps: U16::new(window(mss.saturating_sub(TIMESTAMPS_LENGTH), settings)),
+            ttl,
+            window_scale: settings.window_scale,
+        }
     }
 
-    /// Returns values with which the client sends at most one segment of `length` bytes at a time.
-    pub(crate) const fn one_segment(length: u16) -> Self {
+    /// Returns these values with an MSS and a window of `length` bytes, with which the client sends at most one segment
+    /// at a time.
+    pub(crate) const fn with_one_segment(self, length: u16) -> Self {
         let length = U16::new(length);
-        Self { mss: length, window: length, window_with_timestamps: length }
+        Self { mss: length, window: length, window_with_timestamps: length, ..self }
     }
 
     /// Returns these values with a window of zero.
@@ -108,11 +121,16 @@ impl Advertised {
     }
 }
 
-/// Returns the largest multiple of `mss` up to 64 KiB, but at most 65,535, in bytes.
+/// Returns the window of a SYN-ACK in bytes, for segments with up to `mss` bytes of data.
 ///
-/// Linux computes the same window for a receive buffer of 128 KiB (`tcp_select_initial_window`).
-const fn whole_segments(mss: u16) -> u16 {
-    const SPACE: u32 = 65_536;
-    let window = if mss == 0 { SPACE } else { SPACE - SPACE % mss as u32 };
-    if window > u16::MAX as u32 { u16::MAX } else { window as u16 }
+/// Linux rounds the space of the receive buffer down to whole segments (`tcp_select_initial_window`), and sends at most
+/// 65,535 (`tcp_make_synack`).
+const fn window(mss: u16, settings: &ReplySettings) -> u16 {
+    if let Some(window) = settings.window {
+        return window;
+    }
+    let (space, mss) = (settings.receive_space, mss as u32);
+    let whole_segments = if mss == 0 || space <= mss { space } else { space - space % mss };
+    let limit = if settings.largest_window < u16::MAX as u32 { settings.largest_window } else { u16::MAX as u32 };
+    if whole_segments < limit { whole_segments as u16 } else { limit as u16 }
 }

@@ -42,6 +42,7 @@
 //! | [`ethernet`] | Ethernet headers and VLAN tags |
 //! | [`tcp`] | TCP headers |
 //! | [`tcp_options`] | kinds and layouts of TCP options |
+//! | [`reply_settings`] | the settings that shape the replies |
 //! | [`syn_options`] | the parser of a SYN's options |
 //! | [`ip`] | the common interface of both IP versions |
 //! | [`ipv4`] | IPv4 headers |
@@ -87,6 +88,7 @@ pub mod port_set;
 pub mod post_handshake;
 pub mod reply;
 pub mod reply_options;
+pub mod reply_settings;
 pub mod respond;
 pub mod segment;
 pub mod siphash;
@@ -110,5 +112,6 @@ pub use interface::{Advertised, InterfaceState};
 pub use isn::Isn;
 pub use policy::Policy;
 pub use port_set::PortSet;
+pub use reply_settings::ReplySettings;
 pub use respond::respond;
 pub use verdict::{Verdict, XdpAction};

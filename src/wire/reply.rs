@@ -73,7 +73,7 @@ impl<I: Ip> Segment<I> {
 
         swap_macs(frame)?;
         let ip: &mut I = frame.at(self.ip_offset)?;
-        *ip = I::reply(ip.destination(), ip.source(), length as u16, policy.config.ttl);
+        *ip = I::reply(ip.destination(), ip.source(), length as u16, policy.interface.advertised::<I>().ttl);
         *frame.at(tcp_offset)? = Tcp {
             source_port: destination_port,
             destination_port: source_port,

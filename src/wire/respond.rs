@@ -9,7 +9,6 @@ use crate::event::EventKind;
 use crate::fast_path;
 use crate::frame::{Frame, Span};
 use crate::host::Host;
-use crate::interface::Advertised;
 use crate::ip::Ip;
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
@@ -151,6 +150,7 @@ impl<I: Ip> Segment<I> {
             let span = self.options(header_length);
             let options = LinuxOptions::parse_at(frame, span);
             let options = options.unwrap_or_else(|| policy.host.parse_options(frame, span));
+            let options = options.accepted_by(policy.interface.accepted_options);
             let verdict = if policy.config.actions.any_follows_client() {
                 self.answer_syn_by_port(frame, options, policy)?
             } else {
@@ -202,9 +202,10 @@ impl<I: Ip> Segment<I> {
         if options.is_signed() {
             return Ok(Verdict::Signed);
         }
-        let options = ReplyOptions::for_syn(options, config.window_scale, || host.now());
+        let advertised = interface.advertised::<I>();
+        let options = ReplyOptions::for_syn(options, advertised.window_scale, || host.now());
         let isn = U32::new(self.isn_base(frame, config.actions, policy)?);
-        let fields = SynAckFields { isn, ttl: config.ttl, advertised: interface.advertised::<I>() };
+        let fields = SynAckFields { isn, advertised };
         Ok(self.write_syn_ack(frame, fields, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
@@ -222,24 +223,24 @@ impl<I: Ip> Segment<I> {
         options: SynOptions,
         policy: &Policy<H>,
     ) -> Result<Verdict, Verdict> {
-        let Policy { config, interface, host, .. } = policy;
+        let Policy { interface, host, .. } = policy;
         if options.is_signed() {
             return Ok(Verdict::Signed);
         }
-        let mut options = ReplyOptions::for_syn(options, config.window_scale, || host.now());
+        let mut advertised = *interface.advertised::<I>();
+        let mut options = ReplyOptions::for_syn(options, advertised.window_scale, || host.now());
         let actions = self.actions(frame, policy)?;
         let mut isn = self.isn_base(frame, actions, policy)?;
         if actions.any_follows_client() {
             isn = isn.wrapping_add(self.tcp(frame)?.sequence_number.get());
         }
-        let mut advertised = *interface.advertised::<I>();
         if actions.contains(Action::Echo) {
-            advertised = Advertised::one_segment(ECHO_WINDOW);
+            advertised = advertised.with_one_segment(ECHO_WINDOW);
             options = options.without_window_scale();
         } else if actions.contains(Action::Tarpit) {
             advertised = advertised.without_window();
         }
-        let fields = SynAckFields { isn: U32::new(isn), ttl: config.ttl, advertised: &advertised };
+        let fields = SynAckFields { isn: U32::new(isn), advertised: &advertised };
         Ok(self.write_syn_ack(frame, fields, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 

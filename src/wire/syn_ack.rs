@@ -26,9 +26,7 @@ pub struct SynAck<I: Unaligned> {
 pub struct SynAckFields<'a> {
     /// The initial sequence number.
     pub isn: U32,
-    /// The time to live or hop limit, in hops.
-    pub ttl: u8,
-    /// The advertised MSS and windows.
+    /// The advertised MSS and windows, and the time to live.
     pub advertised: &'a Advertised,
 }
 
@@ -65,7 +63,7 @@ impl<I: Ip> SynAck<I> {
             .word(mss.mss.to_bytes())
             .checksum();
         Self {
-            ip: I::reply(destination, source, length, fields.ttl),
+            ip: I::reply(destination, source, length, fields.advertised.ttl),
             tcp: Tcp {
                 source_port: syn.destination_port,
                 destination_port: syn.source_port,

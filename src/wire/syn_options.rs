@@ -4,6 +4,7 @@ use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::frame::{Frame, MAX_OFFSET, Span};
+use crate::reply_settings::ReplySettings;
 use crate::tcp::Tcp;
 use crate::tcp_options::{
     AUTHENTICATION, END, MD5, MSS, MssOption, NOP, SACK_AND_TIMESTAMPS, SACK_PERMITTED, TIMESTAMPS, TimestampsOption,
@@ -67,6 +68,12 @@ impl SynOptions {
         self.0 & Self::SIGNED != 0
     }
 
+    /// Returns those of these options that are in `accepted`. A signature stays.
+    #[inline(always)]
+    pub const fn accepted_by(self, accepted: AcceptedOptions) -> Self {
+        Self(self.0 & accepted.0)
+    }
+
     /// Returns these options without the window scale option.
     #[inline(always)]
     pub const fn without_window_scale(self) -> Self {
@@ -118,6 +125,36 @@ impl SynOptions {
             _ => {}
         }
         Some(length)
+    }
+}
+
+/// The options that SYN-ACKs accept, as a mask for the number in [`SynOptions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct AcceptedOptions(u64);
+
+impl AcceptedOptions {
+    const ALL: Self = Self(u64::MAX);
+
+    /// Returns the options that SYN-ACKs with these settings accept.
+    pub(crate) const fn new(settings: &ReplySettings) -> Self {
+        let mut mask = Self::ALL.0;
+        if !settings.has_timestamps {
+            mask &= !SynOptions::TIMESTAMPS;
+        }
+        if !settings.has_sack {
+            mask &= !SynOptions::SACK;
+        }
+        if !settings.has_window_scale {
+            mask &= !SynOptions::WINDOW_SCALE;
+        }
+        Self(mask)
+    }
+
+    /// Returns whether SYN-ACKs accept timestamps, SACK and window scaling.
+    #[inline(always)]
+    pub fn is_all(self) -> bool {
+        self == Self::ALL
     }
 }
 

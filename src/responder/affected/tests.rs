@@ -32,7 +32,7 @@ fn host(scope: &ScopeConfig) -> HostSnapshot {
     ];
     let addresses = addresses.map(|(index, address)| HostAddress::fake(index, address)).to_vec();
     // Under takeover, `Exclusions::read` does not read the listeners of the test machine.
-    HostSnapshot { interfaces, addresses, exclusions: Exclusions::read(scope).unwrap() }
+    HostSnapshot { interfaces, addresses, exclusions: Exclusions::read(scope).unwrap(), tcp_settings: None }
 }
 
 fn takeover() -> ScopeConfig {

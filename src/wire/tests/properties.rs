@@ -16,21 +16,31 @@ fn settings() -> impl Strategy<Value = Choice> {
     let isn = number();
     let sizes = (any::<u8>(), 0..15u8, select(vec![68, 576, 1280, 1500, 9000, 65535, 100_000]));
     let chosen = (proptest::option::of(any::<u16>()), proptest::option::of(1..=u16::MAX));
-    (isn, sizes, chosen, any::<bool>(), any::<u16>(), any::<u32>()).prop_map(
-        |(isn, (ttl, window_scale, mtu), (window, mss), takeover, attach_mode, now)| Choice {
-            isn,
-            key: None,
-            ttl,
-            window_scale,
-            action: Action::Ignore,
-            takeover,
-            attach_mode,
-            mtu,
-            mss,
-            window,
-            now,
-            mac: None,
-            primary: None,
+    let accepted = [proptest::bool::weighted(0.9); 3];
+    let host = (accepted, any::<u8>(), select(vec![(65536, u32::MAX), (65536, 32767), (1000, u32::MAX)]));
+    let rest = (any::<bool>(), any::<u16>(), any::<u32>());
+    (isn, sizes, chosen, host, rest).prop_map(
+        |(isn, (ttl, window_scale, mtu), (window, mss), (accepted, hop_limit, space), rest)| {
+            let (takeover, attach_mode, now) = rest;
+            Choice {
+                isn,
+                key: None,
+                ttl,
+                hop_limit,
+                window_scale,
+                accepted,
+                action: Action::Ignore,
+                takeover,
+                attach_mode,
+                mtu,
+                mtu_v6: mtu,
+                space,
+                mss,
+                window,
+                now,
+                mac: None,
+                primary: None,
+            }
         },
     )
 }

@@ -28,7 +28,7 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let parsed = Segment::parse(request).expect("only a complete segment is answered");
     assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
     let is_v6 = matches!(parsed.net, NetSlice::Ipv6(_));
-    let offer = SynOptions::of(parsed.tcp.options());
+    let offer = SynOptions::of(parsed.tcp.options()).only(settings.accepted);
     let client_isn = parsed.tcp.sequence_number();
     let (mss, window) = (settings.mss(is_v6), settings.window(settings.mss(is_v6), offer.timestamp.is_some()));
     let following = settings.offset_of(&parsed.tuple()).wrapping_add(client_isn);
@@ -109,7 +109,7 @@ fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options:
             assert_eq!(header.slice()[..4], [0x60, 0, 0, 0], "version, traffic class and flow label");
             assert_eq!(usize::from(header.payload_length()), length - ip_offset - 40, "payload length");
             assert_eq!(header.slice()[6], 6, "next header");
-            assert_eq!(header.hop_limit(), settings.ttl, "hop limit");
+            assert_eq!(header.hop_limit(), settings.hop_limit, "hop limit");
         }
         NetSlice::Arp(_) => unreachable!("ARP carries no TCP"),
     }

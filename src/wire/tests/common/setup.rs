@@ -8,7 +8,7 @@ use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::segment::{FourTuple, Segment as WireSegment};
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, Filters, Frame, Host, InterfaceState, Isn, Policy, PortSet, ProgramConfig,
-    ProgramSettings, TelemetrySettings, Verdict, XdpAction, respond,
+    ProgramSettings, ReplySettings, TelemetrySettings, Verdict, XdpAction, respond,
 };
 use zerocopy::FromZeros as _;
 
@@ -22,12 +22,18 @@ pub struct Choice {
     /// The key from which the ISN is computed, or `None` for the fixed `isn`.
     pub key: Option<[u8; 16]>,
     pub ttl: u8,
+    pub hop_limit: u8,
     pub window_scale: u8,
+    /// Whether SYN-ACKs accept timestamps, SACK and window scaling.
+    pub accepted: [bool; 3],
     /// The post-handshake action of all ports, except the ports in [`Setup::actions_by_port`].
     pub action: Action,
     pub takeover: bool,
     pub attach_mode: u16,
     pub mtu: u32,
+    pub mtu_v6: u32,
+    /// The space of the receive buffer, and the largest window, in bytes.
+    pub space: (u32, u32),
     pub mss: Option<u16>,
     pub window: Option<u16>,
     /// The value of [`Host::now`], sent as TSval.
@@ -43,11 +49,15 @@ impl Choice {
         isn: 0x7463_7062,
         key: None,
         ttl: 64,
+        hop_limit: 64,
         window_scale: 7,
+        accepted: [true; 3],
         action: Action::Ignore,
         takeover: false,
         attach_mode: 0,
         mtu: 1500,
+        mtu_v6: 1500,
+        space: (65536, u32::MAX),
         mss: None,
         window: None,
         now: 0x0102_0304,
@@ -59,8 +69,6 @@ impl Choice {
     pub fn settings(&self, filters_destinations: bool, filters_sources: bool) -> ProgramSettings {
         ProgramSettings {
             isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
-            ttl: self.ttl,
-            window_scale: self.window_scale,
             actions: ActionSet::only(self.action),
             takeover: self.takeover,
             checks_mac: self.mac.is_some(),
@@ -74,7 +82,24 @@ impl Choice {
 
     /// Returns the state of the interface that the packet logic reads.
     pub fn interface(&self) -> InterfaceState {
-        let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), self.mtu, self.mss, self.window);
+        let [has_timestamps, has_sack, has_window_scale] = self.accepted;
+        let (receive_space, largest_window) = self.space;
+        let Self { ttl, hop_limit, mtu, mtu_v6, mss, window, window_scale, .. } = *self;
+        let settings = ReplySettings {
+            ttl,
+            hop_limit,
+            mtu,
+            mtu_v6,
+            mss,
+            window,
+            receive_space,
+            largest_window,
+            window_scale,
+            has_timestamps,
+            has_sack,
+            has_window_scale,
+        };
+        let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), &settings);
         if let Some((v4, v6)) = self.primary {
             (link.primary_v4, link.primary_v6) = (Ipv4Address(v4), Ipv6Address(v6));
         }
@@ -91,18 +116,22 @@ impl Choice {
     /// It is the MSS that the user chose, if any. Otherwise it is the MTU without headers, but at least Linux's default
     /// minimum (`min_adv_mss`).
     pub fn mss(&self, is_v6: bool) -> u16 {
-        let (headers, least) = if is_v6 { (60, 1220) } else { (40, 256) };
-        self.mss.unwrap_or((self.mtu - headers).clamp(least, 65535) as u16)
+        let room = if is_v6 { (self.mtu_v6 - 60).max(1220) } else { (self.mtu - 40).max(256) };
+        self.mss.unwrap_or(room.min(65535) as u16)
     }
 
     /// Returns the window of a SYN-ACK, in bytes.
     ///
     /// It is the window that the user chose, if any. Otherwise it is the total data of all full segments that fit in
-    /// 64 KiB, or 65,535 if timestamps leave no room for data.
+    /// the space of the receive buffer, or the whole space if not even one fits, up to the largest window.
     pub fn window(&self, mss: u16, timestamps: bool) -> u16 {
         let payload = u32::from(mss).saturating_sub(if timestamps { 12 } else { 0 });
-        let whole = 65536u32.checked_div(payload).map_or(65535, |count| (count * payload).min(65535));
-        self.window.unwrap_or(whole as u16)
+        let (space, largest) = self.space;
+        let whole = match space.checked_div(payload) {
+            None | Some(0) => space,
+            Some(segments) => segments * payload,
+        };
+        self.window.unwrap_or(whole.min(largest).min(65535) as u16)
     }
 
     /// Returns the ISN for the connection with these addresses and ports. The siphasher crate computes a keyed ISN.

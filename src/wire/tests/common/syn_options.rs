@@ -36,6 +36,17 @@ impl SynOptions {
         }
     }
 
+    /// Returns these options without those that a SYN-ACK does not accept. `accepted` stands for timestamps, SACK and
+    /// window scale.
+    pub fn only(self, [timestamps, sack, window_scale]: [bool; 3]) -> Self {
+        Self {
+            timestamp: self.timestamp.filter(|_| timestamps),
+            sack: self.sack && sack,
+            window_scale: self.window_scale && window_scale,
+            ..self
+        }
+    }
+
     /// Returns the options of Linux's SYN-ACK to a SYN with these options (`tcp_options_write`).
     pub fn taken_up(&self, mss: u16, now: u32, window_scale: u8) -> Vec<u8> {
         let mut options = vec![2, 4];

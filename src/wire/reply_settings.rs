@@ -1,0 +1,48 @@
+//! The settings that shape the replies on an interface: Linux's sysctls, or the user's options in their place.
+
+/// The settings of an interface from which [`InterfaceState`](crate::InterfaceState) is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplySettings {
+    /// The time to live over IPv4, in hops (`net.ipv4.ip_default_ttl`).
+    pub ttl: u8,
+    /// The hop limit over IPv6, in hops (`net.ipv6.conf.IFACE.hop_limit`).
+    pub hop_limit: u8,
+    /// The MTU of the interface in bytes, which determines the MSS over IPv4.
+    pub mtu: u32,
+    /// The MTU over IPv6, in bytes (`net.ipv6.conf.IFACE.mtu`).
+    pub mtu_v6: u32,
+    /// The advertised MSS in bytes. `None` derives it from the MTU.
+    pub mss: Option<u16>,
+    /// The advertised window in bytes. `None` derives it from `receive_space` and the MSS.
+    pub window: Option<u16>,
+    /// The bytes of data for which the receive buffer of a new connection has room.
+    pub receive_space: u32,
+    /// The upper limit of the derived window in bytes (`net.ipv4.tcp_workaround_signed_windows`).
+    pub largest_window: u32,
+    /// The window scale of SYN-ACKs, as a shift count (RFC 7323, 2.2).
+    pub window_scale: u8,
+    /// Whether SYN-ACKs accept selective acknowledgments (`net.ipv4.tcp_sack`).
+    pub has_sack: bool,
+    /// Whether SYN-ACKs accept timestamps (`net.ipv4.tcp_timestamps`).
+    pub has_timestamps: bool,
+    /// Whether SYN-ACKs accept window scaling (`net.ipv4.tcp_window_scaling`).
+    pub has_window_scale: bool,
+}
+
+impl ReplySettings {
+    /// Linux's defaults on an Ethernet interface.
+    pub const DEFAULT: Self = Self {
+        ttl: 64,
+        hop_limit: 64,
+        mtu: 1500,
+        mtu_v6: 1500,
+        mss: None,
+        window: None,
+        receive_space: 65_536,
+        largest_window: u32::MAX,
+        window_scale: 7,
+        has_sack: true,
+        has_timestamps: true,
+        has_window_scale: true,
+    };
+}
