@@ -19,7 +19,7 @@ use tcp_bounce_wire::{AddressBits, EventKind, Host, Policy, ProgramConfig, Verdi
 use zerocopy::TryFromBytes as _;
 
 use crate::frame::XdpFrame;
-use crate::{FILTERS, policy, telemetry};
+use crate::{CONFIG, FILTERS, policy, telemetry};
 
 /// The type of global functions that exist once for each IP version.
 type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
@@ -37,11 +37,11 @@ impl Kernel {
 }
 
 impl Host for Kernel {
-    /// Returns the lower 32 bits of jiffies, which count at `CONFIG_HZ` (100 to 1000 Hz). Reading them is cheap.
+    /// Returns the jiffies in milliseconds. Reading them is cheap.
     #[inline(always)]
     fn now(&self) -> u32 {
         // SAFETY: The helper takes no arguments.
-        unsafe { bpf_jiffies64() as u32 }
+        CONFIG.get().clock.milliseconds(unsafe { bpf_jiffies64() })
     }
 
     #[inline(always)]

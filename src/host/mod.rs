@@ -2,6 +2,7 @@
 //! the kernel.
 
 pub mod address;
+pub mod clock;
 mod error;
 pub mod ethtool;
 pub mod interface;
@@ -16,4 +17,4 @@ pub mod vlan;
 pub use address::HostAddress;
 pub use error::HostError;
 pub use interface::Interface;
-pub use tcp_settings::{Ipv6Settings, TcpSettings};
+pub use tcp_settings::{Ipv6Settings, RunSecrets, TcpSettings};

@@ -7,7 +7,7 @@ use std::{array, fs};
 
 use tcp_bounce_wire::ReplySettings;
 
-use super::kernel;
+use super::{clock, kernel};
 
 /// The directory with the network sysctls of the calling thread's network namespace.
 pub const SYSCTLS: &str = "/proc/sys/net";
@@ -16,6 +16,8 @@ pub const SYSCTLS: &str = "/proc/sys/net";
 const LARGEST_SCALE: u32 = 14;
 /// The largest window of a host that supports clients with signed windows, in bytes (`MAX_TCP_WINDOW`).
 const LARGEST_SIGNED_WINDOW: u32 = 32_767;
+/// The value of `tcp_timestamps` with which TSvals are the milliseconds since the host booted.
+const TIMESTAMPS_WITHOUT_OFFSET: u8 = 2;
 /// The first kernel version that ignores `tcp_adv_win_scale`, and reserves half of a new buffer for data.
 const IGNORES_WINDOW_DIVISOR: (u32, u32) = (6, 6);
 
@@ -39,6 +41,23 @@ pub struct TcpSettings {
     pub tcp_adv_win_scale: Option<i8>,
     /// `net.ipv4.tcp_workaround_signed_windows`: whether windows are at most 32,767 bytes.
     pub tcp_workaround_signed_windows: bool,
+    /// `net.ipv4.tcp_ecn`: 0 for no ECN; 1 and 2 accept ECN, and 3 to 5 accurate ECN, too.
+    pub tcp_ecn: u8,
+    /// `net.ipv6.auto_flowlabels`: 1 and 3 for flow labels, 0 and 2 for none.
+    pub auto_flowlabels: u8,
+    /// `net.ipv6.flowlabel_state_ranges`: whether bit 19 marks labels without state.
+    pub flowlabel_state_ranges: bool,
+    /// `net.ipv6.flowlabel_reflect`: bit 0 is set if established connections reflect the client's label.
+    pub flowlabel_reflect: u8,
+}
+
+/// Random numbers of a run, which make replies unpredictable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSecrets {
+    /// The number that flow labels depend on.
+    pub seed: u64,
+    /// The offset of TSvals from the kernel's clock, in milliseconds.
+    pub timestamp_offset: u32,
 }
 
 /// The sysctls that shape the replies over IPv6 on one interface.
@@ -48,6 +67,16 @@ pub struct Ipv6Settings {
     pub hop_limit: u8,
     /// `net.ipv6.conf.IFACE.mtu`: the MTU over IPv6 in bytes. `None` if IPv6 is disabled.
     pub mtu: Option<u32>,
+}
+
+impl RunSecrets {
+    /// Generates the random numbers of a run. Without a source of randomness, returns zeros.
+    pub fn generate() -> Self {
+        let (mut seed, mut offset) = ([0; 8], [0; 4]);
+        // The start of the run fails on its own if it needs a key and there is no randomness.
+        let _ = getrandom::fill(&mut seed).and_then(|()| getrandom::fill(&mut offset));
+        Self { seed: u64::from_ne_bytes(seed), timestamp_offset: u32::from_ne_bytes(offset) }
+    }
 }
 
 impl TcpSettings {
@@ -61,6 +90,10 @@ impl TcpSettings {
         rmem_max: 212_992,
         tcp_adv_win_scale: None,
         tcp_workaround_signed_windows: false,
+        tcp_ecn: 2,
+        auto_flowlabels: 1,
+        flowlabel_state_ranges: false,
+        flowlabel_reflect: 0,
     };
 
     /// Reads the sysctls of the calling thread's network namespace.
@@ -74,7 +107,7 @@ impl TcpSettings {
 
     fn read_from(folder: &Path, has_window_divisor: bool) -> io::Result<Self> {
         let default = Self::DEFAULT;
-        let ipv4 = folder.join("ipv4");
+        let (ipv4, ipv6) = (folder.join("ipv4"), folder.join("ipv6"));
         // Every kernel has this sysctl.
         let tcp_rmem = numbers(&ipv4.join("tcp_rmem"))?.ok_or(ErrorKind::NotFound)?;
         let flag = |name, default: bool| Ok::<_, io::Error>(number(&ipv4.join(name), u8::from(default))? != 0);
@@ -88,6 +121,10 @@ impl TcpSettings {
             rmem_max: number(&folder.join("core/rmem_max"), default.rmem_max)?,
             tcp_adv_win_scale: has_window_divisor.then(divisor).transpose()?,
             tcp_workaround_signed_windows: flag("tcp_workaround_signed_windows", false)?,
+            tcp_ecn: number(&ipv4.join("tcp_ecn"), default.tcp_ecn)?,
+            auto_flowlabels: number(&ipv6.join("auto_flowlabels"), default.auto_flowlabels)?,
+            flowlabel_state_ranges: number(&ipv6.join("flowlabel_state_ranges"), 0u8)? != 0,
+            flowlabel_reflect: number(&ipv6.join("flowlabel_reflect"), default.flowlabel_reflect)?,
         })
     }
 
@@ -109,7 +146,8 @@ impl TcpSettings {
     }
 
     /// Returns the settings for replies on an interface with an MTU of `mtu` bytes.
-    pub fn reply_settings(&self, mtu: u32, ipv6: &Ipv6Settings) -> ReplySettings {
+    pub fn reply_settings(&self, mtu: u32, ipv6: &Ipv6Settings, secrets: RunSecrets) -> ReplySettings {
+        let hides_uptime = self.tcp_timestamps != TIMESTAMPS_WITHOUT_OFFSET;
         ReplySettings {
             ttl: self.ip_default_ttl,
             hop_limit: ipv6.hop_limit,
@@ -123,6 +161,13 @@ impl TcpSettings {
             has_sack: self.tcp_sack,
             has_timestamps: self.tcp_timestamps != 0,
             has_window_scale: self.tcp_window_scaling,
+            has_ecn: self.tcp_ecn != 0,
+            has_flow_labels: matches!(self.auto_flowlabels, 1 | 3),
+            marks_flow_labels: self.flowlabel_state_ranges,
+            reflects_flow_labels: self.flowlabel_reflect & 1 != 0,
+            seed: secrets.seed,
+            timestamp_offset: if hides_uptime { secrets.timestamp_offset } else { clock::offset_since_boot() },
+            has_connection_offsets: hides_uptime,
         }
     }
 
@@ -136,6 +181,10 @@ impl TcpSettings {
                 ("tcp_sack", settings.tcp_sack.into()),
                 ("tcp_window_scaling", settings.tcp_window_scaling.into()),
                 ("tcp_workaround_signed_windows", settings.tcp_workaround_signed_windows.into()),
+                ("tcp_ecn", settings.tcp_ecn),
+                ("auto_flowlabels", settings.auto_flowlabels),
+                ("flowlabel_state_ranges", settings.flowlabel_state_ranges.into()),
+                ("flowlabel_reflect", settings.flowlabel_reflect),
             ]
         };
         let pairs = values(self).into_iter().zip(values(&Self::DEFAULT));
@@ -230,13 +279,14 @@ mod tests {
 
         write("ipv4/tcp_rmem", "4096\t87380\t16777216\n");
         write("ipv4/tcp_sack", "0\n");
+        write("ipv6/flowlabel_reflect", "7\n");
         write("ipv4/ip_default_ttl", "128\n");
         write("ipv4/tcp_adv_win_scale", "-2\n");
         write("core/rmem_max", "1048576\n");
         write("ipv6/conf/eth0/hop_limit", "255\n");
         write("ipv6/conf/eth0/mtu", "1280\n");
         let read = TcpSettings::read_from(folder.path(), true).unwrap();
-        assert_eq!(read.differences(), ["ip_default_ttl=128", "tcp_sack=0"]);
+        assert_eq!(read.differences(), ["ip_default_ttl=128", "tcp_sack=0", "flowlabel_reflect=7"]);
         assert_eq!((read.tcp_rmem, read.rmem_max), ([4096, 87_380, 16_777_216], 1_048_576));
         assert_eq!(read.receive_space(), 87_380 / 4);
         let ipv6 = Ipv6Settings::read_from(folder.path(), "eth0").unwrap();

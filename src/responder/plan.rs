@@ -6,7 +6,7 @@ use zerocopy::FromZeros as _;
 
 use super::{HostSnapshot, ResponderError, Scope, scope};
 use crate::config::{AttachMode, Config, Observe, SynAckConfig};
-use crate::host::{Interface, Ipv6Settings, TcpSettings, ethtool, kernel};
+use crate::host::{Interface, Ipv6Settings, RunSecrets, TcpSettings, clock, ethtool, kernel};
 use crate::xdp::loader::{self, ProgramInputs};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
@@ -32,6 +32,7 @@ pub struct ProgramPlan {
     isn: Isn,
     telemetry: TelemetrySettings,
     scope: Scope,
+    secrets: RunSecrets,
     replies: ReplySettings,
     state: InterfaceState,
     filters: Box<Filters>,
@@ -59,12 +60,14 @@ impl ProgramPlan {
         let active = filters.active_destinations as usize;
         scope.fill(&mut filters.destinations[active])?;
         filters.excluded_ports = snapshot.exclusions.to_set();
-        let replies = reply_settings(&interface, &config.syn_ack, snapshot).unwrap_or_else(|| {
-            let defaults = TcpSettings::DEFAULT.reply_settings(interface.mtu, &Ipv6Settings::DEFAULT);
-            with_options(&config.syn_ack, defaults)
-        });
+        let secrets = RunSecrets::generate();
+        let replies = reply_settings(&interface, snapshot, secrets);
+        let replies = replies
+            .unwrap_or_else(|| TcpSettings::DEFAULT.reply_settings(interface.mtu, &Ipv6Settings::DEFAULT, secrets));
+        let replies = with_options(&config.syn_ack, replies);
         Ok(Self {
             state: interface_state(&interface, &replies, &scope, snapshot),
+            secrets,
             replies,
             telemetry: telemetry_settings(config.observe)?,
             actions: config.post_handshake.table()?,
@@ -123,7 +126,8 @@ impl ProgramPlan {
     ) -> Result<bool, ResponderError> {
         let scope = Scope::of(interface, &self.config.scope.destinations, snapshot);
         // Settings that cannot be read keep their last known values.
-        self.replies = reply_settings(interface, &self.config.syn_ack, snapshot).unwrap_or(self.replies);
+        let replies = reply_settings(interface, snapshot, self.secrets);
+        self.replies = replies.map_or(self.replies, |replies| with_options(&self.config.syn_ack, replies));
         let state = interface_state(interface, &self.replies, &scope, snapshot);
         if state != self.state {
             self.state = state;
@@ -152,6 +156,7 @@ impl ProgramPlan {
         let Config { scope, post_handshake, .. } = &self.config;
         ProgramSettings {
             isn: self.isn,
+            hz: clock::hz(),
             actions: post_handshake.actions(),
             takeover: scope.takeover,
             checks_mac: true,
@@ -171,11 +176,10 @@ fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
     Ok(TelemetrySettings { ports, sources, events, stripes, shared })
 }
 
-/// Returns the settings of replies: the kernel's settings on `interface`, except for the user's options. Returns `None` if
-/// the kernel's settings cannot be read.
-fn reply_settings(interface: &Interface, syn_ack: &SynAckConfig, snapshot: &HostSnapshot) -> Option<ReplySettings> {
+/// Returns the kernel's settings for replies on `interface`, or `None` if they cannot be read.
+fn reply_settings(interface: &Interface, snapshot: &HostSnapshot, secrets: RunSecrets) -> Option<ReplySettings> {
     let (tcp, ipv6) = (snapshot.tcp_settings.as_ref()?, Ipv6Settings::read(&interface.name).ok()?);
-    Some(with_options(syn_ack, tcp.reply_settings(interface.mtu, &ipv6)))
+    Some(tcp.reply_settings(interface.mtu, &ipv6, secrets))
 }
 
 /// Returns `kernel` with the values that the user chose in `syn_ack`.

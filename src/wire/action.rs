@@ -40,6 +40,7 @@ pub struct ActionSet(u8);
 
 impl ActionSet {
     const FOLLOWING_CLIENT: Self = Self::only(Action::Echo).with(Action::Tarpit);
+    const ADVERTISING_WINDOW: Self = Self::only(Action::Close).with(Action::Discard);
 
     /// Returns the set that contains only `action`.
     #[inline(always)]
@@ -62,6 +63,15 @@ impl ActionSet {
     #[inline(always)]
     pub const fn any_follows_client(self) -> bool {
         self.0 & Self::FOLLOWING_CLIENT.0 != 0
+    }
+
+    /// Returns whether the answers of an action of the set advertise the window of the connection.
+    ///
+    /// These actions need to know whether window scaling was negotiated. Later segments do not show it, so the ISN of
+    /// the SYN-ACK does.
+    #[inline(always)]
+    pub const fn any_advertises_window(self) -> bool {
+        self.0 & Self::ADVERTISING_WINDOW.0 != 0
     }
 
     /// Returns this set with [`Action::Ignore`] in place of all actions that need the client's ISN.

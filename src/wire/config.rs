@@ -4,6 +4,7 @@ use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::action::{Action, ActionSet};
+use crate::clock::Clock;
 use crate::isn::Isn;
 
 /// Settings that stay constant while the program is loaded.
@@ -11,6 +12,8 @@ use crate::isn::Isn;
 pub struct ProgramSettings {
     /// The source of the SYN-ACKs' initial sequence numbers.
     pub isn: Isn,
+    /// The jiffies in a second (`CONFIG_HZ`), for the clock of timestamps.
+    pub hz: u32,
     /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) selects the action
     /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that follow the client.
     pub actions: ActionSet,
@@ -37,6 +40,7 @@ impl ProgramSettings {
     /// The default settings. The ISN reads "tcpb" in a hex dump.
     pub const DEFAULT: Self = Self {
         isn: Isn::Fixed(0x7463_7062),
+        hz: 250,
         actions: ActionSet::only(Action::Ignore),
         takeover: false,
         checks_mac: false,
@@ -74,6 +78,8 @@ pub struct ProgramConfig {
     /// The two halves of the key of [`Isn::Keyed`], each read as a little-endian number.
     pub key: [u64; 2],
     pub(crate) isn: U32,
+    /// The clock of timestamps.
+    pub clock: Clock,
     keyed: u8,
     pub(crate) actions: ActionSet,
     takeover: u8,
@@ -83,7 +89,7 @@ pub struct ProgramConfig {
     frags: u8,
     telemetry: u8,
     attach_mode: u16,
-    reserved: [u8; 2],
+    reserved: [u8; 6],
     events: u32,
     stripes: u32,
 }
@@ -109,6 +115,7 @@ impl ProgramConfig {
         Self {
             key: [key as u64, (key >> 64) as u64],
             isn: U32::new(isn),
+            clock: Clock::new(settings.hz),
             keyed: keyed as u8,
             actions: if keyed { settings.actions } else { settings.actions.without_following_client() },
             takeover: settings.takeover as u8,
@@ -118,7 +125,7 @@ impl ProgramConfig {
             frags: settings.frags as u8,
             telemetry: Self::telemetry_bits(settings.telemetry),
             attach_mode: settings.attach_mode,
-            reserved: [0; 2],
+            reserved: [0; 6],
             events: settings.telemetry.events,
             stripes: settings.telemetry.stripes,
         }

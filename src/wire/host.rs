@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 /// In the kernel, most methods call a global function of the XDP program. The verifier checks a global function once,
 /// for any arguments. It would check inlined code on each path.
 pub trait Host: Sized {
-    /// Returns the current value of the timestamp clock, which ticks at 1 Hz to 1 kHz (RFC 7323, 5.4).
+    /// Returns the current value of the timestamp clock, in milliseconds.
     fn now(&self) -> u32;
 
     /// Returns whether the active set of [`Filters::destinations`](crate::Filters::destinations) contains

@@ -4,9 +4,11 @@ use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address::{IpAddress as _, Ipv4Address, Ipv6Address, Mac};
+use crate::flow_label::FlowLabels;
 use crate::ip::Ip;
 use crate::reply_settings::ReplySettings;
 use crate::syn_options::AcceptedOptions;
+use crate::tcp::Tcp;
 
 /// The length of IPv4 and TCP headers without options, in bytes: the difference between MTU and MSS.
 const IPV4_HEADERS: u32 = 40;
@@ -25,13 +27,21 @@ const TIMESTAMPS_LENGTH: u16 = 12;
 pub struct InterfaceState {
     /// The options that SYN-ACKs accept.
     pub accepted_options: AcceptedOptions,
-    /// The interface's MAC address.
-    pub mac: Mac,
-    reserved: [u8; 6],
+    /// The flow labels of replies over IPv6.
+    pub flow_labels: FlowLabels,
     /// The advertised values over IPv4.
     pub v4: Advertised,
     /// The advertised values over IPv6.
     pub v6: Advertised,
+    /// The offset of all TSvals from the clock, in milliseconds.
+    pub timestamp_offset: u32,
+    /// The bits of a keyed hash that are added to the TSvals of a connection: all or none.
+    pub connection_offset_mask: u32,
+    /// The interface's MAC address.
+    pub mac: Mac,
+    /// The flag that accepts ECN in a SYN-ACK, and reports congestion in later replies: [`Tcp::ECE`], or 0 without ECN.
+    pub ecn_echo: u8,
+    reserved: [u8; 5],
     /// The primary IPv4 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
     pub primary_v4: Ipv4Address,
     /// The primary IPv6 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
@@ -48,10 +58,14 @@ impl InterfaceState {
         let ReplySettings { ttl, hop_limit, mtu, mtu_v6, .. } = *settings;
         Self {
             accepted_options: AcceptedOptions::new(settings),
-            mac,
-            reserved: [0; 6],
+            flow_labels: FlowLabels::new(settings),
             v4: Advertised::new(mtu.saturating_sub(IPV4_HEADERS), IPV4_LEAST_MSS, ttl, settings),
             v6: Advertised::new(mtu_v6.saturating_sub(IPV6_HEADERS), IPV6_LEAST_MSS, hop_limit, settings),
+            timestamp_offset: settings.timestamp_offset,
+            connection_offset_mask: if settings.has_connection_offsets { u32::MAX } else { 0 },
+            mac,
+            ecn_echo: if settings.has_ecn { Tcp::ECE } else { 0 },
+            reserved: [0; 5],
             primary_v4: Ipv4Address::UNSPECIFIED,
             primary_v6: Ipv6Address::UNSPECIFIED,
         }
@@ -84,6 +98,10 @@ pub struct Advertised {
     pub ttl: u8,
     /// The window scale, as a shift count. A SYN-ACK has this option only if the SYN has it.
     pub window_scale: u8,
+    /// The receive window of a connection without timestamps, in bytes. It may exceed 65,535.
+    receive_window: u32,
+    /// The receive window of a connection with timestamps, in bytes. It may exceed 65,535.
+    receive_window_with_timestamps: u32,
 }
 
 impl Advertised {
@@ -98,13 +116,30 @@ impl Advertised {
                 if mss > u16::MAX as u32 { u16::MAX } else { mss as u16 }
             }
         };
+        let receive_window = self::receive_window(mss, settings);
+        let receive_window_with_timestamps = self::receive_window(mss.saturating_sub(TIMESTAMPS_LENGTH), settings);
         Self {
             mss: U16::new(mss),
-            window: U16::new(window(mss, settings)),
-            window_with_timestamps: U16::new(window(mss.saturating_sub(TIMESTAMPS_LENGTH), settings)),
+            window: U16::new(window_field(receive_window as u64)),
+            window_with_timestamps: U16::new(window_field(receive_window_with_timestamps as u64)),
             ttl,
             window_scale: settings.window_scale,
+            receive_window,
+            receive_window_with_timestamps,
         }
+    }
+
+    /// Returns the window field of an answer to a segment with `received` bytes of data (a FIN counts as one), in units of the
+    /// window scale if `is_scaled` is set.
+    ///
+    /// As in Linux, the received data leaves less room in the window, and the field is rounded up (`tcp_select_window`).
+    /// An answer to data that fills more than half of the window advertises all of it: the program has read the data.
+    #[inline(always)]
+    pub(crate) const fn later_window(&self, is_scaled: bool, has_timestamps: bool, received: u32) -> u16 {
+        let window = if has_timestamps { self.receive_window_with_timestamps } else { self.receive_window };
+        let room = if received <= window / 2 { window.wrapping_sub(received) } else { window };
+        let shift = if is_scaled { self.window_scale & 15 } else { 0 };
+        window_field((room as u64 + (1 << shift) - 1) >> shift)
     }
 
     /// Returns these values with an MSS and a window of `length` bytes, with which the client sends at most one segment
@@ -121,16 +156,20 @@ impl Advertised {
     }
 }
 
-/// Returns the window of a SYN-ACK in bytes, for segments with up to `mss` bytes of data.
+/// Returns the receive window in bytes, for segments with up to `mss` bytes of data.
 ///
-/// Linux rounds the space of the receive buffer down to whole segments (`tcp_select_initial_window`), and sends at most
-/// 65,535 (`tcp_make_synack`).
-const fn window(mss: u16, settings: &ReplySettings) -> u16 {
+/// Linux rounds the space of the receive buffer down to whole segments (`tcp_select_initial_window`).
+const fn receive_window(mss: u16, settings: &ReplySettings) -> u32 {
     if let Some(window) = settings.window {
-        return window;
+        return window as u32;
     }
     let (space, mss) = (settings.receive_space, mss as u32);
     let whole_segments = if mss == 0 || space <= mss { space } else { space - space % mss };
-    let limit = if settings.largest_window < u16::MAX as u32 { settings.largest_window } else { u16::MAX as u32 };
-    if whole_segments < limit { whole_segments as u16 } else { limit as u16 }
+    if whole_segments < settings.largest_window { whole_segments } else { settings.largest_window }
+}
+
+/// Returns the largest value of a window field up to `window`.
+#[inline(always)]
+const fn window_field(window: u64) -> u16 {
+    if window > u16::MAX as u64 { u16::MAX } else { window as u16 }
 }

@@ -10,10 +10,16 @@ use crate::verdict::Verdict;
 /// The protocol number of TCP, in the IPv4 field `protocol` and the IPv6 field `next_header`.
 pub const PROTOCOL_TCP: u8 = 6;
 
+/// The value of the ECN field in a packet that a router marked because of congestion.
+pub const CONGESTION: u8 = 3;
+
 /// The fixed part of an IP header, without options or extension headers.
 pub trait Ip: View + Copy + Debug {
     /// The ethertype of this IP version.
     const ETHERTYPE: u16;
+
+    /// Whether headers of this IP version have a flow label.
+    const HAS_FLOW_LABEL: bool;
 
     /// The address type of this IP version.
     type Address: IpAddress;
@@ -37,6 +43,13 @@ pub trait Ip: View + Copy + Debug {
     /// Returns the destination address.
     fn destination(&self) -> Self::Address;
 
+    /// Returns the ECN field (RFC 3168, 5): 0 if the sender does not support ECN, [`CONGESTION`] if a router marked the
+    /// packet.
+    fn ecn(&self) -> u8;
+
+    /// Returns the flow label. Zero over IPv4.
+    fn flow_label(&self) -> u32;
+
     /// Returns `v4` for IPv4 and `v6` for IPv6.
     fn choose<T>(v4: T, v6: T) -> T;
 
@@ -53,6 +66,6 @@ pub trait Ip: View + Copy + Debug {
     fn sum(address: Self::Address) -> Sum;
 
     /// Returns the header of a reply from `source` to `destination`. `length` is the length of the TCP segment, in
-    /// bytes. `ttl` is the time to live or hop limit, in hops.
-    fn reply(source: Self::Address, destination: Self::Address, length: u16, ttl: u8) -> Self;
+    /// bytes. `ttl` is the time to live or hop limit, in hops. IPv4 ignores `flow_label`.
+    fn reply(source: Self::Address, destination: Self::Address, length: u16, ttl: u8, flow_label: u32) -> Self;
 }

@@ -68,6 +68,7 @@ impl Ipv4 {
 
 impl Ip for Ipv4 {
     const ETHERTYPE: u16 = ETHERTYPE_IPV4;
+    const HAS_FLOW_LABEL: bool = false;
     type Address = Ipv4Address;
 
     #[inline(always)]
@@ -109,6 +110,16 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
+    fn ecn(&self) -> u8 {
+        self.type_of_service & 3
+    }
+
+    #[inline(always)]
+    fn flow_label(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
     fn choose<T>(v4: T, _v6: T) -> T {
         v4
     }
@@ -131,7 +142,7 @@ impl Ip for Ipv4 {
 
     /// Returns the header as Linux sends it for a SYN-ACK: with DF set, and with identification 0.
     #[inline(always)]
-    fn reply(source: Ipv4Address, destination: Ipv4Address, length: u16, ttl: u8) -> Self {
+    fn reply(source: Ipv4Address, destination: Ipv4Address, length: u16, ttl: u8, _flow_label: u32) -> Self {
         let total_length = size_of::<Self>() as u16 + length;
         let header_checksum = (Self::sum(source) + Self::sum(destination))
             .word([Self::VERSION_4_IHL_5, 0])

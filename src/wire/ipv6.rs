@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::address::{IpAddress as _, Ipv4Address, Ipv6Address};
 use crate::checksum::Sum;
 use crate::ethernet::ETHERTYPE_IPV6;
+use crate::flow_label::FLOW_LABEL_MASK;
 use crate::frame::{Frame, Span};
 use crate::ip::{Ip, PROTOCOL_TCP};
 use crate::siphash::SipHash13;
@@ -58,8 +59,8 @@ pub struct Extension {
 }
 
 impl Ipv6 {
-    /// The value of `version_class_flow` with version 6, traffic class 0 and flow label 0.
-    pub const VERSION_6: [u8; 4] = [0x60, 0, 0, 0];
+    /// The value of `version_class_flow` with version 6, traffic class 0 and flow label 0, in host byte order.
+    pub const VERSION_6: u32 = 0x6000_0000;
 
     #[inline(always)]
     const fn is_version_6(&self) -> bool {
@@ -69,6 +70,7 @@ impl Ipv6 {
 
 impl Ip for Ipv6 {
     const ETHERTYPE: u16 = ETHERTYPE_IPV6;
+    const HAS_FLOW_LABEL: bool = true;
     type Address = Ipv6Address;
 
     #[inline(always)]
@@ -110,6 +112,16 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
+    fn ecn(&self) -> u8 {
+        self.version_class_flow[1] >> 4 & 3
+    }
+
+    #[inline(always)]
+    fn flow_label(&self) -> u32 {
+        u32::from_be_bytes(self.version_class_flow) & FLOW_LABEL_MASK
+    }
+
+    #[inline(always)]
     fn choose<T>(_v4: T, v6: T) -> T {
         v6
     }
@@ -134,9 +146,9 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
-    fn reply(source: Ipv6Address, destination: Ipv6Address, length: u16, ttl: u8) -> Self {
+    fn reply(source: Ipv6Address, destination: Ipv6Address, length: u16, ttl: u8, flow_label: u32) -> Self {
         Self {
-            version_class_flow: Self::VERSION_6,
+            version_class_flow: (Self::VERSION_6 | flow_label).to_be_bytes(),
             payload_length: U16::new(length),
             next_header: PROTOCOL_TCP,
             hop_limit: ttl,

@@ -43,6 +43,8 @@
 //! | [`tcp`] | TCP headers |
 //! | [`tcp_options`] | kinds and layouts of TCP options |
 //! | [`reply_settings`] | the settings that shape the replies |
+//! | [`flow_label`] | the IPv6 flow labels of replies |
+//! | [`clock`] | the clock of TCP timestamps |
 //! | [`syn_options`] | the parser of a SYN's options |
 //! | [`ip`] | the common interface of both IP versions |
 //! | [`ipv4`] | IPv4 headers |
@@ -70,12 +72,14 @@ pub mod address;
 pub mod address_set;
 pub mod checksum;
 pub mod client_table;
+pub mod clock;
 pub mod config;
 pub mod counters;
 pub mod ethernet;
 pub mod event;
 pub mod fast_path;
 pub mod filters;
+pub mod flow_label;
 pub mod frame;
 pub mod host;
 pub mod interface;
@@ -102,6 +106,7 @@ pub use action::{Action, ActionByPort, ActionSet};
 pub use address::AddressBits;
 pub use address_set::AddressSet;
 pub use client_table::{Bucket, ClientCounters, ClientCounts, Slot};
+pub use clock::Clock;
 pub use config::{ProgramConfig, ProgramSettings, TelemetrySettings};
 pub use counters::Counters;
 pub use event::{Event, EventCounts, EventKind};

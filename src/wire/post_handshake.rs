@@ -23,9 +23,10 @@
 //!
 //! Only echo sends data. The offset also keeps an echo on the other side from accepting this data. Close and discard
 //! answer a FIN with a FIN only if the segment acknowledges exactly ISN + 1. Any reply to the server's FIN acknowledges
-//! more, so it gets an ACK or nothing.
+//! more, so it gets an ACK or nothing. This holds for both ISNs of these actions, which differ by [`UNSCALED`].
 
 use crate::action::{Action, ActionSet};
+use crate::interface::Advertised;
 use crate::tcp::Tcp;
 use crate::verdict::Verdict;
 
@@ -39,6 +40,12 @@ pub const ECHO_WINDOW: u16 = 536;
 /// The largest number of bytes in one echo, for clients that exceed [`ECHO_WINDOW`]. A full Ethernet frame carries this
 /// payload over IPv4.
 pub const MAX_ECHO: u32 = 1460;
+
+/// The number that is added to the ISN of a SYN-ACK without window scaling, for the actions close and discard.
+///
+/// A later segment does not show whether window scaling was negotiated. Its acknowledgment number then shows it, so that
+/// answers advertise the window in the right unit.
+pub const UNSCALED: u32 = 1 << 30;
 
 /// Returns the secret offset of a SYN-ACK's ISN from the client's ISN, given a hash of the connection.
 ///
@@ -77,10 +84,37 @@ pub struct Answer {
     pub sequence_number: u32,
     /// Acknowledgment number: the next sequence number that tcp-bounce expects.
     pub acknowledgment_number: u32,
-    /// The value of the window field, in units of the window scale.
-    pub window: u16,
+    /// The window.
+    pub window: AnswerWindow,
     /// The number of bytes to send back, from the first byte of the segment's payload.
     pub echo_length: u32,
+}
+
+impl Answer {
+    /// Returns the value of the window field in this answer to `segment`. `has_timestamps` is set if the segment has
+    /// timestamps.
+    #[inline(always)]
+    pub(crate) const fn window_field(&self, segment: &Tcp, has_timestamps: bool, advertised: &Advertised) -> u16 {
+        match self.window {
+            AnswerWindow::Value(window) => window,
+            AnswerWindow::Advertised { is_scaled } => {
+                let received = self.acknowledgment_number.wrapping_sub(segment.sequence_number.get());
+                advertised.later_window(is_scaled, has_timestamps, received)
+            }
+        }
+    }
+}
+
+/// The window of an [`Answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerWindow {
+    /// This value of the window field.
+    Value(u16),
+    /// The window that a listener of Linux would advertise.
+    Advertised {
+        /// Whether the window field is in units of the window scale.
+        is_scaled: bool,
+    },
 }
 
 impl SegmentVariables {
@@ -100,15 +134,21 @@ impl SegmentVariables {
     /// tcp-bounce accepted.
     ///
     /// `actions` contains at most one action. `isn_base` is the ISN of the SYN-ACK, or its [`isn_offset`] for an action
-    /// that follows the client. `window` is the value of the window field in answers of close and discard.
+    /// that follows the client.
     #[inline(always)]
-    pub fn classify(self, actions: ActionSet, isn_base: u32, window: u16) -> Option<(Verdict, Option<Answer>)> {
+    pub fn classify(self, actions: ActionSet, isn_base: u32) -> Option<(Verdict, Option<Answer>)> {
         if actions.contains(Action::Echo) {
             self.echo(isn_base)
         } else if actions.contains(Action::Tarpit) {
             self.tarpit(isn_base)
         } else {
-            match self.acknowledgment_number.wrapping_sub(isn_base) {
+            let mut distance = self.acknowledgment_number.wrapping_sub(isn_base);
+            let is_scaled = !actions.any_advertises_window() || distance & UNSCALED == 0;
+            if !is_scaled {
+                distance ^= UNSCALED;
+            }
+            let window = AnswerWindow::Advertised { is_scaled };
+            match distance {
                 1 => Some(self.after_syn_ack(actions, window)),
                 2 if actions.contains(Action::Close) => Some(self.after_fin(window)),
                 2 if actions.contains(Action::Discard) => Some((Verdict::Later, None)),
@@ -119,13 +159,13 @@ impl SegmentVariables {
 
     /// Classifies a segment that acknowledges exactly the SYN-ACK.
     #[inline(always)]
-    fn after_syn_ack(self, actions: ActionSet, window: u16) -> (Verdict, Option<Answer>) {
+    fn after_syn_ack(self, actions: ActionSet, window: AnswerWindow) -> (Verdict, Option<Answer>) {
         let verdict = if self.is_bare_ack() { Verdict::Completed } else { Verdict::Later };
         if self.has(Tcp::RST) {
             (verdict, None)
         } else if actions.contains(Action::Reset) {
             let verdict = if self.is_bare_ack() { Verdict::Reset } else { Verdict::Replied };
-            (verdict, Some(self.answer(Tcp::RST | Tcp::ACK, self.end(), 0)))
+            (verdict, Some(self.answer(Tcp::RST | Tcp::ACK, self.end(), AnswerWindow::Value(0))))
         } else if actions.contains(Action::Close) {
             let verdict = if self.is_bare_ack() { Verdict::Closed } else { Verdict::Replied };
             (verdict, Some(self.answer(Tcp::FIN | Tcp::ACK, self.end(), window)))
@@ -139,7 +179,7 @@ impl SegmentVariables {
 
     /// Classifies a segment that acknowledges the server's FIN, under [`Action::Close`].
     #[inline(always)]
-    fn after_fin(self, window: u16) -> (Verdict, Option<Answer>) {
+    fn after_fin(self, window: AnswerWindow) -> (Verdict, Option<Answer>) {
         if self.has(Tcp::RST) || self.is_bare_ack() {
             (Verdict::Later, None)
         } else {
@@ -177,12 +217,12 @@ impl SegmentVariables {
                 flags: Tcp::ACK | self.flags & Tcp::PSH | if has_fin { Tcp::FIN } else { 0 },
                 sequence_number: self.sequence_number.wrapping_add(offset),
                 acknowledgment_number: self.sequence_number.wrapping_add(acknowledged as u32),
-                window: ECHO_WINDOW,
+                window: AnswerWindow::Value(ECHO_WINDOW),
                 echo_length: echo_length as u32,
             };
             (Verdict::Replied, Some(answer))
         } else if known > 0 {
-            (Verdict::Replied, Some(self.answer(Tcp::ACK, confirmed, ECHO_WINDOW)))
+            (Verdict::Replied, Some(self.answer(Tcp::ACK, confirmed, AnswerWindow::Value(ECHO_WINDOW))))
         } else {
             (Verdict::Later, None)
         })
@@ -201,7 +241,7 @@ impl SegmentVariables {
         Some(if self.has(Tcp::FIN | Tcp::RST) {
             (Verdict::Later, None)
         } else if is_probe || self.payload_length > 0 {
-            (Verdict::Replied, Some(self.answer(Tcp::ACK, first, 0)))
+            (Verdict::Replied, Some(self.answer(Tcp::ACK, first, AnswerWindow::Value(0))))
         } else {
             (Verdict::Completed, None)
         })
@@ -209,7 +249,7 @@ impl SegmentVariables {
 
     /// Returns an answer without data, with the sequence number that the client expects next.
     #[inline(always)]
-    const fn answer(self, flags: u8, acknowledgment_number: u32, window: u16) -> Answer {
+    const fn answer(self, flags: u8, acknowledgment_number: u32, window: AnswerWindow) -> Answer {
         let sequence_number = self.acknowledgment_number;
         Answer { flags, sequence_number, acknowledgment_number, window, echo_length: 0 }
     }

@@ -9,7 +9,8 @@ use crate::checksum::Sum;
 use crate::ethernet::Ethernet;
 use crate::frame::{Frame, Span};
 use crate::host::Host;
-use crate::ip::{Ip, PROTOCOL_TCP};
+use crate::interface::InterfaceState;
+use crate::ip::{CONGESTION, Ip, PROTOCOL_TCP};
 use crate::policy::Policy;
 use crate::post_handshake::{Answer, MAX_ECHO};
 use crate::reply_options::ReplyOptions;
@@ -24,12 +25,26 @@ const _: () = assert!(2 * size_of::<Ipv6Address>() + Tcp::MAX_LENGTH + MAX_ECHO 
 impl<I: Ip> Segment<I> {
     /// Writes the SYN-ACK over this SYN. Returns `None` if the frame has no room for it.
     #[inline(always)]
-    pub fn write_syn_ack<F: Frame>(&self, frame: &mut F, fields: SynAckFields, options: &ReplyOptions) -> Option<()> {
+    pub fn write_syn_ack<F: Frame>(
+        &self,
+        frame: &mut F,
+        mut fields: SynAckFields,
+        options: &ReplyOptions,
+        interface: &InterfaceState,
+    ) -> Option<()> {
         let options_offset = self.ip_offset + size_of::<SynAck<I>>();
         let ip = self.ip(frame).ok()?;
         let (source, destination) = (ip.source(), ip.destination());
+        let (is_marked, requested_label) = (ip.ecn() != 0, ip.flow_label());
         // Copied first. After IP options or extension headers, the TCP header may lie beyond the new end of the frame.
         let tcp = *self.tcp(frame).ok()?;
+        if tcp.requests_ecn(is_marked) {
+            fields.flags |= interface.ecn_echo;
+        }
+        if I::HAS_FLOW_LABEL {
+            let addresses = I::sum(source) + I::sum(destination);
+            fields.flow_label = interface.flow_labels.label(requested_label, addresses, tcp.ports());
+        }
         fit(frame, self.end(), options_offset + options.length())?;
         swap_macs(frame)?;
         *frame.at(self.ip_offset)? = SynAck::<I>::new(fields, source, destination, &tcp, options);
@@ -62,7 +77,7 @@ impl<I: Ip> Segment<I> {
             return None;
         }
         // Copied first. After IP options or extension headers, the TCP header may lie beyond the new end of the frame.
-        let Tcp { source_port, destination_port, .. } = *self.tcp(frame).ok()?;
+        let tcp = *self.tcp(frame).ok()?;
         let length = data_offset + payload;
         let end = tcp_offset + length;
         if payload == 0 {
@@ -73,15 +88,18 @@ impl<I: Ip> Segment<I> {
 
         swap_macs(frame)?;
         let ip: &mut I = frame.at(self.ip_offset)?;
-        *ip = I::reply(ip.destination(), ip.source(), length as u16, policy.interface.advertised::<I>().ttl);
+        // Linux echoes the marks of segments with data.
+        let is_congested = ip.ecn() == CONGESTION && self.span.length > header_length && answer.flags & Tcp::RST == 0;
+        let ecn_echo = if is_congested { policy.interface.ecn_echo } else { 0 };
+        *ip = reply_header(ip, tcp.ports(), length as u16, policy.interface);
         *frame.at(tcp_offset)? = Tcp {
-            source_port: destination_port,
-            destination_port: source_port,
+            source_port: tcp.destination_port,
+            destination_port: tcp.source_port,
             sequence_number: U32::new(answer.sequence_number),
             acknowledgment_number: U32::new(answer.acknowledgment_number),
             data_offset: (data_offset as u8 / 4) << 4,
-            flags: answer.flags,
-            window: U16::new(answer.window),
+            flags: answer.flags | ecn_echo,
+            window: U16::new(answer.window_field(&tcp, options.has_timestamps(), policy.interface.advertised::<I>())),
             checksum: [0; 2],
             urgent_pointer: U16::new(0),
         };
@@ -107,6 +125,19 @@ impl<I: Ip> Segment<I> {
         let sum = pseudo_header + host.sum(frame, self.span)?;
         Some(sum.fold() == u16::MAX)
     }
+}
+
+/// Returns the IP header of the reply to the packet with the header `ip`. `ports` are the packet's ports in network byte
+/// order. `length` is the length of the reply's TCP segment, in bytes.
+#[inline(always)]
+fn reply_header<I: Ip>(ip: &I, ports: [u8; 4], length: u16, interface: &InterfaceState) -> I {
+    let (source, destination) = (ip.source(), ip.destination());
+    let flow_label = if I::HAS_FLOW_LABEL {
+        interface.flow_labels.label(ip.flow_label(), I::sum(source) + I::sum(destination), ports)
+    } else {
+        0
+    };
+    I::reply(destination, source, length, interface.advertised::<I>().ttl, flow_label)
 }
 
 /// Fills in the checksum of the TCP segment in `span`. The IP addresses must directly precede the segment, and the

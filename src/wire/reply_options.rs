@@ -52,13 +52,19 @@ impl ReplyOptions {
     pub const fn length(&self) -> usize {
         (if self.has_timestamps() { size_of::<TimestampsOption>() } else { 0 })
             + (if self.has_lone_sack() { size_of_val(&LONE_SACK) } else { 0 })
-            + (if self.accepted.has_window_scale() { size_of::<[u8; 4]>() } else { 0 })
+            + (if self.has_window_scale() { size_of::<[u8; 4]>() } else { 0 })
     }
 
     /// Returns whether the options include timestamps.
     #[inline(always)]
     pub const fn has_timestamps(&self) -> bool {
         self.accepted.timestamp().is_some()
+    }
+
+    /// Returns whether the options include a window scale.
+    #[inline(always)]
+    pub const fn has_window_scale(&self) -> bool {
+        self.accepted.has_window_scale()
     }
 
     /// Returns whether SACK permitted takes a separate 32-bit word, because there is no timestamps option to share a

@@ -27,6 +27,20 @@ pub struct ReplySettings {
     pub has_timestamps: bool,
     /// Whether SYN-ACKs accept window scaling (`net.ipv4.tcp_window_scaling`).
     pub has_window_scale: bool,
+    /// Whether SYN-ACKs accept explicit congestion notification (`net.ipv4.tcp_ecn`).
+    pub has_ecn: bool,
+    /// Whether replies have IPv6 flow labels (`net.ipv6.auto_flowlabels`).
+    pub has_flow_labels: bool,
+    /// Whether flow labels have the bit of labels without state (`net.ipv6.flowlabel_state_ranges`).
+    pub marks_flow_labels: bool,
+    /// Whether replies reflect the client's flow label (`net.ipv6.flowlabel_reflect`).
+    pub reflects_flow_labels: bool,
+    /// A random number, which the flow labels depend on.
+    pub seed: u64,
+    /// The offset of TSvals from the clock, in milliseconds.
+    pub timestamp_offset: u32,
+    /// Whether a keyed ISN also adds an offset for each connection to TSvals.
+    pub has_connection_offsets: bool,
 }
 
 impl ReplySettings {
@@ -44,5 +58,12 @@ impl ReplySettings {
         has_sack: true,
         has_timestamps: true,
         has_window_scale: true,
+        has_ecn: true,
+        has_flow_labels: true,
+        marks_flow_labels: false,
+        reflects_flow_labels: false,
+        seed: 0x7463_702d_626f_756e,
+        timestamp_offset: 0,
+        has_connection_offsets: true,
     };
 }

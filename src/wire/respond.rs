@@ -1,7 +1,5 @@
 //! Turns a packet into its reply: on the fast path, or by the steps locate, filter, classify and reply.
 
-use zerocopy::byteorder::network_endian::U32;
-
 use crate::action::{Action, ActionSet};
 use crate::address::IpAddress as _;
 use crate::ethernet::Ethernet;
@@ -13,7 +11,7 @@ use crate::ip::Ip;
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
 use crate::policy::Policy;
-use crate::post_handshake::{ECHO_WINDOW, SegmentVariables, isn_offset};
+use crate::post_handshake::{ECHO_WINDOW, SegmentVariables, UNSCALED, isn_offset};
 use crate::reply_options::ReplyOptions;
 use crate::segment::Segment;
 use crate::syn_ack::SynAckFields;
@@ -198,15 +196,21 @@ impl<I: Ip> Segment<I> {
         options: SynOptions,
         policy: &Policy<H>,
     ) -> Result<Verdict, Verdict> {
-        let Policy { config, interface, host, .. } = policy;
+        let Policy { config, interface, .. } = policy;
         if options.is_signed() {
             return Ok(Verdict::Signed);
         }
-        let advertised = interface.advertised::<I>();
-        let options = ReplyOptions::for_syn(options, advertised.window_scale, || host.now());
-        let isn = U32::new(self.isn_base(frame, config.actions, policy)?);
-        let fields = SynAckFields { isn, advertised };
-        Ok(self.write_syn_ack(frame, fields, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
+        let (advertised, hash) = (interface.advertised::<I>(), self.hash(frame, policy)?);
+        let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(hash, policy));
+        let mut isn = hash as u32;
+        if config.actions.any_advertises_window()
+            && !options.has_window_scale()
+            && self.actions(frame, policy)?.any_advertises_window()
+        {
+            isn = isn.wrapping_add(UNSCALED);
+        }
+        let fields = SynAckFields::new(isn, advertised);
+        Ok(self.write_syn_ack(frame, fields, &options, interface).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
     /// Answers this SYN unless it is signed, for configurations in which an action may follow the client.
@@ -223,16 +227,18 @@ impl<I: Ip> Segment<I> {
         options: SynOptions,
         policy: &Policy<H>,
     ) -> Result<Verdict, Verdict> {
-        let Policy { interface, host, .. } = policy;
+        let Policy { interface, .. } = policy;
         if options.is_signed() {
             return Ok(Verdict::Signed);
         }
-        let mut advertised = *interface.advertised::<I>();
-        let mut options = ReplyOptions::for_syn(options, advertised.window_scale, || host.now());
+        let (mut advertised, hash) = (*interface.advertised::<I>(), self.hash(frame, policy)?);
+        let mut options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(hash, policy));
         let actions = self.actions(frame, policy)?;
-        let mut isn = self.isn_base(frame, actions, policy)?;
+        let mut isn = isn_base(hash, actions);
         if actions.any_follows_client() {
             isn = isn.wrapping_add(self.tcp(frame)?.sequence_number.get());
+        } else if actions.any_advertises_window() && !options.has_window_scale() {
+            isn = isn.wrapping_add(UNSCALED);
         }
         if actions.contains(Action::Echo) {
             advertised = advertised.with_one_segment(ECHO_WINDOW);
@@ -240,8 +246,8 @@ impl<I: Ip> Segment<I> {
         } else if actions.contains(Action::Tarpit) {
             advertised = advertised.without_window();
         }
-        let fields = SynAckFields { isn: U32::new(isn), advertised: &advertised };
-        Ok(self.write_syn_ack(frame, fields, &options).map_or(Verdict::NoRoom, |()| Verdict::Answered))
+        let fields = SynAckFields::new(isn, &advertised);
+        Ok(self.write_syn_ack(frame, fields, &options, interface).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
     /// Returns the action of the destination port, as a set of at most one action.
@@ -255,26 +261,23 @@ impl<I: Ip> Segment<I> {
         Ok(policy.config.actions.of_port(policy.actions_by_port, port))
     }
 
-    /// Returns the ISN of the SYN-ACK, for a segment from the client. For an action that follows the client, returns
-    /// the offset from the client's ISN instead.
+    /// Returns the keyed hash of the connection, for a segment from the client. With a fixed ISN, returns the ISN.
     ///
     /// # Errors
     ///
     /// `Malformed` if a header is truncated.
     #[inline(always)]
-    fn isn_base<F: Frame, H>(&self, frame: &mut F, actions: ActionSet, policy: &Policy<H>) -> Result<u32, Verdict> {
+    fn hash<F: Frame, H>(&self, frame: &mut F, policy: &Policy<H>) -> Result<u64, Verdict> {
         if !policy.config.is_keyed() {
-            return Ok(policy.config.isn.get());
+            return Ok(policy.config.isn.get().into());
         }
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
-        let tcp = self.tcp(frame)?;
-        let ([a, b], [c, d]) = (tcp.source_port.to_bytes(), tcp.destination_port.to_bytes());
-        let hash = I::hash(policy.config.key, source, destination, [a, b, c, d]) as u32;
-        Ok(if actions.any_follows_client() { isn_offset(hash) } else { hash })
+        let ports = self.tcp(frame)?.ports();
+        Ok(I::hash(policy.config.key, source, destination, ports))
     }
 
-    /// Returns [`Self::isn_base`] if this segment's sequence numbers fit a connection that tcp-bounce accepted. The
+    /// Returns [`isn_base`] if this segment's sequence numbers fit a connection that tcp-bounce accepted. The
     /// segment must have ACK set and SYN clear.
     ///
     /// # Errors
@@ -288,9 +291,9 @@ impl<I: Ip> Segment<I> {
         policy: &Policy<H>,
     ) -> Result<Option<u32>, Verdict> {
         let actions = self.actions(frame, policy)?;
-        let isn_base = self.isn_base(frame, actions, policy)?;
+        let isn_base = isn_base(self.hash(frame, policy)?, actions);
         let variables = self.variables(frame, header_length)?;
-        Ok(variables.classify(actions, isn_base, 0).map(|_| isn_base))
+        Ok(variables.classify(actions, isn_base).map(|_| isn_base))
     }
 
     #[inline(always)]
@@ -310,13 +313,12 @@ impl<I: Ip> Segment<I> {
         isn_base: u32,
         policy: &Policy<H>,
     ) -> Option<Verdict> {
-        let Policy { interface, host, .. } = policy;
+        let Policy { host, .. } = policy;
         // The caller has checked this length. The verifier does not know that, because it checks a global function
         // separately.
         let header_length = self.header_length(frame).ok()?;
         let actions = self.actions(frame, policy).ok()?;
-        let window = interface.advertised::<I>().window.get();
-        let (verdict, answer) = self.variables(frame, header_length).ok()?.classify(actions, isn_base, window)?;
+        let (verdict, answer) = self.variables(frame, header_length).ok()?.classify(actions, isn_base)?;
         if host.has_connection(&self.four_tuple(frame).ok()?) {
             return None;
         }
@@ -330,4 +332,23 @@ impl<I: Ip> Segment<I> {
         let written = self.write_answer(frame, header_length, answer, policy);
         Some(written.map_or(Verdict::Later, |()| verdict))
     }
+}
+
+/// Returns the ISN of the SYN-ACK, given the hash of the connection. For an action that follows the client, returns the
+/// offset from the client's ISN instead. With [`UNSCALED`], the ISN is larger by this number.
+#[inline(always)]
+const fn isn_base(hash: u64, actions: ActionSet) -> u32 {
+    let isn = hash as u32;
+    if actions.any_follows_client() { isn_offset(isn) } else { isn }
+}
+
+/// Returns the TSval of a SYN-ACK, given the hash of the connection.
+///
+/// An offset hides the time since the host booted. With a keyed ISN, the upper half of the hash makes it differ between
+/// connections, as in Linux.
+#[inline(always)]
+fn timestamp<H: Host>(hash: u64, policy: &Policy<H>) -> u32 {
+    let Policy { config, interface, host, .. } = policy;
+    let value = host.now().wrapping_add(interface.timestamp_offset);
+    if config.is_keyed() { value.wrapping_add((hash >> 32) as u32 & interface.connection_offset_mask) } else { value }
 }

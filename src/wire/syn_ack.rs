@@ -26,8 +26,20 @@ pub struct SynAck<I: Unaligned> {
 pub struct SynAckFields<'a> {
     /// The initial sequence number.
     pub isn: U32,
+    /// The TCP flags: SYN and ACK, with ECE if the SYN requests ECN.
+    pub flags: u8,
+    /// The flow label, over IPv6.
+    pub flow_label: u32,
     /// The advertised MSS and windows, and the time to live.
     pub advertised: &'a Advertised,
+}
+
+impl<'a> SynAckFields<'a> {
+    /// Returns the fields with SYN and ACK as flags, and without a flow label.
+    #[inline(always)]
+    pub const fn new(isn: u32, advertised: &'a Advertised) -> Self {
+        Self { isn: U32::new(isn), flags: Tcp::SYN | Tcp::ACK, flow_label: 0, advertised }
+    }
 }
 
 impl<I: Ip> SynAck<I> {
@@ -57,20 +69,20 @@ impl<I: Ip> SynAck<I> {
             .word(syn.destination_port.to_bytes())
             .words(fields.isn.to_bytes())
             .words(acknowledgment_number.to_bytes())
-            .word([data_offset << 4, Tcp::SYN | Tcp::ACK])
+            .word([data_offset << 4, fields.flags])
             .word(window.to_bytes())
             .word([mss.kind, mss.length])
             .word(mss.mss.to_bytes())
             .checksum();
         Self {
-            ip: I::reply(destination, source, length, fields.advertised.ttl),
+            ip: I::reply(destination, source, length, fields.advertised.ttl, fields.flow_label),
             tcp: Tcp {
                 source_port: syn.destination_port,
                 destination_port: syn.source_port,
                 sequence_number: fields.isn,
                 acknowledgment_number,
                 data_offset: data_offset << 4,
-                flags: Tcp::SYN | Tcp::ACK,
+                flags: fields.flags,
                 window,
                 checksum,
                 urgent_pointer: U16::new(0),

@@ -40,11 +40,22 @@ impl Tcp {
     pub const PSH: u8 = 0x08;
     /// ACK: the acknowledgment number is valid.
     pub const ACK: u8 = 0x10;
+    /// ECE: with SYN, the sender supports ECN; later, it received a congestion mark (RFC 3168).
+    pub const ECE: u8 = 0x40;
+    /// CWR: the sender reduced its congestion window (RFC 3168).
+    pub const CWR: u8 = 0x80;
 
     /// Returns the length of header and options in bytes, 0 to 60. A length below 20 is malformed.
     #[inline(always)]
     pub const fn header_length(&self) -> usize {
         (self.data_offset >> 4) as usize * 4
+    }
+
+    /// Returns the source and destination port in network byte order.
+    #[inline(always)]
+    pub fn ports(&self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.source_port.to_bytes(), self.destination_port.to_bytes());
+        [a, b, c, d]
     }
 
     /// Returns whether a segment with these flags opens a connection: SYN is set, and ACK, RST and FIN are clear. Other
@@ -60,6 +71,17 @@ impl Tcp {
         const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);
         let expected = u16::from_le_bytes([(header_length as u8 / 4) << 4, Self::SYN]);
         u16::from_le_bytes([self.data_offset, self.flags]) & MASK == expected
+    }
+
+    /// Returns whether this SYN requests ECN in a way that Linux accepts (`tcp_ecn_create_request`). `is_marked` is set
+    /// if the ECN field of the IP header is not zero.
+    ///
+    /// RFC 3168 forbids such a mark on a SYN. Linux then suspects a broken router, unless a reserved bit announces a
+    /// newer version of ECN.
+    #[inline(always)]
+    pub const fn requests_ecn(&self, is_marked: bool) -> bool {
+        const BOTH: u8 = Tcp::ECE | Tcp::CWR;
+        self.flags & BOTH == BOTH && (!is_marked || self.data_offset & 0x0f != 0)
     }
 
     /// Returns whether a segment with these flags can belong to an established connection: ACK is set, and SYN is

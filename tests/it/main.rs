@@ -63,6 +63,7 @@ mod privileges {
 /// Replies on the wire.
 mod replies {
     mod oracle;
+    mod sysctls;
     mod wire;
 }
 mod scope;

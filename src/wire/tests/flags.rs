@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Setup, URG};
+use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
 use tcp_bounce_wire::Verdict;
 
 /// Returns segments that acknowledge `number`, each paired with whether it carries data.
@@ -58,6 +58,39 @@ fn decides_about_the_segments_of_a_connection() {
     assert_eq!(verdict(FIN, b""), Verdict::OtherTcp);
     assert_eq!(verdict(SYN | FIN, b""), Verdict::OtherTcp);
     assert_eq!(verdict(SYN | RST, b""), Verdict::OtherTcp);
+}
+
+/// The cases come from a listener of Linux 6.18: reserved bits with AE, marks in the IP header, `tcp_ecn` 0 to 2.
+#[test]
+fn accepts_ecn_as_linux_does() {
+    for (ecn, flags, reserved, mark, is_accepted) in [
+        (true, ECE | CWR, 0, 0, true),
+        (false, ECE | CWR, 0, 0, false),
+        (true, ECE, 0, 0, false),
+        (true, CWR, 0, 0, false),
+        (true, 0, 1, 0, false),
+        (true, ECE, 1, 0, false),
+        (true, ECE | CWR, 0, 1, false),
+        (true, ECE | CWR, 0, 2, false),
+        (true, ECE | CWR, 0, 3, false),
+        (true, ECE | CWR, 1, 2, true),
+        (true, ECE | CWR, 4, 3, true),
+        (false, ECE | CWR, 1, 2, false),
+    ] {
+        let setup = Setup::new(Choice { ecn, ..Choice::DEFAULT });
+        let syn = Request { flags: SYN | flags, reserved, type_of_service: mark, ..Request::syn() };
+        let v6 = V6 { class_and_flow: u32::from(mark) << 20, ..V6::new() };
+        let options = LINUX_OPTIONS.to_vec();
+        for request in [
+            syn.clone(),
+            Request { options: options.clone(), ..syn.clone() },
+            Request { v6: Some(v6), options, ..syn.over_ipv6() },
+        ] {
+            let answer = setup.respond(&request.frame()).1;
+            let answer = Segment::parse(&answer).expect("a segment").flags();
+            assert_eq!(answer, SYN | ACK | if is_accepted { ECE } else { 0 }, "{request:?}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use crate::common;
 
-use common::Setup;
+use common::{Choice, Setup};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Frame, Verdict};
 
@@ -57,7 +57,7 @@ const VLAN_SYN: &str = "
 const VLAN_REPLY: &str = "
     5254 00ab cdef 5254 0012 3456 8100 a02a 86dd
     6000 0000 0028 0640 2001 0db8 0000 0000 0000 0000 0000 0007 2001 0db8 0000 0000 0000 0000 0000 000a
-    01bb 9d46 7463 7062 3b9a ca08 a012 fb04 6df6 0000
+    01bb 9d46 7463 7062 3b9a ca08 a052 fb04 6db6 0000
     0204 05a0 0402 080a 0102 0304 3f5c b6b9 0103 0307
     0000 0000";
 
@@ -67,13 +67,14 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// Returns the reply to `request` with default settings at time 0x01020304, in hex.
+/// Returns the reply to `request` at time 0x01020304, without flow labels and otherwise with default settings, in hex.
 fn reply(request: &str) -> String {
     let mut bytes = bytes(request);
     let length = bytes.len();
     bytes.extend([0xa5; 16]);
     let mut frame = Buffer::new(&mut bytes, length);
-    assert_eq!(Setup::standard().run(&mut frame), Verdict::Answered);
+    let setup = Setup::new(Choice { flow_labels: [false; 3], ..Choice::DEFAULT });
+    assert_eq!(setup.run(&mut frame), Verdict::Answered);
     let length = frame.len();
     hex(&bytes[..length])
 }

@@ -33,6 +33,21 @@ fn hashes_addresses_and_ports() {
 }
 
 #[test]
+fn adds_an_offset_to_the_timestamps_of_each_connection() {
+    // `Setup::respond` compares the TSval of each reply with the hash of the siphasher crate.
+    for of_connections in [true, false] {
+        let setup = Setup::new(Choice { timestamp_offsets: (7, of_connections), ..keyed() });
+        let timestamp = |source_port| {
+            let syn = Request { source_port, options: common::LINUX_OPTIONS.to_vec(), ..Request::syn() };
+            let answer = setup.respond(&syn.frame()).1;
+            common::SynOptions::of(common::Segment::parse(&answer).expect("a segment").tcp.options()).timestamp
+        };
+        assert_eq!(timestamp(1), timestamp(1), "a retransmitted SYN");
+        assert_eq!(timestamp(1) != timestamp(2), of_connections);
+    }
+}
+
+#[test]
 fn accepts_only_acks_of_the_keyed_isn() {
     let choice = keyed();
     let setup = Setup::new(choice);

@@ -12,6 +12,7 @@ mod echo;
 mod fast_path;
 mod filters;
 mod flags;
+mod flow_labels;
 mod fragments;
 mod golden;
 mod header_lengths;

@@ -4,15 +4,14 @@
 
 use crate::common;
 
-use common::{ACK, Choice, FIN, PSH, RST, Request, Segment, Setup};
+use common::{ACK, Choice, ECE, FIN, PSH, RST, Request, Segment, Setup, V6};
+use tcp_bounce_wire::post_handshake::UNSCALED;
 use tcp_bounce_wire::{Action, Verdict};
 
 /// The client's ISN. Sequence numbers wrap after the first bytes of data.
 const CLIENT: u32 = u32::MAX - 10;
-/// The value of the window field in answers over IPv4. Reset, echo and tarpit use another value.
+/// Stands for the value of the window field in answers of close and discard, which `Setup::respond` checks.
 const WINDOW: u16 = 64240;
-/// The value of the window field in answers over IPv6, where the MSS is smaller.
-const WINDOW_V6: u16 = 64800;
 
 /// The fields of an answer: flags, sequence number, acknowledgment number, window, payload.
 type Fields = (u8, u32, u32, u16, Vec<u8>);
@@ -28,7 +27,8 @@ struct Connection {
 impl Connection {
     /// Returns connections over IPv4 and IPv6, with and without timestamps, VLAN tags and IP options.
     ///
-    /// Each connection is included with a keyed ISN and, unless the action needs a key, with a fixed ISN.
+    /// Each connection is included with a keyed ISN and, unless the action needs a key, with a fixed ISN. For close and
+    /// discard, it is included with and without window scaling.
     fn all(action: Action) -> Vec<Self> {
         let mut connections = Vec::new();
         let timestamps = vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -53,6 +53,10 @@ impl Connection {
                     } else {
                         setup.settings.isn_of(&tuple)
                     };
+                    if matches!(action, Action::Close | Action::Discard) {
+                        let (setup, request) = (Setup::new(setup.settings), request.clone());
+                        connections.push(Self { setup, request, server: server.wrapping_add(UNSCALED) });
+                    }
                     connections.push(Self { setup, request: request.clone(), server });
                 }
             }
@@ -83,9 +87,9 @@ impl Connection {
             let segment = Segment::parse(&result).expect("a segment");
             let sequence = segment.tcp.sequence_number().wrapping_sub(self.server);
             let acknowledgment = segment.tcp.acknowledgment_number().wrapping_sub(CLIENT);
-            let window = match segment.tcp.window_size() {
-                WINDOW_V6 if self.request.v6.is_some() => WINDOW,
-                window => window,
+            let window = match self.setup.settings.action {
+                Action::Close | Action::Discard => WINDOW,
+                _ => segment.tcp.window_size(),
             };
             (segment.flags(), sequence, acknowledgment, window, segment.tcp.payload().to_vec())
         });
@@ -187,6 +191,71 @@ fn discards_all_data_and_closes_with_the_client() {
         assert_eq!(connection.send(ACK, 6, 2, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | FIN, 5, 2, b""), (Verdict::Later, NOTHING));
         assert_eq!(connection.send(ACK | RST, 5, 1, b""), (Verdict::Later, NOTHING));
+    }
+}
+
+/// The expected values come from a listener of Linux 6.18 with the same MSS, receive buffer and window scale.
+#[test]
+fn advertises_the_window_of_a_listener_in_the_negotiated_unit() {
+    let (all, sack_and_scale) = (common::LINUX_OPTIONS, [2, 4, 5, 0xb4, 1, 3, 3, 10, 1, 1, 4, 2]);
+    let (timestamps, mss) = (&common::LINUX_OPTIONS[..16], &common::LINUX_OPTIONS[..4]);
+    for (v6, options, space, window_scale, fields) in [
+        (false, &all[..], 65_536, 10, [65_160, 64, 64]),
+        (false, timestamps, 65_536, 10, [65_160, 65_160, 65_060]),
+        (false, &sack_and_scale, 65_536, 10, [64_240, 63, 63]),
+        (false, mss, 65_536, 10, [64_240, 64_240, 64_140]),
+        (true, &all, 65_536, 10, [64_260, 63, 63]),
+        (true, mss, 65_536, 10, [64_800, 64_800, 64_700]),
+        (false, &all, 32_768, 7, [31_856, 249, 249]),
+        (false, &sack_and_scale, 43_690, 7, [42_340, 331, 330]),
+        (false, &all, 150_000, 7, [65_535, 1166, 1165]),
+        (false, timestamps, 150_000, 7, [65_535, 65_535, 65_535]),
+        (true, &all, 1500, 7, [1428, 12, 11]),
+    ] {
+        for action in [Action::Close, Action::Discard] {
+            let choice = Choice { action, window_scale, space: (space, u32::MAX), ..Choice::DEFAULT };
+            let setup = Setup::new(choice);
+            let syn = Request { options: options.to_vec(), ..Request::syn() };
+            let syn = if v6 { syn.over_ipv6() } else { syn };
+            let window = |frame: &[u8]| Segment::parse(frame).expect("a segment").tcp.window_size();
+            let (verdict, syn_ack) = setup.respond(&syn.frame());
+            assert_eq!((verdict, window(&syn_ack)), (Verdict::Answered, fields[0]));
+            let segment = Segment::parse(&syn_ack).expect("a segment");
+            let has_timestamps = options.len() > 12;
+            let ack = Request {
+                flags: ACK,
+                sequence_number: syn.sequence_number.wrapping_add(1),
+                acknowledgment_number: segment.tcp.sequence_number().wrapping_add(1),
+                options: if has_timestamps { vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8] } else { vec![] },
+                ..syn.clone()
+            };
+            if action == Action::Close {
+                assert_eq!(window(&setup.respond(&ack.frame()).1), fields[1], "{syn:?} {choice:?}");
+            }
+            let data = Request { payload: vec![0; 100], ..ack };
+            assert_eq!(window(&setup.respond(&data.frame()).1), fields[2], "{syn:?} {choice:?}");
+        }
+    }
+}
+
+#[test]
+fn echoes_congestion_marks_of_data() {
+    for ecn in [true, false] {
+        for action in [Action::Close, Action::Discard, Action::Reset] {
+            let setup = Setup::new(Choice { action, ecn, ..Choice::DEFAULT });
+            for (mark, payload) in [(3, &b"data"[..]), (3, b""), (2, b"data"), (1, b"data"), (0, b"data")] {
+                let data = Request { payload: payload.to_vec(), type_of_service: mark, ..Request::ack() };
+                let v6 = V6 { class_and_flow: u32::from(mark) << 20, ..V6::new() };
+                for request in [data.clone(), Request { v6: Some(v6), ..data.over_ipv6() }] {
+                    let (verdict, answer) = setup.respond(&request.frame());
+                    if verdict.action() == tcp_bounce_wire::XdpAction::Tx {
+                        let flags = Segment::parse(&answer).expect("a segment").flags();
+                        let expected = ecn && mark == 3 && !payload.is_empty() && action != Action::Reset;
+                        assert_eq!(flags & ECE != 0, expected, "{request:?} {action:?}");
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -29,6 +29,9 @@ fn settings() -> impl Strategy<Value = Choice> {
                 hop_limit,
                 window_scale,
                 accepted,
+                ecn: accepted[0],
+                flow_labels: accepted,
+                timestamp_offsets: (now ^ isn, accepted[1]),
                 action: Action::Ignore,
                 takeover,
                 attach_mode,
@@ -234,7 +237,7 @@ proptest! {
     #[test]
     fn answers_each_syn_as_specified(request in syn(), settings in settings(), room in 0..8usize) {
         let frame = request.frame();
-        let offer = SynOptions::of(&request.options);
+        let offer = SynOptions::of(&request.options).only(settings.accepted);
         let options = offer.taken_up(0, 0, 0).len() - 4;
         let expected = match frame.len() + room >= request.reply_length(options) {
             _ if offer.signed => Verdict::Signed,
@@ -250,15 +253,15 @@ proptest! {
         prop_assume!(!SynOptions::of(&request.options).signed);
         // None of these fields has an effect on the reply, not even on its checksum.
         let other = Request {
-            type_of_service: !request.type_of_service,
+            // The ECN field matters to a SYN with ECE and CWR.
+            type_of_service: request.type_of_service ^ 0xfc,
             identification: !request.identification,
             fragment: request.fragment ^ 0x4000,
             ttl: !request.ttl,
             header_checksum: !request.header_checksum,
             ip_options: inverted(&request.ip_options),
             acknowledgment_number: !request.acknowledgment_number,
-            reserved: request.reserved ^ 0xf,
-            flags: request.flags ^ (PSH | URG | ECE | CWR),
+            flags: request.flags ^ (PSH | URG),
             window: !request.window,
             checksum: !request.checksum,
             urgent_pointer: !request.urgent_pointer,

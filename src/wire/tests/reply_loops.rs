@@ -6,7 +6,7 @@ use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup};
 use tcp_bounce_wire::frame::Buffer;
-use tcp_bounce_wire::post_handshake::isn_offset;
+use tcp_bounce_wire::post_handshake::{UNSCALED, isn_offset};
 use tcp_bounce_wire::{Action, Frame, XdpAction};
 
 /// An upper limit for the answers in a chain. The longest chain has fewer: a FIN to the last ACK of a handshake, a FIN
@@ -53,7 +53,27 @@ fn longest_chain(first: &Setup, second: &Setup, request: &Request) -> usize {
     if let Some(v6) = &mut back.v6 {
         std::mem::swap(&mut v6.source, &mut v6.destination);
     }
-    let (own, other) = (isn_base(first, &forward), isn_base(second, &back.frame()));
+    let mut most = 0;
+    for (own, other) in bases([first, second]) {
+        let own = own.wrapping_add(isn_base(first, &forward));
+        let other = other.wrapping_add(isn_base(second, &back.frame()));
+        most = most.max(longest_chain_near([first, second], request, own, other));
+    }
+    most
+}
+
+/// Returns the combinations of numbers that connections with and without window scaling add to the ISNs of two hosts.
+fn bases(setups: [&Setup; 2]) -> Vec<(u32, u32)> {
+    let [own, other] = setups.map(|setup| match setup.settings.action {
+        Action::Close | Action::Discard => vec![0, UNSCALED],
+        _ => vec![0],
+    });
+    own.iter().flat_map(|&own| other.iter().map(move |&other| (own, other))).collect()
+}
+
+/// Returns the length of the longest chain of answers to segments with numbers close to `own` and `other`, the ISNs of
+/// the two hosts or their offsets from the client's ISN.
+fn longest_chain_near([first, second]: [&Setup; 2], request: &Request, own: u32, other: u32) -> usize {
     let mut most = 0;
     for near in -3..=3i32 {
         // The first host's answer acknowledges this number. The second host accepts only acknowledgments close to its

@@ -68,7 +68,7 @@ impl Sides {
     fn compare(&mut self, packet: &[u8]) -> Result<(Verdict, usize), String> {
         let kernel = self.kernel.run(packet);
         // The test process cannot know the kernel's clock, so it uses the TSval of the kernel's reply.
-        self.host.settings.now = packet::timestamp(&kernel.frame).unwrap_or_default();
+        self.host.settings.now = packet::clock(packet, &kernel.frame, &self.host.settings).unwrap_or_default();
         let (verdict, host) = self.host(packet);
         if kernel == host {
             Ok((verdict, host.frame.len()))

@@ -143,7 +143,7 @@ impl Case {
         let expected = Outcome { action: self.action, counted: vec![(self.verdict, 1)], frame };
         assert_eq!(outcome, expected, "{}", self.name);
         if self.verdict == Verdict::Answered {
-            let now = packet::timestamp(&outcome.frame).unwrap_or_default();
+            let now = packet::clock(&self.packet, &outcome.frame, &self.settings).unwrap_or_default();
             packet::assert_answer(&self.packet, &outcome.frame, &Choice { now, ..self.settings });
         }
     }

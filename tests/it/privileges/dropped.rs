@@ -117,6 +117,10 @@ fn dropped_privileges_forbid_files_sockets_and_signals() {
                 let denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
                 if !kernel::is_older_than((5, 13)) {
                     assert!(File::open("/etc/passwd").is_err_and(denied));
+                    assert!(File::open("/proc/sys/kernel/osrelease").is_err_and(denied));
+                    // Replies follow these settings.
+                    File::open("/proc/sys/net/ipv4/tcp_rmem").unwrap();
+                    assert!(File::options().write(true).open("/proc/sys/net/ipv4/tcp_rmem").is_err_and(denied));
                     assert!(File::open(own.path().join("file")).is_err_and(denied));
                     assert!(File::create(other.path().join("file")).is_err_and(denied));
                     assert!(Command::new("/bin/true").status().is_err_and(denied));

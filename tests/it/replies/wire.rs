@@ -115,6 +115,8 @@ fn settings_show_on_the_wire(mode: Mode) {
     const FIELDS: [&str; 5] =
         ["tcp.seq_raw", "ip.ttl", "tcp.window_size_value", "tcp.options.mss_val", "tcp.options.wscale.shift"];
     let network = Network::new(mode);
+    // The largest receive buffer, which differs between machines, determines the window scale.
+    network.host.sysctl("ipv4/tcp_rmem", "4096 131072 6291456");
     for (arguments, expected) in [
         ("", ["1952673890", "64", "65160", "1460", "7"]),
         ("--isn 0x01020304 --ttl 7 --window 0x1234 --wscale 3 --mss 536", ["16909060", "7", "4660", "536", "3"]),

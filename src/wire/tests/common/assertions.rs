@@ -3,7 +3,7 @@
 use etherparse::NetSlice;
 use tcp_bounce_wire::{Action, Verdict, XdpAction};
 
-use super::request::{ACK, CWR, ECE, ETHERNET_LENGTH, SYN, URG};
+use super::request::{ACK, CWR, ECE, ETHERNET_LENGTH, RST, SYN, URG};
 use super::segment::Segment;
 use super::setup::Choice;
 use super::syn_options::SynOptions;
@@ -35,13 +35,18 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let (isn, mss, window, offer) = match settings.action {
         Action::Echo => (following, 536, 536, SynOptions { window_scale: false, ..offer }),
         Action::Tarpit => (following, mss, 0, offer),
+        Action::Close | Action::Discard if !offer.window_scale => {
+            (parsed.isn(settings).wrapping_add(1 << 30), mss, window, offer)
+        }
         _ => (parsed.isn(settings), mss, window, offer),
     };
-    let options = offer.taken_up(mss, settings.now, settings.window_scale);
+    let options = offer.taken_up(mss, settings.timestamp(&parsed.tuple()), settings.window_scale);
     let answer = assert_reply(request, reply, settings, options.len(), 0);
     assert_eq!(answer.tcp.sequence_number(), isn, "sequence number");
     assert_eq!(answer.tcp.acknowledgment_number(), client_isn.wrapping_add(1), "acknowledgment number");
-    assert_eq!(answer.flags(), SYN | ACK, "flags");
+    let asks_for_ecn = parsed.flags() & (ECE | CWR) == ECE | CWR && (ecn(&parsed) == 0 || reserved(&parsed) != 0);
+    let ecn_echo = if asks_for_ecn && settings.ecn { ECE } else { 0 };
+    assert_eq!(answer.flags(), SYN | ACK | ecn_echo, "flags");
     assert_eq!(answer.tcp.window_size(), window, "window");
     assert_eq!(answer.tcp.options(), options, "options");
 }
@@ -68,8 +73,48 @@ pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert!(options.iter().all(|&byte| byte == 1), "options other than NOP: {options:x?}");
     assert!(!payload.is_empty() || options.is_empty(), "unneeded padding");
     let answer = assert_reply(request, reply, settings, answer.tcp.options().len(), payload.len());
-    assert_eq!(answer.flags() & (SYN | URG | ECE | CWR), 0, "flags");
+    let is_marked = ecn(&asked) == 3 && !asked.tcp.payload().is_empty() && answer.flags() & RST == 0;
+    let ecn_echo = if is_marked && settings.ecn { ECE } else { 0 };
+    assert_eq!(answer.flags() & (SYN | URG | ECE | CWR), ecn_echo, "flags");
+    if matches!(settings.action, Action::Close | Action::Discard) {
+        let scaled = asked.tcp.acknowledgment_number().wrapping_sub(asked.isn(settings)) < 1 << 29;
+        let received = answer.tcp.acknowledgment_number().wrapping_sub(asked.tcp.sequence_number());
+        let mss = settings.mss(matches!(asked.net, NetSlice::Ipv6(_)));
+        let window = settings.later_window(mss, asked_for.timestamp.is_some(), scaled, received);
+        assert_eq!(answer.tcp.window_size(), window, "window");
+    }
     assert_ne!(answer.flags() & ACK, 0, "flags");
+}
+
+/// Checks the flow label of a reply to a packet with the label `requested`.
+fn assert_flow_label(requested: u32, label: u32, settings: &Choice) {
+    match settings.flow_labels {
+        [_, _, true] if requested != 0 => assert_eq!(label, requested, "reflected flow label"),
+        [true, is_marked, _] => assert!(!is_marked || label & 1 << 19 != 0, "flow label {label:#x}"),
+        [false, ..] => assert_eq!(label, 0, "flow label"),
+    }
+}
+
+/// Returns the flow label of a packet, or 0 over IPv4.
+pub fn label(segment: &Segment) -> u32 {
+    match &segment.net {
+        NetSlice::Ipv6(ipv6) => ipv6.header().flow_label().value(),
+        _ => 0,
+    }
+}
+
+/// Returns the ECN field of a packet.
+fn ecn(segment: &Segment) -> u8 {
+    match &segment.net {
+        NetSlice::Ipv4(ipv4) => ipv4.header().slice()[1] & 3,
+        NetSlice::Ipv6(ipv6) => ipv6.header().slice()[1] >> 4 & 3,
+        NetSlice::Arp(_) => unreachable!("ARP carries no TCP"),
+    }
+}
+
+/// Returns the reserved bits of the TCP header.
+fn reserved(segment: &Segment) -> u8 {
+    segment.tcp.slice()[12] & 0xf
 }
 
 /// Checks the properties that all replies share, and that only zeros follow the reply. Returns the parsed reply.
@@ -106,7 +151,12 @@ fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options:
         }
         NetSlice::Ipv6(ipv6) => {
             let header = ipv6.header();
-            assert_eq!(header.slice()[..4], [0x60, 0, 0, 0], "version, traffic class and flow label");
+            assert_eq!(
+                header.slice()[..2].first_chunk().map(|&word| u16::from_be_bytes(word) >> 4),
+                Some(0x600),
+                "class"
+            );
+            assert_flow_label(label(&request), label(&reply), settings);
             assert_eq!(usize::from(header.payload_length()), length - ip_offset - 40, "payload length");
             assert_eq!(header.slice()[6], 6, "next header");
             assert_eq!(header.hop_limit(), settings.hop_limit, "hop limit");

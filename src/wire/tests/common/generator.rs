@@ -96,6 +96,9 @@ impl Shape {
             hop_limit: 1 + generator.below(255) as u8,
             window_scale: generator.below(15) as u8,
             accepted: [0, 1, 2].map(|_| generator.below(8) > 0),
+            ecn: generator.below(4) > 0,
+            flow_labels: [0, 1, 2].map(|_| generator.below(2) > 0),
+            timestamp_offsets: (generator.u32(), generator.below(4) > 0),
             action: self.action.unwrap_or(Action::Ignore),
             takeover: self.takeover,
             attach_mode: generator.pick(&[0, 2, 4, 8]),
@@ -273,7 +276,9 @@ impl<C: Choices> Generator<'_, C> {
         }
         let next = self.setup.settings.isn_of(&tuple).wrapping_add(1);
         let isn = next.wrapping_sub(1);
-        self.pick(&[next, next, next, next, isn, next.wrapping_add(1), next.wrapping_add(1), next.swap_bytes()])
+        let unscaled = next.wrapping_add(1 << 30);
+        let after_fin = self.pick(&[next, unscaled]).wrapping_add(1);
+        self.pick(&[next, next, next, unscaled, isn, after_fin, after_fin, next.swap_bytes()])
     }
 
     fn number(&mut self) -> u32 {

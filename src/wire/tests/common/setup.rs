@@ -26,6 +26,13 @@ pub struct Choice {
     pub window_scale: u8,
     /// Whether SYN-ACKs accept timestamps, SACK and window scaling.
     pub accepted: [bool; 3],
+    /// Whether SYN-ACKs accept ECN.
+    pub ecn: bool,
+    /// Whether replies over IPv6 have flow labels, whether these labels are marked as stateless, and whether they reflect
+    /// the client's labels.
+    pub flow_labels: [bool; 3],
+    /// The offset of TSvals, and whether a key adds an offset for each connection.
+    pub timestamp_offsets: (u32, bool),
     /// The post-handshake action of all ports, except the ports in [`Setup::actions_by_port`].
     pub action: Action,
     pub takeover: bool,
@@ -36,7 +43,7 @@ pub struct Choice {
     pub space: (u32, u32),
     pub mss: Option<u16>,
     pub window: Option<u16>,
-    /// The value of [`Host::now`], sent as TSval.
+    /// The value of [`Host::now`].
     pub now: u32,
     /// The interface's MAC address, or `None` to answer frames to any unicast MAC address.
     pub mac: Option<[u8; 6]>,
@@ -52,6 +59,9 @@ impl Choice {
         hop_limit: 64,
         window_scale: 7,
         accepted: [true; 3],
+        ecn: true,
+        flow_labels: [true, false, false],
+        timestamp_offsets: (0, true),
         action: Action::Ignore,
         takeover: false,
         attach_mode: 0,
@@ -69,6 +79,7 @@ impl Choice {
     pub fn settings(&self, filters_destinations: bool, filters_sources: bool) -> ProgramSettings {
         ProgramSettings {
             isn: self.key.map_or(Isn::Fixed(self.isn), Isn::Keyed),
+            hz: 250,
             actions: ActionSet::only(self.action),
             takeover: self.takeover,
             checks_mac: self.mac.is_some(),
@@ -84,6 +95,8 @@ impl Choice {
     pub fn interface(&self) -> InterfaceState {
         let [has_timestamps, has_sack, has_window_scale] = self.accepted;
         let (receive_space, largest_window) = self.space;
+        let [has_flow_labels, marks_flow_labels, reflects_flow_labels] = self.flow_labels;
+        let (timestamp_offset, has_connection_offsets) = self.timestamp_offsets;
         let Self { ttl, hop_limit, mtu, mtu_v6, mss, window, window_scale, .. } = *self;
         let settings = ReplySettings {
             ttl,
@@ -98,6 +111,13 @@ impl Choice {
             has_timestamps,
             has_sack,
             has_window_scale,
+            has_ecn: self.ecn,
+            has_flow_labels,
+            marks_flow_labels,
+            reflects_flow_labels,
+            seed: 0x0123_4567_89ab_cdef,
+            timestamp_offset,
+            has_connection_offsets,
         };
         let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), &settings);
         if let Some((v4, v6)) = self.primary {
@@ -125,20 +145,49 @@ impl Choice {
     /// It is the window that the user chose, if any. Otherwise it is the total data of all full segments that fit in
     /// the space of the receive buffer, or the whole space if not even one fits, up to the largest window.
     pub fn window(&self, mss: u16, timestamps: bool) -> u16 {
+        self.receive_window(mss, timestamps).min(65535) as u16
+    }
+
+    /// Returns the receive window of a connection, in bytes. It may exceed the largest value of a window field.
+    fn receive_window(&self, mss: u16, timestamps: bool) -> u32 {
         let payload = u32::from(mss).saturating_sub(if timestamps { 12 } else { 0 });
         let (space, largest) = self.space;
         let whole = match space.checked_div(payload) {
             None | Some(0) => space,
             Some(segments) => segments * payload,
         };
-        self.window.unwrap_or(whole.min(largest).min(65535) as u16)
+        self.window.map_or(whole.min(largest), u32::from)
+    }
+
+    /// Returns the window field in an answer of close or discard to a segment with `received` bytes, counting a FIN.
+    pub fn later_window(&self, mss: u16, timestamps: bool, is_scaled: bool, received: u32) -> u16 {
+        let window = self.receive_window(mss, timestamps);
+        let room = if received > window / 2 { window } else { window - received };
+        let unit = if is_scaled { 1 << self.window_scale } else { 1 };
+        room.div_ceil(unit).min(65535) as u16
+    }
+
+    /// Returns the TSval of a SYN-ACK of the connection with these addresses and ports.
+    pub fn timestamp(&self, tuple: &[u8]) -> u32 {
+        self.now.wrapping_add(self.timestamp_offset(tuple))
+    }
+
+    /// Returns the offset of the TSvals of this connection from the clock.
+    pub fn timestamp_offset(&self, tuple: &[u8]) -> u32 {
+        let (offset, of_connections) = self.timestamp_offsets;
+        let own = self.key.filter(|_| of_connections).map_or(0, |key| hash(key, tuple) >> 32);
+        offset.wrapping_add(own as u32)
     }
 
     /// Returns the ISN for the connection with these addresses and ports. The siphasher crate computes a keyed ISN.
     pub fn isn_of(&self, tuple: &[u8]) -> u32 {
-        let hash = |key: [u8; 16]| siphasher::sip::SipHasher13::new_with_key(&key).hash(tuple) as u32;
-        self.key.map_or(self.isn, hash)
+        self.key.map_or(self.isn, |key| hash(key, tuple) as u32)
     }
+}
+
+/// Returns the keyed hash of a connection.
+fn hash(key: [u8; 16], tuple: &[u8]) -> u64 {
+    siphasher::sip::SipHasher13::new_with_key(&key).hash(tuple)
 }
 
 /// The settings, filters and connections of a test.
@@ -259,7 +308,11 @@ impl Setup {
                 let settings = Choice { action: self.action(port.unwrap_or_default()), ..self.settings };
                 assert_answer(frame, &result, &settings);
             }
-            (_, XdpAction::Tx) => assert_later_answer(frame, &result, &self.settings),
+            (_, XdpAction::Tx) => {
+                let port = Segment::parse(frame).map(|segment| segment.tcp.destination_port());
+                let settings = Choice { action: self.action(port.unwrap_or_default()), ..self.settings };
+                assert_later_answer(frame, &result, &settings);
+            }
             _ => assert_eq!(frame, result, "not answered ({verdict:?}), but changed"),
         }
         (verdict, result)
