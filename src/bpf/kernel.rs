@@ -9,6 +9,7 @@ use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, xdp_md};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_sk_release, bpf_skc_lookup_tcp};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::checksum::Sum;
+use tcp_bounce_wire::flow_label::FlowLabels;
 use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, Span};
 use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::ipv4::Ipv4;
@@ -19,7 +20,7 @@ use tcp_bounce_wire::{AddressBits, EventKind, Host, Policy, ProgramConfig, Verdi
 use zerocopy::TryFromBytes as _;
 
 use crate::frame::XdpFrame;
-use crate::{CONFIG, FILTERS, policy, telemetry};
+use crate::{CONFIG, FILTERS, INTERFACE, policy, telemetry};
 
 /// The type of global functions that exist once for each IP version.
 type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
@@ -91,6 +92,11 @@ impl Host for Kernel {
     }
 
     #[inline(always)]
+    fn flow_label(&self, _labels: &FlowLabels, requested: u32, Sum(addresses): Sum, ports: [u8; 4]) -> u32 {
+        flow_label(requested, addresses, u32::from_ne_bytes(ports))
+    }
+
+    #[inline(always)]
     fn report<I: Ip>(&self, Segment { ip_offset, span, .. }: Segment<I>, is_reply: bool, kind: EventKind) {
         let report = I::choose::<GlobalFunction>(telemetry::report_ipv4, telemetry::report_ipv6);
         report(self.ctx, ip_offset as u32, span.offset as u32, is_reply.into(), kind as u32);
@@ -110,6 +116,13 @@ impl Host for Kernel {
 #[inline(never)]
 pub extern "C" fn answers_for(high: u64, low: u64) -> u32 {
     FILTERS.get().destinations().contains(AddressBits { high, low }) as u32
+}
+
+/// Calls [`FlowLabels::label`] for the labels of the interface. Inlined, it would exceed the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_label(requested: u32, addresses: u64, ports: u32) -> u32 {
+    INTERFACE.get().flow_labels.label(requested, Sum(addresses), ports.to_ne_bytes())
 }
 
 /// Calls [`Segment::handle_post_handshake`] over IPv4. Returns the verdict as a number, or [`NO_VERDICT`].

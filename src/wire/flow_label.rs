@@ -23,8 +23,8 @@ pub struct FlowLabels {
     mask: u32,
     /// The bits that are set in each label.
     set: u32,
-    /// Whether replies reflect the label of the request, unless it is zero.
-    reflects: u32,
+    /// The bits of the request's label that replies reflect, all or none. Replies to the label 0 reflect none.
+    reflected: u32,
     reserved: u32,
 }
 
@@ -36,7 +36,7 @@ impl FlowLabels {
             seed,
             mask: if has_flow_labels { FLOW_LABEL_MASK } else { 0 },
             set: if has_flow_labels && marks_flow_labels { STATELESS } else { 0 },
-            reflects: reflects_flow_labels as u32,
+            reflected: if reflects_flow_labels { FLOW_LABEL_MASK } else { 0 },
             reserved: 0,
         }
     }
@@ -47,12 +47,13 @@ impl FlowLabels {
     /// byte order.
     #[inline(always)]
     pub fn label(&self, requested: u32, addresses: Sum, ports: [u8; 4]) -> u32 {
-        if self.reflects != 0 && requested != 0 {
-            return requested;
-        }
         let mixed = addresses.0 ^ (u32::from_ne_bytes(ports) as u64) << 32 ^ self.seed;
         // The upper bits of the product depend on all bits of the factor.
         let product = (mixed ^ mixed >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (product >> 44) as u32 & self.mask | self.set
+        let own = (product >> 44) as u32 & self.mask | self.set;
+        // Without a branch, the verifier has fewer paths to follow: all bits are set if there is nothing to reflect.
+        let reflected = requested & self.reflected;
+        let has_own = (u64::from(reflected).wrapping_sub(1) >> 32) as u32;
+        reflected | own & has_own
     }
 }

@@ -3,6 +3,7 @@
 use crate::address::AddressBits;
 use crate::checksum::Sum;
 use crate::event::EventKind;
+use crate::flow_label::FlowLabels;
 use crate::frame::{Frame, Span};
 use crate::ip::Ip;
 use crate::policy::Policy;
@@ -46,6 +47,12 @@ pub trait Host: Sized {
     #[inline(always)]
     fn sum<F: Frame>(&self, frame: &mut F, span: Span) -> Option<Sum> {
         Sum::of(frame, span)
+    }
+
+    /// Returns [`FlowLabels::label`] for the labels of the interface.
+    #[inline(always)]
+    fn flow_label(&self, labels: &FlowLabels, requested: u32, addresses: Sum, ports: [u8; 4]) -> u32 {
+        labels.label(requested, addresses, ports)
     }
 
     /// Reports a client event. The client is the source of `segment`, or its destination if `is_reply`. The default

@@ -33,6 +33,10 @@ pub struct InterfaceState {
     pub v4: Advertised,
     /// The advertised values over IPv6.
     pub v6: Advertised,
+    /// The receive windows over IPv4.
+    pub windows_v4: ReceiveWindows,
+    /// The receive windows over IPv6.
+    pub windows_v6: ReceiveWindows,
     /// The offset of all TSvals from the clock, in milliseconds.
     pub timestamp_offset: u32,
     /// The bits of a keyed hash that are added to the TSvals of a connection: all or none.
@@ -56,11 +60,15 @@ impl InterfaceState {
     /// Returns the state of an interface with these settings, without primary addresses.
     pub const fn new(mac: Mac, settings: &ReplySettings) -> Self {
         let ReplySettings { ttl, hop_limit, mtu, mtu_v6, .. } = *settings;
+        let v4 = Advertised::new(mtu.saturating_sub(IPV4_HEADERS), IPV4_LEAST_MSS, ttl, settings);
+        let v6 = Advertised::new(mtu_v6.saturating_sub(IPV6_HEADERS), IPV6_LEAST_MSS, hop_limit, settings);
         Self {
             accepted_options: AcceptedOptions::new(settings),
             flow_labels: FlowLabels::new(settings),
-            v4: Advertised::new(mtu.saturating_sub(IPV4_HEADERS), IPV4_LEAST_MSS, ttl, settings),
-            v6: Advertised::new(mtu_v6.saturating_sub(IPV6_HEADERS), IPV6_LEAST_MSS, hop_limit, settings),
+            v4,
+            v6,
+            windows_v4: ReceiveWindows::new(v4.mss.get(), settings),
+            windows_v6: ReceiveWindows::new(v6.mss.get(), settings),
             timestamp_offset: settings.timestamp_offset,
             connection_offset_mask: if settings.has_connection_offsets { u32::MAX } else { 0 },
             mac,
@@ -75,6 +83,12 @@ impl InterfaceState {
     #[inline(always)]
     pub fn is_primary<I: Ip>(&self, address: I::Address) -> bool {
         address == *I::choose_address(&self.primary_v4, &self.primary_v6) && address != I::Address::UNSPECIFIED
+    }
+
+    /// Returns the receive windows over IP version `I`, and the window scale.
+    #[inline(always)]
+    pub fn receive_windows<I: Ip>(&self) -> (&ReceiveWindows, u8) {
+        (I::choose(&self.windows_v4, &self.windows_v6), self.advertised::<I>().window_scale)
     }
 
     /// Returns the values that SYN-ACKs over IP version `I` advertise.
@@ -98,10 +112,6 @@ pub struct Advertised {
     pub ttl: u8,
     /// The window scale, as a shift count. A SYN-ACK has this option only if the SYN has it.
     pub window_scale: u8,
-    /// The receive window of a connection without timestamps, in bytes. It may exceed 65,535.
-    receive_window: u32,
-    /// The receive window of a connection with timestamps, in bytes. It may exceed 65,535.
-    receive_window_with_timestamps: u32,
 }
 
 impl Advertised {
@@ -116,30 +126,14 @@ impl Advertised {
                 if mss > u16::MAX as u32 { u16::MAX } else { mss as u16 }
             }
         };
-        let receive_window = self::receive_window(mss, settings);
-        let receive_window_with_timestamps = self::receive_window(mss.saturating_sub(TIMESTAMPS_LENGTH), settings);
+        let windows = ReceiveWindows::new(mss, settings);
         Self {
             mss: U16::new(mss),
-            window: U16::new(window_field(receive_window as u64)),
-            window_with_timestamps: U16::new(window_field(receive_window_with_timestamps as u64)),
+            window: U16::new(window_field(windows.without_timestamps as u64)),
+            window_with_timestamps: U16::new(window_field(windows.with_timestamps as u64)),
             ttl,
             window_scale: settings.window_scale,
-            receive_window,
-            receive_window_with_timestamps,
         }
-    }
-
-    /// Returns the window field of an answer to a segment with `received` bytes of data (a FIN counts as one), in units of the
-    /// window scale if `is_scaled` is set.
-    ///
-    /// As in Linux, the received data leaves less room in the window, and the field is rounded up (`tcp_select_window`).
-    /// An answer to data that fills more than half of the window advertises all of it: the program has read the data.
-    #[inline(always)]
-    pub(crate) const fn later_window(&self, is_scaled: bool, has_timestamps: bool, received: u32) -> u16 {
-        let window = if has_timestamps { self.receive_window_with_timestamps } else { self.receive_window };
-        let room = if received <= window / 2 { window.wrapping_sub(received) } else { window };
-        let shift = if is_scaled { self.window_scale & 15 } else { 0 };
-        window_field((room as u64 + (1 << shift) - 1) >> shift)
     }
 
     /// Returns these values with an MSS and a window of `length` bytes, with which the client sends at most one segment
@@ -153,6 +147,37 @@ impl Advertised {
     pub(crate) const fn without_window(self) -> Self {
         let window = U16::new(0);
         Self { window, window_with_timestamps: window, ..self }
+    }
+}
+
+/// The receive windows of connections over one IP version, in bytes. They may exceed the window field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ReceiveWindows {
+    without_timestamps: u32,
+    with_timestamps: u32,
+}
+
+impl ReceiveWindows {
+    /// Returns the windows of connections with an advertised MSS of `mss` bytes.
+    const fn new(mss: u16, settings: &ReplySettings) -> Self {
+        Self {
+            without_timestamps: receive_window(mss, settings),
+            with_timestamps: receive_window(mss.saturating_sub(TIMESTAMPS_LENGTH), settings),
+        }
+    }
+
+    /// Returns the window field of an answer to a segment with `received` bytes of data (a FIN counts as one), in units of the
+    /// window scale if `is_scaled` is set.
+    ///
+    /// As in Linux, the received data leaves less room in the window, and the field is rounded up (`tcp_select_window`).
+    /// An answer to data that fills more than half of the window advertises all of it: the program has read the data.
+    #[inline(always)]
+    pub(crate) const fn field(&self, window_scale: u8, has_timestamps: bool, received: u32) -> u16 {
+        let window = if has_timestamps { self.with_timestamps } else { self.without_timestamps };
+        let room = if received <= window / 2 { window.wrapping_sub(received) } else { window };
+        let shift = window_scale & 15;
+        window_field((room as u64 + (1 << shift) - 1) >> shift)
     }
 }
 

@@ -113,7 +113,7 @@ pub use event::{Event, EventCounts, EventKind};
 pub use filters::Filters;
 pub use frame::Frame;
 pub use host::Host;
-pub use interface::{Advertised, InterfaceState};
+pub use interface::{Advertised, InterfaceState, ReceiveWindows};
 pub use isn::Isn;
 pub use policy::Policy;
 pub use port_set::PortSet;

@@ -26,7 +26,7 @@
 //! more, so it gets an ACK or nothing. This holds for both ISNs of these actions, which differ by [`UNSCALED`].
 
 use crate::action::{Action, ActionSet};
-use crate::interface::Advertised;
+use crate::interface::ReceiveWindows;
 use crate::tcp::Tcp;
 use crate::verdict::Verdict;
 
@@ -90,31 +90,33 @@ pub struct Answer {
     pub echo_length: u32,
 }
 
-impl Answer {
-    /// Returns the value of the window field in this answer to `segment`. `has_timestamps` is set if the segment has
-    /// timestamps.
+/// The window of an [`Answer`]: a value of the window field, or one of the constants. A number takes less stack than an
+/// `enum`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerWindow(u32);
+
+impl AnswerWindow {
+    /// The window that a listener of Linux would advertise, in units of the window scale.
+    pub const SCALED: Self = Self(1 << 16);
+    /// The window that a listener of Linux would advertise, in bytes.
+    pub const UNSCALED: Self = Self(1 << 17);
+
+    /// Returns the window with this value of the window field.
     #[inline(always)]
-    pub(crate) const fn window_field(&self, segment: &Tcp, has_timestamps: bool, advertised: &Advertised) -> u16 {
-        match self.window {
-            AnswerWindow::Value(window) => window,
-            AnswerWindow::Advertised { is_scaled } => {
-                let received = self.acknowledgment_number.wrapping_sub(segment.sequence_number.get());
-                advertised.later_window(is_scaled, has_timestamps, received)
-            }
+    pub const fn value(field: u16) -> Self {
+        Self(field as u32)
+    }
+
+    /// Returns the window field, given the window scale, whether the connection has timestamps, and the length of the
+    /// received data in bytes, counting a FIN as one.
+    #[inline(always)]
+    pub(crate) const fn field(self, windows: &ReceiveWindows, scale: u8, has_timestamps: bool, received: u32) -> u16 {
+        match self {
+            Self::SCALED => windows.field(scale, has_timestamps, received),
+            Self::UNSCALED => windows.field(0, has_timestamps, received),
+            Self(field) => field as u16,
         }
     }
-}
-
-/// The window of an [`Answer`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerWindow {
-    /// This value of the window field.
-    Value(u16),
-    /// The window that a listener of Linux would advertise.
-    Advertised {
-        /// Whether the window field is in units of the window scale.
-        is_scaled: bool,
-    },
 }
 
 impl SegmentVariables {
@@ -147,7 +149,7 @@ impl SegmentVariables {
             if !is_scaled {
                 distance ^= UNSCALED;
             }
-            let window = AnswerWindow::Advertised { is_scaled };
+            let window = if is_scaled { AnswerWindow::SCALED } else { AnswerWindow::UNSCALED };
             match distance {
                 1 => Some(self.after_syn_ack(actions, window)),
                 2 if actions.contains(Action::Close) => Some(self.after_fin(window)),
@@ -165,7 +167,7 @@ impl SegmentVariables {
             (verdict, None)
         } else if actions.contains(Action::Reset) {
             let verdict = if self.is_bare_ack() { Verdict::Reset } else { Verdict::Replied };
-            (verdict, Some(self.answer(Tcp::RST | Tcp::ACK, self.end(), AnswerWindow::Value(0))))
+            (verdict, Some(self.answer(Tcp::RST | Tcp::ACK, self.end(), AnswerWindow::value(0))))
         } else if actions.contains(Action::Close) {
             let verdict = if self.is_bare_ack() { Verdict::Closed } else { Verdict::Replied };
             (verdict, Some(self.answer(Tcp::FIN | Tcp::ACK, self.end(), window)))
@@ -217,12 +219,12 @@ impl SegmentVariables {
                 flags: Tcp::ACK | self.flags & Tcp::PSH | if has_fin { Tcp::FIN } else { 0 },
                 sequence_number: self.sequence_number.wrapping_add(offset),
                 acknowledgment_number: self.sequence_number.wrapping_add(acknowledged as u32),
-                window: AnswerWindow::Value(ECHO_WINDOW),
+                window: AnswerWindow::value(ECHO_WINDOW),
                 echo_length: echo_length as u32,
             };
             (Verdict::Replied, Some(answer))
         } else if known > 0 {
-            (Verdict::Replied, Some(self.answer(Tcp::ACK, confirmed, AnswerWindow::Value(ECHO_WINDOW))))
+            (Verdict::Replied, Some(self.answer(Tcp::ACK, confirmed, AnswerWindow::value(ECHO_WINDOW))))
         } else {
             (Verdict::Later, None)
         })
@@ -241,7 +243,7 @@ impl SegmentVariables {
         Some(if self.has(Tcp::FIN | Tcp::RST) {
             (Verdict::Later, None)
         } else if is_probe || self.payload_length > 0 {
-            (Verdict::Replied, Some(self.answer(Tcp::ACK, first, AnswerWindow::Value(0))))
+            (Verdict::Replied, Some(self.answer(Tcp::ACK, first, AnswerWindow::value(0))))
         } else {
             (Verdict::Completed, None)
         })

@@ -9,14 +9,13 @@ use crate::checksum::Sum;
 use crate::ethernet::Ethernet;
 use crate::frame::{Frame, Span};
 use crate::host::Host;
-use crate::interface::InterfaceState;
 use crate::ip::{CONGESTION, Ip, PROTOCOL_TCP};
 use crate::policy::Policy;
 use crate::post_handshake::{Answer, MAX_ECHO};
 use crate::reply_options::ReplyOptions;
 use crate::segment::Segment;
 use crate::syn_ack::{SynAck, SynAckFields};
-use crate::tcp::Tcp;
+use crate::tcp::{Tcp, ports};
 use crate::tcp_options::NOP;
 
 // `write_checksum` sums an answer and the IP addresses before it as one span.
@@ -25,29 +24,28 @@ const _: () = assert!(2 * size_of::<Ipv6Address>() + Tcp::MAX_LENGTH + MAX_ECHO 
 impl<I: Ip> Segment<I> {
     /// Writes the SYN-ACK over this SYN. Returns `None` if the frame has no room for it.
     #[inline(always)]
-    pub fn write_syn_ack<F: Frame>(
+    pub fn write_syn_ack<F: Frame, H: Host>(
         &self,
         frame: &mut F,
         mut fields: SynAckFields,
         options: &ReplyOptions,
-        interface: &InterfaceState,
+        policy: &Policy<H>,
     ) -> Option<()> {
         let options_offset = self.ip_offset + size_of::<SynAck<I>>();
         let ip = self.ip(frame).ok()?;
         let (source, destination) = (ip.source(), ip.destination());
-        let (is_marked, requested_label) = (ip.ecn() != 0, ip.flow_label());
         // Copied first. After IP options or extension headers, the TCP header may lie beyond the new end of the frame.
         let tcp = *self.tcp(frame).ok()?;
-        if tcp.requests_ecn(is_marked) {
-            fields.flags |= interface.ecn_echo;
-        }
-        if I::HAS_FLOW_LABEL {
-            let addresses = I::sum(source) + I::sum(destination);
-            fields.flow_label = interface.flow_labels.label(requested_label, addresses, tcp.ports());
-        }
         fit(frame, self.end(), options_offset + options.length())?;
         swap_macs(frame)?;
-        *frame.at(self.ip_offset)? = SynAck::<I>::new(fields, source, destination, &tcp, options);
+        let reply: &mut SynAck<I> = frame.at(self.ip_offset)?;
+        let Policy { interface, host, .. } = policy;
+        fields.flags |= tcp.requests_ecn(reply.ip.ecn()).wrapping_neg() & interface.ecn_echo;
+        if I::HAS_FLOW_LABEL {
+            let (requested, addresses) = (reply.ip.flow_label(), I::sum(source) + I::sum(destination));
+            fields.flow_label = host.flow_label(&interface.flow_labels, requested, addresses, tcp.ports());
+        }
+        *reply = SynAck::<I>::new(fields, source, destination, &tcp, options);
         options.write(frame, options_offset)
     }
 
@@ -77,7 +75,10 @@ impl<I: Ip> Segment<I> {
             return None;
         }
         // Copied first. After IP options or extension headers, the TCP header may lie beyond the new end of the frame.
-        let tcp = *self.tcp(frame).ok()?;
+        let Tcp { source_port, destination_port, sequence_number, .. } = *self.tcp(frame).ok()?;
+        let received = answer.acknowledgment_number.wrapping_sub(sequence_number.get());
+        let (windows, scale) = policy.interface.receive_windows::<I>();
+        let window = answer.window.field(windows, scale, options.has_timestamps(), received);
         let length = data_offset + payload;
         let end = tcp_offset + length;
         if payload == 0 {
@@ -87,25 +88,41 @@ impl<I: Ip> Segment<I> {
         }
 
         swap_macs(frame)?;
+        let flow_label = self.flow_label(frame, ports(source_port, destination_port), policy)?;
         let ip: &mut I = frame.at(self.ip_offset)?;
         // Linux echoes the marks of segments with data.
         let is_congested = ip.ecn() == CONGESTION && self.span.length > header_length && answer.flags & Tcp::RST == 0;
         let ecn_echo = if is_congested { policy.interface.ecn_echo } else { 0 };
-        *ip = reply_header(ip, tcp.ports(), length as u16, policy.interface);
+        let ttl = policy.interface.advertised::<I>().ttl;
+        *ip = I::reply(ip.destination(), ip.source(), length as u16, ttl, flow_label);
         *frame.at(tcp_offset)? = Tcp {
-            source_port: tcp.destination_port,
-            destination_port: tcp.source_port,
+            source_port: destination_port,
+            destination_port: source_port,
             sequence_number: U32::new(answer.sequence_number),
             acknowledgment_number: U32::new(answer.acknowledgment_number),
             data_offset: (data_offset as u8 / 4) << 4,
             flags: answer.flags | ecn_echo,
-            window: U16::new(answer.window_field(&tcp, options.has_timestamps(), policy.interface.advertised::<I>())),
+            window: U16::new(window),
             checksum: [0; 2],
             urgent_pointer: U16::new(0),
         };
         options.write(frame, options_offset)?;
         pad(frame, options_end, payload_offset)?;
         write_checksum::<I, _, _>(frame, Span { offset: tcp_offset, length }, &policy.host)
+    }
+
+    /// Returns the flow label of the reply to this segment with these ports, or 0 over IPv4. Returns `None` if the IP
+    /// header is not accessible.
+    #[inline(always)]
+    fn flow_label<F: Frame, H: Host>(&self, frame: &mut F, ports: [u8; 4], policy: &Policy<H>) -> Option<u32> {
+        if !I::HAS_FLOW_LABEL {
+            return Some(0);
+        }
+        // The addresses are the last fields of the IP header. A call takes less stack than a sum of both addresses here.
+        let length = 2 * size_of::<I::Address>();
+        let addresses = policy.host.sum(frame, Span { offset: self.ip_offset + size_of::<I>() - length, length })?;
+        let requested = self.ip(frame).ok()?.flow_label();
+        Some(policy.host.flow_label(&policy.interface.flow_labels, requested, addresses, ports))
     }
 
     /// Returns whether the TCP checksum is correct, or `None` if part of the segment is not accessible.
@@ -125,19 +142,6 @@ impl<I: Ip> Segment<I> {
         let sum = pseudo_header + host.sum(frame, self.span)?;
         Some(sum.fold() == u16::MAX)
     }
-}
-
-/// Returns the IP header of the reply to the packet with the header `ip`. `ports` are the packet's ports in network byte
-/// order. `length` is the length of the reply's TCP segment, in bytes.
-#[inline(always)]
-fn reply_header<I: Ip>(ip: &I, ports: [u8; 4], length: u16, interface: &InterfaceState) -> I {
-    let (source, destination) = (ip.source(), ip.destination());
-    let flow_label = if I::HAS_FLOW_LABEL {
-        interface.flow_labels.label(ip.flow_label(), I::sum(source) + I::sum(destination), ports)
-    } else {
-        0
-    };
-    I::reply(destination, source, length, interface.advertised::<I>().ttl, flow_label)
 }
 
 /// Fills in the checksum of the TCP segment in `span`. The IP addresses must directly precede the segment, and the

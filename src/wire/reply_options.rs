@@ -41,6 +41,12 @@ impl ReplyOptions {
         Self { accepted, timestamp, window_scale: 0 }
     }
 
+    /// Returns these options with a TSval that is larger by `offset`.
+    #[inline(always)]
+    pub const fn with_timestamp_offset(self, offset: u32) -> Self {
+        Self { timestamp: self.timestamp.wrapping_add(offset), ..self }
+    }
+
     /// Returns these options without the window scale option.
     #[inline(always)]
     pub const fn without_window_scale(self) -> Self {

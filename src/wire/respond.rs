@@ -146,9 +146,10 @@ impl<I: Ip> Segment<I> {
         let flags = self.tcp(frame)?.flags;
         if Tcp::is_syn(flags) {
             let span = self.options(header_length);
-            let options = LinuxOptions::parse_at(frame, span);
-            let options = options.unwrap_or_else(|| policy.host.parse_options(frame, span));
-            let options = options.accepted_by(policy.interface.accepted_options);
+            let accepted = policy.interface.accepted_options;
+            // The verifier knows all options of Linux's layout if none is masked.
+            let options = if accepted.is_all() { LinuxOptions::parse_at(frame, span) } else { None };
+            let options = options.unwrap_or_else(|| policy.host.parse_options(frame, span).accepted_by(accepted));
             let verdict = if policy.config.actions.any_follows_client() {
                 self.answer_syn_by_port(frame, options, policy)?
             } else {
@@ -200,8 +201,11 @@ impl<I: Ip> Segment<I> {
         if options.is_signed() {
             return Ok(Verdict::Signed);
         }
-        let (advertised, hash) = (interface.advertised::<I>(), self.hash(frame, policy)?);
-        let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(hash, policy));
+        let advertised = interface.advertised::<I>();
+        let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(policy));
+        // Hashed after the clock was read, so that the hash takes no stack during that call.
+        let hash = self.hash(frame, policy)?;
+        let options = options.with_timestamp_offset(timestamp_offset(hash, policy));
         let mut isn = hash as u32;
         if config.actions.any_advertises_window()
             && !options.has_window_scale()
@@ -210,7 +214,7 @@ impl<I: Ip> Segment<I> {
             isn = isn.wrapping_add(UNSCALED);
         }
         let fields = SynAckFields::new(isn, advertised);
-        Ok(self.write_syn_ack(frame, fields, &options, interface).map_or(Verdict::NoRoom, |()| Verdict::Answered))
+        Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
     /// Answers this SYN unless it is signed, for configurations in which an action may follow the client.
@@ -231,8 +235,10 @@ impl<I: Ip> Segment<I> {
         if options.is_signed() {
             return Ok(Verdict::Signed);
         }
-        let (mut advertised, hash) = (*interface.advertised::<I>(), self.hash(frame, policy)?);
-        let mut options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(hash, policy));
+        let mut advertised = *interface.advertised::<I>();
+        let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(policy));
+        let hash = self.hash(frame, policy)?;
+        let mut options = options.with_timestamp_offset(timestamp_offset(hash, policy));
         let actions = self.actions(frame, policy)?;
         let mut isn = isn_base(hash, actions);
         if actions.any_follows_client() {
@@ -247,7 +253,7 @@ impl<I: Ip> Segment<I> {
             advertised = advertised.without_window();
         }
         let fields = SynAckFields::new(isn, &advertised);
-        Ok(self.write_syn_ack(frame, fields, &options, interface).map_or(Verdict::NoRoom, |()| Verdict::Answered))
+        Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
     /// Returns the action of the destination port, as a set of at most one action.
@@ -342,13 +348,17 @@ const fn isn_base(hash: u64, actions: ActionSet) -> u32 {
     if actions.any_follows_client() { isn_offset(isn) } else { isn }
 }
 
-/// Returns the TSval of a SYN-ACK, given the hash of the connection.
-///
-/// An offset hides the time since the host booted. With a keyed ISN, the upper half of the hash makes it differ between
-/// connections, as in Linux.
+/// Returns the TSval of a SYN-ACK, without the offset of its connection. The shared offset hides the time since the host
+/// booted.
 #[inline(always)]
-fn timestamp<H: Host>(hash: u64, policy: &Policy<H>) -> u32 {
-    let Policy { config, interface, host, .. } = policy;
-    let value = host.now().wrapping_add(interface.timestamp_offset);
-    if config.is_keyed() { value.wrapping_add((hash >> 32) as u32 & interface.connection_offset_mask) } else { value }
+fn timestamp<H: Host>(policy: &Policy<H>) -> u32 {
+    policy.host.now().wrapping_add(policy.interface.timestamp_offset)
+}
+
+/// Returns the offset of the TSvals of a connection, given its hash. With a keyed ISN, the upper half of the hash makes the
+/// offset differ between connections, as in Linux.
+#[inline(always)]
+fn timestamp_offset<H>(hash: u64, policy: &Policy<H>) -> u32 {
+    let Policy { config, interface, .. } = policy;
+    if config.is_keyed() { (hash >> 32) as u32 & interface.connection_offset_mask } else { 0 }
 }

@@ -35,7 +35,7 @@ pub struct SynAckFields<'a> {
 }
 
 impl<'a> SynAckFields<'a> {
-    /// Returns the fields with SYN and ACK as flags, and without a flow label.
+    /// Returns the fields of a SYN-ACK without ECN and without a flow label.
     #[inline(always)]
     pub const fn new(isn: u32, advertised: &'a Advertised) -> Self {
         Self { isn: U32::new(isn), flags: Tcp::SYN | Tcp::ACK, flow_label: 0, advertised }

@@ -54,8 +54,7 @@ impl Tcp {
     /// Returns the source and destination port in network byte order.
     #[inline(always)]
     pub fn ports(&self) -> [u8; 4] {
-        let ([a, b], [c, d]) = (self.source_port.to_bytes(), self.destination_port.to_bytes());
-        [a, b, c, d]
+        ports(self.source_port, self.destination_port)
     }
 
     /// Returns whether a segment with these flags opens a connection: SYN is set, and ACK, RST and FIN are clear. Other
@@ -73,15 +72,18 @@ impl Tcp {
         u16::from_le_bytes([self.data_offset, self.flags]) & MASK == expected
     }
 
-    /// Returns whether this SYN requests ECN in a way that Linux accepts (`tcp_ecn_create_request`). `is_marked` is set
-    /// if the ECN field of the IP header is not zero.
+    /// Returns 1 if this SYN requests ECN in a way that Linux accepts (`tcp_ecn_create_request`), or else 0. `ecn` is the
+    /// ECN field of the IP header.
     ///
     /// RFC 3168 forbids such a mark on a SYN. Linux then suspects a broken router, unless a reserved bit announces a
-    /// newer version of ECN.
+    /// newer version of ECN. The result is computed without branches, each of which would double the paths that the
+    /// verifier follows.
     #[inline(always)]
-    pub const fn requests_ecn(&self, is_marked: bool) -> bool {
-        const BOTH: u8 = Tcp::ECE | Tcp::CWR;
-        self.flags & BOTH == BOTH && (!is_marked || self.data_offset & 0x0f != 0)
+    pub const fn requests_ecn(&self, ecn: u8) -> u8 {
+        let has_both_flags = self.flags >> 6 & self.flags >> 7;
+        let is_unmarked = !(ecn | ecn >> 1);
+        let has_reserved_bits = ((self.data_offset & 0x0f) + 0x0f) >> 4;
+        has_both_flags & (is_unmarked | has_reserved_bits) & 1
     }
 
     /// Returns whether a segment with these flags can belong to an established connection: ACK is set, and SYN is
@@ -90,6 +92,13 @@ impl Tcp {
     pub const fn is_ack(flags: u8) -> bool {
         flags & (Self::SYN | Self::ACK) == Self::ACK
     }
+}
+
+/// Returns a source and a destination port as bytes in network byte order.
+#[inline(always)]
+pub const fn ports(source: U16, destination: U16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (source.to_bytes(), destination.to_bytes());
+    [a, b, c, d]
 }
 
 /// Returns the sequence number after `number`. Sequence numbers wrap (RFC 9293, 3.4).

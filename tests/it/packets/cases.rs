@@ -202,6 +202,7 @@ fn syn_ack(syn: &Request, settings: Choice, length: usize) -> Vec<u8> {
         .ack(syn.sequence_number.wrapping_add(1))
         .options_raw(&options)
         .expect("the options fit");
+    let builder = if syn.flags & (ECE | CWR) == ECE | CWR { builder.ece() } else { builder };
     let mut frame = Vec::new();
     builder.write(&mut frame, &[]).expect("writing to a vector cannot fail");
     padded(frame, length)
