@@ -209,10 +209,10 @@ pub struct Args {
 
     /// Initial sequence number of SYN-ACKs [default: 0x74637062]
     ///
-    /// N is a number, decimal or 0x hexadecimal, that all SYN-ACKs share. A shared number lets anyone complete handshakes
-    /// from spoofed addresses. The word keyed selects a keyed hash of the addresses and ports instead. If --on-connect
-    /// selects echo or tarpit, the default is keyed. With close or discard, a client without window scaling gets a number
-    /// that is larger by 0x40000000.
+    /// N is a number, decimal or 0x hexadecimal, that all SYN-ACKs share. A shared number lets anyone complete
+    /// handshakes from spoofed addresses. The word keyed selects a keyed hash of the addresses and ports instead. If
+    /// --on-connect selects echo or tarpit, the default is keyed. With close or discard, a client without window
+    /// scaling gets a number that is larger by 0x40000000.
     #[arg(long, value_name = "N|keyed", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<IsnChoice>)]
     pub isn: Option<IsnChoice>,
@@ -235,7 +235,8 @@ pub struct Args {
     /// Advertised window in bytes [default: a listener's]
     ///
     /// N is a number from 0 to 65535, decimal or 0x hexadecimal. By default, the kernel's net.ipv4.tcp_rmem determines
-    /// the window: as many whole segments as fit in half of the initial buffer. Ports with echo or tarpit ignore this option.
+    /// the window: as many whole segments as fit in half of the initial buffer. Ports with echo or tarpit ignore this
+    /// option.
     #[arg(long, value_name = "N", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = number(0..=u16::MAX))]
     pub window: Option<u16>,

@@ -18,8 +18,8 @@ pub fn hz() -> u32 {
     hz.checked_div(resolution.as_nanos()).and_then(|hz| hz.try_into().ok()).unwrap_or(250)
 }
 
-/// Returns the difference between the milliseconds since the host booted and the jiffies in milliseconds. Linux's TSvals
-/// are these milliseconds if `tcp_timestamps` is 2.
+/// Returns the difference between the milliseconds since the host booted and the jiffies in milliseconds. Linux's
+/// TSvals are these milliseconds if `tcp_timestamps` is 2.
 ///
 /// The jiffies start to count a little late. Only root can read how late, so the first result is kept. For other users,
 /// the result is too small by up to a second.

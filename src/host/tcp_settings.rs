@@ -197,8 +197,8 @@ impl Ipv6Settings {
     /// The defaults of Linux.
     pub const DEFAULT: Self = Self { hop_limit: 64, mtu: None };
 
-    /// Reads the sysctls of the interface `name` in the calling thread's network namespace. If IPv6 is disabled, returns
-    /// the defaults.
+    /// Reads the sysctls of the interface `name` in the calling thread's network namespace. If IPv6 is disabled,
+    /// returns the defaults.
     ///
     /// # Errors
     ///

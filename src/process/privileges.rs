@@ -123,8 +123,8 @@ fn run_in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 ///   stay unchanged otherwise.
 /// - All capabilities are dropped, except at most one for each task in `later` that fails without capabilities.
 /// - Landlock prevents the thread from opening files for reading outside /proc/sys/net, executing programs, binding or
-///   connecting TCP sockets, and signalling other processes. Files can be created, written and removed in `folder` only.
-///   Restrictions that the kernel does not support are skipped.
+///   connecting TCP sockets, and signalling other processes. Files can be created, written and removed in `folder`
+///   only. Restrictions that the kernel does not support are skipped.
 ///
 /// # Errors
 ///

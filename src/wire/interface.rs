@@ -167,11 +167,12 @@ impl ReceiveWindows {
         }
     }
 
-    /// Returns the window field of an answer to a segment with `received` bytes of data (a FIN counts as one), in units of the
-    /// window scale if `is_scaled` is set.
+    /// Returns the window field of an answer to a segment with `received` bytes of data (a FIN counts as one), in units
+    /// of 2^`window_scale` bytes.
     ///
-    /// As in Linux, the received data leaves less room in the window, and the field is rounded up (`tcp_select_window`).
-    /// An answer to data that fills more than half of the window advertises all of it: the program has read the data.
+    /// As in Linux, the received data leaves less room in the window, and the field is rounded up
+    /// (`tcp_select_window`). An answer to data that fills more than half of the window advertises all of it: the
+    /// program has read the data.
     #[inline(always)]
     pub(crate) const fn field(&self, window_scale: u8, has_timestamps: bool, received: u32) -> u16 {
         let window = if has_timestamps { self.with_timestamps } else { self.without_timestamps };

@@ -43,8 +43,8 @@ pub const MAX_ECHO: u32 = 1460;
 
 /// The number that is added to the ISN of a SYN-ACK without window scaling, for the actions close and discard.
 ///
-/// A later segment does not show whether window scaling was negotiated. Its acknowledgment number then shows it, so that
-/// answers advertise the window in the right unit.
+/// A later segment does not show whether window scaling was negotiated. Its acknowledgment number then shows it, so
+/// that answers advertise the window in the right unit.
 pub const UNSCALED: u32 = 1 << 30;
 
 /// Returns the secret offset of a SYN-ACK's ISN from the client's ISN, given a hash of the connection.

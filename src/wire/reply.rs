@@ -118,7 +118,8 @@ impl<I: Ip> Segment<I> {
         if !I::HAS_FLOW_LABEL {
             return Some(0);
         }
-        // The addresses are the last fields of the IP header. A call takes less stack than a sum of both addresses here.
+        // The addresses are the last fields of the IP header. A call takes less stack than a sum of both addresses
+        // here.
         let length = 2 * size_of::<I::Address>();
         let addresses = policy.host.sum(frame, Span { offset: self.ip_offset + size_of::<I>() - length, length })?;
         let requested = self.ip(frame).ok()?.flow_label();

@@ -348,15 +348,15 @@ const fn isn_base(hash: u64, actions: ActionSet) -> u32 {
     if actions.any_follows_client() { isn_offset(isn) } else { isn }
 }
 
-/// Returns the TSval of a SYN-ACK, without the offset of its connection. The shared offset hides the time since the host
-/// booted.
+/// Returns the TSval of a SYN-ACK, without the offset of its connection. The shared offset hides the time since the
+/// host booted.
 #[inline(always)]
 fn timestamp<H: Host>(policy: &Policy<H>) -> u32 {
     policy.host.now().wrapping_add(policy.interface.timestamp_offset)
 }
 
-/// Returns the offset of the TSvals of a connection, given its hash. With a keyed ISN, the upper half of the hash makes the
-/// offset differ between connections, as in Linux.
+/// Returns the offset of the TSvals of a connection, given its hash. With a keyed ISN, the upper half of the hash makes
+/// the offset differ between connections, as in Linux.
 #[inline(always)]
 fn timestamp_offset<H>(hash: u64, policy: &Policy<H>) -> u32 {
     let Policy { config, interface, .. } = policy;

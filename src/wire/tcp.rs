@@ -72,8 +72,8 @@ impl Tcp {
         u16::from_le_bytes([self.data_offset, self.flags]) & MASK == expected
     }
 
-    /// Returns 1 if this SYN requests ECN in a way that Linux accepts (`tcp_ecn_create_request`), or else 0. `ecn` is the
-    /// ECN field of the IP header.
+    /// Returns 1 if this SYN requests ECN in a way that Linux accepts (`tcp_ecn_create_request`), or else 0. `ecn` is
+    /// the ECN field of the IP header.
     ///
     /// RFC 3168 forbids such a mark on a SYN. Linux then suspects a broken router, unless a reserved bit announces a
     /// newer version of ECN. The result is computed without branches, each of which would double the paths that the

@@ -28,8 +28,8 @@ pub struct Choice {
     pub accepted: [bool; 3],
     /// Whether SYN-ACKs accept ECN.
     pub ecn: bool,
-    /// Whether replies over IPv6 have flow labels, whether these labels are marked as stateless, and whether they reflect
-    /// the client's labels.
+    /// Whether replies over IPv6 have flow labels, whether these labels are marked as stateless, and whether they
+    /// reflect the client's labels.
     pub flow_labels: [bool; 3],
     /// The offset of TSvals, and whether a key adds an offset for each connection.
     pub timestamp_offsets: (u32, bool),
