@@ -11,8 +11,11 @@ in_each_mode! {
 
 const FIELDS: [&str; 3] = ["ip.ttl", "tcp.window_size_value", "tcp.options.wscale.shift"];
 
+/// Names and values of sysctls.
+type Sysctls = &'static [(&'static str, &'static str)];
+
 /// Sysctls, and the fields of a SYN-ACK that tcp-bounce sends under them and those before.
-const STEPS: [(&[(&str, &str)], [&str; 3]); 4] = [
+const STEPS: [(Sysctls, [&str; 3]); 4] = [
     (&[("ipv4/tcp_rmem", "4096 131072 6291456")], ["64", "65160", "7"]),
     (&[("ipv4/ip_default_ttl", "100"), ("ipv4/tcp_rmem", "4096 65536 16777216")], ["100", "31856", "9"]),
     (&[("ipv4/tcp_timestamps", "0"), ("ipv4/tcp_window_scaling", "0")], ["100", "32120", ""]),
@@ -28,7 +31,7 @@ fn fields(network: &Network) -> Vec<String> {
 
 fn follows_the_hosts_sysctls(mode: Mode) {
     let network = Network::new(mode);
-    let apply = |sysctls: &[(&str, &str)]| sysctls.iter().for_each(|(name, value)| network.host.sysctl(name, value));
+    let apply = |sysctls: Sysctls| sysctls.iter().for_each(|(name, value)| network.host.sysctl(name, value));
     let [(first, expected), later @ ..] = STEPS;
     apply(first);
     let responder = network.start_responder("");
