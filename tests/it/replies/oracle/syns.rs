@@ -1,186 +1,57 @@
 //! The SYNs of real clients, and SYNs that no client sends.
 
-use std::fmt::{self, Display, Formatter};
+use super::segment::Family::{V4, V6};
+use super::segment::{CWR, ECE, FIN, PSH, RST, SYN, Segment, URG};
 
-use etherparse::checksum::Sum16BitWords;
+/// The flag AE, among the reserved bits (RFC 9768).
+const AE: u8 = 1;
 
-/// The destination port of all SYNs.
-pub const PORT: u16 = 80;
-
-const TCP: u8 = 6;
-const SYN: u8 = 0x02;
-
-/// An IP version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    V4,
-    V6,
-}
-use Family::{V4, V6};
-
-impl Family {
-    /// Returns the MSS for an MTU, both in bytes: the MTU without an IP and a TCP header.
-    pub fn mss(self, mtu: u16) -> u16 {
-        match self {
-            V4 => mtu - 40,
-            V6 => mtu - 60,
-        }
-    }
-}
-
-impl Display for Family {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        f.write_str(if *self == V4 { "IPv4" } else { "IPv6" })
-    }
-}
-
-/// A SYN without its addresses and source port.
-#[derive(Clone, Debug)]
-pub struct Syn {
-    pub name: String,
-    /// The IP versions over which the SYN is sent.
-    pub families: &'static [Family],
-    /// The DSCP and ECN bits: the type of service in IPv4, the traffic class in IPv6.
-    pub traffic_class: u8,
-    pub flow_label: u32,
-    pub identification: u16,
-    pub dont_fragment: bool,
-    /// The TTL in IPv4, the hop limit in IPv6.
-    pub ttl: u8,
-    /// The protocol in the IPv4 header, or the next header in the IPv6 header.
-    pub protocol: u8,
-    /// The IPv4 options or IPv6 extension headers, in hex.
-    pub ip_options: &'static str,
-    pub sequence_number: u32,
-    pub acknowledgment_number: u32,
-    /// The four bits between the data offset and the flags.
-    pub reserved: u8,
-    pub flags: u8,
-    pub window: u16,
-    pub urgent_pointer: u16,
-    /// The TCP options in the notation of [`bytes`].
-    pub options: String,
-    pub payload: Vec<u8>,
-    /// The bytes after the IP packet in the frame.
-    pub trailer: Vec<u8>,
-}
-
-impl Syn {
-    /// Returns a SYN with the header fields of a Linux client. `options` is in the notation of [`bytes`].
-    fn new(name: &str, options: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            families: &[V4, V6],
-            traffic_class: 0,
-            flow_label: 0,
-            identification: 0x1234,
-            dont_fragment: true,
-            ttl: 64,
-            protocol: TCP,
-            ip_options: "",
-            sequence_number: 0x3b9a_ca07,
-            acknowledgment_number: 0,
-            reserved: 0,
-            flags: SYN,
-            window: 64240,
-            urgent_pointer: 0,
-            options: options.to_owned(),
-            payload: Vec::new(),
-            trailer: Vec::new(),
-        }
-    }
-
-    /// Returns the IP packet and the trailer. The option `mss` contains the MSS for `mtu`.
-    pub fn packet(&self, family: Family, (source, destination): (&[u8], &[u8]), source_port: u16, mtu: u16) -> Vec<u8> {
-        let mut options = bytes(&self.options, family.mss(mtu));
-        options.resize(options.len().next_multiple_of(4), 0);
-        let mut segment = [
-            &source_port.to_be_bytes()[..],
-            &PORT.to_be_bytes(),
-            &self.sequence_number.to_be_bytes(),
-            &self.acknowledgment_number.to_be_bytes(),
-            &[((20 + options.len()) as u8 / 4) << 4 | self.reserved, self.flags],
-            &self.window.to_be_bytes(),
-            &[0; 2],
-            &self.urgent_pointer.to_be_bytes(),
-            &options,
-            &self.payload,
-        ]
-        .concat();
-        let pseudo_header = [source, destination, &[0, TCP], &(segment.len() as u16).to_be_bytes()].concat();
-        let checksum = Sum16BitWords::new().add_slice(&pseudo_header).add_slice(&segment).ones_complement();
-        segment[16..18].copy_from_slice(&checksum.to_ne_bytes());
-
-        let ip_options = bytes(self.ip_options, 0);
-        let length = (ip_options.len() + segment.len()) as u16;
-        let addresses = [source, destination].concat();
-        let header = match family {
-            V4 => {
-                let mut header = [
-                    &[0x45 + (ip_options.len() / 4) as u8, self.traffic_class][..],
-                    &(20 + length).to_be_bytes(),
-                    &self.identification.to_be_bytes(),
-                    &[u8::from(self.dont_fragment) << 6, 0, self.ttl, self.protocol, 0, 0],
-                    &addresses,
-                    &ip_options,
-                ]
-                .concat();
-                let checksum = Sum16BitWords::new().add_slice(&header).ones_complement();
-                header[10..12].copy_from_slice(&checksum.to_ne_bytes());
-                header
-            }
-            V6 => {
-                let first_word = 6 << 28 | u32::from(self.traffic_class) << 20 | self.flow_label;
-                let rest = [self.protocol, self.ttl];
-                [&first_word.to_be_bytes()[..], &length.to_be_bytes(), &rest, &addresses, &ip_options].concat()
-            }
-        };
-        [&header[..], &segment, &self.trailer].concat()
-    }
-}
-
-/// Returns the bytes for a list of words. A word is the name of a common option, as in p0f, or bytes in hex.
-fn bytes(words: &str, mss: u16) -> Vec<u8> {
-    let word = |word| match word {
-        "mss" => [&[2, 4][..], &mss.to_be_bytes()].concat(),
-        "sok" => vec![4, 2],
-        "ts" => vec![8, 10, 0x12, 0x34, 0x56, 0x78, 0, 0, 0, 0],
-        "ws" => vec![3, 3, 7],
-        "nop" => vec![1],
-        "eol" => vec![0],
-        hex => (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect(),
-    };
-    words.split_whitespace().flat_map(word).collect()
-}
+/// The options of Linux's SYN.
+const LINUX: &str = "mss sok ts nop ws";
+/// The options of the SYN of macOS and iOS.
+const MACOS: &str = "mss nop 030306 nop nop ts sok eol eol";
 
 /// Returns the SYNs of real clients.
 ///
 /// The SYNs of systems come from p0f's database, or from descriptions of newer systems that it lacks. The SYNs of
 /// scanners were captured from the versions in Debian 12.
-pub fn clients() -> Vec<Syn> {
-    let system = |name: &str, ttl, window, options| Syn { ttl, window, ..Syn::new(name, options) };
-    let scanner = |name: &str, ttl, window, options| Syn { dont_fragment: false, ..system(name, ttl, window, options) };
+pub fn clients() -> Vec<Segment> {
+    let system = |name: &str, ttl, window, options| Segment { ttl, window, ..Segment::syn(name, options) };
+    let linux = |name: &str, window, options| Segment { flow_label: 0x5a3c1, ..system(name, 64, window, options) };
+    let macos = |name: &str, options| Segment { flow_label: 0xc0500, ..system(name, 64, 65535, options) };
+    let scanner =
+        |name: &str, ttl, window, options| Segment { dont_fragment: false, ..system(name, ttl, window, options) };
     // The probes of `nmap -O` to an open port, numbered in the order of sending.
-    let nmap_os = |number, window, options| Syn {
+    let nmap_os = |number, window, options| Segment {
         acknowledgment_number: 0xecf9_ee4b,
         ..scanner(&format!("nmap -O, probe {number}"), 43, window, options)
     };
     vec![
-        system("Linux 3.11 and newer", 64, 64240, "mss sok ts nop ws"),
-        system("Linux 3.1 to 3.10", 64, 14600, "mss sok ts nop 030304"),
+        linux("Linux 3.11 and newer", 64240, LINUX),
+        Segment { flags: SYN | ECE | CWR, ..linux("Linux with ECN", 64240, LINUX) },
+        Segment { reserved: AE, flags: SYN | ECE | CWR, ..linux("Linux with accurate ECN", 64240, LINUX) },
+        linux("Linux with MPTCP", 64240, "mss sok ts nop ws 1e040181"),
+        linux("Linux with TFO, first connection", 64240, "mss sok ts nop ws 2202 nop nop"),
+        Segment {
+            payload: b"GET / HTTP/1.0\r\n\r\n".to_vec(),
+            ..linux("Linux with TFO, later connection", 64240, "mss sok ts nop ws 220a0102030405060708 nop nop")
+        },
+        linux("Linux 3.1 to 3.10", 14600, "mss sok ts nop 030304"),
         system("Linux 2.4", 64, 5840, "mss sok ts nop 030300"),
-        system("Android, older", 64, 64240, "mss sok ts nop 030303"),
-        system("Android", 64, 65535, "mss sok ts nop 030309"),
+        linux("Android, older", 64240, "mss sok ts nop 030303"),
+        linux("Android", 65535, "mss sok ts nop 030309"),
         system("Windows XP", 128, 65535, "mss nop nop sok"),
         system("Windows 7 and 8", 128, 8192, "mss nop 030308 nop nop sok"),
         system("Windows 10 and 11", 128, 64240, "mss nop 030308 nop nop sok"),
-        Syn { flags: 0xc2, ..system("Windows Server", 128, 64240, "mss nop 030308 nop nop sok") },
-        system("macOS, iOS", 64, 65535, "mss nop 030306 nop nop ts sok eol eol"),
-        Syn { flags: 0xc2, ..system("macOS, iOS with ECN", 64, 65535, "mss nop 030306 nop nop ts sok eol eol") },
+        Segment { flags: SYN | ECE | CWR, ..system("Windows Server", 128, 64240, "mss nop 030308 nop nop sok") },
+        macos("macOS, iOS", MACOS),
+        Segment { flags: SYN | ECE | CWR, ..macos("macOS, iOS with ECN", MACOS) },
+        Segment { reserved: AE, flags: SYN | ECE | CWR, ..macos("macOS, iOS with accurate ECN", MACOS) },
         system("FreeBSD", 64, 65535, "mss nop 030306 sok ts"),
         system("OpenBSD", 64, 16384, "mss nop nop sok nop 030303 nop nop ts"),
         system("Solaris 8", 64, 32850, "nop 030301 nop nop ts nop nop sok mss"),
         system("Solaris 10", 64, 49640, "mss nop 030300 nop nop sok"),
+        Segment { dont_fragment: false, ..system("lwIP", 255, 5840, "mss") },
         scanner("nmap -sS", 46, 1024, "020405b4"),
         nmap_os(1, 1, "03030a nop 020405b4 080affffffff00000000 sok"),
         nmap_os(2, 63, "02040578 030300 sok 080affffffff00000000 eol"),
@@ -188,31 +59,31 @@ pub fn clients() -> Vec<Syn> {
         nmap_os(4, 4, "sok 080affffffff00000000 03030a eol"),
         nmap_os(5, 16, "02040218 sok 080affffffff00000000 03030a eol"),
         nmap_os(6, 512, "02040109 sok 080affffffff00000000"),
-        Syn {
+        Segment {
             reserved: 8,
-            flags: 0xc2,
+            flags: SYN | ECE | CWR,
             urgent_pointer: 0xf7f5,
             ..scanner("nmap -O, ECN probe", 39, 3, "03030a nop 020405b4 sok nop nop")
         },
         scanner("masscan", 255, 1024, ""),
-        Syn { families: &[V4], identification: 0xd431, ..scanner("zmap", 255, 65535, "") },
-        Syn { families: &[V4], acknowledgment_number: 0x600b_0196, ..scanner("hping3 -S", 64, 512, "") },
-        Syn { identification: 1, sequence_number: 0, ..scanner("scapy", 64, 8192, "") },
+        Segment { families: &[V4], identification: 0xd431, ..scanner("zmap", 255, 65535, "") },
+        Segment { families: &[V4], acknowledgment_number: 0x600b_0196, ..scanner("hping3 -S", 64, 512, "") },
+        Segment { identification: 1, sequence_number: 0, ..scanner("scapy", 64, 8192, "") },
     ]
 }
 
 /// Returns a SYN for each subset of MSS, SACK permitted, timestamps and window scale, in Linux's order.
-pub fn subsets() -> Vec<Syn> {
+pub fn subsets() -> Vec<Segment> {
     let subset = |bits: usize| {
         let chosen = ["mss", "sok", "ts", "ws"].into_iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
         let words = chosen.map(|(_, word)| word).collect::<Vec<_>>().join(" ");
-        Syn::new(&format!("subset [{words}]"), &words)
+        Segment::syn(&format!("subset [{words}]"), &words)
     };
     (0..16).map(subset).collect()
 }
 
 /// Returns SYNs with malformed or rare options.
-pub fn odd_options() -> Vec<Syn> {
+pub fn odd_options() -> Vec<Segment> {
     [
         ("order 1", "ws ts sok mss"),
         ("order 2", "ts sok ws mss"),
@@ -291,58 +162,51 @@ pub fn odd_options() -> Vec<Syn> {
         ("length 0, 17 bytes before the end", "nop nop nop 6300 0101010101010101 01010101010101"),
         ("past the header, from the start", "6328 0101010101010101 0101010101010101 0101"),
     ]
-    .map(|(name, options)| Syn::new(name, options))
+    .map(|(name, options)| Segment::syn(name, options))
     .to_vec()
 }
 
 /// Returns SYNs with unusual headers, with data, or with trailers.
-pub fn odd_headers() -> Vec<Syn> {
-    const LINUX: &str = "mss sok ts nop ws";
-    let syn = |name| Syn::new(name, LINUX);
-    let flags = |name, flags| Syn { flags, ..syn(name) };
-    let class = |name, traffic_class| Syn { traffic_class, ..syn(name) };
-    let ipv4 = |name, ip_options| Syn { families: &[V4], ip_options, ..syn(name) };
-    let ipv6 = |name, protocol, ip_options| Syn { families: &[V6], protocol, ip_options, ..syn(name) };
-    let data = |name, options, payload: &[u8]| Syn { payload: payload.to_vec(), ..Syn::new(name, options) };
+pub fn odd_headers() -> Vec<Segment> {
+    let syn = |name| Segment::syn(name, LINUX);
+    let flags = |name, flags| Segment { flags, ..syn(name) };
+    let class = |name, traffic_class| Segment { traffic_class, ..syn(name) };
+    let ipv4 = |name, ip_options| Segment { families: &[V4], ip_options, ..syn(name) };
+    let ipv6 = |name, protocol, ip_options| Segment { families: &[V6], protocol, ip_options, ..syn(name) };
+    let data = |name, options, payload: &[u8]| Segment { payload: payload.to_vec(), ..Segment::syn(name, options) };
     vec![
-        flags("ECE", SYN | 0x40),
-        flags("CWR", SYN | 0x80),
-        flags("ECE and CWR", SYN | 0xc0),
-        Syn { reserved: 1, ..flags("ECE, CWR and AE: accurate ECN", SYN | 0xc0) },
-        Syn { traffic_class: 2, ..flags("ECE and CWR, ECT(0)", SYN | 0xc0) },
-        flags("PSH", SYN | 0x08),
-        flags("URG", SYN | 0x20),
-        Syn { urgent_pointer: 1, ..flags("URG and PSH, with a pointer", SYN | 0x28) },
-        Syn { urgent_pointer: 0xffff, ..syn("an urgent pointer without URG") },
-        Syn { reserved: 0xf, ..syn("reserved bits") },
-        flags("FIN", SYN | 0x01),
-        flags("RST", SYN | 0x04),
-        flags("FIN and RST", SYN | 0x05),
-        Syn { sequence_number: 0, ..syn("sequence number 0") },
-        Syn { sequence_number: u32::MAX, ..syn("sequence number 0xffffffff") },
-        Syn { acknowledgment_number: u32::MAX, ..syn("an acknowledgment number without ACK") },
-        Syn { window: 0, ..syn("window 0") },
-        Syn { window: 1, ..Syn::new("window 1, no options", "") },
+        flags("PSH", SYN | PSH),
+        flags("URG", SYN | URG),
+        Segment { urgent_pointer: 1, ..flags("URG and PSH, with a pointer", SYN | URG | PSH) },
+        Segment { urgent_pointer: 0xffff, ..syn("an urgent pointer without URG") },
+        Segment { reserved: 0xf, ..syn("reserved bits") },
+        flags("FIN", SYN | FIN),
+        flags("RST", SYN | RST),
+        flags("FIN and RST", SYN | FIN | RST),
+        Segment { sequence_number: 0, ..syn("sequence number 0") },
+        Segment { sequence_number: u32::MAX, ..syn("sequence number 0xffffffff") },
+        Segment { acknowledgment_number: u32::MAX, ..syn("an acknowledgment number without ACK") },
+        Segment { window: 0, ..syn("window 0") },
+        Segment { window: 1, ..Segment::syn("window 1, no options", "") },
         data("one byte of data", LINUX, b"x"),
         data("data", LINUX, &[b'x'; 99]),
         data("much data", LINUX, &[b'x'; 500]),
         data("data, no options", "", b"GET / HTTP/1.0\r\n\r\n"),
         data("data and a TFO cookie", "mss sok ts nop ws 220a0102030405060708 nop nop", b"GET / HTTP/1.0\r\n\r\n"),
-        Syn { sequence_number: u32::MAX, ..data("data, sequence number 0xffffffff", LINUX, b"xyz") },
-        Syn { trailer: vec![0; 6], ..Syn::new("Ethernet padding, no options", "") },
-        Syn { trailer: vec![0; 2], ..Syn::new("Ethernet padding, MSS", "mss") },
-        Syn { trailer: vec![0xa5; 46], ..syn("a trailer that is not empty") },
-        Syn { trailer: vec![0xa5; 6], ..data("data and a trailer", LINUX, b"xyz") },
-        Syn { ttl: 1, ..syn("TTL 1") },
-        Syn { ttl: 255, ..syn("TTL 255") },
+        Segment { sequence_number: u32::MAX, ..data("data, sequence number 0xffffffff", LINUX, b"xyz") },
+        Segment { trailer: vec![0; 6], ..Segment::syn("Ethernet padding, no options", "") },
+        Segment { trailer: vec![0; 2], ..Segment::syn("Ethernet padding, MSS", "mss") },
+        Segment { trailer: vec![0xa5; 46], ..syn("a trailer that is not empty") },
+        Segment { trailer: vec![0xa5; 6], ..data("data and a trailer", LINUX, b"xyz") },
+        Segment { ttl: 1, ..syn("TTL 1") },
+        Segment { ttl: 255, ..syn("TTL 255") },
         class("DSCP EF", 0xb8),
         class("DSCP CS1", 0x20),
         class("ECT(1)", 0x01),
         class("CE", 0x03),
         class("traffic class 0xff", 0xff),
-        Syn { families: &[V4], identification: 0, ..syn("identification 0") },
-        Syn { families: &[V4], dont_fragment: false, ..syn("DF clear") },
-        Syn { families: &[V6], flow_label: 0xfffff, ..syn("a flow label") },
+        Segment { families: &[V4], identification: 0, ..syn("identification 0") },
+        Segment { families: &[V4], dont_fragment: false, ..syn("DF clear") },
         ipv4("IP options: NOPs", "01010101"),
         ipv4("IP options: EOL", "00000000"),
         ipv4(
@@ -373,7 +237,33 @@ pub fn odd_headers() -> Vec<Syn> {
     ]
 }
 
-/// Returns the SYNs of [`clients`], [`subsets`], [`odd_options`] and [`odd_headers`].
-pub fn all() -> Vec<Syn> {
-    [clients(), subsets(), odd_options(), odd_headers()].concat()
+/// Returns SYNs with each combination of the ECN flags in the TCP header, the ECN bits in the IP header, and reserved
+/// bits.
+pub fn ecn() -> Vec<Segment> {
+    let mut syns = Vec::new();
+    for (flags, flag_names) in [(0, "no ECN flags"), (ECE, "ECE"), (CWR, "CWR"), (ECE | CWR, "ECE and CWR")] {
+        for (ecn, ecn_name) in (0..).zip(["not ECT", "ECT(1)", "ECT(0)", "CE"]) {
+            for (reserved, reserved_name) in [(0, ""), (AE, ", AE"), (2, ", reserved bit"), (8, ", first reserved bit")]
+            {
+                let name = format!("{flag_names}, {ecn_name}{reserved_name}");
+                let flags = SYN | flags;
+                syns.push(Segment { flags, reserved, traffic_class: ecn, ..Segment::syn(&name, LINUX) });
+            }
+        }
+    }
+    syns
+}
+
+/// Returns SYNs over IPv6 with the smallest and largest flow labels, and others.
+pub fn flow_labels() -> Vec<Segment> {
+    let label = |flow_label| {
+        let name = format!("flow label 0x{flow_label:05x}");
+        Segment { families: &[V6], flow_label, ..Segment::syn(&name, LINUX) }
+    };
+    [0x00001, 0x12345, 0x7ffff, 0x80000, 0xfffff].map(label).to_vec()
+}
+
+/// Returns the SYNs of all other functions.
+pub fn all() -> Vec<Segment> {
+    [clients(), subsets(), odd_options(), odd_headers(), ecn(), flow_labels()].concat()
 }
