@@ -25,6 +25,7 @@ mod cli;
 /// Connections from many kinds of clients.
 mod clients {
     mod connections;
+    mod fingerprints;
     mod tools;
 }
 mod docs;

@@ -1,14 +1,13 @@
 //! Scanners, clients and packet generators that users run.
 
 use std::iter;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 
 use tcp_bounce_wire::Verdict;
 
-use crate::fixtures::DEADLINE;
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network};
-use crate::fixtures::process::{Process, run};
+use crate::fixtures::process::run;
 
 in_each_mode! {
     nmap_connects_to_every_port_over_ipv6,
@@ -19,7 +18,6 @@ in_each_mode! {
     curl_connects,
     netcat_connects_over_ipv6,
     scapy_gets_a_syn_ack_for_every_kind_of_syn,
-    p0f_identifies_the_kernel,
 }
 
 /// Checks all ports but 0, which `connect` refuses.
@@ -172,10 +170,10 @@ const PROBES: [(&str, &str); 24] = [
     ("ether / Dot1Q(vlan=5) / Dot1Q(vlan=6) / ip / tcp(flags='S', options=[('MSS', 536)])", "SA 5 6"),
     ("ether / Dot1Q(vlan=7) / ip6 / tcp(flags='S')", "SA 7"),
     ("ether / Dot1AD(vlan=8) / Dot1Q(vlan=9) / ip6 / tcp(flags='S')", "SA 8 9"),
-    ("ether / ip / tcp(flags='FPU')", "RA"),
-    ("ether / ip / tcp(flags=0)", "RA"),
-    ("ether / ip6 / tcp(flags='FPU')", "RA"),
-    ("ether / ip / tcp(flags='SF')", "RA"),
+    ("ether / ip / tcp(flags='FPU')", "silence"),
+    ("ether / ip / tcp(flags=0)", "silence"),
+    ("ether / ip6 / tcp(flags='FPU')", "silence"),
+    ("ether / ip / tcp(flags='SF')", "silence"),
     ("ether / ip / tcp(flags='SR')", "silence"),
     ("[ether / part for part in fragment(ip / tcp(flags='S') / bytes(40), fragsize=24)]", "RA"),
 ];
@@ -192,52 +190,6 @@ fn scapy_gets_a_syn_ack_for_every_kind_of_syn(mode: Mode) {
     let answers: Vec<_> = iter::zip(PROBES.map(|(probe, _)| probe), answers.lines()).collect();
     assert_eq!(answers, PROBES);
     responder.interrupt();
-}
-
-/// Checks that p0f, which identifies systems by their SYN-ACKs, finds no difference between
-/// tcp-bounce and the kernel.
-fn p0f_identifies_the_kernel(mode: Mode) {
-    const LISTENING: u16 = 22;
-    const ANSWERED: u16 = 80;
-    let network = Network::new(mode);
-    let host = &network.host;
-    // The kernel's SYN-ACK depends on these settings. `replies::oracle` explains each of them.
-    host.sysctl("ipv4/tcp_ecn", "0");
-    host.sysctl("ipv6/auto_flowlabels", "0");
-    host.sysctl("ipv4/tcp_rmem", "4096 131072 6291456");
-    let connect = |address: IpAddr, port| {
-        let address = SocketAddr::from((address, port));
-        network.client.enter(|| TcpStream::connect_timeout(&address, DEADLINE)).unwrap().local_addr().unwrap()
-    };
-    for address in [IpAddr::from(HOST), HOST_V6.into()] {
-        let p0f = Process::start(network.client.command("p0f").args(["-i", "client0"]));
-        p0f.wait_for("Entered main event loop");
-        let _listener = host.enter(|| TcpListener::bind((address, LISTENING))).unwrap();
-        let kernel = fingerprint(&p0f, connect(address, LISTENING));
-        let responder = network.start_responder(&format!("--wscale {}", window_scale(&kernel)));
-        assert_eq!(fingerprint(&p0f, connect(address, ANSWERED)), kernel, "{address}");
-        responder.interrupt();
-    }
-}
-
-/// Returns the system and the signature that p0f derives from the answer to `client`.
-#[track_caller]
-fn fingerprint(p0f: &Process, client: SocketAddr) -> [String; 2] {
-    // Only the port is compared, since p0f does not abbreviate IPv6 addresses.
-    let record = format!("/{} -> ", client.port());
-    let found = p0f.stdout.wait(|text, _| {
-        let records = text.split(&record).skip(1).filter_map(|record| record.split_once("\n`----"));
-        let (record, _) = records.into_iter().find(|(record, _)| record.contains(" (syn+ack) ]-"))?;
-        let field =
-            |name| record.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once("= ")?.1.to_owned()));
-        Some([field("| os ")?, field("| raw_sig ")?])
-    });
-    found.unwrap_or_else(|| panic!("p0f saw no answer: {}", p0f.stdout.text()))
-}
-
-/// Returns the window scale in a p0f signature like `4:64+0:0:1460:mss*45,7:mss,sok,ts,nop,ws:df:0`.
-fn window_scale([_, signature]: &[String; 2]) -> &str {
-    signature.split(':').nth(4).unwrap().split_once(',').unwrap().1
 }
 
 /// Returns the MAC address of an interface.
