@@ -18,6 +18,7 @@ use tcp_bounce_wire::{
 use zerocopy::FromZeros as _;
 
 use crate::fixtures::flood::cpus;
+use crate::fixtures::packet::assume_no_sockets;
 use crate::packets::{
     ANSWERED, DROP, KEY, LAST_ACK, LAST_ACK_V6, LINUX_SYN, LINUX_SYN_V6, OTHERS, TAGGED_LINUX_SYN_V6, TX,
     acknowledge_keyed, packet,
@@ -72,7 +73,9 @@ fn load_at(
 }
 
 /// Prepares a loaded program for measurements.
-fn prepare(_program: &TcpBounceSkel) {}
+fn prepare(program: &TcpBounceSkel) {
+    assume_no_sockets(program);
+}
 
 /// Returns filters with the given prefixes, both as destinations and as sources.
 pub fn filters(prefixes: &[impl AsRef<str>]) -> Result<Box<Filters>, Box<dyn Error>> {

@@ -20,7 +20,7 @@ use crate::command;
 use crate::config::{
     ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, MetricsAddress,
     Observe, OutputOptions, PortList, PortSelection, PostHandshake, PrefixList, ReportFile, ScopeConfig, SynAckConfig,
-    ValueError, parse_duration, parse_number,
+    ValueError, parse_duration, parse_number, parse_optional_duration,
 };
 use crate::ui::{Message, output};
 
@@ -96,10 +96,18 @@ pub struct Args {
     /// LIST is a comma-separated list of ports and ranges, such as 22,8000-8999. The host receives the segments to
     /// these ports, even with --takeover. The option can be repeated.
     ///
-    /// Without --takeover, the ports of local listeners are always excluded.
+    /// Without --takeover, local listeners are always excluded.
     #[arg(long, value_name = "LIST", help_heading = SELECTION, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<PortList>)]
     pub exclude_ports: Vec<PortList>,
+
+    /// Exclude the port of a closed listener for this time
+    ///
+    /// The host refuses connections while a service restarts, and health checks see that the service is down. With 0,
+    /// tcp-bounce answers as soon as the listener is closed. The option has no effect with --takeover.
+    #[arg(long, value_name = "TIME", help_heading = SELECTION, allow_hyphen_values = true)]
+    #[arg(value_parser = optional_duration, default_value = "10s")]
+    pub listener_grace: Duration,
 
     /// Answer for these addresses [default: the interface's own]
     ///
@@ -399,6 +407,7 @@ impl Args {
                 sources: PrefixList::union(&self.src),
                 ports,
                 takeover: self.takeover,
+                listener_grace: self.listener_grace,
             },
             attach_mode: self.mode.into(),
             post_handshake: PostHandshake::new(&self.on_connect)?,
@@ -506,6 +515,11 @@ fn parse<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
 /// Parses a value of `--duration`.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| with_tip(&error))
+}
+
+/// Parses a value of `--listener-grace`.
+fn optional_duration(text: &str) -> Result<Duration, String> {
+    parse_optional_duration(text).map_err(|error| with_tip(&error))
 }
 
 fn with_tip(error: &ValueError) -> String {

@@ -8,22 +8,29 @@ use core::ptr;
 use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, xdp_md};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_sk_release, bpf_skc_lookup_tcp};
 use aya_ebpf::programs::XdpContext;
+use tcp_bounce_wire::address::{IpAddress as _, Ipv4Address};
 use tcp_bounce_wire::checksum::Sum;
-use tcp_bounce_wire::flow_label::FlowLabels;
 use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, Span};
 use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::ipv4::Ipv4;
-use tcp_bounce_wire::ipv6::Ipv6;
+use tcp_bounce_wire::ipv6::{self, Ipv6};
 use tcp_bounce_wire::segment::{FourTuple, Segment};
 use tcp_bounce_wire::syn_options::SynOptions;
-use tcp_bounce_wire::{AddressBits, EventKind, Host, Policy, ProgramConfig, Verdict};
+use tcp_bounce_wire::{AddressBits, EventKind, Host, Policy, ProgramConfig, SocketKind, Verdict};
 use zerocopy::TryFromBytes as _;
 
 use crate::frame::XdpFrame;
-use crate::{CONFIG, FILTERS, INTERFACE, policy, telemetry};
+use crate::sockets::local_ports;
+use crate::{CONFIG, FILTERS, OPEN_HANDSHAKES, policy, telemetry};
 
 /// The type of global functions that exist once for each IP version.
 type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
+
+/// The type of [`answer_syn_ipv4`] and [`answer_syn_ipv6`].
+type AnswerSyn = extern "C" fn(*mut xdp_md, u32, u32, u32) -> u32;
+
+/// The type of [`owner_ipv4`] and [`owner_ipv6`].
+type FindOwner = extern "C" fn(*mut xdp_md, u32, u32) -> u32;
 
 /// The kernel as the [`Host`], for one run of the program on one packet.
 pub struct Kernel {
@@ -50,50 +57,112 @@ impl Host for Kernel {
         answers_for(high, low) != 0
     }
 
-    /// Returns whether the kernel has a TCP socket with these endpoints that is not a listener. The socket may be
-    /// established, opening, closing, or in TIME_WAIT.
     #[inline(always)]
-    fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
+    fn may_have_socket(&self, port: u16) -> bool {
+        local_ports().is_none_or(|ports| ports.may_contain(port))
+    }
+
+    #[inline(always)]
+    fn has_closed_listener(&self, port: u16) -> bool {
+        local_ports().is_some_and(|ports| ports.has_closed_listener(port))
+    }
+
+    /// Finds a socket as the kernel does for a received segment: by network namespace, device, addresses and ports.
+    #[inline(always)]
+    fn find_socket<I: Ip>(&self, ends: &FourTuple<I>) -> Option<SocketKind> {
         let (tuple, length) = (ptr::from_ref(ends).cast_mut().cast(), FourTuple::<I>::LENGTH as u32);
         // SAFETY: `FourTuple` has the layout of `struct bpf_sock_tuple`, whose length selects the address family. The
         // helper only reads.
         let sock = unsafe { bpf_skc_lookup_tcp(self.ctx.cast(), tuple, length, BPF_F_CURRENT_NETNS as u64, 0) };
         // SAFETY: The pointer is null or refers to a socket that the kernel holds until `bpf_sk_release`.
         unsafe {
-            let Some(state) = sock.as_ref().map(|sock| sock.state) else { return false };
+            let state = sock.as_ref()?.state;
             bpf_sk_release(sock.cast());
-            state != BPF_TCP_LISTEN
+            Some(if state == BPF_TCP_LISTEN { SocketKind::Listener } else { SocketKind::Connection })
         }
     }
 
     #[inline(always)]
-    fn handle_post_handshake<I: Ip, F: Frame>(
+    fn owns<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        Segment { ip_offset, span, .. }: Segment<I>,
+        _policy: &Policy<Self>,
+    ) -> Option<Verdict> {
+        let find_owner = I::choose::<FindOwner>(owner_ipv4, owner_ipv6);
+        verdict(find_owner(self.ctx, ip_offset as u32, span.offset as u32))
+    }
+
+    #[inline(always)]
+    fn open_handshake(&self, id: u64) {
+        if let Some(handshakes) = OPEN_HANDSHAKES.get(0) {
+            handshakes.open(id);
+        }
+    }
+
+    #[inline(always)]
+    fn complete_handshake(&self, id: u64) -> bool {
+        OPEN_HANDSHAKES.get(0).is_some_and(|handshakes| handshakes.complete(id))
+    }
+
+    #[inline(always)]
+    fn answer_syn<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        Segment { ip_offset, span, .. }: Segment<I>,
+        _policy: &Policy<Self>,
+    ) -> Verdict {
+        let answer = I::choose::<AnswerSyn>(answer_syn_ipv4, answer_syn_ipv6);
+        let answered = answer(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32);
+        verdict(answered).unwrap_or(Verdict::Malformed)
+    }
+
+    #[inline(always)]
+    fn answer_later<I: Ip, F: Frame>(
         &self,
         _frame: &mut F,
         Segment { ip_offset, span, .. }: Segment<I>,
         isn_base: u32,
         _policy: &Policy<Self>,
-    ) -> Option<Verdict> {
-        let handle = I::choose::<GlobalFunction>(post_handshake_ipv4, post_handshake_ipv6);
-        let verdict = handle(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32, isn_base);
-        Verdict::try_read_from_bytes(&verdict.to_ne_bytes()).ok()
+    ) -> Verdict {
+        let answer = I::choose::<GlobalFunction>(answer_ipv4, answer_ipv6);
+        let answered = answer(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32, isn_base);
+        verdict(answered).unwrap_or(Verdict::Later)
+    }
+
+    #[inline(always)]
+    fn is_broadcast<I: Ip>(&self, address: I::Address, _policy: &Policy<Self>) -> bool {
+        address.to_v4().is_some_and(|address| is_broadcast(address.words()) != 0)
+    }
+
+    #[inline(always)]
+    fn skip_extensions<F: Frame>(
+        &self,
+        _frame: &mut F,
+        next_header: u8,
+        offset: usize,
+    ) -> Result<(u8, usize), Verdict> {
+        match skip_extensions(self.ctx, next_header.into(), offset as u32) {
+            NOT_TCP => Err(Verdict::NotTcp),
+            MALFORMED => Err(Verdict::Malformed),
+            skipped => Ok(((skipped >> 32) as u8, skipped as usize & MAX_OFFSET)),
+        }
     }
 
     #[inline(always)]
     fn parse_options<F: Frame>(&self, _frame: &mut F, Span { offset, length }: Span) -> SynOptions {
         // This check costs less than a call, and many segments have no options.
-        if length == 0 { SynOptions::NONE } else { SynOptions(parse_options(self.ctx, offset as u32, length as u32)) }
+        if length == 0 {
+            SynOptions::NONE
+        } else {
+            SynOptions(parse_options(self.ctx, offset as u32, length as u32, 0))
+        }
     }
 
     #[inline(always)]
     fn sum<F: Frame>(&self, _frame: &mut F, Span { offset, length }: Span) -> Option<Sum> {
         let sum = sum(self.ctx, offset as u32, length as u32);
         if sum == NO_SUM { None } else { Some(Sum(sum)) }
-    }
-
-    #[inline(always)]
-    fn flow_label(&self, _labels: &FlowLabels, requested: u32, Sum(addresses): Sum, ports: [u8; 4]) -> u32 {
-        flow_label(requested, addresses, u32::from_ne_bytes(ports))
     }
 
     #[inline(always)]
@@ -118,58 +187,115 @@ pub extern "C" fn answers_for(high: u64, low: u64) -> u32 {
     FILTERS.get().destinations().contains(AddressBits { high, low }) as u32
 }
 
-/// Calls [`FlowLabels::label`] for the labels of the interface. Inlined, it would exceed the stack.
+/// Returns 1 if the set of broadcast addresses contains the IPv4 address with this 32-bit word, or else 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn flow_label(requested: u32, addresses: u64, ports: u32) -> u32 {
-    INTERFACE.get().flow_labels.label(requested, Sum(addresses), ports.to_ne_bytes())
+pub extern "C" fn is_broadcast(word: u32) -> u32 {
+    FILTERS.get().broadcasts.contains(Ipv4Address(word.to_ne_bytes())) as u32
 }
 
-/// Calls [`Segment::handle_post_handshake`] over IPv4. Returns the verdict as a number, or [`NO_VERDICT`].
+/// Calls [`Segment::belongs_to_host`] over IPv4. Returns the verdict as a number, or [`NO_VERDICT`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn post_handshake_ipv4(
-    ctx: *mut xdp_md,
-    ip_offset: u32,
-    offset: u32,
-    length: u32,
-    isn_base: u32,
-) -> u32 {
-    post_handshake::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+pub extern "C" fn owner_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32) -> u32 {
+    owner::<Ipv4>(ctx, ip_offset, offset)
 }
 
-/// Calls [`Segment::handle_post_handshake`] over IPv6. Returns the verdict as a number, or [`NO_VERDICT`].
+/// Calls [`Segment::belongs_to_host`] over IPv6. Returns the verdict as a number, or [`NO_VERDICT`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn post_handshake_ipv6(
-    ctx: *mut xdp_md,
-    ip_offset: u32,
-    offset: u32,
-    length: u32,
-    isn_base: u32,
-) -> u32 {
-    post_handshake::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+pub extern "C" fn owner_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32) -> u32 {
+    owner::<Ipv6>(ctx, ip_offset, offset)
 }
-
-/// The result of [`post_handshake_ipv4`] and [`post_handshake_ipv6`] if there is no verdict, for example because the
-/// host has the connection.
-const NO_VERDICT: u32 = u32::MAX;
 
 #[inline(always)]
-fn post_handshake<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) -> u32 {
+fn owner<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32) -> u32 {
+    let policy = policy(ctx);
+    let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, masked_span(offset, 0));
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), policy.config);
+    segment.belongs_to_host(&mut frame, &policy).map_or(NO_VERDICT, |verdict| verdict as u32)
+}
+
+/// Calls [`Segment::answer_syn`] over IPv4. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_syn_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32) -> u32 {
+    answer_syn::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize })
+}
+
+/// Calls [`Segment::answer_syn`] over IPv6. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_syn_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32) -> u32 {
+    answer_syn::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize })
+}
+
+#[inline(always)]
+fn answer_syn<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span) -> u32 {
+    let policy = policy(ctx);
+    let span = Span { offset: span.offset & MAX_OFFSET, ..span };
+    let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, span);
+    segment.answer_syn(&mut XdpFrame::new(XdpContext::new(ctx), policy.config), &policy) as u32
+}
+
+/// Calls [`Segment::answer_later`] over IPv4. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn_base: u32) -> u32 {
+    answer::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+}
+
+/// Calls [`Segment::answer_later`] over IPv6. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn_base: u32) -> u32 {
+    answer::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+}
+
+/// The result of [`owner_ipv4`] and [`owner_ipv6`] if the segment does not belong to the host.
+const NO_VERDICT: u32 = u32::MAX;
+
+/// Returns the verdict with this number, or `None` if there is none.
+#[inline(always)]
+fn verdict(number: u32) -> Option<Verdict> {
+    Verdict::try_read_from_bytes(&number.to_ne_bytes()).ok()
+}
+
+#[inline(always)]
+fn answer<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) -> u32 {
     let policy = policy(ctx);
     let span = Span { offset: span.offset & MAX_OFFSET, ..span };
     let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, span);
     let mut frame = XdpFrame::new(XdpContext::new(ctx), policy.config);
-    segment.handle_post_handshake(&mut frame, isn_base, &policy).map_or(NO_VERDICT, |verdict| verdict as u32)
+    segment.answer_later(&mut frame, isn_base, &policy) as u32
+}
+
+/// The result of [`skip_extensions`] for [`Verdict::NotTcp`].
+const NOT_TCP: u64 = u64::MAX;
+/// The result of [`skip_extensions`] for any other error.
+const MALFORMED: u64 = u64::MAX - 1;
+
+/// Calls [`ipv6::skip_extensions`]. Returns the offset in the lower 32 bits and the type of the next header above them,
+/// or [`NOT_TCP`] or [`MALFORMED`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn skip_extensions(ctx: *mut xdp_md, next_header: u32, offset: u32) -> u64 {
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
+    match ipv6::skip_extensions(&mut frame, next_header as u8, offset as usize & MAX_OFFSET) {
+        Ok((next_header, offset)) => u64::from(next_header) << 32 | offset as u64,
+        Err(Verdict::NotTcp) => NOT_TCP,
+        Err(_) => MALFORMED,
+    }
 }
 
 /// Calls [`SynOptions::parse`] and returns the options as a number.
+///
+/// `none` is [`SynOptions::NONE`] as a number. The verifier does not know the values of arguments.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn parse_options(ctx: *mut xdp_md, offset: u32, length: u32) -> u64 {
+pub extern "C" fn parse_options(ctx: *mut xdp_md, offset: u32, length: u32, none: u64) -> u64 {
     let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
-    SynOptions::parse(&mut frame, masked_span(offset, length)).0
+    SynOptions::parse(&mut frame, masked_span(offset, length), SynOptions(none)).0
 }
 
 /// The result of [`sum`] for a span that exceeds the accessible part. All sums are smaller.

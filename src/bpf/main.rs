@@ -11,15 +11,19 @@ mod panic;
 mod ring;
 mod telemetry;
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::macros::{btf_map, xdp};
+use aya_ebpf::btf_maps::{Array, PerCpuArray};
+use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
 use global::Global;
 use kernel::Kernel;
-use tcp_bounce_wire::{ActionByPort, Counters, Filters, InterfaceState, Policy, ProgramConfig, XdpAction, respond};
+use tcp_bounce_wire::{
+    ActionByPort, Counters, Filters, InterfaceState, OpenHandshakes, Policy, ProgramConfig, XdpAction, respond,
+};
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
@@ -39,15 +43,26 @@ static FILTERS: Global<Filters> = Global::new(Filters::new());
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// The entry point. It is inlined into the function that the macro generates, which saves a call.
-#[xdp]
-#[inline(always)]
-pub fn tcp_bounce(ctx: XdpContext) -> u32 {
-    let policy = policy(ctx.ctx);
-    let verdict = respond(&mut XdpFrame::new(ctx, policy.config), &policy);
+/// The handshakes that wait for their last ACK.
+#[btf_map]
+static OPEN_HANDSHAKES: Array<OpenHandshakes, 1> = Array::new();
+
+/// The entry point of the XDP program.
+///
+/// It has no macro of aya: the compiler orders functions of macros after all others, but this program comes first.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "xdp")]
+pub extern "C" fn tcp_bounce(ctx: *mut xdp_md) -> u32 {
+    let policy = policy(ctx);
+    let verdict = respond(&mut XdpFrame::new(XdpContext::new(ctx), policy.config), &policy);
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        let mut index = verdict as u64;
+        // Hides from the compiler that the index is a verdict. Otherwise the compiler omits the check of the bound in
+        // `count`, and the verifier knows no bound for a verdict that a global function returned.
+        // SAFETY: The assembly has no effect.
+        unsafe { asm!("{0} = {0}", inout(reg) index, options(pure, nomem, nostack, preserves_flags)) };
         // SAFETY: The counters belong to this CPU, which handles one packet at a time.
-        unsafe { (*counters).count(verdict) };
+        unsafe { (*counters).count(index as usize) };
     }
     match verdict.action() {
         XdpAction::Pass => XDP_PASS,
@@ -55,6 +70,9 @@ pub fn tcp_bounce(ctx: XdpContext) -> u32 {
         XdpAction::Tx => XDP_TX,
     }
 }
+
+// xdp-loader attaches the first program of the object, so the second program comes after the entry point.
+mod sockets;
 
 /// Returns the settings, interface state, filters and host for the verdict on the packet in `ctx`.
 #[inline(always)]

@@ -28,6 +28,7 @@ pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
     // The file may be out of reach once privileges are dropped, and slow to reach on a network file system.
     let mut warnings: Vec<Finding> = preflight::key_file::check(&config.syn_ack).into_iter().collect();
     let Some(attached) = session.attach()? else { return Ok(()) };
+    warnings.extend(attached.tracking_finding());
     warnings.extend(session.drop_privileges(&attached)?);
     session.serve(attached, warnings)?.finish()
 }

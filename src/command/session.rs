@@ -47,6 +47,13 @@ pub struct Attached {
     started: Instant,
 }
 
+impl Attached {
+    /// Returns a warning if the kernel does not record the host's sockets.
+    pub fn tracking_finding(&self) -> Option<Finding> {
+        self.responders.tracking_error().map(preflight::sockets::warning)
+    }
+}
+
 impl<'a> Session<'a> {
     /// Checks the host, installs the signal handlers, reads the key, and opens the outputs.
     ///
@@ -85,7 +92,7 @@ impl<'a> Session<'a> {
         if self.config.scope.takeover {
             self.report_affected_connections()?;
         }
-        let mut responders = ResponderSet::new(self.config, self.isn);
+        let mut responders = ResponderSet::new(self.config, self.isn)?;
         for interface in &self.interfaces {
             if self.signals.has_arrived() {
                 return Ok(None);

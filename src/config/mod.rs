@@ -24,7 +24,7 @@ pub use post_handshake::{ActionChoice, PostHandshake};
 pub use prefixes::PrefixList;
 pub use scope::{DestinationChoice, DestinationList, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
-pub use values::{ValueError, parse_duration, parse_number};
+pub use values::{ValueError, parse_duration, parse_number, parse_optional_duration};
 
 /// The configuration of a run: the interfaces, the scope, the replies and the telemetry.
 #[derive(Clone, Debug, PartialEq, Eq)]

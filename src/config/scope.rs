@@ -1,6 +1,7 @@
 //! The scope of a run: the destinations, sources and ports that are answered.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -8,7 +9,7 @@ use super::prefixes::{self, parse_prefix};
 use super::{ConfigError, PortSelection, ValueError};
 
 /// The packets that are answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeConfig {
     /// The destination addresses that are answered.
     pub destinations: DestinationChoice,
@@ -21,6 +22,21 @@ pub struct ScopeConfig {
     ///
     /// The host's established connections in the scope break, including SSH sessions.
     pub takeover: bool,
+    /// The time for which the port of a closed listener stays excluded, so that the host refuses connections while a
+    /// service restarts. Zero excludes only the ports of open listeners. Has no effect under takeover.
+    pub listener_grace: Duration,
+}
+
+impl Default for ScopeConfig {
+    fn default() -> Self {
+        Self {
+            destinations: DestinationChoice::default(),
+            sources: Vec::new(),
+            ports: PortSelection::default(),
+            takeover: false,
+            listener_grace: Self::DEFAULT_GRACE,
+        }
+    }
 }
 
 /// The destination addresses that are answered, as configured.
@@ -51,6 +67,9 @@ enum Destination {
 }
 
 impl ScopeConfig {
+    /// The default of [`Self::listener_grace`].
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
     /// Checks the prefixes of the destinations and sources.
     ///
     /// # Errors

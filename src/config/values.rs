@@ -57,6 +57,16 @@ where
     })
 }
 
+/// Parses a duration with units, such as `10s`, or `0`.
+///
+/// # Errors
+///
+/// The error has examples.
+pub fn parse_optional_duration(text: &str) -> Result<Duration, ValueError> {
+    humantime::parse_duration(text)
+        .map_err(|_| ValueError::new("not a duration with a unit").with_examples("a duration looks like 10s, 1m or 0"))
+}
+
 /// Parses a duration above zero with units, such as `1h30m`.
 ///
 /// # Errors

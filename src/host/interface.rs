@@ -8,9 +8,9 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::libc;
+use tcp_bounce_wire::ethernet::VlanTag;
 
-use super::vlan::VlanTag;
-use super::{HostAddress, HostError};
+use super::{HostAddress, HostError, vlan};
 use crate::host::netlink;
 
 /// The kind of a VLAN device.
@@ -125,7 +125,7 @@ impl Interface {
             kind,
             master: number(libc::IFLA_MASTER),
             lower: number(libc::IFLA_LINK).filter(|_| !lower_is_elsewhere),
-            vlan: info.get(&libc::IFLA_INFO_DATA).filter(|_| is_vlan).and_then(|data| VlanTag::parse(data)),
+            vlan: info.get(&libc::IFLA_INFO_DATA).filter(|_| is_vlan).and_then(|data| vlan::parse_tag(data)),
             layer: header.link_layer_type,
             altnames: strings(nested(libc::IFLA_PROP_LIST), libc::IFLA_ALT_IFNAME).collect(),
         })

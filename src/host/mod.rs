@@ -18,3 +18,4 @@ pub use address::HostAddress;
 pub use error::HostError;
 pub use interface::Interface;
 pub use tcp_settings::{Ipv6Settings, RunSecrets, TcpSettings};
+pub use vlan::VlanStack;

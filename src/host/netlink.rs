@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::mem;
 use std::thread;
 use std::time::Duration;
 
@@ -41,22 +42,36 @@ impl NetlinkDeserializable for Object {
 /// The error of the socket, or the error that the kernel reports; `Interrupted` if the objects changed during every
 /// attempt; `InvalidData` if a message is truncated.
 pub fn dump(protocol: isize, request: impl NetlinkSerializable) -> io::Result<Vec<Object>> {
+    let request = serialize(request);
+    for attempt in 0..RETRIES {
+        match Stream::start(protocol, &request)?.all() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                thread::sleep(Duration::from_millis(1 << attempt));
+            }
+            received => return received,
+        }
+    }
+    Stream::start(protocol, &request)?.all()
+}
+
+/// Starts a dump of the kernel objects that `request` selects, like [`dump`], but receives them bit by bit.
+///
+/// # Errors
+///
+/// The error of the socket.
+pub fn stream(protocol: isize, request: impl NetlinkSerializable) -> io::Result<Stream> {
+    Stream::start(protocol, &serialize(request))
+}
+
+/// Returns the message that requests a dump.
+fn serialize(request: impl NetlinkSerializable) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
     message.finalize();
     let mut request = vec![0; message.buffer_len()];
     message.serialize(&mut request);
-
-    for attempt in 0..RETRIES {
-        let dump = Dump::run(protocol, &request)?;
-        if !dump.is_interrupted {
-            return Ok(dump.objects);
-        }
-        thread::sleep(Duration::from_millis(1 << attempt));
-    }
-    let dump = Dump::run(protocol, &request)?;
-    if dump.is_interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(dump.objects) }
+    request
 }
 
 /// Returns the attributes in `bytes`, each with its type (without flags) and its value.
@@ -78,26 +93,73 @@ struct Dump {
     is_interrupted: bool,
 }
 
-impl Dump {
-    /// Sends `request` and receives the whole dump.
+/// A dump in progress, which yields the objects of one datagram at a time.
+///
+/// The kernel collects the next objects only when a datagram is received, so the dump can take any time. The last item
+/// is an error of the kind `Interrupted` if the objects changed during the dump (`NLM_F_DUMP_INTR`).
+pub struct Stream {
+    socket: Socket,
+    dump: Dump,
+    is_done: bool,
+}
+
+impl Stream {
+    /// Sends `request`, a complete message.
     ///
     /// # Errors
     ///
-    /// The error of the socket, or of [`Dump::receive`].
-    fn run(protocol: isize, request: &[u8]) -> io::Result<Self> {
+    /// The error of the socket.
+    fn start(protocol: isize, request: &[u8]) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.send(request, 0)?;
-        let mut dump = Self::default();
-        loop {
-            let (datagram, _) = socket.recv_from_full()?;
-            if dump.receive(&datagram)? {
-                return Ok(dump);
-            }
-        }
+        Ok(Self { socket, dump: Dump::default(), is_done: false })
     }
 
+    /// Receives the whole dump.
+    ///
+    /// # Errors
+    ///
+    /// The first error that the iterator yields.
+    fn all(self) -> io::Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        for received in self {
+            objects.extend(received?);
+        }
+        Ok(objects)
+    }
+
+    /// Receives the next datagram.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket, or of [`Dump::receive`]; `Interrupted` if the dump is complete, but the objects changed
+    /// meanwhile.
+    fn receive(&mut self) -> io::Result<Vec<Object>> {
+        let (datagram, _) = self.socket.recv_from_full()?;
+        self.is_done = self.dump.receive(&datagram)?;
+        if self.is_done && self.dump.is_interrupted {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(mem::take(&mut self.dump.objects))
+    }
+}
+
+impl Iterator for Stream {
+    type Item = io::Result<Vec<Object>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let received = self.receive();
+        self.is_done |= received.is_err();
+        Some(received)
+    }
+}
+
+impl Dump {
     /// Adds the objects in `datagram`. Returns whether the dump is complete.
     ///
     /// # Errors

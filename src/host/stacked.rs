@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::iter;
 
+use tcp_bounce_wire::ethernet::VlanTag;
+
 use super::Interface;
-use super::vlan::{VlanStack, VlanTag};
+use super::vlan::VlanStack;
 
 /// The largest number of devices above each other that the kernel allows (`MAX_NEST_DEV` of Linux).
 const MAX_NESTING: usize = 8;

@@ -3,22 +3,13 @@
 use std::collections::BTreeMap;
 
 use netlink_packet_core::{parse_u16, parse_u16_be};
-use tcp_bounce_wire::ethernet::ETHERTYPE_8021Q;
+use tcp_bounce_wire::ethernet::{ETHERTYPE_8021Q, VlanTag};
 
 use crate::host::netlink;
 
 // The attributes of a VLAN device in IFLA_INFO_DATA (`linux/if_link.h`).
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VLAN_PROTOCOL: u16 = 5;
-
-/// The protocol and the id of a VLAN tag, without its priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct VlanTag {
-    /// The ethertype of the tag: 0x8100 (802.1Q) or 0x88a8 (802.1ad).
-    pub protocol: u16,
-    /// The VLAN id, 0 to 4095.
-    pub id: u16,
-}
 
 /// The VLAN tags of a frame for a VLAN device: one tag, or two if the VLAN device is on another one (QinQ).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,16 +20,14 @@ pub struct VlanStack {
     pub inner: Option<VlanTag>,
 }
 
-impl VlanTag {
-    /// Parses the content of the `IFLA_INFO_DATA` of a VLAN device. Returns `None` if the VLAN id is missing or
-    /// invalid.
-    pub(super) fn parse(data: &[u8]) -> Option<Self> {
-        let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(data).collect();
-        // The kernel stores the protocol in network byte order, and the id in host byte order.
-        let protocol = attributes.get(&IFLA_VLAN_PROTOCOL).and_then(|protocol| parse_u16_be(protocol).ok());
-        let id = parse_u16(attributes.get(&IFLA_VLAN_ID)?).ok().filter(|&id| id < 4096)?;
-        Some(Self { protocol: protocol.unwrap_or(ETHERTYPE_8021Q), id })
-    }
+/// Parses the content of the `IFLA_INFO_DATA` of a VLAN device. Returns `None` if the VLAN id is missing or
+/// invalid.
+pub(super) fn parse_tag(data: &[u8]) -> Option<VlanTag> {
+    let attributes: BTreeMap<u16, &[u8]> = netlink::attributes(data).collect();
+    // The kernel stores the protocol in network byte order, and the id in host byte order.
+    let protocol = attributes.get(&IFLA_VLAN_PROTOCOL).and_then(|protocol| parse_u16_be(protocol).ok());
+    let id = parse_u16(attributes.get(&IFLA_VLAN_ID)?).ok().filter(|&id| id < 4096)?;
+    Some(VlanTag { protocol: protocol.unwrap_or(ETHERTYPE_8021Q), id })
 }
 
 #[cfg(test)]
@@ -80,7 +69,7 @@ mod tests {
             (attribute(IFLA_VLAN_PROTOCOL, &C.to_be_bytes()), None),
             (vec![9, 0, 1], None),
         ] {
-            assert_eq!(VlanTag::parse(&data), expected, "{data:?}");
+            assert_eq!(parse_tag(&data), expected, "{data:?}");
         }
     }
 }

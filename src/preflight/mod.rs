@@ -8,6 +8,7 @@ pub mod finding;
 pub mod key_file;
 pub mod privileges;
 pub mod rules;
+pub mod sockets;
 mod table;
 
 use std::fmt::{self, Display, Formatter};
@@ -107,6 +108,9 @@ impl Check {
         let mut host = HostReport::read();
         // The program cannot be loaded if the kernel is too old or a capability is missing.
         let may_load = !host.findings.iter().any(Finding::is_error);
+        if may_load && !config.scope.takeover {
+            host.findings.extend(sockets::predict());
+        }
         host.findings.extend(host_findings);
         host.findings.extend(key_file::check(&config.syn_ack));
         let interfaces: Vec<_> = named

@@ -1,6 +1,7 @@
 //! The excluded ports: local listeners, `--exclude-ports`, and every port outside `--ports`.
 //!
-//! The packet logic passes segments to excluded ports to the host.
+//! The XDP program passes segments to these ports to the host. For listeners, it looks up the socket, which is exact: a
+//! listener has the port only on its own addresses. The list of listeners is for the user.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -9,12 +10,11 @@ use serde::Serialize;
 use tcp_bounce_wire::PortSet;
 
 use crate::config::{PortList, ScopeConfig};
-use crate::host::{HostError, listeners};
 
 /// The excluded ports, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exclusions {
-    /// The ports of local listeners, limited to `only`. Empty under takeover.
+    /// The ports of local listeners and of listeners in a grace time, limited to `only`. Empty under takeover.
     listeners: PortList,
     /// The ports that the user excluded with `--exclude-ports`, limited to `only`.
     #[serde(rename = "configured")]
@@ -25,13 +25,8 @@ pub struct Exclusions {
 }
 
 impl Exclusions {
-    /// Reads the local listeners and combines them with the configuration. Under takeover, listeners are not excluded.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::ListListeners`] if the kernel does not list the listening sockets.
-    pub fn read(scope: &ScopeConfig) -> Result<Self, HostError> {
-        let listeners = if scope.takeover { BTreeSet::new() } else { listeners::ports()? };
+    /// Combines the configuration with the ports of local listeners.
+    pub fn new(scope: &ScopeConfig, listeners: BTreeSet<u16>) -> Self {
         let mut exclusions = Self {
             listeners: PortList(listeners),
             excluded: scope.ports.excluded().clone(),
@@ -42,7 +37,17 @@ impl Exclusions {
             exclusions.listeners.0.retain(|port| only.0.contains(port));
             exclusions.excluded.0.retain(|port| only.0.contains(port));
         }
-        Ok(exclusions)
+        exclusions
+    }
+
+    /// Returns the ports that have a listener in `earlier`, but not in `self`.
+    pub fn vanished_listeners<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = u16> + 'a {
+        earlier.listeners.0.difference(&self.listeners.0).copied()
+    }
+
+    /// Adds ports to those of the listeners.
+    pub fn add_listeners(&mut self, ports: impl IntoIterator<Item = u16>) {
+        self.listeners.0.extend(ports);
     }
 
     /// Returns the ports that the user selected with `--ports`. `None` selects every port.
@@ -50,10 +55,17 @@ impl Exclusions {
         self.only.as_ref()
     }
 
-    /// Returns the excluded ports in the format of the program's filters.
+    /// Returns all excluded ports.
     pub fn to_set(&self) -> PortSet {
+        let mut set = self.configured();
+        self.listeners.0.iter().for_each(|&port| set.insert(port));
+        set
+    }
+
+    /// Returns the ports that `--exclude-ports` or `--ports` excludes.
+    pub fn configured(&self) -> PortSet {
         let mut set = PortSet::new();
-        self.listeners.0.union(&self.excluded.0).for_each(|&port| set.insert(port));
+        self.excluded.0.iter().for_each(|&port| set.insert(port));
         if let Some(only) = &self.only {
             (0..=u16::MAX).filter(|port| !only.0.contains(port)).for_each(|port| set.insert(port));
         }

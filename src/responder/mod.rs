@@ -3,6 +3,7 @@
 pub mod affected;
 mod error;
 pub mod exclusions;
+mod grace;
 pub mod mode;
 mod plan;
 #[allow(clippy::module_inception, reason = "the folder is named after its main type")]

@@ -1,7 +1,7 @@
 //! Chooses the attach mode, and attaches the program.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::errno::Errno;
 
@@ -33,19 +33,22 @@ pub struct Attached {
 /// Without a configured mode, native mode is tried first, and skb mode if the driver refuses it. On veth, only skb mode
 /// is tried. Multi-buffer frames are supported as [`ProgramPlan::fragments`] says.
 ///
+/// The program shares the map `local_ports`, except in hw mode. Without it, the program has a table of its own.
+///
 /// # Errors
 ///
 /// The kernel or the driver refuses the program, or another program occupies the interface.
-pub fn attach(plan: &ProgramPlan) -> Result<Attached, ResponderError> {
+pub fn attach(plan: &ProgramPlan, local_ports: Option<BorrowedFd>) -> Result<Attached, ResponderError> {
+    let attach_in = |mode, remark| attach_in(plan, mode, remark, local_ports);
     let is_veth = plan.interface().is_veth();
     let lost_on_veth = is_veth.then(|| LOST_ON_VETH.to_owned());
     match plan.configured_mode() {
-        Some(AttachMode::Native) => attach_in(plan, AttachMode::Native, lost_on_veth),
-        Some(mode) => attach_in(plan, mode, None),
-        None if is_veth => attach_in(plan, AttachMode::Skb, lost_on_veth),
-        None => match attach_in(plan, AttachMode::Native, None) {
+        Some(AttachMode::Native) => attach_in(AttachMode::Native, lost_on_veth),
+        Some(mode) => attach_in(mode, None),
+        None if is_veth => attach_in(AttachMode::Skb, lost_on_veth),
+        None => match attach_in(AttachMode::Native, None) {
             Err(ResponderError::Refused { source, .. }) => {
-                attach_in(plan, AttachMode::Skb, Some(format!("the driver refuses native mode: {source}")))
+                attach_in(AttachMode::Skb, Some(format!("the driver refuses native mode: {source}")))
             }
             attached => attached,
         },
@@ -53,9 +56,14 @@ pub fn attach(plan: &ProgramPlan) -> Result<Attached, ResponderError> {
 }
 
 /// Loads the program and attaches it in `mode`. `remark` becomes [`Attached::remark`].
-fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Result<Attached, ResponderError> {
+fn attach_in(
+    plan: &ProgramPlan,
+    mode: AttachMode,
+    remark: Option<String>,
+    local_ports: Option<BorrowedFd>,
+) -> Result<Attached, ResponderError> {
     let attach = |has_fragments| {
-        let program = load(plan, mode, has_fragments)?;
+        let program = load(plan, mode, has_fragments, local_ports)?;
         let link = XdpLink::new(program.progs.tcp_bounce.as_fd(), plan.interface(), mode)
             .map_err(|source| attach_error(plan.interface(), mode, source))?;
         Ok(Attached { mode, remark: remark.clone(), has_fragments, program, link })
@@ -74,13 +82,25 @@ fn attach_in(plan: &ProgramPlan, mode: AttachMode, remark: Option<String>) -> Re
 /// # Errors
 ///
 /// [`ResponderError::Refused`] if the driver refuses to offload the program; otherwise the error of [`loader::load`].
-fn load(plan: &ProgramPlan, mode: AttachMode, fragments: bool) -> Result<TcpBounceSkel<'static>, ResponderError> {
-    let offload = (mode == AttachMode::Hw).then_some(plan.interface().index);
-    loader::load(&plan.inputs(mode, fragments), offload).map_err(|error| match error {
-        // In hw mode, the driver refuses a program when it is loaded, not when it is attached.
-        XdpError::Load { source, .. } if offload.is_some() => refused(plan.interface(), mode, source.into()),
-        error => error.into(),
-    })
+fn load(
+    plan: &ProgramPlan,
+    mode: AttachMode,
+    fragments: bool,
+    local_ports: Option<BorrowedFd>,
+) -> Result<TcpBounceSkel<'static>, ResponderError> {
+    let inputs = plan.inputs(mode, fragments);
+    if mode == AttachMode::Hw {
+        return loader::load(&inputs, Some(plan.interface().index)).map_err(|error| match error {
+            // The driver refuses a program when it is loaded, not when it is attached.
+            XdpError::Load { source, .. } => refused(plan.interface(), mode, source.into()),
+            error => error.into(),
+        });
+    }
+    let loaded = match local_ports {
+        Some(local_ports) => loader::load_sharing(&inputs, local_ports),
+        None => loader::load(&inputs, None),
+    };
+    Ok(loaded?)
 }
 
 /// Has the kernel verify the program for `mode`: loads the program and unloads it.
@@ -89,7 +109,7 @@ fn load(plan: &ProgramPlan, mode: AttachMode, fragments: bool) -> Result<TcpBoun
 ///
 /// The kernel or, in hw mode, the driver refuses the program.
 pub fn verify(plan: &ProgramPlan, mode: AttachMode) -> Result<(), ResponderError> {
-    plan.fragments(mode).iter().try_for_each(|&fragments| load(plan, mode, fragments).map(drop))
+    plan.fragments(mode).iter().try_for_each(|&fragments| load(plan, mode, fragments, None).map(drop))
 }
 
 /// Converts an error of `BPF_LINK_CREATE`. If the errno reports a conflict, searches for the program in the way.

@@ -1,12 +1,15 @@
 //! The plan of the program on one interface: settings to load it with, and state that is updated while it runs.
 
-use tcp_bounce_wire::address::Mac;
-use tcp_bounce_wire::{ActionByPort, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings, TelemetrySettings};
+use tcp_bounce_wire::address::{Ipv4Address, Mac};
+use tcp_bounce_wire::{
+    ActionByPort, BroadcastSet, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings, TelemetrySettings,
+    VlanSet,
+};
 use zerocopy::FromZeros as _;
 
 use super::{HostSnapshot, ResponderError, Scope, scope};
 use crate::config::{AttachMode, Config, Observe, SynAckConfig};
-use crate::host::{Interface, Ipv6Settings, RunSecrets, TcpSettings, clock, ethtool, kernel};
+use crate::host::{Interface, Ipv6Settings, RunSecrets, TcpSettings, VlanStack, clock, ethtool, kernel};
 use crate::xdp::loader::{self, ProgramInputs};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
@@ -59,7 +62,7 @@ impl ProgramPlan {
         scope::fill(&mut filters.sources, &config.scope.sources, "--src")?;
         let active = filters.active_destinations as usize;
         scope.fill(&mut filters.destinations[active])?;
-        filters.excluded_ports = snapshot.exclusions.to_set();
+        set_local_filters(&mut filters, &interface, snapshot);
         let secrets = RunSecrets::generate();
         let replies = reply_settings(&interface, snapshot, secrets);
         let replies = replies
@@ -143,9 +146,7 @@ impl ProgramPlan {
             self.filters.active_destinations = inactive;
             self.scope = scope;
         }
-        let excluded_ports = snapshot.exclusions.to_set();
-        if has_new_scope || excluded_ports != self.filters.excluded_ports {
-            self.filters.excluded_ports = excluded_ports;
+        if set_local_filters(&mut self.filters, interface, snapshot) || has_new_scope {
             loader::set_filters(program, &self.filters).map_err(XdpError::Maps)?;
         }
         Ok(has_new_scope)
@@ -162,6 +163,8 @@ impl ProgramPlan {
             checks_mac: true,
             filters_destinations: self.scope != Scope::Any,
             filters_sources: !scope.sources.is_empty(),
+            // With explicit destinations, tcp-bounce may answer for hosts in other VLANs.
+            filters_vlans: matches!(self.scope, Scope::Own(_) | Scope::Local(_)),
             telemetry: self.telemetry,
             frags,
             attach_mode: link::flags(mode) as u16,
@@ -174,6 +177,27 @@ fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
     let (stripes, shared) = client_tables::stripes().map_err(XdpError::ClientTables)?;
     let Observe { ports, sources, events } = observe;
     Ok(TelemetrySettings { ports, sources, events, stripes, shared })
+}
+
+/// Sets the filters that depend on the state of the host: excluded ports, VLAN tags and broadcast addresses. Returns
+/// whether any of them changed.
+///
+/// If the interface has more broadcast addresses than the set holds, the highest are omitted.
+fn set_local_filters(filters: &mut Filters, interface: &Interface, snapshot: &HostSnapshot) -> bool {
+    let excluded_ports = snapshot.filtered_ports(interface.index);
+    let mut vlans = VlanSet::new();
+    for VlanStack { outer, inner } in interface.vlan_stacks(&snapshot.interfaces) {
+        vlans.insert(outer);
+        inner.into_iter().for_each(|inner| vlans.insert_inner(inner));
+    }
+    let mut broadcasts = BroadcastSet::new();
+    for broadcast in interface.broadcasts(&snapshot.interfaces, &snapshot.addresses) {
+        let _ = broadcasts.insert(Ipv4Address(broadcast.octets()));
+    }
+    let has_changed =
+        (&excluded_ports, &vlans, &broadcasts) != (&filters.excluded_ports, &filters.vlans, &filters.broadcasts);
+    (filters.excluded_ports, filters.vlans, filters.broadcasts) = (excluded_ports, vlans, broadcasts);
+    has_changed
 }
 
 /// Returns the kernel's settings for replies on `interface`, or `None` if they cannot be read.

@@ -1,5 +1,7 @@
 //! A responder: the XDP program on one interface, which is attached and then updated.
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 use tcp_bounce_wire::{Counters, EventCounts, TelemetrySettings};
@@ -7,7 +9,7 @@ use tcp_bounce_wire::{Counters, EventCounts, TelemetrySettings};
 use super::{HostSnapshot, ProgramPlan, ResponderError, Scope, mode};
 use crate::config::AttachMode;
 use crate::host::Interface;
-use crate::xdp::{TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
+use crate::xdp::{SocketTracker, TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
 
 /// The XDP program on one interface. It is detached when this value is dropped.
 pub struct Responder {
@@ -37,13 +39,14 @@ pub struct Sample {
 impl Responder {
     /// Loads the program as `plan` configures it, and attaches it to the interface of the plan.
     ///
-    /// [`mode::attach`] chooses the attach mode.
+    /// [`mode::attach`] chooses the attach mode. The program shares the table of local ports of `tracker`.
     ///
     /// # Errors
     ///
     /// The kernel or the driver refuses the program, or another program occupies the interface.
-    pub fn start(plan: ProgramPlan) -> Result<Self, ResponderError> {
-        let mode::Attached { mode, remark, has_fragments, program, link } = mode::attach(&plan)?;
+    pub fn start(plan: ProgramPlan, tracker: Option<&SocketTracker>) -> Result<Self, ResponderError> {
+        let attached = mode::attach(&plan, tracker.map(AsFd::as_fd))?;
+        let mode::Attached { mode, remark, has_fragments, program, link } = attached;
         Ok(Self { interface: plan.interface().clone(), mode, remark, has_fragments, link, program, plan })
     }
 

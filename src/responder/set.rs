@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use tcp_bounce_wire::Isn;
 
+use super::grace::GraceTimes;
 use super::retry::{Reaction, RetryWindow};
 use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope};
 use crate::config::Config;
 use crate::host::{Interface, TcpSettings};
-use crate::xdp::{ClientTables, TcpBounceSkel, XdpError};
+use crate::xdp::{ClientTables, SocketTracker, TcpBounceSkel, TrackingError, XdpError};
 
 /// The time between two refreshes of the responders during a run.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
@@ -44,9 +45,17 @@ pub struct ResponderSet {
     config: Config,
     isn: Isn,
     responders: Vec<Responder>,
+    /// The tracker of the host's sockets. `None` under takeover, which does not spare them.
+    sockets: Option<Sockets>,
     exclusions: Exclusions,
     tcp_settings: Option<TcpSettings>,
     retries: RetryWindow,
+}
+
+/// The tracker of the host's sockets, and the grace times of its closed listeners.
+struct Sockets {
+    tracker: SocketTracker,
+    graces: GraceTimes,
 }
 
 /// A change that a [`ResponderSet`] reports.
@@ -68,16 +77,29 @@ pub enum Change {
 }
 
 impl ResponderSet {
-    /// Creates an empty set. `config` and `isn` configure the responders that are added later.
-    pub fn new(config: &Config, isn: Isn) -> Self {
-        Self {
+    /// Creates an empty set, and starts to track the host's sockets, except under takeover. `config` and `isn` configure
+    /// the responders that are added later.
+    ///
+    /// # Errors
+    ///
+    /// The error of [`SocketTracker::start`].
+    pub fn new(config: &Config, isn: Isn) -> Result<Self, ResponderError> {
+        let scope = &config.scope;
+        let sockets = (!scope.takeover).then(|| Sockets::track(scope.listener_grace)).transpose()?;
+        Ok(Self {
             config: config.clone(),
             isn,
             responders: Vec::new(),
+            sockets,
             exclusions: Exclusions::default(),
             tcp_settings: None,
             retries: RetryWindow::new(RETRY_TIME),
-        }
+        })
+    }
+
+    /// Returns the reason why the kernel does not record the host's sockets, if it does not.
+    pub fn tracking_error(&self) -> Option<&TrackingError> {
+        self.sockets.as_ref().and_then(|sockets| sockets.tracker.error())
     }
 
     /// Attaches the program to `interface`, and adds the responder to the set.
@@ -89,7 +111,8 @@ impl ResponderSet {
         // Attaching to earlier interfaces may have taken seconds. A new snapshot includes listeners that started then.
         let snapshot = HostSnapshot::read(&self.config.scope)?;
         let plan = ProgramPlan::new(interface.clone(), &self.config, self.isn, &snapshot)?;
-        self.responders.push(Responder::start(plan)?);
+        let tracker = self.sockets.as_ref().map(|sockets| &sockets.tracker);
+        self.responders.push(Responder::start(plan, tracker)?);
         Ok(())
     }
 
@@ -99,7 +122,13 @@ impl ResponderSet {
     ///
     /// The state of the host cannot be read, or a program is no longer attached or cannot be updated.
     pub fn refresh(&mut self) -> Result<(HostSnapshot, Vec<Change>), ResponderError> {
-        let snapshot = HostSnapshot::read(&self.config.scope)?;
+        let now = Instant::now();
+        // The upkeep of the table does not depend on the rest of the host's state.
+        self.sockets.iter_mut().for_each(|sockets| sockets.tracker.tick(now));
+        let mut snapshot = HostSnapshot::read(&self.config.scope)?;
+        if let Some(sockets) = &mut self.sockets {
+            sockets.update_graces(&mut snapshot.exclusions, &self.exclusions, now);
+        }
         let mut changes = Vec::new();
         for responder in &mut self.responders {
             if responder.refresh(&snapshot)? {
@@ -181,5 +210,25 @@ impl ResponderSet {
     /// Detaches all programs and returns them. Their maps stay readable.
     pub fn detach(self) -> Vec<TcpBounceSkel<'static>> {
         self.responders.into_iter().map(Responder::detach).collect()
+    }
+}
+
+impl Sockets {
+    /// Starts to track the host's sockets. Closed listeners get this `grace` time.
+    ///
+    /// # Errors
+    ///
+    /// The error of [`SocketTracker::start`].
+    fn track(grace: Duration) -> Result<Self, XdpError> {
+        let tracker = SocketTracker::start()?;
+        let graces = GraceTimes::new(grace, tracker.table());
+        Ok(Self { tracker, graces })
+    }
+
+    /// Updates the grace times, and adds the listeners of `earlier` that are in a grace time to `exclusions`.
+    fn update_graces(&mut self, exclusions: &mut Exclusions, earlier: &Exclusions, now: Instant) {
+        let vanished: Vec<u16> = exclusions.vanished_listeners(earlier).collect();
+        self.graces.update(self.tracker.table(), vanished.iter().copied(), now);
+        exclusions.add_listeners(vanished.into_iter().filter(|&port| self.graces.contains(port)));
     }
 }

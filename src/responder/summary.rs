@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Exclusions;
 use super::scope::join_first;
-use crate::config::{Config, IsnChoice, PortList, PostHandshake};
+use crate::config::{Config, IsnChoice, PortList, PostHandshake, ScopeConfig};
 use crate::host::TcpSettings;
 
 /// The ports and clients that are answered, and the actions after the handshake.
@@ -98,6 +98,9 @@ fn settings(config: &Config, exclusions: &Exclusions) -> Vec<String> {
         let actions = post_handshake.keyed_actions().join(" and ");
         let reason = if config.syn_ack.isn.is_some() { String::new() } else { format!(" (required by {actions})") };
         settings.push(format!("sequence numbers: keyed{reason}"));
+    }
+    if scope.listener_grace != ScopeConfig::DEFAULT_GRACE && !scope.takeover {
+        settings.push(format!("listener grace: {}", humantime::format_duration(scope.listener_grace)));
     }
     if scope.takeover {
         let sources = if scope.sources.is_empty() { "" } else { " from these sources" };

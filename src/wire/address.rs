@@ -47,6 +47,9 @@ pub trait IpAddress: Copy + Debug + Eq {
 
     /// Returns the address as a 128-bit number, for comparisons across both IP versions.
     fn bits(self) -> AddressBits;
+
+    /// Returns the IPv4 address, or `None` for an IPv6 address.
+    fn to_v4(self) -> Option<Ipv4Address>;
 }
 
 /// An IPv4 address.
@@ -59,13 +62,15 @@ impl IpAddress for Ipv4Address {
 
     const UNSPECIFIED: Self = Self([0; 4]);
 
-    /// Returns whether the address is outside 0/8 ("this network"), 127/8 (loopback), and 224/4 and above (multicast,
-    /// reserved, broadcast). See RFC 1122, 3.2.1.3.
+    /// Returns whether the address is outside 0/8 ("this network"), 127/8 (loopback) and 224/4 (multicast), and is not
+    /// 255.255.255.255 (broadcast). See RFC 1122, 3.2.1.3.
+    ///
+    /// Linux treats the reserved addresses of 240/4 as unicast.
     #[inline(always)]
     fn is_unicast(self) -> bool {
         let first = u32::from(self.0[0]);
         // One comparison checks both bounds, because 0 - 1 wraps to the largest number.
-        first.wrapping_sub(1) < 223 && first != 127
+        first != 127 && (first.wrapping_sub(1) < 223 || (first >= 240 && self.words() != u32::MAX))
     }
 
     #[inline(always)]
@@ -76,6 +81,11 @@ impl IpAddress for Ipv4Address {
     #[inline(always)]
     fn bits(self) -> AddressBits {
         AddressBits { high: 0, low: 0xffff << 32 | u32::from_be_bytes(self.0) as u64 }
+    }
+
+    #[inline(always)]
+    fn to_v4(self) -> Option<Ipv4Address> {
+        Some(self)
     }
 }
 
@@ -110,6 +120,11 @@ impl IpAddress for Ipv6Address {
             high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
             low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
         }
+    }
+
+    #[inline(always)]
+    fn to_v4(self) -> Option<Ipv4Address> {
+        None
     }
 }
 

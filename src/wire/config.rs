@@ -27,6 +27,9 @@ pub struct ProgramSettings {
     pub filters_destinations: bool,
     /// Whether tcp-bounce answers only clients in [`Filters::sources`](crate::Filters::sources).
     pub filters_sources: bool,
+    /// Whether tcp-bounce answers frames with VLAN tags only if [`Filters::vlans`](crate::Filters::vlans) contains the
+    /// tags.
+    pub filters_vlans: bool,
     /// The client tables and events to collect.
     pub telemetry: TelemetrySettings,
     /// Whether multi-buffer frames are supported. The program must then be loaded with `BPF_F_XDP_HAS_FRAGS`.
@@ -46,6 +49,7 @@ impl ProgramSettings {
         checks_mac: false,
         filters_destinations: false,
         filters_sources: false,
+        filters_vlans: false,
         telemetry: TelemetrySettings { ports: false, sources: false, events: 0, stripes: 1, shared: false },
         frags: false,
         attach_mode: 0,
@@ -86,10 +90,11 @@ pub struct ProgramConfig {
     checks_mac: u8,
     filters_destinations: u8,
     filters_sources: u8,
+    filters_vlans: u8,
     frags: u8,
-    telemetry: u8,
     attach_mode: u16,
-    reserved: [u8; 6],
+    telemetry: u8,
+    reserved: [u8; 5],
     events: u32,
     stripes: u32,
 }
@@ -122,10 +127,11 @@ impl ProgramConfig {
             checks_mac: settings.checks_mac as u8,
             filters_destinations: settings.filters_destinations as u8,
             filters_sources: settings.filters_sources as u8,
+            filters_vlans: settings.filters_vlans as u8,
             frags: settings.frags as u8,
             telemetry: Self::telemetry_bits(settings.telemetry),
             attach_mode: settings.attach_mode,
-            reserved: [0; 6],
+            reserved: [0; 5],
             events: settings.telemetry.events,
             stripes: settings.telemetry.stripes,
         }
@@ -160,6 +166,12 @@ impl ProgramConfig {
     #[inline(always)]
     pub const fn filters_sources(&self) -> bool {
         self.filters_sources != 0
+    }
+
+    /// Returns whether tcp-bounce answers only frames with VLAN tags of the filter.
+    #[inline(always)]
+    pub const fn filters_vlans(&self) -> bool {
+        self.filters_vlans != 0
     }
 
     /// Returns whether takeover is enabled (see [`ProgramSettings::takeover`]).

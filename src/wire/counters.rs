@@ -11,10 +11,10 @@ use crate::verdict::{Verdict, XdpAction};
 pub struct Counters([u64; Verdict::ALL.len()]);
 
 impl Counters {
-    /// Increments the counter of `verdict`.
+    /// Increments the counter of the verdict with the number `index`. Other numbers have no effect.
     #[inline(always)]
-    pub fn count(&mut self, verdict: Verdict) {
-        if let Some(counter) = self.0.get_mut(verdict as usize) {
+    pub fn count(&mut self, index: usize) {
+        if let Some(counter) = self.0.get_mut(index) {
             *counter = counter.wrapping_add(1);
         }
     }
@@ -24,7 +24,7 @@ impl Counters {
     /// Echo cannot tell the last ACK of a handshake from other segments without data. It counts both as
     /// [`Verdict::Later`].
     pub fn completed(&self) -> u64 {
-        self[Verdict::Completed] + self[Verdict::Reset] + self[Verdict::Closed]
+        self[Verdict::Completed] + self[Verdict::Reset] + self[Verdict::Closed] + self[Verdict::Accepted]
     }
 
     /// Returns the number of frames with this XDP action, for all verdicts.

@@ -1,5 +1,7 @@
 //! Ethernet II headers (IEEE 802.3) and VLAN tags (IEEE 802.1Q).
 
+use core::mem::offset_of;
+
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -40,6 +42,20 @@ pub struct Tag {
     pub ethertype: U16,
 }
 
+/// The protocol and the identifier of a VLAN tag, without its priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VlanTag {
+    /// The ethertype of the tag: [`ETHERTYPE_8021Q`] or [`ETHERTYPE_8021AD`].
+    pub protocol: u16,
+    /// The VLAN identifier, 0 to 4095.
+    pub id: u16,
+}
+
+impl VlanTag {
+    /// The mask of the VLAN identifier in [`Tag::control_information`].
+    const ID: u16 = 0x0fff;
+}
+
 impl Ethernet {
     /// Returns the payload's ethertype and its offset in bytes, after up to two VLAN tags. Returns `None` if the header
     /// or a tag is truncated.
@@ -54,5 +70,15 @@ impl Ethernet {
             offset += size_of::<Tag>();
         }
         Some((ethertype, offset))
+    }
+
+    /// Returns the VLAN tag at `index`, 0 for the outer one. The frame must have this tag. Returns `None` if the tag is
+    /// truncated.
+    #[inline(always)]
+    pub fn tag<F: Frame>(frame: &mut F, index: usize) -> Option<VlanTag> {
+        // The tag's ethertype is the last field of the header before it.
+        let [ethertype, control_information] =
+            *frame.at::<[U16; 2]>(offset_of!(Self, ethertype) + index * size_of::<Tag>())?;
+        Some(VlanTag { protocol: ethertype.get(), id: control_information.get() & VlanTag::ID })
     }
 }

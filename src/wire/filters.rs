@@ -3,7 +3,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address_set::AddressSet;
+use crate::broadcast_set::BroadcastSet;
 use crate::port_set::PortSet;
+use crate::vlan_set::VlanSet;
 
 /// The source addresses, destination addresses and excluded ports that decide which segments tcp-bounce answers.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -18,8 +20,13 @@ pub struct Filters {
     pub destinations: [AddressSet; 2],
     /// The index of the active set in `destinations`.
     pub active_destinations: u64,
-    /// The destination ports whose TCP segments are passed to the host.
+    /// The destination ports whose TCP segments are passed to the host, whether or not the host has a socket.
     pub excluded_ports: PortSet,
+    /// The VLAN tags with which frames are answered, if
+    /// [`ProgramSettings::filters_vlans`](crate::ProgramSettings::filters_vlans) is set.
+    pub vlans: VlanSet,
+    /// The broadcast addresses of the interface's subnets, which are no client addresses.
+    pub broadcasts: BroadcastSet,
 }
 
 impl Filters {
@@ -30,6 +37,8 @@ impl Filters {
             destinations: [AddressSet::new(), AddressSet::new()],
             active_destinations: 0,
             excluded_ports: PortSet::new(),
+            vlans: VlanSet::new(),
+            broadcasts: BroadcastSet::new(),
         }
     }
 

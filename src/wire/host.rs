@@ -6,10 +6,20 @@ use crate::event::EventKind;
 use crate::flow_label::FlowLabels;
 use crate::frame::{Frame, Span};
 use crate::ip::Ip;
+use crate::ipv6::skip_extensions;
 use crate::policy::Policy;
 use crate::segment::{FourTuple, Segment};
 use crate::syn_options::SynOptions;
 use crate::verdict::Verdict;
+
+/// A TCP socket of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// A listening socket.
+    Listener,
+    /// Any other socket: connecting, connected, closing, or in TIME_WAIT.
+    Connection,
+}
 
 /// The services of the host that the packet logic uses.
 ///
@@ -23,23 +33,70 @@ pub trait Host: Sized {
     /// `destination`.
     fn answers_for(&self, destination: AddressBits) -> bool;
 
-    /// Returns whether the host itself has a TCP connection between these endpoints. The source is the remote endpoint.
-    fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool;
+    /// Returns whether the host may have a TCP socket on `port` ([`LocalPorts::may_contain`](crate::LocalPorts)).
+    fn may_have_socket(&self, port: u16) -> bool;
 
-    /// Calls [`Segment::handle_post_handshake`]. The host may resize the frame through another view, so the caller must
-    /// not use `frame` afterwards.
-    fn handle_post_handshake<I: Ip, F: Frame>(
+    /// Returns whether a listener on `port` was closed recently
+    /// ([`LocalPorts::has_closed_listener`](crate::LocalPorts)).
+    fn has_closed_listener(&self, port: u16) -> bool;
+
+    /// Finds the host's TCP socket for a segment between these endpoints. The source is the remote endpoint.
+    fn find_socket<I: Ip>(&self, ends: &FourTuple<I>) -> Option<SocketKind>;
+
+    /// Calls [`Segment::belongs_to_host`].
+    #[inline(always)]
+    fn owns<I: Ip, F: Frame>(&self, frame: &mut F, segment: Segment<I>, policy: &Policy<Self>) -> Option<Verdict> {
+        segment.belongs_to_host(frame, policy)
+    }
+
+    /// Records that the SYN of the connection with this [`Segment::id`] is answered. The default implementation does
+    /// nothing.
+    #[inline(always)]
+    fn open_handshake(&self, _id: u64) {}
+
+    /// Returns whether the connection with this [`Segment::id`] has an open handshake, and completes it. The default
+    /// implementation knows no handshakes.
+    #[inline(always)]
+    fn complete_handshake(&self, _id: u64) -> bool {
+        false
+    }
+
+    /// Calls [`Segment::answer_syn`]. The host may resize the frame through another view, so the caller must not use
+    /// `frame` afterwards.
+    #[inline(always)]
+    fn answer_syn<I: Ip, F: Frame>(&self, frame: &mut F, segment: Segment<I>, policy: &Policy<Self>) -> Verdict {
+        segment.answer_syn(frame, policy)
+    }
+
+    /// Calls [`Segment::answer_later`]. The host may resize the frame through another view, so the caller must not use
+    /// `frame` afterwards.
+    #[inline(always)]
+    fn answer_later<I: Ip, F: Frame>(
         &self,
         frame: &mut F,
         segment: Segment<I>,
         isn_base: u32,
         policy: &Policy<Self>,
-    ) -> Option<Verdict>;
+    ) -> Verdict {
+        segment.answer_later(frame, isn_base, policy)
+    }
+
+    /// Returns whether [`Filters::broadcasts`](crate::Filters::broadcasts) contains `address`.
+    #[inline(always)]
+    fn is_broadcast<I: Ip>(&self, address: I::Address, policy: &Policy<Self>) -> bool {
+        policy.filters.broadcasts.contains(address)
+    }
+
+    /// Calls [`skip_extensions`].
+    #[inline(always)]
+    fn skip_extensions<F: Frame>(&self, frame: &mut F, next_header: u8, offset: usize) -> Result<(u8, usize), Verdict> {
+        skip_extensions(frame, next_header, offset)
+    }
 
     /// Parses the TCP options in `span`.
     #[inline(always)]
     fn parse_options<F: Frame>(&self, frame: &mut F, span: Span) -> SynOptions {
-        SynOptions::parse(frame, span)
+        SynOptions::parse(frame, span, SynOptions::NONE)
     }
 
     /// Returns the sum of a span of at most [`Sum::MAX_LENGTH`] bytes for a checksum, or `None` if the span exceeds the

@@ -25,17 +25,28 @@ pub trait Ip: View + Copy + Debug {
     type Address: IpAddress;
 
     /// Returns the span of the TCP segment in the packet whose IP header is at `offset`, after any options or extension
-    /// headers.
+    /// headers. For a first fragment, returns the span of its part of the segment.
+    ///
+    /// `skip_extensions` is [`skip_extensions`](crate::ipv6::skip_extensions), or calls it.
     ///
     /// # Errors
     ///
     /// `Malformed` if the version is wrong, lengths contradict each other, or the packet is truncated. `NotTcp` if the
-    /// payload is not TCP, or if the extension headers are not supported. `Fragment` if the packet is a fragment.
-    fn locate_tcp<F: Frame>(frame: &mut F, offset: usize) -> Result<Span, Verdict>;
+    /// payload is not TCP, or if the extension headers are not supported. `Fragment` if the packet is a fragment other
+    /// than the first, or if extension headers precede an IPv6 fragment header.
+    fn locate_tcp<F: Frame>(
+        frame: &mut F,
+        offset: usize,
+        skip_extensions: impl FnOnce(&mut F, u8, usize) -> Result<(u8, usize), Verdict>,
+    ) -> Result<Span, Verdict>;
 
     /// Returns whether a whole TCP segment of `length` bytes directly follows this header, without options, extension
     /// headers or fragmentation.
     fn is_plain(&self, length: u16) -> bool;
+
+    /// Returns whether the packet is a fragment, as far as this header shows: an IPv6 fragment header must directly
+    /// follow it.
+    fn is_fragment(&self) -> bool;
 
     /// Returns the source address.
     fn source(&self) -> Self::Address;

@@ -16,6 +16,8 @@ pub const DONT_FRAGMENT: u16 = 0x4000;
 /// The MF flag (more fragments) and the fragment offset in `flags_fragment_offset`. All these bits are zero in a packet
 /// that is not a fragment.
 pub const FRAGMENT: u16 = 0x3fff;
+/// The fragment offset in `flags_fragment_offset`. All these bits are zero in a first fragment.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// The fixed part of an IPv4 header, without options.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -58,12 +60,6 @@ impl Ipv4 {
     pub const fn header_length(&self) -> usize {
         (self.version_ihl & 0x0f) as usize * 4
     }
-
-    /// Returns whether the packet is a fragment, the first or a later one.
-    #[inline(always)]
-    pub fn is_fragment(&self) -> bool {
-        self.flags_fragment_offset.get() & FRAGMENT != 0
-    }
 }
 
 impl Ip for Ipv4 {
@@ -72,19 +68,23 @@ impl Ip for Ipv4 {
     type Address = Ipv4Address;
 
     #[inline(always)]
-    fn locate_tcp<F: Frame>(frame: &mut F, offset: usize) -> Result<Span, Verdict> {
+    fn locate_tcp<F: Frame>(
+        frame: &mut F,
+        offset: usize,
+        _skip_extensions: impl FnOnce(&mut F, u8, usize) -> Result<(u8, usize), Verdict>,
+    ) -> Result<Span, Verdict> {
         let ipv4 = frame.at::<Self>(offset).ok_or(Verdict::Malformed)?;
         if !ipv4.is_version_4() {
             return Err(Verdict::Malformed);
         }
-        let (protocol, is_fragment) = (ipv4.protocol, ipv4.is_fragment());
+        let (protocol, fragment_offset) = (ipv4.protocol, ipv4.flags_fragment_offset.get() & FRAGMENT_OFFSET);
         let (total_length, header_length) = (ipv4.total_length.get() as usize, ipv4.header_length());
         if total_length < header_length || !frame.holds(offset + total_length) {
             return Err(Verdict::Malformed);
         }
         if protocol != PROTOCOL_TCP {
             Err(Verdict::NotTcp)
-        } else if is_fragment {
+        } else if fragment_offset != 0 {
             Err(Verdict::Fragment)
         } else {
             Ok(Span { offset: offset + header_length, length: total_length - header_length })
@@ -97,6 +97,11 @@ impl Ip for Ipv4 {
             && self.protocol == PROTOCOL_TCP
             && !self.is_fragment()
             && self.total_length.get() == size_of::<Self>() as u16 + length
+    }
+
+    #[inline(always)]
+    fn is_fragment(&self) -> bool {
+        self.flags_fragment_offset.get() & FRAGMENT != 0
     }
 
     #[inline(always)]

@@ -58,6 +58,25 @@ pub struct Extension {
     pub segments_left: u8,
 }
 
+/// A fragment header (RFC 8200, 4.5).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct FragmentHeader {
+    /// Type of the next header, or of the payload.
+    pub next_header: u8,
+    /// Unused.
+    pub reserved: u8,
+    /// Fragment offset (13 bits, in units of 8 bytes), two unused bits, and the M flag (more fragments).
+    pub offset_flags: U16,
+    /// Identification, for the reassembly of fragments.
+    pub identification: [u8; 4],
+}
+
+impl FragmentHeader {
+    /// The fragment offset in `offset_flags`.
+    const OFFSET: u16 = 0xfff8;
+}
+
 impl Ipv6 {
     /// The value of `version_class_flow` with version 6, traffic class 0 and flow label 0, in host byte order.
     pub const VERSION_6: u32 = 0x6000_0000;
@@ -74,7 +93,11 @@ impl Ip for Ipv6 {
     type Address = Ipv6Address;
 
     #[inline(always)]
-    fn locate_tcp<F: Frame>(frame: &mut F, offset: usize) -> Result<Span, Verdict> {
+    fn locate_tcp<F: Frame>(
+        frame: &mut F,
+        offset: usize,
+        skip_extensions: impl FnOnce(&mut F, u8, usize) -> Result<(u8, usize), Verdict>,
+    ) -> Result<Span, Verdict> {
         let ipv6 = frame.at::<Self>(offset).ok_or(Verdict::Malformed)?;
         if !ipv6.is_version_6() {
             return Err(Verdict::Malformed);
@@ -86,6 +109,12 @@ impl Ip for Ipv6 {
         }
         let (next_header, offset) = match next_header {
             PROTOCOL_TCP => (PROTOCOL_TCP, start),
+            FRAGMENT => {
+                let fragment = frame.at::<FragmentHeader>(start).ok_or(Verdict::Malformed)?;
+                let is_first = fragment.offset_flags.get() & FragmentHeader::OFFSET == 0;
+                let is_readable = is_first && fragment.next_header == PROTOCOL_TCP;
+                (if is_readable { PROTOCOL_TCP } else { FRAGMENT }, start + size_of::<FragmentHeader>())
+            }
             _ => skip_extensions(frame, next_header, start)?,
         };
         match next_header {
@@ -99,6 +128,11 @@ impl Ip for Ipv6 {
     #[inline(always)]
     fn is_plain(&self, length: u16) -> bool {
         self.is_version_6() && self.next_header == PROTOCOL_TCP && self.payload_length.get() == length
+    }
+
+    #[inline(always)]
+    fn is_fragment(&self) -> bool {
+        self.next_header == FRAGMENT
     }
 
     #[inline(always)]
@@ -166,7 +200,11 @@ impl Ip for Ipv6 {
 /// `NotTcp` if a routing header lists nodes that the packet still has to visit. `Malformed` if an extension header is
 /// truncated.
 #[inline(always)]
-fn skip_extensions<F: Frame>(frame: &mut F, mut next_header: u8, mut offset: usize) -> Result<(u8, usize), Verdict> {
+pub fn skip_extensions<F: Frame>(
+    frame: &mut F,
+    mut next_header: u8,
+    mut offset: usize,
+) -> Result<(u8, usize), Verdict> {
     for index in 0..MAX_EXTENSIONS {
         // Hop-by-hop options must be the first extension header (RFC 8200, 4.1).
         let is_extension = match next_header {

@@ -6,16 +6,17 @@
 //!
 //! # The path of a packet
 //!
-//! 1. **Fast path.** The SYNs of Linux clients share one layout. [`fast_path`] recognises this layout with one bounds
-//!    check, applies the filters, and skips to step 5. All other packets take the next steps. For a SYN, these steps
+//! 1. **Fast path.** The SYNs of Linux, macOS and Windows each have a fixed layout. [`fast_path`] recognises a layout
+//!    with one bounds check, applies the filters, and skips to step 5. All other packets take the next steps. For a SYN, these steps
 //!    lead to the same answer.
 //! 2. **Locate.** [`ethernet`] skips VLAN tags. [`ipv4`] and [`ipv6`] check lengths and skip IP options and extension
 //!    headers. The result is a [`segment::Segment`], the position of a TCP segment in the frame.
 //! 3. **Filter.** Packets to other hosts or groups, from sources outside the filter, or to excluded ports are passed to
 //!    the host.
 //! 4. **Classify.** A SYN is answered unless it is signed. A segment that acknowledges a SYN-ACK of tcp-bounce belongs
-//!    to a connection that tcp-bounce accepted, and [`post_handshake`] selects the reply. All other TCP segments are
-//!    passed to the host, or dropped under takeover.
+//!    to a connection that tcp-bounce accepted, and [`post_handshake`] selects the reply. If the host may have a socket
+//!    on the port ([`local_ports`]), the kernel looks for one, and a segment for a socket is passed to the host. All
+//!    other TCP segments are passed, too, or dropped under takeover.
 //! 5. **Reply.** [`syn_options`] parses the client's options, and [`reply_options`] accepts them as Linux does.
 //!    [`syn_ack`] fills in the headers, and [`reply`] writes them over the request.
 //!
@@ -31,15 +32,19 @@
 //! |---|---|
 //! | [`address`] | MAC, IPv4 and IPv6 addresses |
 //! | [`address_set`] | sets of IP addresses |
+//! | [`broadcast_set`] | sets of IPv4 broadcast addresses |
 //! | [`port_set`] | sets of TCP ports |
+//! | [`local_ports`] | the TCP ports on which the host may have sockets |
 //! | [`verdict`] | verdicts, and their XDP actions and names |
 //! | [`counters`] | counters of frames by verdict |
+//! | [`open_handshakes`] | the handshakes that wait for their last ACK |
 //! | [`action`] | post-handshake actions, and the action of each port |
 //! | [`siphash`] | SipHash-1-3, for keyed ISNs |
 //! | [`isn`] | the choice of initial sequence numbers |
 //! | [`frame`] | frames, and typed views of their bytes |
 //! | [`checksum`] | the Internet checksum |
 //! | [`ethernet`] | Ethernet headers and VLAN tags |
+//! | [`vlan_set`] | sets of VLAN tags |
 //! | [`tcp`] | TCP headers |
 //! | [`tcp_options`] | kinds and layouts of TCP options |
 //! | [`reply_settings`] | the settings that shape the replies |
@@ -70,6 +75,7 @@
 pub mod action;
 pub mod address;
 pub mod address_set;
+pub mod broadcast_set;
 pub mod checksum;
 pub mod client_table;
 pub mod clock;
@@ -87,6 +93,8 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod isn;
+pub mod local_ports;
+pub mod open_handshakes;
 pub mod policy;
 pub mod port_set;
 pub mod post_handshake;
@@ -101,10 +109,12 @@ pub mod syn_options;
 pub mod tcp;
 pub mod tcp_options;
 pub mod verdict;
+pub mod vlan_set;
 
 pub use action::{Action, ActionByPort, ActionSet};
 pub use address::AddressBits;
 pub use address_set::AddressSet;
+pub use broadcast_set::BroadcastSet;
 pub use client_table::{Bucket, ClientCounters, ClientCounts, Slot};
 pub use clock::Clock;
 pub use config::{ProgramConfig, ProgramSettings, TelemetrySettings};
@@ -112,11 +122,14 @@ pub use counters::Counters;
 pub use event::{Event, EventCounts, EventKind};
 pub use filters::Filters;
 pub use frame::Frame;
-pub use host::Host;
+pub use host::{Host, SocketKind};
 pub use interface::{Advertised, InterfaceState, ReceiveWindows};
 pub use isn::Isn;
+pub use local_ports::LocalPorts;
+pub use open_handshakes::OpenHandshakes;
 pub use policy::Policy;
 pub use port_set::PortSet;
 pub use reply_settings::ReplySettings;
 pub use respond::respond;
 pub use verdict::{Verdict, XdpAction};
+pub use vlan_set::VlanSet;

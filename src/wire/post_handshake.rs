@@ -159,6 +159,19 @@ impl SegmentVariables {
         }
     }
 
+    /// Returns whether this segment may be the last ACK of a handshake, with or without data. The segment must belong to
+    /// a connection that tcp-bounce accepted. The arguments are those of [`Self::classify`].
+    ///
+    /// With echo, the last ACK looks like any other segment.
+    #[inline(always)]
+    pub fn may_complete(self, actions: ActionSet, isn_base: u32) -> bool {
+        let acknowledges_syn_ack = match self.acknowledgment_number.wrapping_sub(isn_base) {
+            _ if actions.any_follows_client() => actions.contains(Action::Tarpit),
+            distance => distance & !UNSCALED == 1,
+        };
+        acknowledges_syn_ack && !self.has(Tcp::RST)
+    }
+
     /// Classifies a segment that acknowledges exactly the SYN-ACK.
     #[inline(always)]
     fn after_syn_ack(self, actions: ActionSet, window: AnswerWindow) -> (Verdict, Option<Answer>) {

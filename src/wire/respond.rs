@@ -6,7 +6,7 @@ use crate::ethernet::Ethernet;
 use crate::event::EventKind;
 use crate::fast_path;
 use crate::frame::{Frame, Span};
-use crate::host::Host;
+use crate::host::{Host, SocketKind};
 use crate::ip::Ip;
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
@@ -15,7 +15,7 @@ use crate::post_handshake::{ECHO_WINDOW, SegmentVariables, UNSCALED, isn_offset}
 use crate::reply_options::ReplyOptions;
 use crate::segment::Segment;
 use crate::syn_ack::SynAckFields;
-use crate::syn_options::{LinuxOptions, SynOptions};
+use crate::syn_options::{LinuxOptions, MacosOptions, OptionLayout, SynOptions, WindowsOptions};
 use crate::tcp::Tcp;
 use crate::verdict::{Verdict, XdpAction};
 
@@ -35,8 +35,13 @@ pub fn respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Verdict 
 /// The verdict that names the reason to leave the frame unchanged.
 #[inline(always)]
 fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<Verdict, Verdict> {
-    if let Some(verdict) = answer_fast::<Ipv4, _, _>(frame, policy).or_else(|| answer_fast::<Ipv6, _, _>(frame, policy))
-    {
+    let verdict = answer_fast::<Ipv4, LinuxOptions, _, _>(frame, policy)
+        .or_else(|| answer_fast::<Ipv6, LinuxOptions, _, _>(frame, policy))
+        .or_else(|| answer_fast::<Ipv4, MacosOptions, _, _>(frame, policy))
+        .or_else(|| answer_fast::<Ipv6, MacosOptions, _, _>(frame, policy))
+        .or_else(|| answer_fast::<Ipv4, WindowsOptions, _, _>(frame, policy))
+        .or_else(|| answer_fast::<Ipv6, WindowsOptions, _, _>(frame, policy));
+    if let Some(verdict) = verdict {
         return Ok(verdict);
     }
     let (ethertype, ip_offset) = Ethernet::payload(frame).ok_or(Verdict::Malformed)?;
@@ -47,11 +52,12 @@ fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<V
     }
 }
 
-/// Answers the SYN of a Linux client on the fast path. Returns `None` for a frame that needs the general path.
+/// Answers a SYN whose options have the layout `O` on the fast path. Returns `None` for a frame that needs the general
+/// path.
 #[inline(always)]
-fn answer_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
-    let (segment, options) = fast_path::match_linux_syn::<I, _, _>(frame, policy)?;
-    let verdict = segment.answer_syn(frame, options, policy).ok()?;
+fn answer_fast<I: Ip, O: OptionLayout, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
+    let (segment, options) = fast_path::match_syn::<I, O, _, _>(frame, policy)?;
+    let verdict = segment.answer_simply(frame, options, policy).ok()?;
     segment.report(verdict, Tcp::SYN, policy);
     Some(verdict)
 }
@@ -67,7 +73,8 @@ fn respond_over<I: Ip, F: Frame, H: Host>(
     ip_offset: usize,
     policy: &Policy<H>,
 ) -> Result<Verdict, Verdict> {
-    let segment = Segment::<I>::new(ip_offset, I::locate_tcp(frame, ip_offset)?);
+    let skip_extensions = |frame: &mut F, next_header, offset| policy.host.skip_extensions(frame, next_header, offset);
+    let segment = Segment::<I>::new(ip_offset, I::locate_tcp(frame, ip_offset, skip_extensions)?);
     let header_length = segment.header_length(frame)?;
     segment.check_addresses(frame, policy)?;
     segment.check_port(frame, policy)?;
@@ -75,17 +82,20 @@ fn respond_over<I: Ip, F: Frame, H: Host>(
 }
 
 impl<I: Ip> Segment<I> {
-    /// Checks that the frame is unicast from another host, and that its IP addresses are in scope. If
+    /// Checks that the frame is unicast from another host, and that its VLAN tags and IP addresses are in scope. If
     /// [`ProgramSettings::checks_mac`](crate::ProgramSettings::checks_mac) is set, the frame must also be addressed to
     /// this interface.
     ///
     /// # Errors
     ///
-    /// The first reason against an answer: `OtherHost`, `NotUnicast`, `OtherDestination` or `OtherSource`. `Malformed`
-    /// if a header is truncated.
+    /// The first reason against an answer: `OtherVlan`, `OtherHost`, `NotUnicast`, `OtherDestination` or `OtherSource`.
+    /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn check_addresses<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
         let Policy { config, interface, filters, host, .. } = policy;
+        if config.filters_vlans() && !filters.vlans.contains(frame, self.ip_offset) {
+            return Err(Verdict::OtherVlan);
+        }
         let ethernet = frame.at::<Ethernet>(0).ok_or(Verdict::Malformed)?;
         if config.checks_mac() && !ethernet.destination.is(&interface.mac) {
             return Err(Verdict::OtherHost);
@@ -96,6 +106,8 @@ impl<I: Ip> Segment<I> {
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
         if is_group || !source.is_unicast() || !destination.is_unicast() || source == destination {
+            Err(Verdict::NotUnicast)
+        } else if filters.broadcasts.may_contain(source) && host.is_broadcast::<I>(source, policy) {
             Err(Verdict::NotUnicast)
         } else if config.filters_destinations()
             && !interface.is_primary::<I>(destination)
@@ -130,12 +142,13 @@ impl<I: Ip> Segment<I> {
     /// Handles a SYN, or a later segment of a connection that tcp-bounce accepted: answers it if its options and the
     /// post-handshake action allow an answer, and reports the client event.
     ///
-    /// Each branch calls `report` separately. With a single call after the branches, the compiler would copy the
-    /// verdict before checking its range. The verifier would then know no bound for the index of the counter.
+    /// The first fragment of a later segment is dropped without an answer. Without its first fragment, the host never
+    /// assembles the segment, and so never resets the connection.
     ///
     /// # Errors
     ///
-    /// `TakenOver` or `OtherTcp` for any other segment, `Malformed` if a header is truncated.
+    /// `Excluded` or `OtherTcp` if the host has a socket; `Later`, `WithoutAck`, `TakenOver`, `Fragment` or `OtherTcp`
+    /// for segments without an answer; `Malformed` if a header is truncated.
     #[inline(always)]
     fn dispatch<F: Frame, H: Host>(
         &self,
@@ -143,31 +156,68 @@ impl<I: Ip> Segment<I> {
         header_length: usize,
         policy: &Policy<H>,
     ) -> Result<Verdict, Verdict> {
-        let flags = self.tcp(frame)?.flags;
-        if Tcp::is_syn(flags) {
-            let span = self.options(header_length);
-            let accepted = policy.interface.accepted_options;
-            // The verifier knows all options of Linux's layout if none is masked.
-            let options = if accepted.is_all() { LinuxOptions::parse_at(frame, span) } else { None };
-            let options = options.unwrap_or_else(|| policy.host.parse_options(frame, span).accepted_by(accepted));
-            let verdict = if policy.config.actions.any_follows_client() {
-                self.answer_syn_by_port(frame, options, policy)?
-            } else {
-                self.answer_syn(frame, options, policy)?
-            };
+        let (flags, is_fragment) = (self.tcp(frame)?.flags, self.ip(frame)?.is_fragment());
+        if Tcp::is_syn(flags) && !is_fragment {
+            self.check_sockets(frame, policy)?;
+            let verdict = policy.host.answer_syn(frame, *self, policy);
             self.report(verdict, flags, policy);
             Ok(verdict)
         } else if Tcp::is_ack(flags)
-            && let Some(isn_base) = self.recognise(frame, header_length, policy)?
-            && let Some(verdict) = policy.host.handle_post_handshake(frame, *self, isn_base, policy)
+            && let Some(Recognised { verdict, is_answered, may_complete, isn_base }) =
+                self.recognise(frame, header_length, policy)?
         {
+            self.check_sockets(frame, policy)?;
+            if is_fragment {
+                return Err(Verdict::Later);
+            }
+            let completes = may_complete && policy.host.complete_handshake(self.id(frame)?);
+            let verdict = if is_answered { policy.host.answer_later(frame, *self, isn_base, policy) } else { verdict };
+            let verdict = if completes { verdict.completing_handshake() } else { verdict };
             self.report(verdict, flags, policy);
             Ok(verdict)
         } else if policy.config.takes_over() {
             Err(Verdict::TakenOver)
+        } else if is_fragment {
+            Err(Verdict::Fragment)
+        } else if Tcp::is_without_ack(flags) {
+            self.check_sockets(frame, policy)?;
+            Err(Verdict::WithoutAck)
         } else {
             Err(Verdict::OtherTcp)
         }
+    }
+
+    /// Checks that the host has no socket for this segment. Under takeover, its sockets are ignored.
+    ///
+    /// # Errors
+    ///
+    /// The verdict of [`Self::belongs_to_host`], `Malformed` if the TCP header is truncated.
+    #[inline(always)]
+    fn check_sockets<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
+        let port = self.tcp(frame)?.destination_port.get();
+        if policy.config.takes_over() || !policy.host.may_have_socket(port) {
+            return Ok(());
+        }
+        policy.host.owns(frame, *self, policy).map_or(Ok(()), Err)
+    }
+
+    /// Returns the verdict on this segment if it belongs to a socket of the host, or to a listener that was closed
+    /// recently. Counts a SYN to a listener if ports are counted.
+    #[inline(always)]
+    pub fn belongs_to_host<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
+        let Policy { config, host, .. } = policy;
+        let Tcp { destination_port, flags, .. } = *self.tcp(frame).ok()?;
+        let port = destination_port.get();
+        match host.find_socket(&self.four_tuple(frame).ok()?) {
+            Some(SocketKind::Connection) => return Some(Verdict::OtherTcp),
+            Some(SocketKind::Listener) => {}
+            None if host.has_closed_listener(port) => {}
+            None => return None,
+        }
+        if config.counts_ports() && Tcp::is_syn(flags) {
+            host.count_excluded_syn(port);
+        }
+        Some(Verdict::Excluded)
     }
 
     /// Reports a client event for this segment if telemetry is enabled. `verdict` and `flags` determine the kind of
@@ -185,22 +235,19 @@ impl<I: Ip> Segment<I> {
         }
     }
 
-    /// Answers this SYN unless it is signed, for configurations in which no action follows the client.
+    /// Answers this SYN, whose options are known, for a port whose action does not follow the client.
     ///
     /// # Errors
     ///
     /// `Malformed` if a header is truncated.
     #[inline(always)]
-    fn answer_syn<F: Frame, H: Host>(
+    fn answer_simply<F: Frame, H: Host>(
         &self,
         frame: &mut F,
         options: SynOptions,
         policy: &Policy<H>,
     ) -> Result<Verdict, Verdict> {
         let Policy { config, interface, .. } = policy;
-        if options.is_signed() {
-            return Ok(Verdict::Signed);
-        }
         let advertised = interface.advertised::<I>();
         let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(policy));
         // Hashed after the clock was read, so that the hash takes no stack during that call.
@@ -213,25 +260,27 @@ impl<I: Ip> Segment<I> {
         {
             isn = isn.wrapping_add(UNSCALED);
         }
+        policy.host.open_handshake(self.id(frame)?);
         let fields = SynAckFields::new(isn, advertised);
         Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
-    /// Answers this SYN unless it is signed, for configurations in which an action may follow the client.
-    ///
-    /// The function is separate so that [`Self::answer_syn`] uses less stack.
-    ///
-    /// # Errors
-    ///
-    /// `Malformed` if a header is truncated.
+    /// Answers this SYN unless it is signed, and returns the verdict.
     #[inline(always)]
-    fn answer_syn_by_port<F: Frame, H: Host>(
-        &self,
-        frame: &mut F,
-        options: SynOptions,
-        policy: &Policy<H>,
-    ) -> Result<Verdict, Verdict> {
-        let Policy { interface, .. } = policy;
+    pub fn answer_syn<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Verdict {
+        let (Ok(verdict) | Err(verdict)) = self.try_answer_syn(frame, policy);
+        verdict
+    }
+
+    #[inline(always)]
+    fn try_answer_syn<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<Verdict, Verdict> {
+        let Policy { interface, host, .. } = policy;
+        // The caller has checked this length. The verifier does not know that, because it checks a global function
+        // separately.
+        let span = self.options(self.header_length(frame)?);
+        let options = SynOptions::parse_common(frame, span);
+        let options = options.unwrap_or_else(|| host.parse_options(frame, span));
+        let options = options.accepted_by(interface.accepted_options);
         if options.is_signed() {
             return Ok(Verdict::Signed);
         }
@@ -252,6 +301,7 @@ impl<I: Ip> Segment<I> {
         } else if actions.contains(Action::Tarpit) {
             advertised = advertised.without_window();
         }
+        host.open_handshake(self.id(frame)?);
         let fields = SynAckFields::new(isn, &advertised);
         Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
@@ -283,8 +333,8 @@ impl<I: Ip> Segment<I> {
         Ok(I::hash(policy.config.key, source, destination, ports))
     }
 
-    /// Returns [`isn_base`] if this segment's sequence numbers fit a connection that tcp-bounce accepted. The
-    /// segment must have ACK set and SYN clear.
+    /// Recognises this segment if its sequence numbers fit a connection that tcp-bounce accepted. The segment must have
+    /// ACK set and SYN clear.
     ///
     /// # Errors
     ///
@@ -295,11 +345,14 @@ impl<I: Ip> Segment<I> {
         frame: &mut F,
         header_length: usize,
         policy: &Policy<H>,
-    ) -> Result<Option<u32>, Verdict> {
+    ) -> Result<Option<Recognised>, Verdict> {
         let actions = self.actions(frame, policy)?;
         let isn_base = isn_base(self.hash(frame, policy)?, actions);
         let variables = self.variables(frame, header_length)?;
-        Ok(variables.classify(actions, isn_base).map(|_| isn_base))
+        Ok(variables.classify(actions, isn_base).map(|(verdict, answer)| {
+            let may_complete = variables.may_complete(actions, isn_base);
+            Recognised { verdict, is_answered: answer.is_some(), may_complete, isn_base }
+        }))
     }
 
     #[inline(always)]
@@ -307,37 +360,42 @@ impl<I: Ip> Segment<I> {
         Ok(SegmentVariables::new(self.tcp(frame)?, (self.span.length - header_length) as u32))
     }
 
-    /// Returns the verdict on a segment that [`respond`] has recognised, and turns `frame` into the answer, if there is
-    /// one.
+    /// Turns `frame` into the answer to this segment, which [`respond`] has recognised, and returns the verdict.
     ///
-    /// Returns `None` if the connection belongs to the host, or if a needed part of the segment is not accessible.
-    /// `isn_base` is the ISN of the SYN-ACK, or its offset from the client's ISN if the action follows the client.
+    /// `isn_base` is the ISN of the SYN-ACK, or its offset from the client's ISN if the action follows the client. If
+    /// the answer cannot be written, or if a part of the segment is not accessible, the segment is dropped: the host
+    /// would reset a connection that it does not know.
     #[inline(always)]
-    pub fn handle_post_handshake<F: Frame, H: Host>(
-        &self,
-        frame: &mut F,
-        isn_base: u32,
-        policy: &Policy<H>,
-    ) -> Option<Verdict> {
-        let Policy { host, .. } = policy;
-        // The caller has checked this length. The verifier does not know that, because it checks a global function
+    pub fn answer_later<F: Frame, H: Host>(&self, frame: &mut F, isn_base: u32, policy: &Policy<H>) -> Verdict {
+        self.try_answer_later(frame, isn_base, policy).unwrap_or(Verdict::Later)
+    }
+
+    #[inline(always)]
+    fn try_answer_later<F: Frame, H: Host>(&self, frame: &mut F, isn_base: u32, policy: &Policy<H>) -> Option<Verdict> {
+        // The caller has classified this segment. The verifier does not know that, because it checks a global function
         // separately.
         let header_length = self.header_length(frame).ok()?;
         let actions = self.actions(frame, policy).ok()?;
         let (verdict, answer) = self.variables(frame, header_length).ok()?.classify(actions, isn_base)?;
-        if host.has_connection(&self.four_tuple(frame).ok()?) {
+        // A damaged segment gets no echo. The echo would carry the damaged data with a correct checksum.
+        if actions.contains(Action::Echo) && !self.is_intact(frame, &policy.host)? {
             return None;
         }
-        let Some(answer) = answer else { return Some(verdict) };
-        // A damaged segment gets no echo. The echo would carry the damaged data with a correct checksum.
-        if actions.contains(Action::Echo) && !self.is_intact(frame, host)? {
-            return Some(Verdict::Later);
-        }
-        // A segment whose answer cannot be written is dropped, not passed: the host resets connections that it does not
-        // know.
-        let written = self.write_answer(frame, header_length, answer, policy);
-        Some(written.map_or(Verdict::Later, |()| verdict))
+        self.write_answer(frame, header_length, answer?, policy)?;
+        Some(verdict)
     }
+}
+
+/// A segment of a connection that tcp-bounce accepted.
+struct Recognised {
+    /// The verdict, if the segment does not complete a handshake with data.
+    verdict: Verdict,
+    /// Whether the segment is answered.
+    is_answered: bool,
+    /// Whether the segment may be the last ACK of the handshake.
+    may_complete: bool,
+    /// The result of [`isn_base`].
+    isn_base: u32,
 }
 
 /// Returns the ISN of the SYN-ACK, given the hash of the connection. For an action that follows the client, returns the

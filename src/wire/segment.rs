@@ -83,6 +83,19 @@ impl<I: Ip> Segment<I> {
         self.span.offset + self.span.length
     }
 
+    /// Returns a number that identifies the connection, most likely. Each segment from the client gives the same number.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if the frame ends before the end of the headers.
+    #[inline(always)]
+    pub fn id<F: Frame>(&self, frame: &mut F) -> Result<u64, Verdict> {
+        let ip = self.ip(frame)?;
+        let addresses = I::sum(ip.source()) + I::sum(ip.destination());
+        let ports = u32::from_ne_bytes(self.tcp(frame)?.ports());
+        Ok(addresses.0 ^ u64::from(ports) << 32)
+    }
+
     /// Returns the addresses and ports.
     ///
     /// # Errors

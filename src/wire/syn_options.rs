@@ -3,12 +3,12 @@
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::frame::{Frame, MAX_OFFSET, Span};
+use crate::frame::{Frame, MAX_OFFSET, Span, View};
 use crate::reply_settings::ReplySettings;
 use crate::tcp::Tcp;
 use crate::tcp_options::{
-    AUTHENTICATION, END, MD5, MSS, MssOption, NOP, SACK_AND_TIMESTAMPS, SACK_PERMITTED, TIMESTAMPS, TimestampsOption,
-    WINDOW_SCALE,
+    AUTHENTICATION, END, LONE_SACK, LONE_TIMESTAMPS, MD5, MSS, MssOption, NOP, SACK_AND_TIMESTAMPS, SACK_PERMITTED,
+    TIMESTAMPS, TimestampsOption, WINDOW_SCALE,
 };
 
 /// The parsed options of a SYN.
@@ -42,7 +42,7 @@ impl SynOptions {
     }
 
     /// Returns the offset of the timestamps option in the frame, if [`SynOptions::parse`] found one. The result of
-    /// [`LinuxOptions`] contains the offset 0 instead.
+    /// [`SynOptions::parse_common`] contains the offset 0 instead.
     #[inline(always)]
     pub const fn timestamps_offset(self) -> Option<usize> {
         // The mask gives the verifier an upper bound for the offset.
@@ -68,6 +68,21 @@ impl SynOptions {
         self.0 & Self::SIGNED != 0
     }
 
+    /// Parses the options in `span` if they have the layout of a common client, without a loop. Returns `None` for any
+    /// other layout.
+    #[inline(always)]
+    pub fn parse_common<F: Frame>(frame: &mut F, span: Span) -> Option<Self> {
+        const LINUX: usize = size_of::<LinuxOptions>();
+        const MACOS: usize = size_of::<MacosOptions>();
+        const WINDOWS: usize = size_of::<WindowsOptions>();
+        match span.length {
+            LINUX => frame.at::<LinuxOptions>(span.offset)?.parse(),
+            MACOS => frame.at::<MacosOptions>(span.offset)?.parse(),
+            WINDOWS => frame.at::<WindowsOptions>(span.offset)?.parse(),
+            _ => None,
+        }
+    }
+
     /// Returns those of these options that are in `accepted`. A signature stays.
     #[inline(always)]
     pub const fn accepted_by(self, accepted: AcceptedOptions) -> Self {
@@ -82,13 +97,17 @@ impl SynOptions {
 
     /// Parses the options in `span` as Linux does (`tcp_parse_options`): parsing ends at the first malformed option,
     /// and the options before it are used.
+    ///
+    /// `none` must be [`SynOptions::NONE`]. In the XDP program, it is a number that the verifier does not know. The
+    /// verifier then knows as little about the options found so far, and checks each step of the loop for all of them
+    /// at once.
     #[inline(always)]
-    pub fn parse<F: Frame>(frame: &mut F, span: Span) -> Self {
+    pub fn parse<F: Frame>(frame: &mut F, span: Span, none: Self) -> Self {
         let (mut offset, end) = (span.offset, span.offset + span.length);
-        let mut options = Self::NONE;
+        let mut options = none;
         // The largest possible number of options: 40 bytes of NOPs.
         for _ in 0..Tcp::MAX_LENGTH - size_of::<Tcp>() {
-            let Some(length) = options.add(frame, offset, end) else { break };
+            let Some(length) = options.add(frame, offset, end, none) else { break };
             // The mask gives the verifier an upper bound. Without the mask, the bound would grow with each option.
             offset = (offset + length) & MAX_OFFSET;
         }
@@ -98,7 +117,7 @@ impl SynOptions {
     /// Adds the option at `offset` and returns its length in bytes. Returns `None` at the end of the list or for a
     /// malformed option. The list ends at offset `end` or at an END option.
     #[inline(always)]
-    fn add<F: Frame>(&mut self, frame: &mut F, offset: usize, end: usize) -> Option<usize> {
+    fn add<F: Frame>(&mut self, frame: &mut F, offset: usize, end: usize, none: Self) -> Option<usize> {
         if offset >= end {
             return None;
         }
@@ -112,18 +131,19 @@ impl SynOptions {
         if length < 2 || offset + length > end {
             return None;
         }
-        match (kind, length) {
-            (WINDOW_SCALE, 3) => self.0 |= Self::WINDOW_SCALE,
-            (SACK_PERMITTED, 2) => self.0 |= Self::SACK,
+        let flag = match (kind, length) {
+            (WINDOW_SCALE, 3) => Self::WINDOW_SCALE,
+            (SACK_PERMITTED, 2) => Self::SACK,
             // Of several timestamps options, the last is used.
             (TIMESTAMPS, 10) => {
                 let value = frame.at::<U32>(offset + 2)?.get();
-                let flags = self.0 & (Self::SACK | Self::WINDOW_SCALE | Self::SIGNED) | Self::TIMESTAMPS;
-                self.0 = (offset as u64) << Self::TIMESTAMPS_OFFSET_SHIFT | flags | u64::from(value);
+                self.0 &= Self::SACK | Self::WINDOW_SCALE | Self::SIGNED;
+                (offset as u64) << Self::TIMESTAMPS_OFFSET_SHIFT | Self::TIMESTAMPS | u64::from(value)
             }
-            (MD5 | AUTHENTICATION, _) => self.0 |= Self::SIGNED,
-            _ => {}
-        }
+            (MD5 | AUTHENTICATION, _) => Self::SIGNED,
+            _ => 0,
+        };
+        self.0 |= none.0.wrapping_add(flag);
         Some(length)
     }
 }
@@ -158,7 +178,13 @@ impl AcceptedOptions {
     }
 }
 
-/// The options of a Linux client's SYN, in a fixed layout that is parsed without a loop.
+/// SYN options in a fixed layout, which are parsed without a loop.
+pub trait OptionLayout: View + Copy {
+    /// Returns the parsed options, or `None` if the bytes do not have this layout.
+    fn parse(&self) -> Option<SynOptions>;
+}
+
+/// The options of a Linux client's SYN.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct LinuxOptions {
@@ -167,21 +193,65 @@ pub struct LinuxOptions {
     window_scale: [u8; 4],
 }
 
-impl LinuxOptions {
-    /// Parses the options in `span`, or returns `None` if they have another layout.
+impl OptionLayout for LinuxOptions {
     #[inline(always)]
-    pub fn parse_at<F: Frame>(frame: &mut F, span: Span) -> Option<SynOptions> {
-        if span.length == size_of::<Self>() { frame.at::<Self>(span.offset)?.parse() } else { None }
-    }
-
-    /// Returns the parsed options, or `None` if the bytes do not have Linux's layout.
-    #[inline(always)]
-    pub fn parse(&self) -> Option<SynOptions> {
+    fn parse(&self) -> Option<SynOptions> {
         let Self { mss, timestamps, window_scale } = self;
-        let is_window_scale =
-            u32::from_le_bytes(*window_scale) & 0xff_ffff == u32::from_le_bytes([NOP, WINDOW_SCALE, 3, 0]);
-        let is_linux = [mss.kind, mss.length] == [MSS, 4] && timestamps.head == SACK_AND_TIMESTAMPS && is_window_scale;
+        let is_linux = has_mss(mss) && timestamps.head == SACK_AND_TIMESTAMPS && is_window_scale(*window_scale);
         let flags = SynOptions::TIMESTAMPS | SynOptions::SACK | SynOptions::WINDOW_SCALE;
         is_linux.then(|| SynOptions(u64::from(timestamps.value.get()) | flags))
     }
+}
+
+/// The options of a SYN of macOS or iOS.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct MacosOptions {
+    mss: MssOption,
+    window_scale: [u8; 4],
+    timestamps: TimestampsOption,
+    sack: [u8; 4],
+}
+
+impl OptionLayout for MacosOptions {
+    #[inline(always)]
+    fn parse(&self) -> Option<SynOptions> {
+        let Self { mss, window_scale, timestamps, sack } = self;
+        let is_macos = has_mss(mss)
+            && is_window_scale(*window_scale)
+            && timestamps.head == LONE_TIMESTAMPS
+            && *sack == [SACK_PERMITTED, 2, END, END];
+        let flags = SynOptions::TIMESTAMPS | SynOptions::SACK | SynOptions::WINDOW_SCALE;
+        is_macos.then(|| SynOptions(u64::from(timestamps.value.get()) | flags))
+    }
+}
+
+/// The options of a SYN of Windows 10 or newer.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct WindowsOptions {
+    mss: MssOption,
+    window_scale: [u8; 4],
+    sack: [u8; 4],
+}
+
+impl OptionLayout for WindowsOptions {
+    #[inline(always)]
+    fn parse(&self) -> Option<SynOptions> {
+        let Self { mss, window_scale, sack } = self;
+        let is_windows = has_mss(mss) && is_window_scale(*window_scale) && *sack == LONE_SACK;
+        is_windows.then_some(SynOptions(SynOptions::SACK | SynOptions::WINDOW_SCALE))
+    }
+}
+
+/// Returns whether kind and length are those of the MSS option.
+#[inline(always)]
+fn has_mss(option: &MssOption) -> bool {
+    [option.kind, option.length] == [MSS, 4]
+}
+
+/// Returns whether these bytes are a NOP and a window scale option.
+#[inline(always)]
+const fn is_window_scale(bytes: [u8; 4]) -> bool {
+    u32::from_le_bytes(bytes) & 0xff_ffff == u32::from_le_bytes([NOP, WINDOW_SCALE, 3, 0])
 }

@@ -64,6 +64,13 @@ impl Tcp {
         flags & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
+    /// Returns whether a listener drops a segment with these flags without a reply: ACK and RST are clear, and the
+    /// segment is not a SYN (`tcp_rcv_state_process` of Linux).
+    #[inline(always)]
+    pub const fn is_without_ack(flags: u8) -> bool {
+        flags & (Self::ACK | Self::RST) == 0 && !Self::is_syn(flags)
+    }
+
     /// Returns whether this is a SYN with a header of `header_length` bytes. One comparison checks flags and length.
     #[inline(always)]
     pub const fn is_plain_syn(&self, header_length: usize) -> bool {

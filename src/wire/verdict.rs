@@ -23,35 +23,43 @@ pub enum Verdict {
     Reset,
     /// The ACK that completes a handshake, answered with a FIN.
     Closed,
+    /// The ACK that completes a handshake and carries data, answered.
+    Accepted,
     /// A later segment of a connection that tcp-bounce accepted, answered.
     Replied,
-    /// The ACK that completes a handshake, not answered: it acknowledges the SYN-ACK and carries no data.
+    /// The ACK that completes a handshake, not answered.
     Completed,
     /// A later segment of a connection that tcp-bounce accepted, not answered.
     Later,
+    /// A segment without ACK and RST that is not a SYN, such as a FIN, NULL or Xmas probe. A listener drops it, too.
+    WithoutAck,
     /// Any other TCP segment that passes the filters, dropped because takeover is enabled.
     TakenOver,
     /// A frame that is neither IPv4 nor IPv6.
     NotIp,
     /// An IP packet whose payload is not TCP, or whose extension headers are not supported.
     NotTcp,
-    /// An IP fragment. An IPv4 fragment of a protocol other than TCP is `NotTcp` instead.
+    /// An IP fragment, unless it is the first fragment of a later segment ([`Verdict::Later`]). An IPv4 fragment of a
+    /// protocol other than TCP is `NotTcp` instead.
     Fragment,
     /// A truncated packet, or a packet with contradictory lengths or a wrong IP version.
     Malformed,
     /// A frame to a foreign MAC address (`PACKET_OTHERHOST` in the kernel).
     OtherHost,
-    /// A packet that is not from one host to another: a group address, an impossible address, or equal source and
-    /// destination.
+    /// A frame with VLAN tags that the host does not have.
+    OtherVlan,
+    /// A packet that is not from one host to another: a group or broadcast address, an impossible address, or equal
+    /// source and destination.
     NotUnicast,
     /// A packet to an address outside the filter's destinations.
     OtherDestination,
     /// A packet from an address outside the filter's sources.
     OtherSource,
-    /// A segment to an excluded port. The host listens on the port, or the user excluded it.
+    /// A segment to an excluded port. The host listens on the port or has just stopped to listen, or the user excluded
+    /// the port.
     Excluded,
-    /// A TCP segment that is neither a SYN nor part of a connection that tcp-bounce accepted: a segment of the host's
-    /// own connections, or a stray one. Passed to the host, because takeover is disabled.
+    /// A segment of the host's own connections, or a stray one: neither a SYN for tcp-bounce nor part of a connection
+    /// that tcp-bounce accepted. Passed to the host, because takeover is disabled.
     OtherTcp,
     /// A SYN with a signature (MD5, TCP-AO). The client accepts only a signed reply.
     Signed,
@@ -61,19 +69,22 @@ pub enum Verdict {
 
 impl Verdict {
     /// All verdicts, in ascending order of their values.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Answered,
         Self::Reset,
         Self::Closed,
+        Self::Accepted,
         Self::Replied,
         Self::Completed,
         Self::Later,
+        Self::WithoutAck,
         Self::TakenOver,
         Self::NotIp,
         Self::NotTcp,
         Self::Fragment,
         Self::Malformed,
         Self::OtherHost,
+        Self::OtherVlan,
         Self::NotUnicast,
         Self::OtherDestination,
         Self::OtherSource,
@@ -87,13 +98,14 @@ impl Verdict {
     #[inline(always)]
     pub const fn action(self) -> XdpAction {
         match self {
-            Self::Answered | Self::Reset | Self::Closed | Self::Replied => XdpAction::Tx,
-            Self::Completed | Self::Later | Self::TakenOver => XdpAction::Drop,
+            Self::Answered | Self::Reset | Self::Closed | Self::Accepted | Self::Replied => XdpAction::Tx,
+            Self::Completed | Self::Later | Self::WithoutAck | Self::TakenOver => XdpAction::Drop,
             Self::NotIp
             | Self::NotTcp
             | Self::Fragment
             | Self::Malformed
             | Self::OtherHost
+            | Self::OtherVlan
             | Self::NotUnicast
             | Self::OtherDestination
             | Self::OtherSource
@@ -104,21 +116,34 @@ impl Verdict {
         }
     }
 
+    /// Returns the verdict on a segment that also completes a handshake, given the verdict on its data.
+    #[inline(always)]
+    pub const fn completing_handshake(self) -> Self {
+        match self {
+            Self::Later => Self::Completed,
+            Self::Replied => Self::Accepted,
+            verdict => verdict,
+        }
+    }
+
     /// Returns the verdict's name in JSON and metrics. Names never change, so that consumers keep working.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Reset => "reset",
             Self::Closed => "closed",
+            Self::Accepted => "accepted",
             Self::Replied => "replied",
             Self::Completed => "completed",
             Self::Later => "later",
+            Self::WithoutAck => "without_ack",
             Self::TakenOver => "taken_over",
             Self::NotIp => "not_ip",
             Self::NotTcp => "not_tcp",
             Self::Fragment => "fragment",
             Self::Malformed => "malformed",
             Self::OtherHost => "other_host",
+            Self::OtherVlan => "other_vlan",
             Self::NotUnicast => "not_unicast",
             Self::OtherDestination => "other_destination",
             Self::OtherSource => "other_source",
@@ -143,14 +168,17 @@ impl Verdict {
             Self::Completed => ("handshake completed", "handshakes completed"),
             Self::Reset => ("handshake completed and reset", "handshakes completed and reset"),
             Self::Closed => ("handshake completed and closed", "handshakes completed and closed"),
+            Self::Accepted => ("handshake completed with data", "handshakes completed with data"),
             Self::Replied => ("later segment answered", "later segments answered"),
             Self::Later => ("later segment dropped", "later segments dropped"),
+            Self::WithoutAck => ("segment without ACK dropped", "segments without ACK dropped"),
             Self::TakenOver => ("other TCP segment dropped", "other TCP segments dropped"),
             Self::NotIp => ("passed: not IP", "passed: not IP"),
             Self::NotTcp => ("passed: not TCP", "passed: not TCP"),
             Self::Fragment => ("passed: fragment", "passed: fragments"),
             Self::Malformed => ("passed: malformed", "passed: malformed"),
             Self::OtherHost => ("passed: to another MAC address", "passed: to another MAC address"),
+            Self::OtherVlan => ("passed: with an unknown VLAN tag", "passed: with an unknown VLAN tag"),
             Self::NotUnicast => ("passed: not unicast", "passed: not unicast"),
             Self::OtherDestination => ("passed: to another IP address", "passed: to another IP address"),
             Self::OtherSource => ("passed: from an unselected source", "passed: from an unselected source"),

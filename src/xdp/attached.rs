@@ -86,7 +86,7 @@ impl AttachedProgram {
         match self.name.as_deref() {
             Some(DISPATCHER) => format!(
                 "run `xdp-loader load -m {} {interface} tcp_bounce.bpf.o` to add the object; without this command, it \
-                 excludes no ports, not even those of local listeners",
+                 answers for every address, and on every port without a local listener",
                 self.mode
             ),
             Some("tcp_bounce") if self.has_link => {

@@ -56,6 +56,9 @@ pub enum XdpError {
     /// The tables of client activity cannot be set up or mapped.
     #[error("cannot set up the tables of ports and clients")]
     ClientTables(#[source] io::Error),
+    /// The table of local ports cannot be mapped.
+    #[error("cannot map the table of local ports")]
+    LocalPorts(#[source] io::Error),
 }
 
 impl XdpError {
@@ -67,7 +70,11 @@ impl XdpError {
                 let memory = diagnosis::memory_hint(self);
                 return memory.or_else(|| load_hint(source.kind(), *has_btf).map(str::to_owned));
             }
-            Self::Query { .. } | Self::QueryLink { .. } | Self::Maps(_) | Self::ClientTables(_) => {
+            Self::Query { .. }
+            | Self::QueryLink { .. }
+            | Self::Maps(_)
+            | Self::ClientTables(_)
+            | Self::LocalPorts(_) => {
                 return diagnosis::memory_hint(self);
             }
         };

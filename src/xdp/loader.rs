@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
@@ -54,7 +55,28 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
         skel.maps.rodata_actions.set_map_ifindex(ifindex);
         skel.maps.data.set_map_ifindex(ifindex);
         skel.maps.bss.set_map_ifindex(ifindex);
+        skel.maps.LOCAL_PORTS.set_map_ifindex(ifindex);
+        skel.maps.OPEN_HANDSHAKES.set_map_ifindex(ifindex);
     }
+    load_with_filters(skel, inputs)
+}
+
+/// Opens and loads the program for the host CPUs, like [`load`], with the map `local_ports` as its table of local ports.
+///
+/// # Errors
+///
+/// The errors of [`load`].
+pub fn load_sharing(inputs: &ProgramInputs, local_ports: BorrowedFd) -> Result<TcpBounceSkel<'static>, XdpError> {
+    let mut skel = open().map_err(load_error)?;
+    set_up(&mut skel, inputs).map_err(load_error)?;
+    skel.maps.LOCAL_PORTS.reuse_fd(local_ports).map_err(load_error)?;
+    load_with_filters(skel, inputs)
+}
+
+fn load_with_filters(
+    skel: OpenTcpBounceSkel<'static>,
+    inputs: &ProgramInputs,
+) -> Result<TcpBounceSkel<'static>, XdpError> {
     let skel = load_opened(skel)?;
     set_filters(&skel, inputs.filters).map_err(XdpError::Maps)?;
     Ok(skel)
@@ -141,7 +163,8 @@ fn collect_message(_level: PrintLevel, message: String) {
     MESSAGES.with_borrow_mut(|messages| messages.push_str(&message));
 }
 
-fn load_error(source: libbpf_rs::Error) -> XdpError {
+/// Converts an error of libbpf, and adds its warnings since the last [`open`] on this thread.
+pub fn load_error(source: libbpf_rs::Error) -> XdpError {
     let messages = MESSAGES.take();
     // If the kernel refuses the program before it verifies any instruction, the log contains no reason.
     let is_verified = messages.contains("BEGIN PROG LOAD LOG") && !messages.contains("processed 0 insns");

@@ -35,6 +35,7 @@ mod faults;
 mod host_coexistence {
     mod listeners;
     mod routing;
+    mod sockets;
     mod takeover;
 }
 mod library;

@@ -186,7 +186,7 @@ fn reports_a_dispatcher_and_a_command_that_joins_it() {
         let report = check(&network.host, "host0");
         let hint = only(&report["interfaces"][0]["findings"], "error", "occupied");
         assert!(hint.contains(&format!("`xdp-loader load -m {mode} host0 tcp_bounce.bpf.o`")), "{hint}");
-        assert!(hint.contains("excludes no ports"), "{hint}");
+        assert!(hint.contains("on every port without a local listener"), "{hint}");
         let reason = refusal(&network.host, "host0");
         assert_error(&reason, &["already attached to host0", "\"xdp_dispatcher\""], hint);
         network.host.ip(&format!("link set dev host0 {attach} off"));

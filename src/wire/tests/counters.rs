@@ -8,7 +8,7 @@ use tcp_bounce_wire::{Counters, Verdict, XdpAction};
 fn counted(times: impl Fn(u64) -> u64) -> Counters {
     let mut counters = Counters::default();
     for (place, verdict) in (0..).zip(Verdict::ALL) {
-        (0..times(place)).for_each(|_| counters.count(verdict));
+        (0..times(place)).for_each(|_| counters.count(verdict as usize));
     }
     counters
 }
@@ -24,7 +24,7 @@ fn lists_verdicts_in_the_order_of_their_values() {
 fn counts_each_verdict_separately() {
     for verdict in Verdict::ALL {
         let mut counters = Counters::default();
-        counters.count(verdict);
+        counters.count(verdict as usize);
         for other in Verdict::ALL {
             assert_eq!(counters[other], u64::from(other == verdict), "{other:?} after one {verdict:?}");
         }
@@ -44,7 +44,7 @@ fn maps_each_verdict_to_its_action() {
     for verdict in Verdict::ALL {
         let expected = match verdict {
             Verdict::Answered | Verdict::Reset | Verdict::Closed | Verdict::Replied => XdpAction::Tx,
-            Verdict::Completed | Verdict::Later | Verdict::TakenOver => XdpAction::Drop,
+            Verdict::Completed | Verdict::Later | Verdict::WithoutAck | Verdict::TakenOver => XdpAction::Drop,
             _ => XdpAction::Pass,
         };
         assert_eq!(verdict.action(), expected, "{verdict:?}");
@@ -64,7 +64,7 @@ fn totals_the_verdicts_of_an_action() {
         (Verdict::NoRoom, 20),
         (Verdict::OtherTcp, 200),
     ] {
-        (0..count).for_each(|_| counters.count(verdict));
+        (0..count).for_each(|_| counters.count(verdict as usize));
     }
     assert_eq!(counters.total(XdpAction::Tx), 1);
     assert_eq!(counters.total(XdpAction::Drop), 1110);
@@ -108,7 +108,7 @@ fn counts_completed_handshakes_of_all_actions() {
     let completed = [Verdict::Completed, Verdict::Reset, Verdict::Closed];
     for (verdict, count) in completed.into_iter().zip([5, 70, 900]) {
         let mut counters = Counters::default();
-        (0..count).for_each(|_| counters.count(verdict));
+        (0..count).for_each(|_| counters.count(verdict as usize));
         assert_eq!(counters.completed(), count, "{verdict:?}");
     }
     let all = counted(|place| place + 1);

@@ -54,9 +54,11 @@ fn decides_about_the_segments_of_a_connection() {
     assert_eq!(verdict(SYN | ACK, b""), Verdict::OtherTcp);
     assert_eq!(verdict(RST, b""), Verdict::OtherTcp);
     // Probes of scanners.
-    assert_eq!(verdict(0, b""), Verdict::OtherTcp);
-    assert_eq!(verdict(FIN, b""), Verdict::OtherTcp);
-    assert_eq!(verdict(SYN | FIN, b""), Verdict::OtherTcp);
+    assert_eq!(verdict(0, b""), Verdict::WithoutAck);
+    assert_eq!(verdict(FIN, b""), Verdict::WithoutAck);
+    assert_eq!(verdict(FIN | PSH | URG, b""), Verdict::WithoutAck);
+    assert_eq!(verdict(SYN | FIN, b""), Verdict::WithoutAck);
+    assert_eq!(verdict(PSH, b"data"), Verdict::WithoutAck);
     assert_eq!(verdict(SYN | RST, b""), Verdict::OtherTcp);
 }
 

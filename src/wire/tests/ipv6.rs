@@ -94,7 +94,14 @@ fn passes_packets_with_late_hop_by_hop_options() {
 
 #[test]
 fn passes_fragments() {
-    assert_extensions(Some(Verdict::Fragment), &[(FRAGMENT, 1)]);
+    for offset in [8, 9, 0xfff8] {
+        let [high, low] = u16::to_be_bytes(offset);
+        let later = vec![6, 0, high, low, 0, 0, 0, 9];
+        assert_verdict(Some(Verdict::Fragment), |_, v6| {
+            (v6.next_header, v6.extensions) = (Some(FRAGMENT), later.clone())
+        });
+    }
+    // The position of the TCP header is not searched after other extension headers.
     assert_extensions(Some(Verdict::Fragment), &[(HOP_BY_HOP, 1), (FRAGMENT, 1)]);
     assert_extensions(Some(Verdict::Fragment), &[(DESTINATION_OPTIONS, 1), (ROUTING, 1), (FRAGMENT, 1)]);
 }

@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{Request, Setup};
+use common::{ACK, PSH, Request, Setup};
 use tcp_bounce_wire::Verdict;
 
 /// Checks the verdicts on a SYN and an ACK, both changed by `edit`. `None` expects `Answered` and `Completed`.
@@ -46,12 +46,35 @@ fn passes_other_protocols() {
 }
 
 #[test]
-fn passes_fragments_and_ignores_other_flags() {
+fn passes_later_fragments_and_ignores_other_flags() {
     for fragment in 0..=u16::MAX {
         let more_fragments = fragment >> 13 & 1 == 1;
         let fragment_offset = fragment % (1 << 13);
-        let expected = (more_fragments || fragment_offset != 0).then_some(Verdict::Fragment);
-        assert_verdict(expected, |request| Request { fragment, ..request });
+        if fragment_offset != 0 || !more_fragments {
+            let expected = (fragment_offset != 0).then_some(Verdict::Fragment);
+            assert_verdict(expected, |request| Request { fragment, ..request });
+        }
+    }
+}
+
+#[test]
+fn drops_first_fragments_of_accepted_connections_only() {
+    let first = |request: Request| [Request { fragment: 0x2000, ..request.clone() }, request.first_fragment()];
+    let data = Request { flags: ACK | PSH, payload: vec![1; 24], ..Request::ack() };
+    for (request, expected) in [
+        (data.clone(), Verdict::Later),
+        (Request::ack(), Verdict::Later),
+        (Request { acknowledgment_number: 0, ..data.clone() }, Verdict::Fragment),
+        (Request::syn(), Verdict::Fragment),
+    ] {
+        for fragment in first(request) {
+            assert_eq!(Setup::standard().verdict(&fragment.frame()), expected, "{fragment:?}");
+        }
+    }
+    // Segments of the host's own connections are passed.
+    let setup = Setup { connected: Some(data.source_port), ..Setup::standard() };
+    for fragment in first(data) {
+        assert_eq!(setup.verdict(&fragment.frame()), Verdict::OtherTcp, "{fragment:?}");
     }
 }
 
@@ -65,7 +88,7 @@ fn accepts_empty_packets() {
             ..request
         };
         assert_verdict(Some(Verdict::NotTcp), |request| Request { protocol: 17, ..empty(request) });
-        assert_verdict(Some(Verdict::Fragment), |request| Request { fragment: 0x2000, ..empty(request) });
+        assert_verdict(Some(Verdict::Fragment), |request| Request { fragment: 1, ..empty(request) });
         assert_verdict(Some(Verdict::Malformed), empty);
     }
 }

@@ -132,11 +132,13 @@ fn passes_the_hosts_connections_for_each_action() {
             for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | RST, b"")] {
                 assert_eq!(connection.send(flags, 1, 1, payload), (Verdict::OtherTcp, None), "{action:?}");
             }
-            connection.setup.settings.takeover = true;
-            assert_eq!(connection.send(ACK | PSH, 1, 1, b"data"), (Verdict::TakenOver, None), "{action:?}");
             // Port 443 is the destination of the segments. Connections must be matched by the client port.
             connection.setup.connected = Some(443);
-            assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::TakenOver, "{action:?}");
+            assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::OtherTcp, "{action:?}");
+            // Under takeover, the host's connections are not protected.
+            connection.setup.connected = Some(1234);
+            connection.setup.settings.takeover = true;
+            assert_ne!(connection.send(ACK | PSH, 1, 1, b"data").0, Verdict::OtherTcp, "{action:?}");
         }
     }
 }

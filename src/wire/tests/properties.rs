@@ -4,7 +4,10 @@
 
 use crate::common;
 
-use common::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Setup, SynOptions, URG, V6, is_host};
+use common::{
+    ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, MACOS_OPTIONS, PSH, RST, Request, SYN, Setup, SynOptions, URG, V6,
+    WINDOWS_OPTIONS, is_host,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -56,7 +59,7 @@ fn number() -> impl Strategy<Value = u32> {
 /// Generates IPv4 addresses that a host can have. Many of their octets are 0 or 255.
 fn address() -> impl Strategy<Value = [u8; 4]> {
     let octet = || prop_oneof![any::<u8>(), Just(0), Just(255)];
-    (prop_oneof![1..=126u8, 128..=223u8], octet(), octet(), octet()).prop_map(|(a, b, c, d)| [a, b, c, d])
+    (prop_oneof![1..=126u8, 128..=223u8, 240..=254u8], octet(), octet(), octet()).prop_map(|(a, b, c, d)| [a, b, c, d])
 }
 
 fn mac() -> impl Strategy<Value = [u8; 6]> {
@@ -129,17 +132,21 @@ fn set() -> impl Strategy<Value = Option<bool>> {
     prop_oneof![2 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))]
 }
 
-/// Generates SYNs with a Linux client's layout over IPv4 and IPv6, between valid and invalid addresses. Sometimes the
+/// Generates SYNs with a common client's layout over IPv4 and IPv6, between valid and invalid addresses. Sometimes the
 /// addresses are equal.
-fn linux_syn() -> impl Strategy<Value = Request> {
+fn common_syn() -> impl Strategy<Value = Request> {
     let first = || select(vec![0, 1, 10, 127, 192, 224, 0xfd, 0xff]);
     let addresses = (first(), first(), any::<bool>(), any::<bool>());
     let odd = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
-    (syn(), addresses, odd, any::<[u8; 4]>(), any::<u8>(), any::<bool>()).prop_map(
-        |(request, (source, destination, is_zero, is_loopback), (is_land, is_group), value, scale, is_v6)| {
-            let mut options = LINUX_OPTIONS.to_vec();
-            options[8..12].copy_from_slice(&value);
-            options[19] = scale;
+    let layout = select(vec![(&LINUX_OPTIONS[..], 8, 19), (&MACOS_OPTIONS, 12, 7), (&WINDOWS_OPTIONS, 0, 7)]);
+    (syn(), addresses, odd, layout, any::<([u8; 4], u8)>(), any::<bool>()).prop_map(
+        |(request, (source, destination, is_zero, is_loopback), (is_land, is_group), layout, (value, scale), is_v6)| {
+            let (options, value_offset, scale_offset) = layout;
+            let mut options = options.to_vec();
+            if value_offset != 0 {
+                options[value_offset..value_offset + 4].copy_from_slice(&value);
+            }
+            options[scale_offset] = scale;
             let mut request = Request {
                 tags: Vec::new(),
                 ethertype: 0x0800,
@@ -294,11 +301,12 @@ proptest! {
 
     #[test]
     fn answers_the_same_on_both_paths(
-        request in linux_syn(),
+        request in common_syn(),
         settings in settings(),
         is_own in any::<bool>(),
         (to, from) in (set(), set()),
         is_excluded in any::<bool>(),
+        is_listening in any::<bool>(),
         damage in vec(Damage::strategy(), 0..2),
     ) {
         let v6 = request.v6.clone().unwrap_or_else(V6::new).destination;
@@ -319,6 +327,7 @@ proptest! {
         let [with, without] = [primary, others].map(|primary| {
             let choice = Choice { mac: Some(request.destination_mac), primary: Some(primary), ..settings };
             let mut setup = Setup::new(choice).excluding_ports(excluded.clone());
+            setup.listening = is_listening.then_some(request.destination_port);
             (setup.filters_destinations, setup.filters_sources) = (to.is_some(), from.is_some());
             let (first, last) = (AddressBits { high: 0, low: 0 }, AddressBits { high: u64::MAX, low: u64::MAX });
             let every = [AddressRange { first, last }];

@@ -3,7 +3,9 @@
 use crate::common;
 
 use common::{Choice, LINUX_OPTIONS, Request, Setup, V6};
-use tcp_bounce_wire::Verdict;
+use tcp_bounce_wire::address::Ipv4Address;
+use tcp_bounce_wire::broadcast_set::MAX_BROADCASTS;
+use tcp_bounce_wire::{BroadcastSet, Verdict};
 
 /// Checks the verdicts on a SYN and an ACK, both changed by `edit`: `Answered` and `Completed` if `expected` is true,
 /// otherwise `NotUnicast`.
@@ -17,9 +19,11 @@ fn assert_unicast(expected: bool, edit: impl Fn(Request) -> Request) {
     }
 }
 
-/// Returns whether a host can have an address with this first octet: not in 0/8, 127/8, 224/4 and 240/4.
-fn is_host(first_octet: u8) -> bool {
-    first_octet != 0 && first_octet != 127 && first_octet / 16 != 14 && first_octet / 16 != 15
+/// Returns whether a host can have this address: not in 0/8, 127/8 and 224/4, and not the broadcast address. Linux
+/// treats the reserved addresses of 240/4 as unicast.
+fn is_host(address: [u8; 4]) -> bool {
+    let [first, ..] = address;
+    first != 0 && first != 127 && first / 16 != 14 && address != [255; 4]
 }
 
 #[test]
@@ -44,14 +48,14 @@ fn addresses() -> impl Iterator<Item = [u8; 4]> {
 #[test]
 fn passes_impossible_sources() {
     for source in addresses() {
-        assert_unicast(is_host(source[0]), |request| Request { source, ..request });
+        assert_unicast(is_host(source), |request| Request { source, ..request });
     }
 }
 
 #[test]
 fn passes_impossible_destinations() {
     for destination in addresses() {
-        assert_unicast(is_host(destination[0]), |request| Request { destination, ..request });
+        assert_unicast(is_host(destination), |request| Request { destination, ..request });
     }
 }
 
@@ -86,6 +90,41 @@ fn distinguishes_addresses_by_each_bit() {
 #[test]
 fn answers_between_equal_ports() {
     assert_unicast(true, |request| Request { source_port: 443, destination_port: 443, ..request });
+}
+
+#[test]
+fn passes_broadcast_addresses_of_the_own_subnets() {
+    let linux = Request { options: LINUX_OPTIONS.to_vec(), ..Request::syn() };
+    let primary = Some((linux.destination, V6::new().destination));
+    let broadcasts = [[192, 0, 2, 255], [10, 1, 2, 127], [198, 51, 100, 3]];
+    for count in 0..=broadcasts.len() {
+        let choice = Choice { mac: Some(linux.destination_mac), primary, ..Choice::DEFAULT };
+        let mut setup = Setup::new(choice);
+        for &broadcast in &broadcasts[..count] {
+            setup.filters.broadcasts.insert(Ipv4Address(broadcast)).expect("room for three addresses");
+        }
+        for source in addresses().chain(broadcasts).chain([[192, 0, 2, 127], [10, 1, 2, 3]]) {
+            let is_client = is_host(source) && !broadcasts[..count].contains(&source);
+            let expected = if is_client { Verdict::Answered } else { Verdict::NotUnicast };
+            // The first SYN takes the fast path.
+            for syn in [linux.clone(), Request::syn()] {
+                let syn = Request { source, ..syn };
+                assert_eq!(setup.verdict(&syn.frame()), expected, "{syn:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn holds_a_limited_number_of_broadcast_addresses() {
+    let mut set = BroadcastSet::new();
+    for number in 0..MAX_BROADCASTS as u8 {
+        assert_eq!(set.insert(Ipv4Address([10, number, 0, 255])), Some(()));
+    }
+    let full = set.clone();
+    assert_eq!(set.insert(Ipv4Address([10, 99, 0, 255])), None);
+    assert_eq!(set, full);
+    assert!(set.contains(Ipv4Address([10, MAX_BROADCASTS as u8 - 1, 0, 255])));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::common;
 
 use common::{Request, Setup};
 use tcp_bounce_wire::Verdict;
+use tcp_bounce_wire::ethernet::VlanTag;
 
 const TAGS: [[u8; 4]; 4] =
     [[0x81, 0x00, 0x00, 0x2a], [0x81, 0x00, 0xff, 0xff], [0x88, 0xa8, 0x60, 0x07], [0x88, 0xa8, 0x00, 0x00]];
@@ -22,6 +23,39 @@ fn skips_one_or_two_tags() {
                 for inner in TAGS {
                     let twice = Request { tags: [outer, inner].concat(), ..request.clone() };
                     assert_eq!(Setup::standard().verdict(&twice.frame()), verdict, "{twice:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_only_the_tags_of_the_host_if_tags_are_filtered() {
+    let tag = |[a, b, c, d]: [u8; 4]| VlanTag {
+        protocol: u16::from_be_bytes([a, b]),
+        id: u16::from_be_bytes([c, d]) & 0xfff,
+    };
+    for (own, other) in TAGS.iter().flat_map(|own| TAGS.map(|other| (*own, other))) {
+        let mut setup = Setup { filters_vlans: true, ..Setup::standard() };
+        setup.filters.vlans.insert(tag(own));
+        setup.filters.vlans.insert_inner(tag(other));
+        for request in families(Request::syn()) {
+            assert_eq!(setup.verdict(&request.frame()), Verdict::Answered, "without a tag");
+            for outer in TAGS {
+                // A tag with the identifier 0 only gives a priority.
+                let is_known = tag(outer) == tag(own) || tag(outer).id == 0;
+                let expected = if is_known { Verdict::Answered } else { Verdict::OtherVlan };
+                let once = Request { tags: outer.to_vec(), ..request.clone() };
+                assert_eq!(setup.verdict(&once.frame()), expected, "{once:?}, the host has {own:02x?}");
+                for inner in TAGS {
+                    let is_known = (tag(outer), tag(inner)) == (tag(own), tag(other));
+                    let expected = if is_known { Verdict::Answered } else { Verdict::OtherVlan };
+                    let twice = Request { tags: [outer, inner].concat(), ..request.clone() };
+                    assert_eq!(
+                        setup.verdict(&twice.frame()),
+                        expected,
+                        "{twice:?}, the host has {own:02x?} {other:02x?}"
+                    );
                 }
             }
         }

@@ -100,7 +100,7 @@ struct Coverage {
 
 impl Coverage {
     fn count(&mut self, verdict: Verdict, request_length: usize, reply_length: usize) {
-        self.verdicts.count(verdict);
+        self.verdicts.count(verdict as usize);
         if verdict.action() == XdpAction::Tx {
             let [grown, kept, shrunk] = &mut self.replies;
             *match reply_length.cmp(&request_length) {

@@ -1,6 +1,6 @@
 //! Assertions about verdicts and replies that hold for any packet.
 
-use etherparse::NetSlice;
+use etherparse::{NetSlice, SlicedPacket};
 use tcp_bounce_wire::{Action, Verdict, XdpAction};
 
 use super::request::{ACK, CWR, ECE, ETHERNET_LENGTH, RST, SYN, URG};
@@ -11,16 +11,24 @@ use super::syn_options::SynOptions;
 /// Checks the verdict on `frame` for a setup without filters and with enough room for a reply.
 ///
 /// A TCP segment between two hosts must get the verdict of [`Segment::expected`], unless it has extension headers that
-/// tcp-bounce does not skip. Any other frame must be passed.
+/// tcp-bounce does not skip. A fragment may be dropped. Any other frame must be passed.
 pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     match Segment::parse(frame) {
         Some(segment) if segment.is_unicast() && segment.has_plain_extensions() => {
             assert_eq!(segment.expected(settings), verdict, "{segment:?}")
         }
+        _ if is_fragment(frame) => assert_ne!(verdict.action(), XdpAction::Tx, "{verdict:?} on a fragment"),
         _ => {
             assert_eq!(XdpAction::Pass, verdict.action(), "{verdict:?} on a frame without a segment between two hosts")
         }
     }
+}
+
+/// Returns whether the frame is an IP fragment.
+fn is_fragment(frame: &[u8]) -> bool {
+    let packet =
+        SlicedPacket::from_ethernet(frame).or_else(|_| SlicedPacket::from_ethernet(&frame[..frame.len().min(54)]));
+    packet.is_ok_and(|packet| packet.is_ip_payload_fragmented())
 }
 
 /// Checks all fields of the SYN-ACK `reply` to `request`, and that only zeros follow the reply in the frame.

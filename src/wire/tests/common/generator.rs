@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
-use tcp_bounce_wire::address::AddressBits;
+use tcp_bounce_wire::address::{AddressBits, Ipv4Address};
 use tcp_bounce_wire::address_set::AddressRange;
+use tcp_bounce_wire::ethernet::VlanTag;
 use tcp_bounce_wire::{Action, TelemetrySettings};
 
-use super::{ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6};
+use super::{
+    ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, MACOS_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6,
+    WINDOWS_OPTIONS,
+};
 
 /// A source of numbers and bytes: a random number generator, or the input of a fuzzer.
 pub trait Choices {
@@ -113,6 +117,7 @@ impl Shape {
         };
         let excluded: &[u16] = generator.pick(&[&[][..], &[22], &[22, 80, 443], &[0, 22], &[63, 64, u16::MAX]]);
         let (index, first) = (generator.below(2), generator.below(FILTERS.len()));
+        let (filters_vlans, broadcast) = (generator.flip(), generator.address());
         setup.settings = settings;
         excluded.iter().for_each(|&port| setup.filters.excluded_ports.insert(port));
         (setup.filters_destinations, setup.filters_sources) = (self.filters_destinations, self.filters_sources);
@@ -123,6 +128,10 @@ impl Shape {
         if self.filters_sources {
             setup.filters.sources.fill(&FILTERS[first..]).expect("not too many");
         }
+        setup.filters_vlans = filters_vlans;
+        setup.filters.vlans.insert(VlanTag { protocol: 0x8100, id: 42 });
+        setup.filters.vlans.insert_inner(VlanTag { protocol: 0x8100, id: 0xfff });
+        setup.filters.broadcasts.insert(Ipv4Address(broadcast)).expect("room for one address");
         if self.action.is_none() {
             setup.actions_by_port = PORTS.into_iter().zip(Action::ALL.into_iter().cycle()).collect();
         }
@@ -221,7 +230,8 @@ impl<C: Choices> Generator<'_, C> {
         v6
     }
 
-    /// Returns TCP options, padded to 32-bit words: none, Linux's, known options in any order, or random bytes.
+    /// Returns TCP options, padded to 32-bit words: none, those of a common client, known options in any order, or
+    /// random bytes.
     fn options(&mut self) -> Vec<u8> {
         const KNOWN: [&[u8]; 12] = [
             &[2, 4, 5, 0xb4],
@@ -244,7 +254,8 @@ impl<C: Choices> Generator<'_, C> {
                 [&[1, 1, 8, 10][..], &self.bytes(8..9), self.pick(&[&[][..], &[1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 0, 12]])]
                     .concat()
             }
-            2..5 => LINUX_OPTIONS.to_vec(),
+            2 | 3 => LINUX_OPTIONS.to_vec(),
+            4 => self.pick(&[&MACOS_OPTIONS[..], &WINDOWS_OPTIONS]).to_vec(),
             5 | 6 => (0..1 + self.below(8)).flat_map(|_| self.pick(&KNOWN[..]).to_vec()).collect(),
             _ => self.words(0..11),
         };

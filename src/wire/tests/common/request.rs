@@ -17,6 +17,12 @@ pub const ETHERNET_LENGTH: usize = 14;
 /// The length of the frame that answers a SYN without options over IPv4, in bytes. The only TCP option is MSS.
 pub const REPLY_LENGTH: usize = ETHERNET_LENGTH + 20 + 20 + 4;
 
+/// The TCP options of a SYN of macOS: MSS, NOP, window scale, NOP, NOP, timestamps, SACK permitted, end of list.
+pub const MACOS_OPTIONS: [u8; 24] = [2, 4, 5, 0xb4, 1, 3, 3, 6, 1, 1, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 4, 2, 0, 0];
+
+/// The TCP options of a SYN of Windows 10: MSS, NOP, window scale, NOP, NOP, SACK permitted.
+pub const WINDOWS_OPTIONS: [u8; 12] = [2, 4, 5, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2];
+
 /// The TCP options of Linux's SYN: MSS, SACK permitted, timestamps, NOP, window scale.
 pub const LINUX_OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
 
@@ -93,6 +99,12 @@ impl Request {
     /// Returns this request over IPv6.
     pub fn over_ipv6(self) -> Self {
         Self { ethertype: 0x86dd, version: 6, v6: Some(V6::new()), ..self }
+    }
+
+    /// Returns this request over IPv6 as the first of several fragments.
+    pub fn first_fragment(self) -> Self {
+        let v6 = V6 { next_header: Some(44), extensions: vec![6, 0, 0, 1, 0, 0, 0, 9], ..V6::new() };
+        Self { v6: Some(v6), ..self.over_ipv6() }
     }
 
     /// Returns this request with one VLAN tag.

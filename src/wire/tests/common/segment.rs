@@ -154,7 +154,7 @@ pub fn is_host(address: &[u8]) -> bool {
                 && !address.is_unspecified()
                 && address.to_ipv4_mapped().is_none()
         }
-        Err(_) => matches!(address[0], 1..=126 | 128..=223),
+        Err(_) => matches!(address[0], 1..=126 | 128..=223 | 240..) && address != [255; 4],
     }
 }
 
@@ -167,6 +167,7 @@ pub fn expected(flags: u8, is_ours: bool, has_payload: bool, takeover: bool) -> 
         (false, true, false) if is_ours => Verdict::Completed,
         (false, true, true) if is_ours => Verdict::Later,
         _ if takeover => Verdict::TakenOver,
+        (_, false, _) if !rst => Verdict::WithoutAck,
         _ => Verdict::OtherTcp,
     }
 }

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use tcp_bounce_wire::address::{AddressBits, Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::Ip;
-use tcp_bounce_wire::segment::{FourTuple, Segment as WireSegment};
+use tcp_bounce_wire::segment::FourTuple;
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, Filters, Frame, Host, InterfaceState, Isn, Policy, PortSet, ProgramConfig,
-    ProgramSettings, ReplySettings, TelemetrySettings, Verdict, XdpAction, respond,
+    ProgramSettings, ReplySettings, SocketKind, TelemetrySettings, Verdict, XdpAction, respond,
 };
 use zerocopy::FromZeros as _;
 
@@ -85,6 +85,7 @@ impl Choice {
             checks_mac: self.mac.is_some(),
             filters_destinations,
             filters_sources,
+            filters_vlans: false,
             telemetry: TelemetrySettings::default(),
             frags: false,
             attach_mode: self.attach_mode,
@@ -199,8 +200,15 @@ pub struct Setup {
     pub actions_by_port: Vec<(u16, Action)>,
     /// The client port of the host's own connections.
     pub connected: Option<u16>,
+    /// The port of the host's listener.
+    pub listening: Option<u16>,
+    /// The port of a listener that was closed recently.
+    pub closed: Option<u16>,
+    /// Whether [`Host::may_have_socket`] is true for every port.
+    pub tracks_no_sockets: bool,
     pub filters_destinations: bool,
     pub filters_sources: bool,
+    pub filters_vlans: bool,
     pub telemetry: TelemetrySettings,
     /// The number of bytes by which a frame can grow.
     pub room: usize,
@@ -215,8 +223,12 @@ impl Setup {
             filters,
             actions_by_port: Vec::new(),
             connected: None,
+            listening: None,
+            closed: None,
+            tracks_no_sockets: false,
             filters_destinations: false,
             filters_sources: false,
+            filters_vlans: false,
             telemetry: TelemetrySettings::default(),
             room: 64,
         }
@@ -247,6 +259,7 @@ impl Setup {
     pub fn settings(&self) -> ProgramSettings {
         let settings = self.settings.settings(self.filters_destinations, self.filters_sources);
         ProgramSettings {
+            filters_vlans: self.filters_vlans,
             telemetry: self.telemetry,
             actions: self.actions_by_port.iter().fold(settings.actions, |modes, &(_, action)| modes.with(action)),
             ..settings
@@ -277,8 +290,7 @@ impl Setup {
     pub fn run_and_count(&self, frame: &mut impl Frame) -> (Verdict, Vec<u16>) {
         let config = ProgramConfig::new(self.settings());
         let excluded_syns = RefCell::default();
-        let host =
-            TestHost { filters: &self.filters, now: self.settings.now, connected: self.connected, excluded_syns };
+        let host = TestHost { setup: self, excluded_syns };
         static NONE: ActionByPort = ActionByPort::new();
         let by_port = (!self.actions_by_port.is_empty()).then(|| self.actions_by_port());
         let actions_by_port = by_port.as_deref().unwrap_or(&NONE);
@@ -332,36 +344,37 @@ impl Setup {
     }
 }
 
-/// A [`Host`] with a fixed time. Its own connections come from the client port `connected`.
+/// A [`Host`] with a fixed time and the sockets of a setup.
 struct TestHost<'a> {
-    filters: &'a Filters,
-    now: u32,
-    connected: Option<u16>,
+    setup: &'a Setup,
     /// The ports of counted SYNs to excluded ports.
     excluded_syns: RefCell<Vec<u16>>,
 }
 
 impl Host for TestHost<'_> {
     fn now(&self) -> u32 {
-        self.now
+        self.setup.settings.now
     }
 
     fn answers_for(&self, destination: AddressBits) -> bool {
-        self.filters.destinations().contains(destination)
+        self.setup.filters.destinations().contains(destination)
     }
 
-    fn has_connection<I: Ip>(&self, ends: &FourTuple<I>) -> bool {
-        self.connected == Some(ends.source_port.get())
+    /// The host's own connections may use any port.
+    fn may_have_socket(&self, port: u16) -> bool {
+        let Setup { connected, listening, closed, tracks_no_sockets, .. } = self.setup;
+        *tracks_no_sockets || connected.is_some() || [*listening, *closed].contains(&Some(port))
     }
 
-    fn handle_post_handshake<I: Ip, F: Frame>(
-        &self,
-        frame: &mut F,
-        segment: WireSegment<I>,
-        isn_base: u32,
-        policy: &Policy<Self>,
-    ) -> Option<Verdict> {
-        segment.handle_post_handshake(frame, isn_base, policy)
+    fn has_closed_listener(&self, port: u16) -> bool {
+        self.setup.closed == Some(port)
+    }
+
+    fn find_socket<I: Ip>(&self, ends: &FourTuple<I>) -> Option<SocketKind> {
+        if self.setup.connected == Some(ends.source_port.get()) {
+            return Some(SocketKind::Connection);
+        }
+        (self.setup.listening == Some(ends.destination_port.get())).then_some(SocketKind::Listener)
     }
 
     fn count_excluded_syn(&self, port: u16) {

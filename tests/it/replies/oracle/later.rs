@@ -133,14 +133,15 @@ fn conversations(wire: &Wire, segments: &[Option<Segment>]) -> Vec<Conversation>
 
 /// Checks the windows of discard after data and after a FIN, and the window of close after the handshake.
 ///
-/// The listener's program has not read the data when the kernel replies. In a tiny receive buffer, the memory that a
-/// segment occupies determines the window, which the test cannot predict.
+/// The listener's program has not read the data when the kernel replies. Two states are left out. In a tiny receive
+/// buffer, the memory that a segment occupies determines the window. With `tcp_workaround_signed_windows`, the kernel
+/// refills a window that is not scaled, because its buffer is larger than the window.
 fn windows_equal_a_listeners(mode: Mode) {
     let data = [segment("a byte", ACK | PSH, 1), segment("99 bytes", ACK | PSH, 99), segment("FIN", ACK | FIN, 0)];
     let (data, nothing) = (data.map(Some), [None]);
     let states = [&DEFAULTS, &state::MTUS[1]].into_iter().chain(&state::WINDOWS);
     let mut different = Vec::new();
-    for state in states.filter(|state| state.name != "tiny tcp_rmem") {
+    for state in states.filter(|state| !["tiny tcp_rmem", "tcp_workaround_signed_windows=1"].contains(&state.name)) {
         let wire = Wire::new(mode, state).unwrap();
         for (action, segments) in [("discard", &data[..]), ("close", &nothing)] {
             for (name, replies) in first_replies(&wire, action, &conversations(&wire, segments)) {
