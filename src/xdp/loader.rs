@@ -37,14 +37,14 @@ pub struct ProgramInputs<'a> {
     pub actions: &'a ActionByPort,
 }
 
-/// Opens and loads the program, and sets its filters.
+/// Opens and loads the program.
 ///
 /// `offload` is the index of the interface whose NIC runs the program. `None` loads the program for the host CPUs.
 ///
 /// # Errors
 ///
 /// [`XdpError::Verifier`] if the kernel's verifier rejects the program; [`XdpError::Load`] if the program or its maps
-/// cannot be loaded for another reason; [`XdpError::Maps`] if the filters cannot be set.
+/// cannot be loaded for another reason.
 pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSkel<'static>, XdpError> {
     let mut skel = open().map_err(load_error)?;
     set_up(&mut skel, inputs).map_err(load_error)?;
@@ -58,7 +58,7 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
         skel.maps.LOCAL_PORTS.set_map_ifindex(ifindex);
         skel.maps.OPEN_HANDSHAKES.set_map_ifindex(ifindex);
     }
-    load_with_filters(skel, inputs)
+    load_opened(skel)
 }
 
 /// Opens and loads the program for the host CPUs, like [`load`], with the map `local_ports` as its table of local ports.
@@ -70,16 +70,7 @@ pub fn load_sharing(inputs: &ProgramInputs, local_ports: BorrowedFd) -> Result<T
     let mut skel = open().map_err(load_error)?;
     set_up(&mut skel, inputs).map_err(load_error)?;
     skel.maps.LOCAL_PORTS.reuse_fd(local_ports).map_err(load_error)?;
-    load_with_filters(skel, inputs)
-}
-
-fn load_with_filters(
-    skel: OpenTcpBounceSkel<'static>,
-    inputs: &ProgramInputs,
-) -> Result<TcpBounceSkel<'static>, XdpError> {
-    let skel = load_opened(skel)?;
-    set_filters(&skel, inputs.filters).map_err(XdpError::Maps)?;
-    Ok(skel)
+    load_opened(skel)
 }
 
 /// Opens the program with its built-in settings, without loading it.
@@ -95,7 +86,7 @@ pub fn open() -> libbpf_rs::Result<OpenTcpBounceSkel<'static>> {
     TcpBounceSkelBuilder::default().open(object)
 }
 
-/// Applies everything in `inputs` that must be known before loading: all but the filters.
+/// Applies `inputs` to an opened program.
 ///
 /// # Errors
 ///
@@ -105,6 +96,7 @@ pub fn set_up(skel: &mut OpenTcpBounceSkel, inputs: &ProgramInputs) -> libbpf_rs
     skel.maps.rodata.set_initial_value(ProgramConfig::new(settings).as_bytes())?;
     skel.maps.rodata_actions.set_initial_value(inputs.actions.as_bytes())?;
     skel.maps.data.set_initial_value(inputs.interface.as_bytes())?;
+    skel.maps.bss.set_initial_value(inputs.filters.as_bytes())?;
     if settings.frags {
         skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
     }
