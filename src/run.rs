@@ -79,7 +79,7 @@ impl Run {
         interfaces.iter().try_for_each(responder::check_vacant)?;
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
         let mut responders = ResponderSet::new(config, isn)?;
-        interfaces.iter().try_for_each(|interface| responders.attach(interface))?;
+        responders.attach(&interfaces, || false)?;
         responders.refresh()?;
         let deadline = config.duration.and_then(|duration| Instant::now().checked_add(duration));
 

@@ -1,5 +1,6 @@
 //! The first four phases of a run: prepare, attach, drop privileges, serve.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
@@ -37,6 +38,8 @@ struct Signals {
     sender: Sender<()>,
     receiver: Receiver<()>,
     handlers: SignalHandlers,
+    /// Whether [`Signals::have_arrived`] has received a signal.
+    are_received: Cell<bool>,
 }
 
 /// The attached programs of a run.
@@ -93,13 +96,7 @@ impl<'a> Session<'a> {
             self.report_affected_connections()?;
         }
         let mut responders = ResponderSet::new(self.config, self.isn)?;
-        for interface in &self.interfaces {
-            if self.signals.has_arrived() {
-                return Ok(None);
-            }
-            responders.attach(interface)?;
-        }
-        if self.signals.has_arrived() {
+        if !responders.attach(&self.interfaces, || self.signals.have_arrived())? {
             return Ok(None);
         }
         let started = Instant::now();
@@ -189,11 +186,15 @@ impl Signals {
     fn handle() -> Result<Self, Error> {
         let (sender, receiver) = mpsc::channel();
         let handlers = unprivileged(|| SignalHandlers::install(sender.clone(), tui::restore_now))??;
-        Ok(Self { sender, receiver, handlers })
+        Ok(Self { sender, receiver, handlers, are_received: Cell::new(false) })
     }
 
-    fn has_arrived(&self) -> bool {
-        self.receiver.try_recv().is_ok()
+    /// Returns whether a signal has arrived since the handlers were installed.
+    fn have_arrived(&self) -> bool {
+        if self.receiver.try_recv().is_ok() {
+            self.are_received.set(true);
+        }
+        self.are_received.get()
     }
 }
 

@@ -5,6 +5,7 @@ mod error;
 pub mod exclusions;
 mod grace;
 pub mod mode;
+mod parallel;
 mod plan;
 #[allow(clippy::module_inception, reason = "the folder is named after its main type")]
 mod responder;

@@ -1,4 +1,4 @@
-//! Chooses the attach mode, and attaches the program.
+//! Chooses the attach mode, loads the program and attaches it.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -28,52 +28,91 @@ pub struct Attached {
     pub link: XdpLink,
 }
 
-/// Loads the program and attaches it in the configured mode.
-///
-/// Without a configured mode, native mode is tried first, and skb mode if the driver refuses it. On veth, only skb mode
-/// is tried. Multi-buffer frames are supported as [`ProgramPlan::fragments`] says.
+/// A loaded program that is not attached yet.
+pub struct Loaded {
+    attempt: Attempt,
+    program: TcpBounceSkel<'static>,
+}
+
+/// A way to attach the program.
+#[derive(Clone, Copy)]
+struct Attempt {
+    mode: AttachMode,
+    has_fragments: bool,
+}
+
+impl Attempt {
+    /// Returns the first attempt for `plan`.
+    ///
+    /// Without a configured mode, native mode is tried first, except on veth.
+    fn first(plan: &ProgramPlan) -> Self {
+        let automatic = if plan.interface().is_veth() { AttachMode::Skb } else { AttachMode::Native };
+        let mode = plan.configured_mode().unwrap_or(automatic);
+        Self { mode, has_fragments: plan.fragments(mode).first() == Some(&true) }
+    }
+
+    /// Returns the attempt to make if the driver refuses this one: first the other choice of
+    /// [`ProgramPlan::fragments`], then skb mode if no mode is configured.
+    fn next(self, plan: &ProgramPlan) -> Option<Self> {
+        let has_choice = !self.has_fragments && plan.fragments(self.mode).contains(&true);
+        let is_automatic = self.mode == AttachMode::Native && plan.configured_mode().is_none();
+        match (has_choice, is_automatic) {
+            (true, _) => Some(Self { has_fragments: true, ..self }),
+            (false, true) => Some(Self { mode: AttachMode::Skb, has_fragments: false }),
+            (false, false) => None,
+        }
+    }
+
+    /// Loads the program for this attempt.
+    fn load(self, plan: &ProgramPlan, local_ports: Option<BorrowedFd>) -> Result<Loaded, ResponderError> {
+        let program = load_in(plan, self.mode, self.has_fragments, local_ports)?;
+        Ok(Loaded { attempt: self, program })
+    }
+}
+
+/// Loads the program for the mode that is tried first.
 ///
 /// The program shares the map `local_ports`, except in hw mode. Without it, the program has a table of its own.
 ///
 /// # Errors
 ///
-/// The kernel or the driver refuses the program, or another program occupies the interface.
-pub fn attach(plan: &ProgramPlan, local_ports: Option<BorrowedFd>) -> Result<Attached, ResponderError> {
-    let attach_in = |mode, remark| attach_in(plan, mode, remark, local_ports);
-    let is_veth = plan.interface().is_veth();
-    let lost_on_veth = is_veth.then(|| LOST_ON_VETH.to_owned());
-    match plan.configured_mode() {
-        Some(AttachMode::Native) => attach_in(AttachMode::Native, lost_on_veth),
-        Some(mode) => attach_in(mode, None),
-        None if is_veth => attach_in(AttachMode::Skb, lost_on_veth),
-        None => match attach_in(AttachMode::Native, None) {
-            Err(ResponderError::Refused { source, .. }) => {
-                attach_in(AttachMode::Skb, Some(format!("the driver refuses native mode: {source}")))
-            }
-            attached => attached,
-        },
-    }
+/// The kernel refuses the program or, in hw mode, the driver does.
+pub fn load(plan: &ProgramPlan, local_ports: Option<BorrowedFd>) -> Result<Loaded, ResponderError> {
+    Attempt::first(plan).load(plan, local_ports)
 }
 
-/// Loads the program and attaches it in `mode`. `remark` becomes [`Attached::remark`].
-fn attach_in(
+/// Attaches a program that [`load`] returned for `plan` and `local_ports`.
+///
+/// If the driver refuses it, the program is loaded again: with multi-buffer support if [`ProgramPlan::fragments`] lists
+/// it as the second choice, and for skb mode if no mode is configured.
+///
+/// # Errors
+///
+/// The kernel or the driver refuses the program, or another program occupies the interface.
+pub fn attach(
     plan: &ProgramPlan,
-    mode: AttachMode,
-    remark: Option<String>,
+    mut loaded: Loaded,
     local_ports: Option<BorrowedFd>,
 ) -> Result<Attached, ResponderError> {
-    let attach = |has_fragments| {
-        let program = load(plan, mode, has_fragments, local_ports)?;
-        let link = XdpLink::new(program.progs.tcp_bounce.as_fd(), plan.interface(), mode)
-            .map_err(|source| attach_error(plan.interface(), mode, source))?;
-        Ok(Attached { mode, remark: remark.clone(), has_fragments, program, link })
-    };
-    match plan.fragments(mode) {
-        &[first, second] => match attach(first) {
-            Err(ResponderError::Refused { .. }) => attach(second),
-            attached => attached,
-        },
-        choices => attach(choices.contains(&true)),
+    let interface = plan.interface();
+    let prefers_native = plan.configured_mode().is_none_or(|mode| mode == AttachMode::Native);
+    let mut remark = (interface.is_veth() && prefers_native).then(|| LOST_ON_VETH.to_owned());
+    loop {
+        let Loaded { attempt, program } = loaded;
+        let Attempt { mode, has_fragments } = attempt;
+        let source = match XdpLink::new(program.progs.tcp_bounce.as_fd(), interface, mode) {
+            Ok(link) => return Ok(Attached { mode, remark, has_fragments, program, link }),
+            Err(source) => source,
+        };
+        drop(program);
+        let error = attach_error(interface, mode, source);
+        let (ResponderError::Refused { source, .. }, Some(next)) = (&error, attempt.next(plan)) else {
+            return Err(error);
+        };
+        if next.mode != mode {
+            remark = Some(format!("the driver refuses {mode} mode: {source}"));
+        }
+        loaded = next.load(plan, local_ports)?;
     }
 }
 
@@ -82,7 +121,7 @@ fn attach_in(
 /// # Errors
 ///
 /// [`ResponderError::Refused`] if the driver refuses to offload the program; otherwise the error of [`loader::load`].
-fn load(
+fn load_in(
     plan: &ProgramPlan,
     mode: AttachMode,
     fragments: bool,
@@ -109,7 +148,7 @@ fn load(
 ///
 /// The kernel or, in hw mode, the driver refuses the program.
 pub fn verify(plan: &ProgramPlan, mode: AttachMode) -> Result<(), ResponderError> {
-    plan.fragments(mode).iter().try_for_each(|&fragments| load(plan, mode, fragments, None).map(drop))
+    plan.fragments(mode).iter().try_for_each(|&fragments| load_in(plan, mode, fragments, None).map(drop))
 }
 
 /// Converts an error of `BPF_LINK_CREATE`. If the errno reports a conflict, searches for the program in the way.

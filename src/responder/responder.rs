@@ -1,15 +1,16 @@
 //! A responder: the XDP program on one interface, which is attached and then updated.
 
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 use tcp_bounce_wire::{Counters, EventCounts, TelemetrySettings};
 
-use super::{HostSnapshot, ProgramPlan, ResponderError, Scope, mode};
+use super::mode::{self, Loaded};
+use super::{HostSnapshot, ProgramPlan, ResponderError, Scope};
 use crate::config::AttachMode;
 use crate::host::Interface;
-use crate::xdp::{SocketTracker, TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
+use crate::xdp::{TcpBounceSkel, XdpError, XdpLink, counters, event_ring};
 
 /// The XDP program on one interface. It is detached when this value is dropped.
 pub struct Responder {
@@ -37,15 +38,13 @@ pub struct Sample {
 }
 
 impl Responder {
-    /// Loads the program as `plan` configures it, and attaches it to the interface of the plan.
-    ///
-    /// [`mode::attach`] chooses the attach mode. The program shares the table of local ports of `tracker`.
+    /// Attaches a program that [`mode::load`] returned for `plan` and `local_ports`.
     ///
     /// # Errors
     ///
-    /// The kernel or the driver refuses the program, or another program occupies the interface.
-    pub fn start(plan: ProgramPlan, tracker: Option<&SocketTracker>) -> Result<Self, ResponderError> {
-        let attached = mode::attach(&plan, tracker.map(AsFd::as_fd))?;
+    /// The error of [`mode::attach`].
+    pub fn start(plan: ProgramPlan, loaded: Loaded, local_ports: Option<BorrowedFd>) -> Result<Self, ResponderError> {
+        let attached = mode::attach(&plan, loaded, local_ports)?;
         let mode::Attached { mode, remark, has_fragments, program, link } = attached;
         Ok(Self { interface: plan.interface().clone(), mode, remark, has_fragments, link, program, plan })
     }

@@ -1,5 +1,6 @@
 //! The responders of a run, one for each interface, which are updated together.
 
+use std::os::fd::AsFd as _;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use tcp_bounce_wire::Isn;
 
 use super::grace::GraceTimes;
 use super::retry::{Reaction, RetryWindow};
-use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope};
+use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope, mode, parallel};
 use crate::config::Config;
 use crate::host::{Interface, TcpSettings};
 use crate::xdp::{ClientTables, SocketTracker, TcpBounceSkel, TrackingError, XdpError};
@@ -102,18 +103,29 @@ impl ResponderSet {
         self.sockets.as_ref().and_then(|sockets| sockets.tracker.error())
     }
 
-    /// Attaches the program to `interface`, and adds the responder to the set.
+    /// Loads a program for each of `interfaces` in parallel, then attaches the programs in order. Returns false if
+    /// `is_stopped` returned true meanwhile.
+    ///
+    /// If the result is false or an error, the set may be incomplete. Dropping it detaches its programs.
     ///
     /// # Errors
     ///
-    /// The error of [`HostSnapshot::read`], [`ProgramPlan::new`] or [`Responder::start`].
-    pub fn attach(&mut self, interface: &Interface) -> Result<(), ResponderError> {
-        // Attaching to earlier interfaces may have taken seconds. A new snapshot includes listeners that started then.
+    /// The error of [`HostSnapshot::read`], or the error of [`ProgramPlan::new`], [`mode::load`] or [`Responder::start`]
+    /// for the first interface that has one.
+    pub fn attach(&mut self, interfaces: &[Interface], is_stopped: impl Fn() -> bool) -> Result<bool, ResponderError> {
         let snapshot = HostSnapshot::read(&self.config.scope)?;
-        let plan = ProgramPlan::new(interface.clone(), &self.config, self.isn, &snapshot)?;
-        let tracker = self.sockets.as_ref().map(|sockets| &sockets.tracker);
-        self.responders.push(Responder::start(plan, tracker)?);
-        Ok(())
+        let plan = |interface: &Interface| ProgramPlan::new(interface.clone(), &self.config, self.isn, &snapshot);
+        let plans = interfaces.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+        let local_ports = self.sockets.as_ref().map(|sockets| sockets.tracker.as_fd());
+        let load = |plan: &ProgramPlan| mode::load(plan, local_ports);
+        let Some(loaded) = parallel::run(&plans, load, &is_stopped)? else { return Ok(false) };
+        for (plan, loaded) in plans.into_iter().zip(loaded) {
+            if is_stopped() {
+                return Ok(false);
+            }
+            self.responders.push(Responder::start(plan, loaded, local_ports)?);
+        }
+        Ok(!is_stopped())
     }
 
     /// Reads the host and updates every program. Returns the snapshot, and the changes since the previous snapshot.

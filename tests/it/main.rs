@@ -20,6 +20,7 @@ mod attach {
     mod modes;
     mod occupied;
     mod other_loaders;
+    mod several;
 }
 mod cli;
 /// Connections from many kinds of clients.

@@ -72,8 +72,10 @@ fn attaches_to_all_interfaces_or_none() {
 
     // `host0` and `host1` are attached before `macvlan0` refuses the program.
     drop(occupant);
-    network.host.ip("link add macvlan0 link host1 type macvlan");
-    let reason = refusal(&network.host, "--mode native host0 host1 macvlan0");
+    for name in ["macvlan0", "macvlan1"] {
+        network.host.ip(&format!("link add {name} link host1 type macvlan"));
+    }
+    let reason = refusal(&network.host, "--mode native host0 host1 macvlan0 macvlan1");
     assert_error(&reason, &["macvlan0 refuses native mode"], "--mode skb");
     network.assert_nothing_is_attached();
     assert_eq!(attached(&network.host, "host1"), None);
