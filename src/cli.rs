@@ -115,7 +115,8 @@ pub struct Args {
     /// repeated.
     ///
     /// If the host does not have an address, the network must route it to the host: tcp-bounce answers neither ARP nor
-    /// neighbor discovery. Multicast, broadcast and loopback addresses are never answered.
+    /// neighbor discovery. Multicast, broadcast and loopback addresses are never answered. By default and with local,
+    /// frames with VLAN tags that the host does not have are not answered.
     ///
     /// Two words select addresses without a list:
     #[arg(long, value_name = "CIDR|local|any", help_heading = SELECTION, allow_hyphen_values = true)]

@@ -21,8 +21,8 @@ impl Counters {
 
     /// Returns the number of completed handshakes, for all post-handshake actions except echo.
     ///
-    /// Echo cannot tell the last ACK of a handshake from other segments without data. It counts both as
-    /// [`Verdict::Later`].
+    /// Echo cannot tell the last ACK of a handshake from later segments. It counts both as [`Verdict::Later`] or
+    /// [`Verdict::Replied`].
     pub fn completed(&self) -> u64 {
         self[Verdict::Completed] + self[Verdict::Reset] + self[Verdict::Closed] + self[Verdict::Accepted]
     }

@@ -66,7 +66,7 @@
 //! | [`syn_ack`] | the headers of a SYN-ACK |
 //! | [`post_handshake`] | verdicts on segments after the handshake |
 //! | [`reply`] | writes a reply over its request |
-//! | [`fast_path`] | recognises and filters the SYN of a Linux client |
+//! | [`fast_path`] | recognises and filters the SYNs of common clients |
 //! | [`mod@respond`] | the path of a packet from frame to verdict |
 
 #![no_std]

@@ -1,5 +1,5 @@
-//! Classifies segments after a handshake by their header fields alone. Connections of the host are excluded later, by
-//! [`Segment::handle_post_handshake`](crate::segment::Segment::handle_post_handshake).
+//! Classifies segments after a handshake by their header fields alone. Segments for sockets of the host are excluded
+//! later, by [`Segment::belongs_to_host`](crate::segment::Segment::belongs_to_host).
 //!
 //! | action | acknowledgment | segments answered |
 //! |---|---|---|

@@ -105,9 +105,8 @@ impl<I: Ip> Segment<I> {
         let is_group = ethernet.source.is_group() || (!config.checks_mac() && ethernet.destination.is_group());
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
-        if is_group || !source.is_unicast() || !destination.is_unicast() || source == destination {
-            Err(Verdict::NotUnicast)
-        } else if filters.broadcasts.may_contain(source) && host.is_broadcast::<I>(source, policy) {
+        let is_broadcast = || filters.broadcasts.may_contain(source) && host.is_broadcast::<I>(source, policy);
+        if is_group || !source.is_unicast() || !destination.is_unicast() || source == destination || is_broadcast() {
             Err(Verdict::NotUnicast)
         } else if config.filters_destinations()
             && !interface.is_primary::<I>(destination)

@@ -400,7 +400,7 @@ fn short_help_has_one_line_per_option() {
 fn long_help_has_values_examples_and_documentation() {
     let help = help("--help");
     for words in
-        ["\n          - tarpit:  ", "\n          - native: ", "[default: 64]", "\nExamples:\n", "\nDocumentation:\n"]
+        ["\n          - tarpit:  ", "\n          - native: ", "[default: 10s]", "\nExamples:\n", "\nDocumentation:\n"]
     {
         assert!(help.contains(words), "{words} {help}");
     }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Seek as _};
+use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tcp_bounce::internals::{OutputOptions, ReportFile, run as run_command};
@@ -21,13 +25,14 @@ use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
 use crate::fixtures::process::{Process, in_own_process, run};
 use crate::fixtures::programs::pass;
 use crate::fixtures::schema::validate;
-use crate::fixtures::{accept, exchange, until};
+use crate::fixtures::{accept, exchange, set_tcp_option, until};
 
 in_each_mode! {
     each_scanned_port_is_an_event,
     json_output_matches_the_schema,
     quiet_run_reports_lost_events,
     report_lists_the_ports_that_a_firewall_passes,
+    handshakes_that_complete_with_data_are_counted,
     closed_output_changes_nothing,
     idle_reader_loses_only_events,
 }
@@ -180,6 +185,54 @@ fn report_lists_the_ports_that_a_firewall_passes(mode: Mode) {
         assert_eq!(ports, holes);
         // nmap finds the same ports.
         assert_eq!(nmap.matches("/open/tcp").count(), holes.len(), "{nmap}");
+    }
+}
+
+/// Connects to `port` of the host, with an option that delays the last ACK of the handshake, and sends a byte.
+fn connect_with_data(network: &Network, port: u16, option: i32, value: i32) -> TcpStream {
+    network.client.enter(|| {
+        let opened = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        set_tcp_option(&opened, option, value).unwrap();
+        connect(opened.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(HOST.into(), port))).unwrap();
+        let mut stream = TcpStream::from(opened);
+        stream.write_all(b"x").unwrap();
+        stream
+    })
+}
+
+/// Checks clients that send the last ACK of the handshake with their first data, next to clients that send it at once.
+fn handshakes_that_complete_with_data_are_counted(mode: Mode) {
+    const CLIENTS: usize = 5;
+    const AT_ONCE: u16 = 81;
+    const DELAYED: u16 = 82;
+    const DEFERRED: u16 = 83;
+    let network = Network::new(mode);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    for action in ["ignore", "discard", "close", "reset"] {
+        let responder = start(&network, &format!("--events --on-connect {action} --report {}", file.display()));
+        let at_once = || {
+            // With `close` and `reset`, the connection may have ended already.
+            let mut stream = network.connect(AT_ONCE).ok()?;
+            let _ = stream.write_all(b"x");
+            Some(stream)
+        };
+        let _clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let delayed = connect_with_data(&network, DELAYED, libc::TCP_QUICKACK, 0);
+                (at_once(), delayed, connect_with_data(&network, DEFERRED, libc::TCP_DEFER_ACCEPT, 1))
+            })
+            .collect();
+        let completed = || network.counters().completed();
+        until("for the handshakes to be counted", || (completed() >= 3 * CLIENTS as u64).then_some(()));
+        let lines = lines(responder);
+        let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        for port in [AT_ONCE, DELAYED, DEFERRED] {
+            let entry = report["ports"].as_array().unwrap().iter().find(|entry| entry["port"] == port).unwrap();
+            assert_eq!([&entry["syns"], &entry["completed"]], [CLIENTS, CLIENTS], "{action} {port}: {report}");
+            let events = lines.iter().filter(|line| line["event"] == "completed" && line["port"] == port);
+            assert_eq!(events.count(), CLIENTS, "{action} {port}: {lines:?}");
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::fixtures::{DEADLINE, SILENCE, accept, exchange, until};
 in_each_mode! {
     answers_only_for_own_addresses_by_default,
     ignores_foreign_mac_addresses,
+    ignores_broadcast_sources_and_unknown_vlan_tags,
     follows_address_changes,
     follows_mtu_changes,
     follows_mac_address_changes,
@@ -193,6 +194,39 @@ fn follows_mac_address_changes(mode: Mode) {
     network.wait_until_counted(Verdict::Answered, answered + 1);
     let summary = responder.interrupt();
     assert_eq!(summary.count("SYNs answered"), answered + 1, "{summary:?}");
+}
+
+/// Checks SYNs from impossible and from unusual clients. `host0` has no VLAN devices.
+fn ignores_broadcast_sources_and_unknown_vlan_tags(mode: Mode) {
+    let network = Network::new(mode);
+    let responder = network.start_responder("");
+    let injector = Injector::new(&network.client, "client0");
+    let to = Endpoint { mac: mac(&network.host, "host0"), address: HOST.into(), port: 80 };
+    let syn = |source: Ipv4Addr| {
+        let from = Endpoint { mac: mac(&network.client, "client0"), address: source.into(), port: 7777 };
+        Segment { from, to, flags: SYN, sequence_number: 1, acknowledgment_number: 0, payload: b"" }.frame()
+    };
+    let assert_verdict = |frame: &[u8], verdict| {
+        let counted = network.counters()[verdict];
+        injector.send_frame(frame);
+        network.wait_until_counted(verdict, counted + 1);
+    };
+    assert_verdict(&syn(CLIENT), Verdict::Answered);
+    assert_verdict(&syn(Ipv4Addr::new(240, 0, 0, 1)), Verdict::Answered);
+    assert_verdict(&syn(Ipv4Addr::new(192, 0, 2, 255)), Verdict::NotUnicast);
+    let tagged = |tag: [u8; 4]| [&syn(CLIENT)[..12], &tag, &syn(CLIENT)[12..]].concat();
+    assert_verdict(&tagged([0x81, 0, 0, 5]), Verdict::OtherVlan);
+    // A tag with the identifier 0 only gives a priority.
+    assert_verdict(&tagged([0x81, 0, 0xe0, 0]), Verdict::Answered);
+    responder.interrupt();
+
+    // Another subnet, and explicit destinations.
+    network.host.ip("address add 203.0.113.1/26 dev host0");
+    let responder = network.start_responder("--dst 192.0.2.0/24");
+    assert_verdict(&syn(Ipv4Addr::new(203, 0, 113, 63)), Verdict::NotUnicast);
+    assert_verdict(&syn(Ipv4Addr::new(203, 0, 113, 127)), Verdict::Answered);
+    assert_verdict(&tagged([0x81, 0, 0, 5]), Verdict::Answered);
+    responder.interrupt();
 }
 
 /// Sends a segment from the client to port 80 of the host. `destination` is the destination MAC address.

@@ -1,4 +1,4 @@
-//! The fast path for the SYN of a Linux client. A frame with any other layout takes the slow path.
+//! The fast path for the SYNs of common clients. A frame with any other layout takes the slow path.
 
 use crate::common;
 

@@ -14,14 +14,14 @@ fn table(has_grace: bool) -> Box<LocalPorts> {
         let bytes = (&raw mut *table).cast::<u8>();
         bytes.add(LocalPorts::NAMESPACE).cast::<u64>().write(NAMESPACE);
         bytes.add(LocalPorts::EPOCH).write(7);
-        bytes.add(LocalPorts::IS_COMPLETE).write(1);
+        bytes.add(LocalPorts::COMPLETENESS).write(LocalPorts::COMPLETE);
         bytes.add(LocalPorts::HAS_GRACE).write(has_grace.into());
     }
     table
 }
 
 fn change(port: u16, old_state: u32, new_state: u32) -> StateChange {
-    StateChange { namespace: NAMESPACE, port, old_state, new_state }
+    StateChange { namespace: NAMESPACE, port, old_state, new_state, is_loopback: false }
 }
 
 #[test]
@@ -76,6 +76,8 @@ fn marks_closed_listeners_only_with_a_grace_time() {
         table.record(change(81, TCP_ESTABLISHED, TCP_CLOSE));
         assert_eq!(table.has_closed_listener(80), has_grace);
         assert!(!table.has_closed_listener(81), "only listeners have a grace time");
+        table.record(StateChange { is_loopback: true, ..change(82, TCP_LISTEN, TCP_CLOSE) });
+        assert!(!table.has_closed_listener(82), "no packet from a network reached this listener");
     }
 }
 

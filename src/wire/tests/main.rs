@@ -21,6 +21,7 @@ mod ipv6;
 mod isn;
 mod layers;
 mod local_ports;
+mod open_handshakes;
 mod other_traffic;
 mod port_set;
 mod post_handshake;

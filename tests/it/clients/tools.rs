@@ -150,7 +150,7 @@ const PROBES: [(&str, &str); 24] = [
     ("ether / ip / tcp(flags='S')", "SA"),
     ("ether / ip / tcp(flags='S') / b'data'", "SA"),
     ("ether / ip / tcp(flags='SPU') / b'data'", "SA"),
-    ("ether / ip / tcp(flags='SEC')", "SA"),
+    ("ether / ip / tcp(flags='SEC')", "SAE"),
     ("ether / ip / tcp(flags='S', options=[(34, b'')])", "SA"),
     ("ether / ip / tcp(flags='S', options=[(34, b'8 bytes!')]) / b'data'", "SA"),
     ("ether / ip / tcp(flags='S', options=[('NOP', None)] * 40)", "SA"),
@@ -181,7 +181,8 @@ const PROBES: [(&str, &str); 24] = [
 fn scapy_gets_a_syn_ack_for_every_kind_of_syn(mode: Mode) {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients/probe.py");
     let network = Network::new(mode);
-    let responder = network.start_responder("");
+    // With explicit destinations, frames of all VLANs are answered.
+    let responder = network.start_responder(&format!("--dst {HOST},{HOST_V6}"));
     // The system's Python has scapy; another `python3` in PATH may not.
     let mut python = network.client.command("/usr/bin/python3");
     python.args([SCRIPT, &mac(&network.host, "host0")]);

@@ -21,7 +21,7 @@ use crate::fixtures::network::{CLIENT, HOST, HOST_V6, HOSTS, Mode, Network};
 use crate::fixtures::process::Process;
 use crate::fixtures::seccomp::{Denied, deny};
 use crate::fixtures::segment::{Endpoint, Injector, SYN, Segment, mac, text};
-use crate::fixtures::{DEADLINE, accept, amount, exchange, is_silent, until};
+use crate::fixtures::{DEADLINE, accept, amount, exchange, is_silent, set_tcp_option, until};
 
 in_each_mode! {
     serves_each_listener_at_once,
@@ -99,13 +99,6 @@ fn open_with_isn(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream>
     // The end of the repair mode forbids to share the port with connections in TIME_WAIT.
     setsockopt(&opened, ReuseAddr, &true)?;
     connect_socket(opened, remote)
-}
-
-fn set_tcp_option(opened: &OwnedFd, name: i32, value: i32) -> io::Result<()> {
-    let (pointer, length) = ((&raw const value).cast(), size_of::<i32>() as libc::socklen_t);
-    // SAFETY: The pointer refers to a number of this length, which the kernel only reads.
-    let result = unsafe { libc::setsockopt(opened.as_raw_fd(), libc::IPPROTO_TCP, name, pointer, length) };
-    Ok(Errno::result(result).map(drop)?)
 }
 
 /// Connects from the client to `address`, and returns whether a listener of the host serves the connection.

@@ -563,13 +563,43 @@ fn passes_malformed_packets() {
     ]);
 }
 
+/// Checks connections whose last ACK of the handshake carries data, and connections whose last ACK does not.
+#[test]
+#[ignore = "needs root: loads a BPF program"]
+fn counts_a_handshake_once() {
+    use Verdict::{Accepted, Answered, Closed, Completed, Later, Replied, Reset};
+    let data = || Request { payload: vec![1; 40], ..ack() };
+    for (action, bare, with_data, later) in [
+        (Action::Ignore, Completed, Completed, Later),
+        (Action::Discard, Completed, Accepted, Replied),
+        (Action::Close, Closed, Accepted, Replied),
+        (Action::Reset, Reset, Accepted, Replied),
+    ] {
+        let mut kernel = Kernel::load(Choice { action, ..DEFAULT });
+        for (name, to) in [("IPv4", &(|request| request) as &dyn Fn(Request) -> Request), ("IPv6", &Request::over_ipv6)]
+        {
+            let mut verdict =
+                |port, request: Request| kernel.run(&to(Request { source_port: port, ..request }).frame()).counted[0].0;
+            assert_eq!(verdict(1, syn()), Answered, "{action:?} {name}");
+            assert_eq!(verdict(1, data()), with_data, "{action:?} {name}");
+            assert_eq!(verdict(1, data()), later, "{action:?} {name}");
+            assert_eq!(verdict(2, syn()), Answered, "{action:?} {name}");
+            assert_eq!(verdict(2, ack()), bare, "{action:?} {name}");
+            assert_eq!(verdict(2, data()), later, "{action:?} {name}");
+            assert_eq!(verdict(3, data()), later, "{action:?} {name}");
+        }
+    }
+}
+
 /// Checks every truncation down to an Ethernet header. A test run refuses shorter frames.
 #[test]
 #[ignore = "needs root: loads a BPF program"]
 fn passes_truncated_packets() {
     for settings in [DEFAULT, TAKEOVER] {
         let mut kernel = Kernel::load(settings);
-        for (request, verdict) in [(syn(), Verdict::Answered), (ack(), Verdict::Later)] {
+        // Data from another port than the SYN, so that it completes no handshake.
+        let data = Request { source_port: 1, ..ack() };
+        for (request, verdict) in [(syn(), Verdict::Answered), (data, Verdict::Later)] {
             let options = vec![1; 12];
             let whole = Request { ip_options: vec![1; 8], options, payload: vec![0xee; 13], ..request }.frame();
             for length in 14..whole.len() {

@@ -60,9 +60,10 @@ fn counts_clients_by_port_and_source() {
         if round % 3 == 0 {
             run(&program, &change(Request::ack()));
             *completed += 1;
+            run(&program, &change(Request { flags: ACK | FIN, ..Request::ack() }));
         }
-        // A FIN, an ACK of another connection and a UDP packet are not counted.
-        run(&program, &change(Request { flags: ACK | FIN, ..Request::ack() }));
+        // A FIN after the last ACK, a RST, an ACK of another connection and a UDP packet are not counted.
+        run(&program, &change(Request { flags: ACK | RST, ..Request::ack() }));
         run(&program, &change(Request { acknowledgment_number: 5, ..Request::ack() }));
         run(&program, &change(Request { protocol: 17, ..Request::syn() }));
     }

@@ -18,7 +18,7 @@ use tcp_bounce_wire::{Counters, Verdict};
 
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, HOST_V6, Mode, Network};
-use crate::fixtures::packet::{ACK, SYN, Segment, hex};
+use crate::fixtures::packet::{ACK, ECE, SYN, Segment, hex};
 use crate::fixtures::programs::{attached, counters};
 use crate::fixtures::segment::{Injector, Mac, text};
 use crate::fixtures::{accept, exchange, until};
@@ -136,7 +136,8 @@ fn is_answer(frame: &[u8]) -> bool {
     }
     let segment = Segment::parse(frame).unwrap_or_else(|| panic!("{}", hex(frame)));
     assert_eq!(segment.tcp.checksum(), segment.checksum(), "{}", hex(frame));
-    segment.flags() == SYN | ACK && segment.tcp.sequence_number() == ISN
+    // A SYN that requests ECN gets ECE.
+    segment.flags() & !ECE == SYN | ACK && segment.tcp.sequence_number() == ISN
 }
 
 fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
@@ -156,7 +157,9 @@ fn malformed_packets_are_counted_and_do_no_harm(mode: Mode) {
     network.client.sysctl("ipv6/conf/client0/disable_ipv6", "1");
     network.client.sysctl("ipv4/conf/client0/arp_ignore", "8");
     let listener = network.listen(LISTENING);
-    let responder = network.start_responder("--events --top-talkers --on-connect discard");
+    // With explicit destinations, frames of all VLANs are answered.
+    let arguments = format!("--events --top-talkers --on-connect discard --dst {HOST},{HOST_V6}");
+    let responder = network.start_responder(&arguments);
 
     let program = attached(&network.host, "host0").unwrap();
     let total = |counters: Counters| Verdict::ALL.iter().map(|&verdict| counters[verdict]).sum::<u64>();
