@@ -1,7 +1,8 @@
 //! The table of open handshakes, by which the last ACK of a handshake is recognised if it carries data.
 //!
 //! A client may send its last ACK with its first data (`TCP_QUICKACK`, `TCP_DEFER_ACCEPT`). This segment looks like
-//! data after the last ACK. The table only serves to count such handshakes. No reply depends on it.
+//! data after the last ACK. The table only serves to count such handshakes, if telemetry is enabled. No reply depends on
+//! it.
 
 use core::cell::Cell;
 

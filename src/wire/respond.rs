@@ -169,7 +169,7 @@ impl<I: Ip> Segment<I> {
             if is_fragment {
                 return Err(Verdict::Later);
             }
-            let completes = may_complete && policy.host.complete_handshake(self.id(frame)?);
+            let completes = may_complete && self.completes_handshake(frame, policy)?;
             let verdict = if is_answered { policy.host.answer_later(frame, *self, isn_base, policy) } else { verdict };
             let verdict = if completes { verdict.completing_handshake() } else { verdict };
             self.report(verdict, flags, policy);
@@ -259,7 +259,7 @@ impl<I: Ip> Segment<I> {
         {
             isn = isn.wrapping_add(UNSCALED);
         }
-        policy.host.open_handshake(self.id(frame)?);
+        self.open_handshake(frame, policy)?;
         let fields = SynAckFields::new(isn, advertised);
         Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
@@ -300,9 +300,32 @@ impl<I: Ip> Segment<I> {
         } else if actions.contains(Action::Tarpit) {
             advertised = advertised.without_window();
         }
-        host.open_handshake(self.id(frame)?);
+        self.open_handshake(frame, policy)?;
         let fields = SynAckFields::new(isn, &advertised);
         Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
+    }
+
+    /// Records that this SYN is answered, if telemetry is enabled.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if a header is truncated.
+    #[inline(always)]
+    fn open_handshake<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
+        if policy.config.has_telemetry() {
+            policy.host.open_handshake(self.id(frame)?);
+        }
+        Ok(())
+    }
+
+    /// Returns whether this segment completes an open handshake. Without telemetry, no handshakes are recorded.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if a header is truncated.
+    #[inline(always)]
+    fn completes_handshake<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<bool, Verdict> {
+        Ok(policy.config.has_telemetry() && policy.host.complete_handshake(self.id(frame)?))
     }
 
     /// Returns the action of the destination port, as a set of at most one action.

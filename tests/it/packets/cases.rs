@@ -15,7 +15,7 @@ use libbpf_rs::{MapCore as _, MapFlags, ObjectBuilder, ProgramHandle, ProgramTyp
 use tcp_bounce::XdpError;
 use tcp_bounce::internals::kernel::is_older_than;
 use tcp_bounce::internals::loader;
-use tcp_bounce_wire::{Action, ProgramConfig, Verdict};
+use tcp_bounce_wire::{Action, ProgramConfig, TelemetrySettings, Verdict};
 use zerocopy::IntoBytes as _;
 
 use crate::fixtures::packet::{
@@ -575,7 +575,8 @@ fn counts_a_handshake_once() {
         (Action::Close, Closed, Accepted, Replied),
         (Action::Reset, Reset, Accepted, Replied),
     ] {
-        let mut kernel = Kernel::load(Choice { action, ..DEFAULT });
+        let telemetry = TelemetrySettings { ports: true, stripes: 1, ..TelemetrySettings::default() };
+        let mut kernel = Kernel::load_setup(&Setup { telemetry, ..Setup::new(Choice { action, ..DEFAULT }) });
         for (name, to) in [("IPv4", &(|request| request) as &dyn Fn(Request) -> Request), ("IPv6", &Request::over_ipv6)]
         {
             let mut verdict =
