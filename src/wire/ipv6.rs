@@ -192,8 +192,7 @@ impl Ip for Ipv6 {
     }
 }
 
-/// Skips up to [`MAX_EXTENSIONS`] extension headers, from `offset` on. Returns the type and the offset of the header
-/// that follows.
+/// Skips up to four extension headers, from `offset` on. Returns the type and the offset of the header that follows.
 ///
 /// # Errors
 ///
