@@ -40,7 +40,7 @@ fn reference_page_has_every_option_and_value() {
         assert!(page.contains(&format!("\n### `--{name}`\n")), "--{name} {page}");
         assert!(short.is_none_or(|short| page.contains(&format!("\n`-{short}"))), "-{short:?} {page}");
     }
-    for value in ["| `tarpit` | ", "| `native` | ", "Default: `64`", "## Selection\n", "## Exit status\n"] {
+    for value in ["| `tarpit` | ", "| `native` | ", "Default: `10s`", "## Selection\n", "## Exit status\n"] {
         assert!(page.contains(value), "{value} {page}");
     }
     for line in page.lines() {

@@ -9,6 +9,7 @@ use crate::fixtures::flood::{Flood, Kind, Sink};
 use crate::fixtures::host_service::{Service, percentile};
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, Mode, Network};
+use crate::fixtures::programs::{attached, knows_local_ports};
 use crate::fixtures::resources::Memory;
 use crate::fixtures::{amount, until};
 
@@ -29,6 +30,8 @@ fn each_syn_is_answered_or_accounted_for(mode: Mode) {
     network.receive_redirected();
     let service = Service::new(&network, HOST);
     let responder = network.start_responder("--top-talkers");
+    let program = attached(&network.host, "host0").unwrap();
+    until("for the local ports to be known", || knows_local_ports(program).then_some(()));
     let flood = Flood::new(&network, Kind::Syn, 80);
     // The first packets cause one-time allocations, so memory is measured after them.
     let (_, usual) = service.during(|| flood.send(WARM_UP));
