@@ -107,6 +107,7 @@ pub fn set_up(skel: &mut OpenTcpBounceSkel, inputs: &ProgramInputs) -> libbpf_rs
 fn size_tables(skel: &mut OpenTcpBounceSkel, telemetry: TelemetrySettings) -> libbpf_rs::Result<()> {
     let TelemetrySettings { ports, sources, events, stripes, .. } = telemetry;
     let maps = &mut skel.maps;
+    maps.OPEN_HANDSHAKES.set_autocreate(ports || sources || events != 0)?;
     maps.PORTS.set_autocreate(ports)?;
     maps.PORTS.set_max_entries(stripes << u16::BITS)?;
     maps.EXCLUDED_SYNS.set_autocreate(ports)?;
