@@ -68,8 +68,8 @@ impl LocalPortTable {
 
     /// Ends an epoch, after the ports of all sockets were added since [`Self::begin_epoch`].
     ///
-    /// Removes the ports of which no socket was seen in this epoch or the one before, unless they are in a grace time. A
-    /// port therefore stays even if one dump missed its sockets.
+    /// Removes a port if no socket was seen on it in this epoch and in the one before. One dump that misses its sockets
+    /// therefore does not remove it. A port in its grace time stays.
     pub fn end_epoch(&self) {
         let epoch = self.epoch();
         for port in 0..=u16::MAX {
