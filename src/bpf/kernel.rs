@@ -20,7 +20,7 @@ use tcp_bounce_wire::{AddressBits, EventKind, Host, Policy, ProgramConfig, Socke
 use zerocopy::TryFromBytes as _;
 
 use crate::frame::XdpFrame;
-use crate::sockets::local_ports;
+use crate::sockets::LOCAL_PORTS;
 use crate::{CONFIG, FILTERS, OPEN_HANDSHAKES, policy, telemetry};
 
 /// The type of global functions that exist once for each IP version.
@@ -59,12 +59,12 @@ impl Host for Kernel {
 
     #[inline(always)]
     fn may_have_socket(&self, port: u16) -> bool {
-        local_ports().is_none_or(|ports| ports.may_contain(port))
+        LOCAL_PORTS.get().may_contain(port)
     }
 
     #[inline(always)]
     fn has_closed_listener(&self, port: u16) -> bool {
-        local_ports().is_some_and(|ports| ports.has_closed_listener(port))
+        LOCAL_PORTS.get().has_closed_listener(port)
     }
 
     /// Finds a socket as the kernel does for a received segment: by network namespace, device, addresses and ports.

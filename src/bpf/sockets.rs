@@ -1,22 +1,17 @@
 //! The program that records the host's sockets in the table of local ports.
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_raw_tracepoint_args};
-use aya_ebpf::btf_maps::Array;
+use aya_ebpf::bindings::bpf_raw_tracepoint_args;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::RawTracePointContext;
 use tcp_bounce_wire::LocalPorts;
 use tcp_bounce_wire::local_ports::StateChange;
 
-/// The table of local ports. All XDP programs of a run share it.
-#[btf_map]
-static LOCAL_PORTS: Array<LocalPorts, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+use crate::global::Global;
 
-/// Returns the table of local ports.
-#[inline(always)]
-pub fn local_ports() -> Option<&'static LocalPorts> {
-    LOCAL_PORTS.get(0)
-}
+/// The table of local ports. All XDP programs of a run share it.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.ports")]
+pub static LOCAL_PORTS: Global<LocalPorts> = Global::new(LocalPorts::new());
 
 /// The first fields of `struct sock_common` in `net/sock.h`, with only the used fields named.
 ///
@@ -63,10 +58,10 @@ pub extern "C" fn track_socket(ctx: *mut bpf_raw_tracepoint_args) -> i32 {
     let ctx = RawTracePointContext::new(ctx.cast());
     let (socket, old_state, new_state): (*const SockCommon, i32, i32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     // SAFETY: The helper checks the address, and any bytes are a valid `SockCommon`.
-    if let (Some(ports), Ok(socket)) = (local_ports(), unsafe { bpf_probe_read_kernel(socket) }) {
+    if let Ok(socket) = unsafe { bpf_probe_read_kernel(socket) } {
         let SockCommon { port, namespace, .. } = socket;
         let (old_state, new_state, is_loopback) = (old_state as u32, new_state as u32, socket.is_loopback());
-        ports.record(StateChange { namespace, port, old_state, new_state, is_loopback });
+        LOCAL_PORTS.get().record(StateChange { namespace, port, old_state, new_state, is_loopback });
     }
     0
 }

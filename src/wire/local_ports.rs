@@ -66,9 +66,9 @@ impl LocalPorts {
     pub const EPOCH: usize = offset_of!(Self, epoch);
     /// The offset of the flag that closed listeners have a grace time, in bytes: a `u8`.
     pub const HAS_GRACE: usize = offset_of!(Self, has_grace);
-    /// The offset of the epochs of port 0, 1 and so on, in bytes: each a `u8`.
+    /// The offset of the stamps of all ports, in bytes: each a `u8`, at the [`index`] of its port.
     pub const STAMPS: usize = offset_of!(Self, stamps);
-    /// The offset of the closed listeners at port 0, 1 and so on, in bytes: each a `u8`.
+    /// The offset of the closed listeners, in bytes: each a `u8`, at the [`index`] of its port.
     pub const CLOSED_LISTENERS: usize = offset_of!(Self, closed_listeners);
 
     /// The completeness of a table that lacks the port of a socket. Only this value is written by the kernel.
@@ -115,7 +115,7 @@ impl LocalPorts {
         if namespace != self.namespace.get() {
             return;
         }
-        let index = port as usize;
+        let index = index(port);
         if new_state == TCP_CLOSE {
             // The port of a closed listener is 0 if the kernel had selected it.
             if old_state == TCP_LISTEN && self.has_grace.get() != 0 && port != 0 && !is_loopback {
@@ -131,14 +131,20 @@ impl LocalPorts {
     /// Returns whether the host may have a socket on `port`.
     #[inline(always)]
     pub fn may_contain(&self, port: u16) -> bool {
-        self.completeness.get() != Self::COMPLETE || self.stamps[port as usize].get() != 0
+        self.completeness.get() != Self::COMPLETE || self.stamps[index(port)].get() != 0
     }
 
     /// Returns whether a listener on `port` was closed, and its grace time has not ended.
     #[inline(always)]
     pub fn has_closed_listener(&self, port: u16) -> bool {
-        self.closed_listeners[port as usize].get() != 0
+        self.closed_listeners[index(port)].get() != 0
     }
+}
+
+/// Returns the index of a port in the table: the port in network byte order, so that the XDP program swaps no bytes.
+#[inline(always)]
+pub const fn index(port: u16) -> usize {
+    port.to_be() as usize
 }
 
 impl Default for LocalPorts {

@@ -55,7 +55,7 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
         skel.maps.rodata_actions.set_map_ifindex(ifindex);
         skel.maps.data.set_map_ifindex(ifindex);
         skel.maps.bss.set_map_ifindex(ifindex);
-        skel.maps.LOCAL_PORTS.set_map_ifindex(ifindex);
+        skel.maps.data_ports.set_map_ifindex(ifindex);
         skel.maps.OPEN_HANDSHAKES.set_map_ifindex(ifindex);
     }
     load_opened(skel)
@@ -69,7 +69,7 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
 pub fn load_sharing(inputs: &ProgramInputs, local_ports: BorrowedFd) -> Result<TcpBounceSkel<'static>, XdpError> {
     let mut skel = open().map_err(load_error)?;
     set_up(&mut skel, inputs).map_err(load_error)?;
-    skel.maps.LOCAL_PORTS.reuse_fd(local_ports).map_err(load_error)?;
+    skel.maps.data_ports.reuse_fd(local_ports).map_err(load_error)?;
     load_opened(skel)
 }
 

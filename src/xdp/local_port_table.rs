@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcp_bounce_wire::LocalPorts;
+use tcp_bounce_wire::{LocalPorts, local_ports};
 
-/// The map `LOCAL_PORTS`, mapped for reading and writing.
+/// The map `.data.ports`, mapped for reading and writing.
 #[derive(Debug)]
 pub struct LocalPortTable(MmapRaw);
 
@@ -138,11 +138,11 @@ impl LocalPortTable {
     }
 
     fn stamp(&self, port: u16) -> &AtomicU8 {
-        self.byte(LocalPorts::STAMPS + usize::from(port))
+        self.byte(LocalPorts::STAMPS + local_ports::index(port))
     }
 
     fn closed_listener(&self, port: u16) -> &AtomicU8 {
-        self.byte(LocalPorts::CLOSED_LISTENERS + usize::from(port))
+        self.byte(LocalPorts::CLOSED_LISTENERS + local_ports::index(port))
     }
 
     fn namespace_word(&self) -> &AtomicU64 {

@@ -19,7 +19,7 @@ use super::{XdpError, loader};
 use crate::host::sockets::PortDump;
 
 /// The name of the map with the table of local ports.
-const MAP: &str = "LOCAL_PORTS";
+const MAP: &str = ".data.ports";
 
 /// The tracepoint at which the kernel reports changes of TCP sockets' states.
 const TRACEPOINT: &str = "inet_sock_set_state";
@@ -88,7 +88,7 @@ impl SocketTracker {
             Ok(loaded) => (loaded, None),
             Err(error) => (load(false).map_err(loader::load_error)?, Some(error)),
         };
-        let map = loaded.maps.LOCAL_PORTS.as_fd().try_clone_to_owned().map_err(XdpError::LocalPorts)?;
+        let map = loaded.maps.data_ports.as_fd().try_clone_to_owned().map_err(XdpError::LocalPorts)?;
         let table = LocalPortTable::new(&map).map_err(XdpError::LocalPorts)?;
         let recorder = match refusal {
             None => Recorder::start(&loaded, &table),
