@@ -3,6 +3,7 @@
 //! A wrapper runs each program, and the cost of the wrapper is subtracted.
 
 use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use tcp_bounce::internals::loader::ProgramInputs;
@@ -10,7 +11,7 @@ use tcp_bounce::internals::prefixes::ranges;
 use tcp_bounce::internals::skel::TcpBounceSkel;
 use tcp_bounce::internals::{EventReader, event_ring};
 use tcp_bounce::internals::{client_tables, loader};
-use tcp_bounce_wire::address::{Ipv4Address, Mac};
+use tcp_bounce_wire::address::{Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, EventCounts, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
     TelemetrySettings,
@@ -49,11 +50,9 @@ pub fn settings() -> ProgramSettings {
 /// Loads tcp-bounce for an interface whose primary addresses are the packets' destinations, so that it searches no
 /// prefixes.
 pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    let mut link = InterfaceState::new(MAC, &ReplySettings::DEFAULT);
-    link.primary_v4 = Ipv4Address([10, 0, 0, 2]);
-    link.primary_v6.0[..2].copy_from_slice(&[0xfd, 0]);
-    link.primary_v6.0[15] = 2;
-    load_at(&link, settings, filters)
+    let (v4, v6) = (Ipv4Addr::new(10, 0, 0, 2), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
+    let link = InterfaceState::new(MAC, &ReplySettings::DEFAULT);
+    load_at(&link.with_primary_addresses(Ipv4Address(v4.octets()), Ipv6Address(v6.octets())), settings, filters)
 }
 
 /// Loads tcp-bounce for an interface without primary addresses, so that it has to search the prefixes.

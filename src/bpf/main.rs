@@ -53,9 +53,11 @@ static OPEN_HANDSHAKES: Array<OpenHandshakes, 1> = Array::new();
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 pub extern "C" fn tcp_bounce(ctx: *mut xdp_md) -> u32 {
+    // Looked up first: the result of the lookup is then there when the verdict is.
+    let counters = COUNTERS.get_ptr_mut(0);
     let policy = policy(ctx);
     let verdict = respond(&mut XdpFrame::new(XdpContext::new(ctx), policy.config), &policy);
-    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+    if let Some(counters) = counters {
         let mut index = verdict as u64;
         // Hides from the compiler that the index is a verdict. Otherwise the compiler omits the check of the bound in
         // `count`, and the verifier knows no bound for a verdict that a global function returned.

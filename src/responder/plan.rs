@@ -227,9 +227,8 @@ fn interface_state(
     snapshot: &HostSnapshot,
 ) -> InterfaceState {
     let own = interface.addresses(&snapshot.interfaces, &snapshot.addresses);
-    let mut state = InterfaceState::new(Mac(interface.mac), replies);
-    (state.primary_v4, state.primary_v6) = scope.primary_addresses(&own);
-    state
+    let (v4, v6) = scope.primary_addresses(&own);
+    InterfaceState::new(Mac(interface.mac), replies).with_primary_addresses(v4, v6)
 }
 
 /// Returns whether the program supports multi-buffer frames in `mode`, as a list of choices in the order in which they

@@ -88,7 +88,12 @@ impl ActionSet {
     /// of unused actions.
     #[inline(always)]
     pub fn of_port(self, by_port: &ActionByPort, port: u16) -> Self {
-        if self.0.is_power_of_two() { self } else { Self(self.0 & by_port.0[port.to_be() as usize]) }
+        Self(self.0 & by_port.0[port.to_be() as usize])
+    }
+
+    /// Returns whether the set contains exactly one action.
+    pub(crate) const fn is_single(self) -> bool {
+        self.0.is_power_of_two()
     }
 }
 

@@ -3,7 +3,7 @@
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::action::{Action, ActionSet};
+use crate::action::{Action, ActionByPort, ActionSet};
 use crate::clock::Clock;
 use crate::isn::Isn;
 
@@ -86,15 +86,20 @@ pub struct ProgramConfig {
     pub clock: Clock,
     keyed: u8,
     pub(crate) actions: ActionSet,
+    /// 1 if the action depends on the port.
+    actions_vary: u8,
     takeover: u8,
     checks_mac: u8,
     filters_destinations: u8,
     filters_sources: u8,
     filters_vlans: u8,
     frags: u8,
-    attach_mode: u16,
+    /// The enabled telemetry, as a set of bits.
     telemetry: u8,
-    reserved: [u8; 5],
+    attach_mode: u16,
+    /// 1 if several CPUs share a stripe of the client tables.
+    shared: u8,
+    reserved: [u8; 3],
     events: u32,
     stripes: u32,
 }
@@ -109,7 +114,6 @@ impl ProgramConfig {
     const PORTS: u8 = 1;
     const SOURCES: u8 = 1 << 1;
     const EVENTS: u8 = 1 << 2;
-    const SHARED: u8 = 1 << 3;
 
     /// Returns the configuration for `settings`.
     pub const fn new(settings: ProgramSettings) -> Self {
@@ -117,12 +121,14 @@ impl ProgramConfig {
             Isn::Fixed(isn) => (isn, false, 0),
             Isn::Keyed(key) => (0, true, u128::from_le_bytes(key)),
         };
+        let actions = if keyed { settings.actions } else { settings.actions.without_following_client() };
         Self {
             key: [key as u64, (key >> 64) as u64],
             isn: U32::new(isn),
             clock: Clock::new(settings.hz),
             keyed: keyed as u8,
-            actions: if keyed { settings.actions } else { settings.actions.without_following_client() },
+            actions,
+            actions_vary: !actions.is_single() as u8,
             takeover: settings.takeover as u8,
             checks_mac: settings.checks_mac as u8,
             filters_destinations: settings.filters_destinations as u8,
@@ -131,7 +137,8 @@ impl ProgramConfig {
             frags: settings.frags as u8,
             telemetry: Self::telemetry_bits(settings.telemetry),
             attach_mode: settings.attach_mode,
-            reserved: [0; 5],
+            shared: settings.telemetry.shared as u8,
+            reserved: [0; 3],
             events: settings.telemetry.events,
             stripes: settings.telemetry.stripes,
         }
@@ -141,7 +148,7 @@ impl ProgramConfig {
         let ports = if telemetry.ports { Self::PORTS } else { 0 };
         let sources = if telemetry.sources { Self::SOURCES } else { 0 };
         let events = if telemetry.events != 0 { Self::EVENTS } else { 0 };
-        ports | sources | events | if telemetry.shared { Self::SHARED } else { 0 }
+        ports | sources | events
     }
 
     /// Returns whether ISNs are keyed hashes ([`Isn::Keyed`]).
@@ -180,11 +187,16 @@ impl ProgramConfig {
         self.takeover != 0
     }
 
+    /// Returns the action of `port`, as a set of at most one action.
+    #[inline(always)]
+    pub fn action_of(&self, port: u16, by_port: &ActionByPort) -> ActionSet {
+        if self.actions_vary == 0 { self.actions } else { self.actions.of_port(by_port, port) }
+    }
+
     /// Returns whether any telemetry is enabled.
     #[inline(always)]
     pub const fn has_telemetry(&self) -> bool {
-        // `SHARED` describes the tables and does not enable any.
-        self.telemetry & !Self::SHARED != 0
+        self.telemetry != 0
     }
 
     /// Returns whether SYNs are counted by port.
@@ -201,7 +213,7 @@ impl ProgramConfig {
             sources: self.telemetry & Self::SOURCES != 0,
             events: self.events,
             stripes: self.stripes,
-            shared: self.telemetry & Self::SHARED != 0,
+            shared: self.shared != 0,
         }
     }
 

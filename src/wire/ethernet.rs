@@ -56,6 +56,33 @@ impl VlanTag {
     const ID: u16 = 0x0fff;
 }
 
+/// The MAC addresses of frames to an interface: its own address as the destination, and any source but a group.
+///
+/// One comparison of the first eight bytes of a frame checks both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct MacFilter(u64);
+
+impl MacFilter {
+    /// The filter that no frame matches. Its lowest bits are not zero, as they are after the shift.
+    pub const NOTHING: Self = Self(u64::MAX);
+
+    /// The number of bits after the I/G bit of the source, which is bit 48 of the first eight bytes.
+    const IGNORED_BITS: u32 = 15;
+
+    /// Returns the filter for frames to `mac`.
+    pub const fn new(mac: Mac) -> Self {
+        let [a, b, c, d, e, f] = mac.0;
+        Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) << Self::IGNORED_BITS)
+    }
+
+    /// Returns whether these are the first eight bytes of a frame that matches.
+    #[inline(always)]
+    pub const fn matches(self, start: [u8; 8]) -> bool {
+        u64::from_le_bytes(start) << Self::IGNORED_BITS == self.0
+    }
+}
+
 impl Ethernet {
     /// Returns the payload's ethertype and its offset in bytes, after up to two VLAN tags. Returns `None` if the header
     /// or a tag is truncated.

@@ -1,61 +1,65 @@
-//! The fast path: recognises the SYNs of common clients with one bounds check, and applies the filters of `respond`.
+//! The fast path: locates and filters the TCP segments in plain frames with few comparisons, and recognises the SYNs of
+//! common clients.
 //!
-//! Any other SYN takes the slow path, which gives the same answers.
+//! Any other frame takes the general path, which gives the same answers.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::address::IpAddress as _;
 use crate::ethernet::Ethernet;
 use crate::frame::{Frame, Span};
-use crate::host::Host;
 use crate::ip::Ip;
 use crate::policy::Policy;
 use crate::segment::Segment;
 use crate::syn_options::{OptionLayout, SynOptions};
 use crate::tcp::Tcp;
 
-/// The frame of a SYN without VLAN tags, whose options have the fixed layout `O`.
+/// The headers of a frame without VLAN tags, IP options or extension headers.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct PlainSyn<I: Unaligned, O: Unaligned> {
+struct PlainHeaders<I: Unaligned> {
     ethernet: Ethernet,
     ip: I,
     tcp: Tcp,
-    options: O,
 }
 
-/// Returns the segment and its options if the frame is a SYN whose options have the layout `O`, and if it passes all
-/// filters.
+/// Returns the TCP segment in a plain frame that passes all filters. Returns `None` for a frame that has to take the
+/// general path.
 ///
-/// The frame must be addressed to the MAC address and a primary IP address of the interface, and the host must have no
-/// sockets on the port. With a source filter, or if SYN-ACKs do not accept all options, the function returns `None` for
-/// all frames. It also returns `None` if the port's action follows the client.
+/// The frame must be addressed to the MAC address and a primary IP address of the interface, and the port must not be
+/// excluded. With a source filter, the function returns `None` for all frames.
 #[inline(always)]
-pub fn match_syn<I: Ip, O: OptionLayout, F: Frame, H: Host>(
-    frame: &mut F,
-    policy: &Policy<H>,
-) -> Option<(Segment<I>, SynOptions)> {
-    let Policy { config, interface, filters, actions_by_port, host } = policy;
-    if frame.len() != size_of::<PlainSyn<I, O>>() || config.filters_sources() {
+pub fn locate<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<Segment<I>> {
+    let Policy { config, interface, filters, .. } = policy;
+    if config.filters_sources() {
         return None;
     }
-    let tcp_length = size_of::<Tcp>() + size_of::<O>();
-    let PlainSyn { ethernet, ip, tcp, options } = frame.at::<PlainSyn<I, O>>(0)?;
-    let (source, destination, port) = (ip.source(), ip.destination(), tcp.destination_port.get());
-    let is_for_us = ethernet.ethertype.get() == I::ETHERTYPE
-        && ip.is_plain(tcp_length as u16)
-        && tcp.is_plain_syn(tcp_length)
-        && ethernet.destination.is(&interface.mac)
-        && !ethernet.source.is_group()
-        && interface.is_primary::<I>(destination)
+    // One check of the length covers all headers.
+    let PlainHeaders::<I> { ip, tcp, .. } = *frame.at(0)?;
+    let start = *frame.at::<[u8; 8]>(0)?;
+    let span = I::locate_plain(frame)?;
+    let (source, destination) = (ip.source(), ip.destination());
+    let is_for_us = interface.allows_fast_path::<I>(start, destination)
         && source.is_unicast()
         && source != destination
         && !filters.broadcasts.may_contain(source)
-        && interface.accepted_options.is_all()
-        && !filters.excluded_ports.contains(port)
-        && (config.takes_over() || !host.may_have_socket(port))
-        && !config.actions.of_port(actions_by_port, port).any_follows_client();
-    let ip_offset = size_of::<Ethernet>();
-    let span = Span { offset: ip_offset + size_of::<I>(), length: tcp_length };
-    if is_for_us { Some((Segment::new(ip_offset, span), options.parse()?)) } else { None }
+        && !filters.excluded_ports.contains(tcp.destination_port.get());
+    is_for_us.then(|| Segment::new(size_of::<Ethernet>(), span))
+}
+
+/// Returns the options of a SYN whose options have the layout `O`, and its segment with the length of this layout.
+///
+/// Returns `None` for any other segment, and for a frame that is longer than the packet.
+#[inline(always)]
+pub fn match_syn<I: Ip, O: OptionLayout, F: Frame>(
+    segment: Segment<I>,
+    frame: &mut F,
+) -> Option<(Segment<I>, SynOptions)> {
+    let length = size_of::<Tcp>() + size_of::<O>();
+    let Segment { ip_offset, span, .. } = segment;
+    if !Tcp::is_plain_syn(segment.offset_and_flags(frame)?, length) || span.length != length || frame.len() != span.offset + length {
+        return None;
+    }
+    let options = frame.at::<O>(span.offset + size_of::<Tcp>())?.parse()?;
+    Some((Segment::new(ip_offset, Span { length, ..span }), options))
 }

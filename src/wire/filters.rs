@@ -8,9 +8,15 @@ use crate::port_set::PortSet;
 use crate::vlan_set::VlanSet;
 
 /// The source addresses, destination addresses and excluded ports that decide which segments tcp-bounce answers.
+///
+/// The small sets come first, where an instruction of the XDP program can address them directly.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Filters {
+    /// The broadcast addresses of the interface's subnets, which are no client addresses.
+    pub broadcasts: BroadcastSet,
+    /// The destination ports whose TCP segments are passed to the host, whether or not the host has a socket.
+    pub excluded_ports: PortSet,
     /// The client addresses that get answers, if
     /// [`ProgramSettings::filters_sources`](crate::ProgramSettings::filters_sources) is set.
     pub sources: AddressSet,
@@ -20,13 +26,9 @@ pub struct Filters {
     pub destinations: [AddressSet; 2],
     /// The index of the active set in `destinations`.
     pub active_destinations: u64,
-    /// The destination ports whose TCP segments are passed to the host, whether or not the host has a socket.
-    pub excluded_ports: PortSet,
     /// The VLAN tags with which frames are answered, if
     /// [`ProgramSettings::filters_vlans`](crate::ProgramSettings::filters_vlans) is set.
     pub vlans: VlanSet,
-    /// The broadcast addresses of the interface's subnets, which are no client addresses.
-    pub broadcasts: BroadcastSet,
 }
 
 impl Filters {

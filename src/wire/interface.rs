@@ -4,6 +4,7 @@ use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address::{IpAddress as _, Ipv4Address, Ipv6Address, Mac};
+use crate::ethernet::MacFilter;
 use crate::flow_label::FlowLabels;
 use crate::ip::Ip;
 use crate::reply_settings::ReplySettings;
@@ -25,6 +26,10 @@ const TIMESTAMPS_LENGTH: u16 = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct InterfaceState {
+    /// The frames that may take the fast path over IPv4. [`MacFilter::NOTHING`] without a primary address.
+    fast_path_v4: MacFilter,
+    /// The frames that may take the fast path over IPv6. [`MacFilter::NOTHING`] without a primary address.
+    fast_path_v6: MacFilter,
     /// The options that SYN-ACKs accept.
     pub accepted_options: AcceptedOptions,
     /// The flow labels of replies over IPv6.
@@ -47,9 +52,9 @@ pub struct InterfaceState {
     pub ecn_echo: u8,
     reserved: [u8; 5],
     /// The primary IPv4 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
-    pub primary_v4: Ipv4Address,
+    primary_v4: Ipv4Address,
     /// The primary IPv6 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
-    pub primary_v6: Ipv6Address,
+    primary_v6: Ipv6Address,
 }
 
 impl InterfaceState {
@@ -76,7 +81,28 @@ impl InterfaceState {
             reserved: [0; 5],
             primary_v4: Ipv4Address::UNSPECIFIED,
             primary_v6: Ipv6Address::UNSPECIFIED,
+            fast_path_v4: MacFilter::NOTHING,
+            fast_path_v6: MacFilter::NOTHING,
         }
+    }
+
+    /// Returns this state with these primary addresses. An unspecified address stands for none.
+    pub fn with_primary_addresses(self, v4: Ipv4Address, v6: Ipv6Address) -> Self {
+        let filter = |has_primary| if has_primary { MacFilter::new(self.mac) } else { MacFilter::NOTHING };
+        Self {
+            primary_v4: v4,
+            primary_v6: v6,
+            fast_path_v4: filter(v4 != Ipv4Address::UNSPECIFIED),
+            fast_path_v6: filter(v6 != Ipv6Address::UNSPECIFIED),
+            ..self
+        }
+    }
+
+    /// Returns whether frames that start with these bytes, to the primary address `destination`, may take the fast path.
+    #[inline(always)]
+    pub fn allows_fast_path<I: Ip>(&self, start: [u8; 8], destination: I::Address) -> bool {
+        I::choose(self.fast_path_v4, self.fast_path_v6).matches(start)
+            && destination == *I::choose_address(&self.primary_v4, &self.primary_v6)
     }
 
     /// Returns whether `address` is the primary address of its IP version.

@@ -1,13 +1,15 @@
 //! IPv4 headers (RFC 791).
 
+use core::mem::offset_of;
+
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::address::{Ipv4Address, Ipv6Address};
 use crate::checksum::Sum;
-use crate::ethernet::ETHERTYPE_IPV4;
+use crate::ethernet::{ETHERTYPE_IPV4, Ethernet};
 use crate::frame::{Frame, Span};
-use crate::ip::{Ip, PROTOCOL_TCP};
+use crate::ip::{Ip, PROTOCOL_TCP, masked};
 use crate::siphash::SipHash13;
 use crate::verdict::Verdict;
 
@@ -92,11 +94,21 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn is_plain(&self, length: u16) -> bool {
-        self.version_ihl == Self::VERSION_4_IHL_5
-            && self.protocol == PROTOCOL_TCP
-            && !self.is_fragment()
-            && self.total_length.get() == size_of::<Self>() as u16 + length
+    fn locate_plain<F: Frame>(frame: &mut F) -> Option<Span> {
+        const OFFSET: usize = size_of::<Ethernet>();
+        const ETHERTYPE: [u8; 2] = ETHERTYPE_IPV4.to_be_bytes();
+        const FRAGMENT_MASK: [u8; 2] = FRAGMENT.to_be_bytes();
+        let total_length = frame.at::<Self>(OFFSET)?.total_length.get() as usize;
+        let type_and_version = frame.at::<[u8; 4]>(offset_of!(Ethernet, ethertype))?;
+        let is_plain = masked(*type_and_version, [0xff, 0xff, 0xff, 0])
+            == u32::from_ne_bytes([ETHERTYPE[0], ETHERTYPE[1], Self::VERSION_4_IHL_5, 0]);
+        let fragment_and_protocol = frame.at::<[u8; 4]>(OFFSET + offset_of!(Self, flags_fragment_offset))?;
+        let is_whole_tcp = masked(*fragment_and_protocol, [FRAGMENT_MASK[0], FRAGMENT_MASK[1], 0, 0xff])
+            == u32::from_ne_bytes([0, 0, 0, PROTOCOL_TCP]);
+        if !is_plain || !is_whole_tcp || OFFSET + total_length > frame.len() {
+            return None;
+        }
+        Some(Span { offset: OFFSET + size_of::<Self>(), length: total_length.checked_sub(size_of::<Self>())? })
     }
 
     #[inline(always)]

@@ -1,14 +1,16 @@
 //! IPv6 headers and extension headers (RFC 8200).
 
+use core::mem::offset_of;
+
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::address::{IpAddress as _, Ipv4Address, Ipv6Address};
 use crate::checksum::Sum;
-use crate::ethernet::ETHERTYPE_IPV6;
+use crate::ethernet::{ETHERTYPE_IPV6, Ethernet};
 use crate::flow_label::FLOW_LABEL_MASK;
 use crate::frame::{Frame, Span};
-use crate::ip::{Ip, PROTOCOL_TCP};
+use crate::ip::{Ip, PROTOCOL_TCP, masked};
 use crate::siphash::SipHash13;
 use crate::verdict::Verdict;
 
@@ -126,8 +128,14 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
-    fn is_plain(&self, length: u16) -> bool {
-        self.is_version_6() && self.next_header == PROTOCOL_TCP && self.payload_length.get() == length
+    fn locate_plain<F: Frame>(frame: &mut F) -> Option<Span> {
+        const ETHERTYPE: [u8; 2] = ETHERTYPE_IPV6.to_be_bytes();
+        let Self { payload_length, next_header, .. } = *frame.at::<Self>(size_of::<Ethernet>())?;
+        let type_and_version = frame.at::<[u8; 4]>(offset_of!(Ethernet, ethertype))?;
+        let is_plain = masked(*type_and_version, [0xff, 0xff, 0xf0, 0])
+            == u32::from_ne_bytes([ETHERTYPE[0], ETHERTYPE[1], 0x60, 0]);
+        let span = Span { offset: size_of::<Ethernet>() + size_of::<Self>(), length: payload_length.get() as usize };
+        (is_plain && next_header == PROTOCOL_TCP && span.offset + span.length <= frame.len()).then_some(span)
     }
 
     #[inline(always)]

@@ -8,25 +8,25 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// User space runs on the same machine, so both sides use the same index.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct PortSet([u64; 1024]);
+pub struct PortSet([u8; 8192]);
 
 impl PortSet {
     /// Returns the empty set.
     pub const fn new() -> Self {
-        Self([0; 1024])
+        Self([0; 8192])
     }
 
     /// Returns whether the set contains `port`.
     #[inline(always)]
     pub fn contains(&self, port: u16) -> bool {
         let port = port.to_be();
-        self.0[port as usize / 64] & (1 << (port % 64)) != 0
+        self.0[port as usize / 8] >> (port % 8) & 1 != 0
     }
 
     /// Adds `port`.
     pub fn insert(&mut self, port: u16) {
         let port = port.to_be();
-        self.0[port as usize / 64] |= 1 << (port % 64);
+        self.0[port as usize / 8] |= 1 << (port % 8);
     }
 }
 

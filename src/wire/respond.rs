@@ -35,14 +35,11 @@ pub fn respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Verdict 
 /// The verdict that names the reason to leave the frame unchanged.
 #[inline(always)]
 fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<Verdict, Verdict> {
-    let verdict = answer_fast::<Ipv4, LinuxOptions, _, _>(frame, policy)
-        .or_else(|| answer_fast::<Ipv6, LinuxOptions, _, _>(frame, policy))
-        .or_else(|| answer_fast::<Ipv4, MacosOptions, _, _>(frame, policy))
-        .or_else(|| answer_fast::<Ipv6, MacosOptions, _, _>(frame, policy))
-        .or_else(|| answer_fast::<Ipv4, WindowsOptions, _, _>(frame, policy))
-        .or_else(|| answer_fast::<Ipv6, WindowsOptions, _, _>(frame, policy));
-    if let Some(verdict) = verdict {
-        return Ok(verdict);
+    if let Some(verdict) = respond_fast::<Ipv4, _, _>(frame, policy) {
+        return verdict;
+    }
+    if let Some(verdict) = respond_fast::<Ipv6, _, _>(frame, policy) {
+        return verdict;
     }
     let (ethertype, ip_offset) = Ethernet::payload(frame).ok_or(Verdict::Malformed)?;
     match ethertype {
@@ -52,11 +49,36 @@ fn try_respond<F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Result<V
     }
 }
 
-/// Answers a SYN whose options have the layout `O` on the fast path. Returns `None` for a frame that needs the general
-/// path.
+/// Responds to a plain frame. Returns `None` for a frame that has to take the general path.
 #[inline(always)]
-fn answer_fast<I: Ip, O: OptionLayout, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
-    let (segment, options) = fast_path::match_syn::<I, O, _, _>(frame, policy)?;
+fn respond_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> Option<Result<Verdict, Verdict>> {
+    let segment = fast_path::locate::<I, _, _>(frame, policy)?;
+    let answered = answer_fast::<I, LinuxOptions, _, _>(segment, frame, policy)
+        .or_else(|| answer_fast::<I, MacosOptions, _, _>(segment, frame, policy))
+        .or_else(|| answer_fast::<I, WindowsOptions, _, _>(segment, frame, policy));
+    if let Some(verdict) = answered.or_else(|| segment.drop_fast(frame, policy)) {
+        return Some(Ok(verdict));
+    }
+    let header_length = segment.header_length(frame).ok()?;
+    Some(segment.dispatch(frame, header_length, false, policy))
+}
+
+/// Answers a SYN whose options have the layout `O`, without a call. Returns `None` for any other segment, and if the
+/// answer depends on a socket of the host or on the client's ISN.
+#[inline(always)]
+fn answer_fast<I: Ip, O: OptionLayout, F: Frame, H: Host>(
+    segment: Segment<I>,
+    frame: &mut F,
+    policy: &Policy<H>,
+) -> Option<Verdict> {
+    let (segment, options) = fast_path::match_syn::<I, O, _>(segment, frame)?;
+    let port = segment.tcp(frame).ok()?.destination_port.get();
+    let is_simple = policy.interface.accepted_options.is_all()
+        && !may_have_socket(port, policy)
+        && !segment.actions(frame, policy).ok()?.any_follows_client();
+    if !is_simple {
+        return None;
+    }
     let verdict = segment.answer_simply(frame, options, policy).ok()?;
     segment.report(verdict, Tcp::SYN, policy);
     Some(verdict)
@@ -78,7 +100,8 @@ fn respond_over<I: Ip, F: Frame, H: Host>(
     let header_length = segment.header_length(frame)?;
     segment.check_addresses(frame, policy)?;
     segment.check_port(frame, policy)?;
-    segment.dispatch(frame, header_length, policy)
+    let is_fragment = segment.ip(frame)?.is_fragment();
+    segment.dispatch(frame, header_length, is_fragment, policy)
 }
 
 impl<I: Ip> Segment<I> {
@@ -153,9 +176,10 @@ impl<I: Ip> Segment<I> {
         &self,
         frame: &mut F,
         header_length: usize,
+        is_fragment: bool,
         policy: &Policy<H>,
     ) -> Result<Verdict, Verdict> {
-        let (flags, is_fragment) = (self.tcp(frame)?.flags, self.ip(frame)?.is_fragment());
+        let flags = self.tcp(frame)?.flags;
         if Tcp::is_syn(flags) && !is_fragment {
             self.check_sockets(frame, policy)?;
             let verdict = policy.host.answer_syn(frame, *self, policy);
@@ -194,10 +218,31 @@ impl<I: Ip> Segment<I> {
     #[inline(always)]
     fn check_sockets<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
         let port = self.tcp(frame)?.destination_port.get();
-        if policy.config.takes_over() || !policy.host.may_have_socket(port) {
+        if !may_have_socket(port, policy) {
             return Ok(());
         }
         policy.host.owns(frame, *self, policy).map_or(Ok(()), Err)
+    }
+
+    /// Returns the verdict on an ACK without data if it belongs to a connection that tcp-bounce accepted, and is neither
+    /// answered nor reported. Returns `None` for any other segment, and if the host may have a socket.
+    ///
+    /// This is what [`Self::dispatch`] does with the last ACK of most handshakes. With the flags and the length known,
+    /// the compiler leaves little of [`SegmentVariables::classify`].
+    #[inline(always)]
+    fn drop_fast<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
+        if policy.config.has_telemetry() || !Tcp::is_bare_ack(self.offset_and_flags(frame)?, self.span.length) {
+            return None;
+        }
+        let actions = self.actions(frame, policy).ok()?;
+        let isn_base = isn_base(self.hash(frame, policy).ok()?, actions);
+        let tcp = self.tcp(frame).ok()?;
+        let port = tcp.destination_port.get();
+        let variables = SegmentVariables { flags: Tcp::ACK, ..SegmentVariables::new(tcp, 0) };
+        match variables.classify(actions, isn_base)? {
+            (verdict, None) if !may_have_socket(port, policy) => Some(verdict),
+            _ => None,
+        }
     }
 
     /// Returns the verdict on this segment if it belongs to a socket of the host, or to a listener that was closed
@@ -336,7 +381,7 @@ impl<I: Ip> Segment<I> {
     #[inline(always)]
     fn actions<F: Frame, H>(&self, frame: &mut F, policy: &Policy<H>) -> Result<ActionSet, Verdict> {
         let port = self.tcp(frame)?.destination_port.get();
-        Ok(policy.config.actions.of_port(policy.actions_by_port, port))
+        Ok(policy.config.action_of(port, policy.actions_by_port))
     }
 
     /// Returns the keyed hash of the connection, for a segment from the client. With a fixed ISN, returns the ISN.
@@ -406,6 +451,12 @@ impl<I: Ip> Segment<I> {
         self.write_answer(frame, header_length, answer?, policy)?;
         Some(verdict)
     }
+}
+
+/// Returns whether a segment to `port` may belong to a socket of the host. Under takeover, its sockets are ignored.
+#[inline(always)]
+fn may_have_socket<H: Host>(port: u16, policy: &Policy<H>) -> bool {
+    !policy.config.takes_over() && policy.host.may_have_socket(port)
 }
 
 /// A segment of a connection that tcp-bounce accepted.

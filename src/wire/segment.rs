@@ -1,6 +1,7 @@
 //! The position of a TCP segment in a frame, and access to the segment's headers.
 
 use core::marker::PhantomData;
+use core::mem::offset_of;
 
 use zerocopy::byteorder::network_endian::U16;
 
@@ -54,6 +55,13 @@ impl<I: Ip> Segment<I> {
             Some(tcp) => Ok(tcp),
             None => Err(Verdict::Malformed),
         }
+    }
+
+    /// Returns the bytes of the TCP header with the data offset and the flags, as one word in little-endian order.
+    /// `None` if the frame ends before them.
+    #[inline(always)]
+    pub fn offset_and_flags<F: Frame>(&self, frame: &mut F) -> Option<u16> {
+        frame.at(self.span.offset + offset_of!(Tcp, data_offset)).copied().map(u16::from_le_bytes)
     }
 
     /// Returns the length of the TCP header with options, in bytes.

@@ -71,12 +71,23 @@ impl Tcp {
         flags & (Self::ACK | Self::RST) == 0 && !Self::is_syn(flags)
     }
 
-    /// Returns whether this is a SYN with a header of `header_length` bytes. One comparison checks flags and length.
+    /// Returns whether `offset_and_flags`, the data offset and the flags as a little-endian word, are those of a SYN with a
+    /// header of `header_length` bytes. One comparison checks both.
     #[inline(always)]
-    pub const fn is_plain_syn(&self, header_length: usize) -> bool {
+    pub const fn is_plain_syn(offset_and_flags: u16, header_length: usize) -> bool {
         const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);
-        let expected = u16::from_le_bytes([(header_length as u8 / 4) << 4, Self::SYN]);
-        u16::from_le_bytes([self.data_offset, self.flags]) & MASK == expected
+        offset_and_flags & MASK == u16::from_le_bytes([(header_length as u8 / 4) << 4, Self::SYN])
+    }
+
+    /// Returns whether `offset_and_flags`, the data offset and the flags as a little-endian word, are those of an ACK
+    /// without SYN, FIN, RST and data. `length` is the length of the segment in bytes.
+    #[inline(always)]
+    pub const fn is_bare_ack(offset_and_flags: u16, length: usize) -> bool {
+        const MASK: u16 = u16::from_le_bytes([0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);
+        let header_length = (offset_and_flags as usize & 0xf0) / 4;
+        offset_and_flags & MASK == u16::from_le_bytes([0, Self::ACK])
+            && header_length >= size_of::<Self>()
+            && header_length == length
     }
 
     /// Returns 1 if this SYN requests ECN in a way that Linux accepts (`tcp_ecn_create_request`), or else 0. `ecn` is

@@ -120,11 +120,9 @@ impl Choice {
             timestamp_offset,
             has_connection_offsets,
         };
-        let mut link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), &settings);
-        if let Some((v4, v6)) = self.primary {
-            (link.primary_v4, link.primary_v6) = (Ipv4Address(v4), Ipv6Address(v6));
-        }
-        link
+        let link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), &settings);
+        let (v4, v6) = self.primary.unwrap_or_default();
+        link.with_primary_addresses(Ipv4Address(v4), Ipv6Address(v6))
     }
 
     /// Returns the offset of the SYN-ACK's ISN from the client's ISN, for actions that follow the client.
