@@ -10,6 +10,7 @@ use crate::ip::Ip;
 use crate::reply_settings::ReplySettings;
 use crate::syn_options::AcceptedOptions;
 use crate::tcp::Tcp;
+use crate::tcp_options::MssOption;
 
 /// The length of IPv4 and TCP headers without options, in bytes: the difference between MTU and MSS.
 const IPV4_HEADERS: u32 = 40;
@@ -50,7 +51,7 @@ pub struct InterfaceState {
     pub mac: Mac,
     /// The flag that accepts ECN in a SYN-ACK, and reports congestion in later replies: [`Tcp::ECE`], or 0 without ECN.
     pub ecn_echo: u8,
-    reserved: [u8; 5],
+    reserved: u8,
     /// The primary IPv4 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
     primary_v4: Ipv4Address,
     /// The primary IPv6 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
@@ -72,13 +73,13 @@ impl InterfaceState {
             flow_labels: FlowLabels::new(settings),
             v4,
             v6,
-            windows_v4: ReceiveWindows::new(v4.mss.get(), settings),
-            windows_v6: ReceiveWindows::new(v6.mss.get(), settings),
+            windows_v4: ReceiveWindows::new(v4.mss.mss.get(), settings),
+            windows_v6: ReceiveWindows::new(v6.mss.mss.get(), settings),
             timestamp_offset: settings.timestamp_offset,
             connection_offset_mask: if settings.has_connection_offsets { u32::MAX } else { 0 },
             mac,
             ecn_echo: if settings.has_ecn { Tcp::ECE } else { 0 },
-            reserved: [0; 5],
+            reserved: 0,
             primary_v4: Ipv4Address::UNSPECIFIED,
             primary_v6: Ipv6Address::UNSPECIFIED,
             fast_path_v4: MacFilter::NOTHING,
@@ -128,8 +129,8 @@ impl InterfaceState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Advertised {
-    /// The maximum segment size (MSS) in bytes.
-    pub mss: U16,
+    /// The MSS option.
+    pub mss: MssOption,
     /// The receive window of a SYN-ACK without timestamps, in bytes.
     pub window: U16,
     /// The receive window of a SYN-ACK with timestamps, in bytes.
@@ -154,7 +155,7 @@ impl Advertised {
         };
         let windows = ReceiveWindows::new(mss, settings);
         Self {
-            mss: U16::new(mss),
+            mss: MssOption::new(U16::new(mss)),
             window: U16::new(window_field(windows.without_timestamps as u64)),
             window_with_timestamps: U16::new(window_field(windows.with_timestamps as u64)),
             ttl,
@@ -166,7 +167,7 @@ impl Advertised {
     /// at a time.
     pub(crate) const fn with_one_segment(self, length: u16) -> Self {
         let length = U16::new(length);
-        Self { mss: length, window: length, window_with_timestamps: length, ..self }
+        Self { mss: MssOption::new(length), window: length, window_with_timestamps: length, ..self }
     }
 
     /// Returns these values with a window of zero.

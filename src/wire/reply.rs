@@ -40,7 +40,9 @@ impl<I: Ip> Segment<I> {
         swap_macs(frame)?;
         let reply: &mut SynAck<I> = frame.at(self.ip_offset)?;
         let Policy { interface, host, .. } = policy;
-        fields.flags |= tcp.requests_ecn(reply.ip.ecn()).wrapping_neg() & interface.ecn_echo;
+        if tcp.flags & (Tcp::ECE | Tcp::CWR) != 0 {
+            fields.flags |= tcp.requests_ecn(reply.ip.ecn()).wrapping_neg() & interface.ecn_echo;
+        }
         if I::HAS_FLOW_LABEL {
             let (requested, addresses) = (reply.ip.flow_label(), I::sum(source) + I::sum(destination));
             fields.flow_label = host.flow_label(&interface.flow_labels, requested, addresses, tcp.ports());

@@ -59,7 +59,7 @@ impl<I: Ip> SynAck<I> {
         let window =
             if options.has_timestamps() { fields.advertised.window_with_timestamps } else { fields.advertised.window };
         let data_offset = (length / 4) as u8;
-        let mss = MssOption::new(fields.advertised.mss);
+        let mss = fields.advertised.mss;
         // The checksum covers the pseudo-header, the TCP header and the options. The order of the words does not
         // matter.
         let checksum = (I::sum(source) + I::sum(destination) + options.sum())
@@ -71,8 +71,7 @@ impl<I: Ip> SynAck<I> {
             .words(acknowledgment_number.to_bytes())
             .word([data_offset << 4, fields.flags])
             .word(window.to_bytes())
-            .word([mss.kind, mss.length])
-            .word(mss.mss.to_bytes())
+            .words(mss.to_bytes())
             .checksum();
         Self {
             ip: I::reply(destination, source, length, fields.advertised.ttl, fields.flow_label),

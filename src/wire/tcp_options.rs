@@ -28,7 +28,7 @@ pub const LONE_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 pub const LONE_SACK: [u8; 4] = [NOP, NOP, SACK_PERMITTED, 2];
 
 /// A maximum segment size option.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct MssOption {
     /// Option kind: [`MSS`].
@@ -44,6 +44,12 @@ impl MssOption {
     #[inline(always)]
     pub const fn new(mss: U16) -> Self {
         Self { kind: MSS, length: 4, mss }
+    }
+
+    /// Returns the bytes of the option.
+    #[inline(always)]
+    pub fn to_bytes(self) -> [u8; 4] {
+        zerocopy::transmute!(self)
     }
 }
 
