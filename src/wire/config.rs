@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::action::{Action, ActionByPort, ActionSet};
 use crate::clock::Clock;
 use crate::isn::Isn;
+use crate::siphash::SipHash13;
 
 /// Settings that stay constant while the program is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +80,8 @@ pub struct TelemetrySettings {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ProgramConfig {
-    /// The two halves of the key of [`Isn::Keyed`], each read as a little-endian number.
-    pub key: [u64; 2],
+    /// The hash of [`Isn::Keyed`] with its key, before the first block.
+    pub(crate) keyed_hash: SipHash13,
     pub(crate) isn: U32,
     /// The clock of timestamps.
     pub clock: Clock,
@@ -123,7 +124,7 @@ impl ProgramConfig {
         };
         let actions = if keyed { settings.actions } else { settings.actions.without_following_client() };
         Self {
-            key: [key as u64, (key >> 64) as u64],
+            keyed_hash: SipHash13::new([key as u64, (key >> 64) as u64]),
             isn: U32::new(isn),
             clock: Clock::new(settings.hz),
             keyed: keyed as u8,

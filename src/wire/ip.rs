@@ -5,6 +5,7 @@ use core::fmt::Debug;
 use crate::address::{IpAddress, Ipv4Address, Ipv6Address};
 use crate::checksum::Sum;
 use crate::frame::{Frame, Span, View};
+use crate::siphash::SipHash13;
 use crate::verdict::Verdict;
 
 /// The protocol number of TCP, in the IPv4 field `protocol` and the IPv6 field `next_header`.
@@ -69,11 +70,11 @@ pub trait Ip: View + Copy + Debug {
     /// Returns `v4` for IPv4 and `v6` for IPv6, as an address of this IP version.
     fn choose_address<'a>(v4: &'a Ipv4Address, v6: &'a Ipv6Address) -> &'a Self::Address;
 
-    /// Returns the [`SipHash13`](crate::siphash::SipHash13) of a connection's addresses and ports under `key`.
+    /// Returns the hash of a connection's addresses and ports. `hash` is the hash before the first block.
     ///
     /// Source and destination are as in a segment from the client. `ports` are the source and destination port in
     /// network byte order.
-    fn hash(key: [u64; 2], source: Self::Address, destination: Self::Address, ports: [u8; 4]) -> u64;
+    fn hash(hash: SipHash13, source: Self::Address, destination: Self::Address, ports: [u8; 4]) -> u64;
 
     /// Returns the sum of an address, for a checksum.
     fn sum(address: Self::Address) -> Sum;

@@ -147,9 +147,10 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn hash(key: [u64; 2], source: Ipv4Address, destination: Ipv4Address, ports: [u8; 4]) -> u64 {
-        let ([a, b, c, d], [e, f, g, h]) = (source.0, destination.0);
-        SipHash13::new(key).block([a, b, c, d, e, f, g, h]).finish(ports, 12)
+    fn hash(hash: SipHash13, source: Ipv4Address, destination: Ipv4Address, ports: [u8; 4]) -> u64 {
+        // Computed as words. The compiler would assemble an array byte by byte.
+        let [source, destination] = [source, destination].map(|address| u64::from(u32::from_le_bytes(address.0)));
+        hash.block((source | destination << 32).to_le_bytes()).finish(ports, 12)
     }
 
     #[inline(always)]

@@ -174,9 +174,9 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
-    fn hash(key: [u64; 2], source: Ipv6Address, destination: Ipv6Address, ports: [u8; 4]) -> u64 {
+    fn hash(hash: SipHash13, source: Ipv6Address, destination: Ipv6Address, ports: [u8; 4]) -> u64 {
         let (source, destination) = (source.bits(), destination.bits());
-        let hash = SipHash13::new(key).block(source.high.to_be_bytes()).block(source.low.to_be_bytes());
+        let hash = hash.block(source.high.to_be_bytes()).block(source.low.to_be_bytes());
         let hash = hash.block(destination.high.to_be_bytes()).block(destination.low.to_be_bytes());
         hash.finish(ports, 36)
     }

@@ -397,7 +397,7 @@ impl<I: Ip> Segment<I> {
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
         let ports = self.tcp(frame)?.ports();
-        Ok(I::hash(policy.config.key, source, destination, ports))
+        Ok(I::hash(policy.config.keyed_hash, source, destination, ports))
     }
 
     /// Recognises this segment if its sequence numbers fit a connection that tcp-bounce accepted. The segment must have

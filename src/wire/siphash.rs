@@ -1,10 +1,13 @@
 //! SipHash-1-3 (Aumasson and Bernstein, 2012) for inputs of whole 8-byte blocks and a last block of 4 bytes.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// The state of a SipHash-1-3 computation.
 ///
 /// Existing SipHash crates buffer their input byte by byte, in loops that the verifier rejects. The tests compare this
 /// implementation with such a crate.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
 pub struct SipHash13([u64; 4]);
 
 impl SipHash13 {
