@@ -30,7 +30,7 @@ impl XdpFrame {
     /// Returns the length of the frame in bytes, including all buffers of a multi-buffer frame.
     #[inline(always)]
     fn whole_len(&self) -> usize {
-        if self.config.has_frags() {
+        if self.config.features.has_frags() {
             // SAFETY: The helper only reads.
             unsafe { bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as usize }
         } else {
@@ -52,7 +52,7 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
-        length <= self.len() || (self.config.has_frags() && length <= self.whole_len())
+        length <= self.len() || (self.config.features.has_frags() && length <= self.whole_len())
     }
 
     #[inline(always)]

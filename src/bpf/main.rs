@@ -79,13 +79,7 @@ mod sockets;
 /// Returns the settings, interface state, filters and host for the verdict on the packet in `ctx`.
 #[inline(always)]
 fn policy(ctx: *mut xdp_md) -> Policy<'static, Kernel> {
-    Policy {
-        config: CONFIG.get(),
-        interface: INTERFACE.get(),
-        filters: FILTERS.get(),
-        actions_by_port: ACTIONS_BY_PORT.get(),
-        host: Kernel::new(ctx),
-    }
+    Policy::new(CONFIG.get(), INTERFACE.get(), FILTERS.get(), ACTIONS_BY_PORT.get(), Kernel::new(ctx))
 }
 
 #[unsafe(no_mangle)]

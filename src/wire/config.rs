@@ -3,7 +3,7 @@
 use zerocopy::byteorder::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::action::{Action, ActionByPort, ActionSet};
+use crate::action::{Action, ActionSet};
 use crate::clock::Clock;
 use crate::isn::Isn;
 use crate::siphash::SipHash13;
@@ -85,22 +85,11 @@ pub struct ProgramConfig {
     pub(crate) isn: U32,
     /// The clock of timestamps.
     pub clock: Clock,
-    keyed: u8,
+    /// The enabled features.
+    pub features: Features,
     pub(crate) actions: ActionSet,
-    /// 1 if the action depends on the port.
-    actions_vary: u8,
-    takeover: u8,
-    checks_mac: u8,
-    filters_destinations: u8,
-    filters_sources: u8,
-    filters_vlans: u8,
-    frags: u8,
-    /// The enabled telemetry, as a set of bits.
-    telemetry: u8,
+    reserved: u8,
     attach_mode: u16,
-    /// 1 if several CPUs share a stripe of the client tables.
-    shared: u8,
-    reserved: [u8; 3],
     events: u32,
     stripes: u32,
 }
@@ -111,10 +100,6 @@ impl ProgramConfig {
     /// The program then answers SYNs to all ports and addresses, drops the later segments of these connections, and
     /// passes all other frames.
     pub const BUILT_IN: Self = Self::new(ProgramSettings::DEFAULT);
-
-    const PORTS: u8 = 1;
-    const SOURCES: u8 = 1 << 1;
-    const EVENTS: u8 = 1 << 2;
 
     /// Returns the configuration for `settings`.
     pub const fn new(settings: ProgramSettings) -> Self {
@@ -127,100 +112,135 @@ impl ProgramConfig {
             keyed_hash: SipHash13::new([key as u64, (key >> 64) as u64]),
             isn: U32::new(isn),
             clock: Clock::new(settings.hz),
-            keyed: keyed as u8,
+            features: Features::new(&settings, keyed, !actions.is_single()),
             actions,
-            actions_vary: !actions.is_single() as u8,
-            takeover: settings.takeover as u8,
-            checks_mac: settings.checks_mac as u8,
-            filters_destinations: settings.filters_destinations as u8,
-            filters_sources: settings.filters_sources as u8,
-            filters_vlans: settings.filters_vlans as u8,
-            frags: settings.frags as u8,
-            telemetry: Self::telemetry_bits(settings.telemetry),
+            reserved: 0,
             attach_mode: settings.attach_mode,
-            shared: settings.telemetry.shared as u8,
-            reserved: [0; 3],
             events: settings.telemetry.events,
             stripes: settings.telemetry.stripes,
         }
     }
 
-    const fn telemetry_bits(telemetry: TelemetrySettings) -> u8 {
-        let ports = if telemetry.ports { Self::PORTS } else { 0 };
-        let sources = if telemetry.sources { Self::SOURCES } else { 0 };
-        let events = if telemetry.events != 0 { Self::EVENTS } else { 0 };
-        ports | sources | events
+    /// Returns the telemetry settings.
+    #[inline(always)]
+    pub const fn telemetry(&self) -> TelemetrySettings {
+        let Self { features, events, stripes, .. } = *self;
+        TelemetrySettings {
+            ports: features.counts_ports(),
+            sources: features.has(Features::COUNTS_SOURCES),
+            events,
+            stripes,
+            shared: features.has(Features::SHARES_STRIPES),
+        }
+    }
+}
+
+/// The enabled features of the program, as a set of bits.
+///
+/// The packet logic reads the set once for each packet. A check of a feature then takes one instruction.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Features(u32);
+
+impl Features {
+    const KEYED: u32 = 1;
+    const CHECKS_MAC: u32 = 1 << 1;
+    const FILTERS_DESTINATIONS: u32 = 1 << 2;
+    const FILTERS_SOURCES: u32 = 1 << 3;
+    const FILTERS_VLANS: u32 = 1 << 4;
+    const TAKES_OVER: u32 = 1 << 5;
+    const ACTIONS_VARY: u32 = 1 << 6;
+    const FRAGS: u32 = 1 << 7;
+    const COUNTS_PORTS: u32 = 1 << 8;
+    const COUNTS_SOURCES: u32 = 1 << 9;
+    const HAS_EVENTS: u32 = 1 << 10;
+    const SHARES_STRIPES: u32 = 1 << 11;
+
+    /// Returns the features that `settings` enable.
+    const fn new(settings: &ProgramSettings, is_keyed: bool, actions_vary: bool) -> Self {
+        let telemetry = settings.telemetry;
+        Self(0)
+            .with(Self::KEYED, is_keyed)
+            .with(Self::CHECKS_MAC, settings.checks_mac)
+            .with(Self::FILTERS_DESTINATIONS, settings.filters_destinations)
+            .with(Self::FILTERS_SOURCES, settings.filters_sources)
+            .with(Self::FILTERS_VLANS, settings.filters_vlans)
+            .with(Self::TAKES_OVER, settings.takeover)
+            .with(Self::ACTIONS_VARY, actions_vary)
+            .with(Self::FRAGS, settings.frags)
+            .with(Self::COUNTS_PORTS, telemetry.ports)
+            .with(Self::COUNTS_SOURCES, telemetry.sources)
+            .with(Self::HAS_EVENTS, telemetry.events != 0)
+            .with(Self::SHARES_STRIPES, telemetry.shared)
+    }
+
+    const fn with(self, feature: u32, is_enabled: bool) -> Self {
+        Self(self.0 | if is_enabled { feature } else { 0 })
+    }
+
+    /// Returns whether any of these features is enabled.
+    #[inline(always)]
+    const fn has(self, features: u32) -> bool {
+        self.0 & features != 0
     }
 
     /// Returns whether ISNs are keyed hashes ([`Isn::Keyed`]).
     #[inline(always)]
-    pub const fn is_keyed(&self) -> bool {
-        self.keyed != 0
+    pub const fn is_keyed(self) -> bool {
+        self.has(Self::KEYED)
     }
 
     /// Returns whether frames to foreign MAC addresses are passed to the host.
     #[inline(always)]
-    pub const fn checks_mac(&self) -> bool {
-        self.checks_mac != 0
+    pub const fn checks_mac(self) -> bool {
+        self.has(Self::CHECKS_MAC)
     }
 
     /// Returns whether tcp-bounce answers only for the primary addresses and the filter's destinations.
     #[inline(always)]
-    pub const fn filters_destinations(&self) -> bool {
-        self.filters_destinations != 0
+    pub const fn filters_destinations(self) -> bool {
+        self.has(Self::FILTERS_DESTINATIONS)
     }
 
     /// Returns whether tcp-bounce answers only the filter's sources.
     #[inline(always)]
-    pub const fn filters_sources(&self) -> bool {
-        self.filters_sources != 0
+    pub const fn filters_sources(self) -> bool {
+        self.has(Self::FILTERS_SOURCES)
     }
 
     /// Returns whether tcp-bounce answers only frames with VLAN tags of the filter.
     #[inline(always)]
-    pub const fn filters_vlans(&self) -> bool {
-        self.filters_vlans != 0
+    pub const fn filters_vlans(self) -> bool {
+        self.has(Self::FILTERS_VLANS)
     }
 
     /// Returns whether takeover is enabled (see [`ProgramSettings::takeover`]).
     #[inline(always)]
-    pub const fn takes_over(&self) -> bool {
-        self.takeover != 0
+    pub const fn takes_over(self) -> bool {
+        self.has(Self::TAKES_OVER)
     }
 
-    /// Returns the action of `port`, as a set of at most one action.
+    /// Returns whether the post-handshake action depends on the port.
     #[inline(always)]
-    pub fn action_of(&self, port: u16, by_port: &ActionByPort) -> ActionSet {
-        if self.actions_vary == 0 { self.actions } else { self.actions.of_port(by_port, port) }
+    pub const fn actions_vary(self) -> bool {
+        self.has(Self::ACTIONS_VARY)
     }
 
     /// Returns whether any telemetry is enabled.
     #[inline(always)]
-    pub const fn has_telemetry(&self) -> bool {
-        self.telemetry != 0
+    pub const fn has_telemetry(self) -> bool {
+        self.has(Self::COUNTS_PORTS | Self::COUNTS_SOURCES | Self::HAS_EVENTS)
     }
 
     /// Returns whether SYNs are counted by port.
     #[inline(always)]
-    pub const fn counts_ports(&self) -> bool {
-        self.telemetry & Self::PORTS != 0
-    }
-
-    /// Returns the telemetry settings.
-    #[inline(always)]
-    pub const fn telemetry(&self) -> TelemetrySettings {
-        TelemetrySettings {
-            ports: self.counts_ports(),
-            sources: self.telemetry & Self::SOURCES != 0,
-            events: self.events,
-            stripes: self.stripes,
-            shared: self.shared != 0,
-        }
+    pub const fn counts_ports(self) -> bool {
+        self.has(Self::COUNTS_PORTS)
     }
 
     /// Returns whether multi-buffer frames are supported.
     #[inline(always)]
-    pub const fn has_frags(&self) -> bool {
-        self.frags != 0
+    pub const fn has_frags(self) -> bool {
+        self.has(Self::FRAGS)
     }
 }

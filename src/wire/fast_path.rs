@@ -30,8 +30,8 @@ struct PlainHeaders<I: Unaligned> {
 /// excluded. With a source filter, the function returns `None` for all frames.
 #[inline(always)]
 pub fn locate<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<Segment<I>> {
-    let Policy { config, interface, filters, .. } = policy;
-    if config.filters_sources() {
+    let Policy { features, interface, filters, .. } = policy;
+    if features.filters_sources() {
         return None;
     }
     // One check of the length covers all headers.

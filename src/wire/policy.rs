@@ -1,7 +1,7 @@
 //! Everything besides the packet that a verdict depends on.
 
-use crate::action::ActionByPort;
-use crate::config::ProgramConfig;
+use crate::action::{ActionByPort, ActionSet};
+use crate::config::{Features, ProgramConfig};
 use crate::filters::Filters;
 use crate::interface::InterfaceState;
 
@@ -10,6 +10,10 @@ use crate::interface::InterfaceState;
 pub struct Policy<'a, H> {
     /// The settings that stay constant while the program is loaded.
     pub config: &'a ProgramConfig,
+    /// The features of `config`, read once for the packet.
+    pub features: Features,
+    /// The post-handshake actions of `config`, read once for the packet.
+    pub actions: ActionSet,
     /// The addresses and advertised values of the interface.
     pub interface: &'a InterfaceState,
     /// The addresses and ports for which tcp-bounce answers.
@@ -18,4 +22,18 @@ pub struct Policy<'a, H> {
     pub actions_by_port: &'a ActionByPort,
     /// The host on which the packet logic runs.
     pub host: H,
+}
+
+impl<'a, H> Policy<'a, H> {
+    /// Returns the policy for one packet.
+    #[inline(always)]
+    pub const fn new(
+        config: &'a ProgramConfig,
+        interface: &'a InterfaceState,
+        filters: &'a Filters,
+        actions_by_port: &'a ActionByPort,
+        host: H,
+    ) -> Self {
+        Self { config, features: config.features, actions: config.actions, interface, filters, actions_by_port, host }
+    }
 }

@@ -115,28 +115,28 @@ impl<I: Ip> Segment<I> {
     /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn check_addresses<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
-        let Policy { config, interface, filters, host, .. } = policy;
-        if config.filters_vlans() && !filters.vlans.contains(frame, self.ip_offset) {
+        let Policy { features, interface, filters, host, .. } = policy;
+        if features.filters_vlans() && !filters.vlans.contains(frame, self.ip_offset) {
             return Err(Verdict::OtherVlan);
         }
         let ethernet = frame.at::<Ethernet>(0).ok_or(Verdict::Malformed)?;
-        if config.checks_mac() && !ethernet.destination.is(&interface.mac) {
+        if features.checks_mac() && !ethernet.destination.is(&interface.mac) {
             return Err(Verdict::OtherHost);
         }
         // The interface's own MAC address is never a group address, so no second check is needed once the destination
         // matched.
-        let is_group = ethernet.source.is_group() || (!config.checks_mac() && ethernet.destination.is_group());
+        let is_group = ethernet.source.is_group() || (!features.checks_mac() && ethernet.destination.is_group());
         let ip = self.ip(frame)?;
         let (source, destination) = (ip.source(), ip.destination());
         let is_broadcast = || filters.broadcasts.may_contain(source) && host.is_broadcast::<I>(source, policy);
         if is_group || !source.is_unicast() || !destination.is_unicast() || source == destination || is_broadcast() {
             Err(Verdict::NotUnicast)
-        } else if config.filters_destinations()
+        } else if features.filters_destinations()
             && !interface.is_primary::<I>(destination)
             && !host.answers_for(destination.bits())
         {
             Err(Verdict::OtherDestination)
-        } else if config.filters_sources() && !filters.sources.contains(source.bits()) {
+        } else if features.filters_sources() && !filters.sources.contains(source.bits()) {
             Err(Verdict::OtherSource)
         } else {
             Ok(())
@@ -155,7 +155,7 @@ impl<I: Ip> Segment<I> {
         if !policy.filters.excluded_ports.contains(port) {
             return Ok(());
         }
-        if policy.config.counts_ports() && Tcp::is_syn(tcp.flags) {
+        if policy.features.counts_ports() && Tcp::is_syn(tcp.flags) {
             policy.host.count_excluded_syn(port);
         }
         Err(Verdict::Excluded)
@@ -198,7 +198,7 @@ impl<I: Ip> Segment<I> {
             let verdict = if completes { verdict.completing_handshake() } else { verdict };
             self.report(verdict, flags, policy);
             Ok(verdict)
-        } else if policy.config.takes_over() {
+        } else if policy.features.takes_over() {
             Err(Verdict::TakenOver)
         } else if is_fragment {
             Err(Verdict::Fragment)
@@ -231,7 +231,7 @@ impl<I: Ip> Segment<I> {
     /// the compiler leaves little of [`SegmentVariables::classify`].
     #[inline(always)]
     fn drop_fast<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
-        if policy.config.has_telemetry() || !Tcp::is_bare_ack(self.offset_and_flags(frame)?, self.span.length) {
+        if policy.features.has_telemetry() || !Tcp::is_bare_ack(self.offset_and_flags(frame)?, self.span.length) {
             return None;
         }
         let actions = self.actions(frame, policy).ok()?;
@@ -249,7 +249,7 @@ impl<I: Ip> Segment<I> {
     /// recently. Counts a SYN to a listener if ports are counted.
     #[inline(always)]
     pub fn belongs_to_host<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
-        let Policy { config, host, .. } = policy;
+        let Policy { features, host, .. } = policy;
         let Tcp { destination_port, flags, .. } = *self.tcp(frame).ok()?;
         let port = destination_port.get();
         match host.find_socket(&self.four_tuple(frame).ok()?) {
@@ -258,7 +258,7 @@ impl<I: Ip> Segment<I> {
             None if host.has_closed_listener(port) => {}
             None => return None,
         }
-        if config.counts_ports() && Tcp::is_syn(flags) {
+        if features.counts_ports() && Tcp::is_syn(flags) {
             host.count_excluded_syn(port);
         }
         Some(Verdict::Excluded)
@@ -268,7 +268,7 @@ impl<I: Ip> Segment<I> {
     /// event.
     #[inline(always)]
     fn report<H: Host>(&self, verdict: Verdict, flags: u8, policy: &Policy<H>) {
-        if policy.config.has_telemetry()
+        if policy.features.has_telemetry()
             && let Some(kind) = EventKind::of(verdict, flags)
         {
             let is_reply = verdict.action() == XdpAction::Tx;
@@ -291,14 +291,14 @@ impl<I: Ip> Segment<I> {
         options: SynOptions,
         policy: &Policy<H>,
     ) -> Result<Verdict, Verdict> {
-        let Policy { config, interface, .. } = policy;
+        let Policy { actions, interface, .. } = policy;
         let advertised = interface.advertised::<I>();
         let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(policy));
         // Hashed after the clock was read, so that the hash takes no stack during that call.
         let hash = self.hash(frame, policy)?;
         let options = options.with_timestamp_offset(timestamp_offset(hash, policy));
         let mut isn = hash as u32;
-        if config.actions.any_advertises_window()
+        if actions.any_advertises_window()
             && !options.has_window_scale()
             && self.actions(frame, policy)?.any_advertises_window()
         {
@@ -357,7 +357,7 @@ impl<I: Ip> Segment<I> {
     /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn open_handshake<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<(), Verdict> {
-        if policy.config.has_telemetry() {
+        if policy.features.has_telemetry() {
             policy.host.open_handshake(self.id(frame)?);
         }
         Ok(())
@@ -370,7 +370,7 @@ impl<I: Ip> Segment<I> {
     /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn completes_handshake<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<bool, Verdict> {
-        Ok(policy.config.has_telemetry() && policy.host.complete_handshake(self.id(frame)?))
+        Ok(policy.features.has_telemetry() && policy.host.complete_handshake(self.id(frame)?))
     }
 
     /// Returns the action of the destination port, as a set of at most one action.
@@ -381,7 +381,8 @@ impl<I: Ip> Segment<I> {
     #[inline(always)]
     fn actions<F: Frame, H>(&self, frame: &mut F, policy: &Policy<H>) -> Result<ActionSet, Verdict> {
         let port = self.tcp(frame)?.destination_port.get();
-        Ok(policy.config.action_of(port, policy.actions_by_port))
+        let Policy { features, actions, actions_by_port, .. } = policy;
+        Ok(if features.actions_vary() { actions.of_port(actions_by_port, port) } else { *actions })
     }
 
     /// Returns the keyed hash of the connection, for a segment from the client. With a fixed ISN, returns the ISN.
@@ -391,7 +392,7 @@ impl<I: Ip> Segment<I> {
     /// `Malformed` if a header is truncated.
     #[inline(always)]
     fn hash<F: Frame, H>(&self, frame: &mut F, policy: &Policy<H>) -> Result<u64, Verdict> {
-        if !policy.config.is_keyed() {
+        if !policy.features.is_keyed() {
             return Ok(policy.config.isn.get().into());
         }
         let ip = self.ip(frame)?;
@@ -456,7 +457,7 @@ impl<I: Ip> Segment<I> {
 /// Returns whether a segment to `port` may belong to a socket of the host. Under takeover, its sockets are ignored.
 #[inline(always)]
 fn may_have_socket<H: Host>(port: u16, policy: &Policy<H>) -> bool {
-    !policy.config.takes_over() && policy.host.may_have_socket(port)
+    !policy.features.takes_over() && policy.host.may_have_socket(port)
 }
 
 /// A segment of a connection that tcp-bounce accepted.
@@ -490,6 +491,6 @@ fn timestamp<H: Host>(policy: &Policy<H>) -> u32 {
 /// the offset differ between connections, as in Linux.
 #[inline(always)]
 fn timestamp_offset<H>(hash: u64, policy: &Policy<H>) -> u32 {
-    let Policy { config, interface, .. } = policy;
-    if config.is_keyed() { (hash >> 32) as u32 & interface.connection_offset_mask } else { 0 }
+    let Policy { features, interface, .. } = policy;
+    if features.is_keyed() { (hash >> 32) as u32 & interface.connection_offset_mask } else { 0 }
 }

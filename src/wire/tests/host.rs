@@ -62,7 +62,7 @@ fn run(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(Event
     let (config, link) = (ProgramConfig::new(setup.settings()), setup.settings.interface());
     static NONE: ActionByPort = ActionByPort::new();
     let rules =
-        Policy { config: &config, interface: &link, filters: &setup.filters, actions_by_port: &NONE, host: &witness };
+        Policy::new(&config, &link, &setup.filters, &NONE, &witness);
     let mut bytes = request.frame();
     let length = bytes.len();
     bytes.resize(length + setup.room, 0xa5);

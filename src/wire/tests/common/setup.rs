@@ -293,7 +293,7 @@ impl Setup {
         let by_port = (!self.actions_by_port.is_empty()).then(|| self.actions_by_port());
         let actions_by_port = by_port.as_deref().unwrap_or(&NONE);
         let interface = &self.settings.interface();
-        let policy = Policy { config: &config, interface, filters: &self.filters, actions_by_port, host };
+        let policy = Policy::new(&config, interface, &self.filters, actions_by_port, host);
         let verdict = respond(frame, &policy);
         (verdict, policy.host.excluded_syns.into_inner())
     }
