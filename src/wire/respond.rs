@@ -293,7 +293,7 @@ impl<I: Ip> Segment<I> {
     ) -> Result<Verdict, Verdict> {
         let Policy { actions, interface, .. } = policy;
         let advertised = interface.advertised::<I>();
-        let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(policy));
+        let options = ReplyOptions::for_syn(options, advertised.window_scale, || policy.host.now());
         // Hashed after the clock was read, so that the hash takes no stack during that call.
         let hash = self.hash(frame, policy)?;
         let options = options.with_timestamp_offset(timestamp_offset(hash, policy));
@@ -329,7 +329,7 @@ impl<I: Ip> Segment<I> {
             return Ok(Verdict::Signed);
         }
         let mut advertised = *interface.advertised::<I>();
-        let options = ReplyOptions::for_syn(options, advertised.window_scale, || timestamp(policy));
+        let options = ReplyOptions::for_syn(options, advertised.window_scale, || policy.host.now());
         let hash = self.hash(frame, policy)?;
         let mut options = options.with_timestamp_offset(timestamp_offset(hash, policy));
         let actions = self.actions(frame, policy)?;
@@ -480,17 +480,13 @@ const fn isn_base(hash: u64, actions: ActionSet) -> u32 {
     if actions.any_follows_client() { isn_offset(isn) } else { isn }
 }
 
-/// Returns the TSval of a SYN-ACK, without the offset of its connection. The shared offset hides the time since the
-/// host booted.
-#[inline(always)]
-fn timestamp<H: Host>(policy: &Policy<H>) -> u32 {
-    policy.host.now().wrapping_add(policy.interface.timestamp_offset)
-}
-
-/// Returns the offset of the TSvals of a connection, given its hash. With a keyed ISN, the upper half of the hash makes
+/// Returns the offset of a connection's TSvals from the host's clock, given the hash of the connection.
+///
+/// The offset of the interface hides the time since the host booted. With a keyed ISN, the upper half of the hash makes
 /// the offset differ between connections, as in Linux.
 #[inline(always)]
 fn timestamp_offset<H>(hash: u64, policy: &Policy<H>) -> u32 {
     let Policy { features, interface, .. } = policy;
-    if features.is_keyed() { (hash >> 32) as u32 & interface.connection_offset_mask } else { 0 }
+    let own = if features.is_keyed() { (hash >> 32) as u32 & interface.connection_offset_mask } else { 0 };
+    own.wrapping_add(interface.timestamp_offset)
 }

@@ -1,5 +1,7 @@
 //! The layout of a SYN-ACK up to the MSS option, and its constructor.
 
+use core::ops::Add as _;
+
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -62,7 +64,7 @@ impl<I: Ip> SynAck<I> {
         let mss = fields.advertised.mss;
         // The checksum covers the pseudo-header, the TCP header and the options. The order of the words does not
         // matter.
-        let checksum = (I::sum(source) + I::sum(destination) + options.sum())
+        let checksum = (I::sum(source) + I::sum(destination))
             .word([0, PROTOCOL_TCP])
             .word(length.to_be_bytes())
             .word(syn.source_port.to_bytes())
@@ -72,6 +74,7 @@ impl<I: Ip> SynAck<I> {
             .word([data_offset << 4, fields.flags])
             .word(window.to_bytes())
             .words(mss.to_bytes())
+            .add(options.sum())
             .checksum();
         Self {
             ip: I::reply(destination, source, length, fields.advertised.ttl, fields.flow_label),
