@@ -36,13 +36,10 @@ impl<I: Ip> Segment<I> {
         let (source, destination) = (ip.source(), ip.destination());
         // Copied first. After IP options or extension headers, the TCP header may lie beyond the new end of the frame.
         let tcp = *self.tcp(frame).ok()?;
+        let Policy { interface, host, .. } = policy;
         fit(frame, self.end(), options_offset + options.length())?;
         swap_macs(frame)?;
         let reply: &mut SynAck<I> = frame.at(self.ip_offset)?;
-        let Policy { interface, host, .. } = policy;
-        if tcp.flags & (Tcp::ECE | Tcp::CWR) != 0 {
-            fields.flags |= tcp.requests_ecn(reply.ip.ecn()).wrapping_neg() & interface.ecn_echo;
-        }
         if I::HAS_FLOW_LABEL {
             let (requested, addresses) = (reply.ip.flow_label(), I::sum(source) + I::sum(destination));
             fields.flow_label = host.flow_label(&interface.flow_labels, requested, addresses, tcp.ports());

@@ -346,7 +346,9 @@ impl<I: Ip> Segment<I> {
             advertised = advertised.without_window();
         }
         self.open_handshake(frame, policy)?;
-        let fields = SynAckFields::new(isn, &advertised);
+        let ecn = self.ip(frame)?.ecn();
+        let ecn = self.tcp(frame)?.requests_ecn(ecn).wrapping_neg() & interface.ecn_echo;
+        let fields = SynAckFields::new(isn, &advertised).with_flags(ecn);
         Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 

@@ -42,6 +42,12 @@ impl<'a> SynAckFields<'a> {
     pub const fn new(isn: u32, advertised: &'a Advertised) -> Self {
         Self { isn: U32::new(isn), flags: Tcp::SYN | Tcp::ACK, flow_label: 0, advertised }
     }
+
+    /// Returns these fields with additional TCP flags.
+    #[inline(always)]
+    pub const fn with_flags(self, flags: u8) -> Self {
+        Self { flags: self.flags | flags, ..self }
+    }
 }
 
 impl<I: Ip> SynAck<I> {

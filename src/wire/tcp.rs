@@ -72,10 +72,11 @@ impl Tcp {
     }
 
     /// Returns whether `offset_and_flags`, the data offset and the flags as a little-endian word, are those of a SYN with a
-    /// header of `header_length` bytes. One comparison checks both.
+    /// header of `header_length` bytes that does not request ECN. One comparison checks all of this.
     #[inline(always)]
     pub const fn is_plain_syn(offset_and_flags: u16, header_length: usize) -> bool {
-        const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);
+        const MASK: u16 =
+            u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN | Tcp::ECE | Tcp::CWR]);
         offset_and_flags & MASK == u16::from_le_bytes([(header_length as u8 / 4) << 4, Self::SYN])
     }
 
