@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::address::IpAddress as _;
 use crate::ethernet::Ethernet;
-use crate::frame::{Frame, Span};
+use crate::frame::{Frame, MAX_OFFSET, Span};
 use crate::ip::Ip;
 use crate::policy::Policy;
 use crate::segment::Segment;
@@ -23,8 +23,8 @@ struct PlainHeaders<I: Unaligned> {
     tcp: Tcp,
 }
 
-/// Returns the TCP segment in a plain frame that passes all filters. Returns `None` for a frame that has to take the
-/// general path.
+/// Returns the TCP segment in a plain frame that passes all filters, with a length that the caller has to check. Returns
+/// `None` for a frame that has to take the general path.
 ///
 /// The frame must be addressed to the MAC address and a primary IP address of the interface, and the port must not be
 /// excluded. With a source filter, the function returns `None` for all frames.
@@ -45,6 +45,13 @@ pub fn locate<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<S
         && !filters.broadcasts.may_contain(source)
         && !filters.excluded_ports.contains(tcp.destination_port.get());
     is_for_us.then(|| Segment::new(size_of::<Ethernet>(), span))
+}
+
+/// Returns whether the accessible part of the frame holds a whole segment that [`locate`] returned.
+#[inline(always)]
+pub fn is_whole<I: Ip, F: Frame>(segment: &Segment<I>, frame: &mut F) -> bool {
+    let Span { offset, length } = segment.span;
+    length <= MAX_OFFSET && offset + length <= frame.len()
 }
 
 /// Returns the options of a SYN whose options have the layout `O`, and its segment with the length of this layout.

@@ -105,10 +105,8 @@ impl Ip for Ipv4 {
         let fragment_and_protocol = frame.at::<[u8; 4]>(OFFSET + offset_of!(Self, flags_fragment_offset))?;
         let is_whole_tcp = masked(*fragment_and_protocol, [FRAGMENT_MASK[0], FRAGMENT_MASK[1], 0, 0xff])
             == u32::from_ne_bytes([0, 0, 0, PROTOCOL_TCP]);
-        if !is_plain || !is_whole_tcp || OFFSET + total_length > frame.len() {
-            return None;
-        }
-        Some(Span { offset: OFFSET + size_of::<Self>(), length: total_length.checked_sub(size_of::<Self>())? })
+        let length = total_length.wrapping_sub(size_of::<Self>());
+        (is_plain && is_whole_tcp).then_some(Span { offset: OFFSET + size_of::<Self>(), length })
     }
 
     #[inline(always)]

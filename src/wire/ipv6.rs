@@ -135,7 +135,7 @@ impl Ip for Ipv6 {
         let is_plain = masked(*type_and_version, [0xff, 0xff, 0xf0, 0])
             == u32::from_ne_bytes([ETHERTYPE[0], ETHERTYPE[1], 0x60, 0]);
         let span = Span { offset: size_of::<Ethernet>() + size_of::<Self>(), length: payload_length.get() as usize };
-        (is_plain && next_header == PROTOCOL_TCP && span.offset + span.length <= frame.len()).then_some(span)
+        (is_plain && next_header == PROTOCOL_TCP).then_some(span)
     }
 
     #[inline(always)]

@@ -56,7 +56,13 @@ fn respond_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> 
     let answered = answer_fast::<I, LinuxOptions, _, _>(segment, frame, policy)
         .or_else(|| answer_fast::<I, MacosOptions, _, _>(segment, frame, policy))
         .or_else(|| answer_fast::<I, WindowsOptions, _, _>(segment, frame, policy));
-    if let Some(verdict) = answered.or_else(|| segment.drop_fast(frame, policy)) {
+    if let Some(verdict) = answered {
+        return Some(Ok(verdict));
+    }
+    if !fast_path::is_whole(&segment, frame) {
+        return None;
+    }
+    if let Some(verdict) = segment.drop_fast(frame, policy) {
         return Some(Ok(verdict));
     }
     let header_length = segment.header_length(frame).ok()?;
