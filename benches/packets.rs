@@ -146,8 +146,7 @@ pub fn packet(hex: &str) -> Vec<u8> {
 pub fn acknowledge_keyed(packet: &mut [u8], follows_client: bool) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));
-    let key = u128::from_le_bytes(KEY);
-    let hash = Ipv4::hash(SipHash13::new([key as u64, (key >> 64) as u64]), source, destination, number(34).to_be_bytes()) as u32;
+    let hash = Ipv4::hash(SipHash13::new(KEY), source, destination, number(34).to_be_bytes()) as u32;
     // The segment's sequence number is the client's ISN plus 1.
     let acknowledgment_number =
         if follows_client { number(38).wrapping_add(isn_offset(hash)) } else { hash.wrapping_add(1) };

@@ -104,12 +104,12 @@ impl ProgramConfig {
     /// Returns the configuration for `settings`.
     pub const fn new(settings: ProgramSettings) -> Self {
         let (isn, keyed, key) = match settings.isn {
-            Isn::Fixed(isn) => (isn, false, 0),
-            Isn::Keyed(key) => (0, true, u128::from_le_bytes(key)),
+            Isn::Fixed(isn) => (isn, false, [0; 16]),
+            Isn::Keyed(key) => (0, true, key),
         };
         let actions = if keyed { settings.actions } else { settings.actions.without_following_client() };
         Self {
-            keyed_hash: SipHash13::new([key as u64, (key >> 64) as u64]),
+            keyed_hash: SipHash13::new(key),
             isn: U32::new(isn),
             clock: Clock::new(settings.hz),
             features: Features::new(&settings, keyed, !actions.is_single()),

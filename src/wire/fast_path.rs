@@ -64,7 +64,10 @@ pub fn match_syn<I: Ip, O: OptionLayout, F: Frame>(
 ) -> Option<(Segment<I>, SynOptions)> {
     let length = size_of::<Tcp>() + size_of::<O>();
     let Segment { ip_offset, span, .. } = segment;
-    if !Tcp::is_plain_syn(segment.offset_and_flags(frame)?, length) || span.length != length || frame.len() != span.offset + length {
+    if !Tcp::is_plain_syn(segment.offset_and_flags(frame)?, length)
+        || span.length != length
+        || frame.len() != span.offset + length
+    {
         return None;
     }
     let options = frame.at::<O>(span.offset + size_of::<Tcp>())?.parse()?;

@@ -11,9 +11,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct SipHash13([u64; 4]);
 
 impl SipHash13 {
-    /// Starts a hash under a key, given as two halves that were read as little-endian numbers.
-    #[inline(always)]
-    pub const fn new([first, second]: [u64; 2]) -> Self {
+    /// Starts a hash under a key.
+    pub const fn new(key: [u8; 16]) -> Self {
+        let key = u128::from_le_bytes(key);
+        let (first, second) = (key as u64, (key >> 64) as u64);
         Self([
             first ^ 0x736f_6d65_7073_6575,
             second ^ 0x646f_7261_6e64_6f6d,

@@ -75,8 +75,7 @@ impl Tcp {
     /// header of `header_length` bytes that does not request ECN. One comparison checks all of this.
     #[inline(always)]
     pub const fn is_plain_syn(offset_and_flags: u16, header_length: usize) -> bool {
-        const MASK: u16 =
-            u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN | Tcp::ECE | Tcp::CWR]);
+        const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN | Tcp::ECE | Tcp::CWR]);
         offset_and_flags & MASK == u16::from_le_bytes([(header_length as u8 / 4) << 4, Self::SYN])
     }
 

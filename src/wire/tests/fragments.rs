@@ -95,6 +95,9 @@ fn sends_back_nothing_of_the_fragments() {
 #[test]
 fn configures_fragments() {
     for frags in [false, true] {
-        assert_eq!(ProgramConfig::new(ProgramSettings { frags, ..ProgramSettings::DEFAULT }).features.has_frags(), frags);
+        assert_eq!(
+            ProgramConfig::new(ProgramSettings { frags, ..ProgramSettings::DEFAULT }).features.has_frags(),
+            frags
+        );
     }
 }

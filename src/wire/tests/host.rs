@@ -61,8 +61,7 @@ fn run(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(Event
     let witness = Witness::default();
     let (config, link) = (ProgramConfig::new(setup.settings()), setup.settings.interface());
     static NONE: ActionByPort = ActionByPort::new();
-    let rules =
-        Policy::new(&config, &link, &setup.filters, &NONE, &witness);
+    let rules = Policy::new(&config, &link, &setup.filters, &NONE, &witness);
     let mut bytes = request.frame();
     let length = bytes.len();
     bytes.resize(length + setup.room, 0xa5);

@@ -115,8 +115,9 @@ fn adds_counts_separately() {
 
 #[test]
 fn enables_no_telemetry_by_default() {
-    let has_telemetry =
-        |telemetry| ProgramConfig::new(ProgramSettings { telemetry, ..ProgramSettings::DEFAULT }).features.has_telemetry();
+    let has_telemetry = |telemetry| {
+        ProgramConfig::new(ProgramSettings { telemetry, ..ProgramSettings::DEFAULT }).features.has_telemetry()
+    };
     let nothing = TelemetrySettings { stripes: 16, shared: true, ..TelemetrySettings::default() };
     assert!(!has_telemetry(TelemetrySettings::default()) && !has_telemetry(nothing));
     for telemetry in [

@@ -9,6 +9,7 @@ use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::post_handshake::isn_offset;
+use tcp_bounce_wire::siphash::SipHash13;
 use tcp_bounce_wire::{Action, Counters, Verdict, XdpAction};
 
 use crate::fixtures::command::TcpBounce;
@@ -118,15 +119,14 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
 /// Returns the ISN of the SYN-ACK for a connection between `from` and `to`, on a port with this action. If the
 /// action follows the client, returns the offset from the client's ISN instead.
 fn base(key: [u8; 16], action: Action, from: Endpoint, to: Endpoint) -> u32 {
-    let key = u128::from_le_bytes(key);
-    let key = [key as u64, (key >> 64) as u64];
+    let hash = SipHash13::new(key);
     let ([a, b], [c, d]) = (from.port.to_be_bytes(), to.port.to_be_bytes());
     let hash = match (from.address, to.address) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            Ipv4::hash(key, Ipv4Address(from.octets()), Ipv4Address(to.octets()), [a, b, c, d])
+            Ipv4::hash(hash, Ipv4Address(from.octets()), Ipv4Address(to.octets()), [a, b, c, d])
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
-            Ipv6::hash(key, Ipv6Address(from.octets()), Ipv6Address(to.octets()), [a, b, c, d])
+            Ipv6::hash(hash, Ipv6Address(from.octets()), Ipv6Address(to.octets()), [a, b, c, d])
         }
         _ => panic!("addresses of two families"),
     } as u32;
