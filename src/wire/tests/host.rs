@@ -4,7 +4,7 @@ use crate::common;
 
 use std::cell::RefCell;
 
-use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Segment as Parsed, Setup, V6};
+use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Setup, V6};
 use tcp_bounce_wire::address::{AddressBits, IpAddress};
 use tcp_bounce_wire::frame::{Buffer, Span};
 use tcp_bounce_wire::ip::Ip;
@@ -108,16 +108,6 @@ fn number(v6: Option<[u8; 16]>, v4: [u8; 4]) -> AddressBits {
     AddressBits { high: (number >> 64) as u64, low: number as u64 }
 }
 
-/// Returns the request with an acknowledgment number that tcp-bounce accepts, and the correct checksum.
-fn acknowledging(setup: &Setup, request: &Request) -> Request {
-    let tuple = Parsed::parse(&request.frame()).expect("a segment").tuple();
-    let acknowledgment_number = match setup.settings.action.follows_client() {
-        true => request.sequence_number.wrapping_add(setup.settings.offset_of(&tuple)),
-        false => setup.settings.isn_of(&tuple).wrapping_add(1),
-    };
-    Request { acknowledgment_number, ..request.clone() }.with_checksum()
-}
-
 #[test]
 fn reports_events_with_addresses_and_ports() {
     let telemetry = TelemetrySettings { events: 1, ..TelemetrySettings::default() };
@@ -137,7 +127,7 @@ fn reports_events_with_addresses_and_ports() {
             (RST, b"", None),
         ] {
             for request in requests(&Request { flags, payload: payload.to_vec(), ..Request::ack() }) {
-                let request = acknowledging(&setup, &request);
+                let request = request.clone().acknowledging(&setup.settings).with_checksum();
                 let expected = kind.map(|kind| {
                     // The client is the event's source, whether or not the frame was turned into a reply.
                     let (source, destination) = (source(&request), destination(&request));
@@ -179,7 +169,7 @@ fn asks_for_the_connection_of_accepted_segments() {
     for action in Action::ALL {
         let setup = Setup::new(Choice { action, key: Some([8; 16]), ..Choice::DEFAULT });
         for request in requests(&Request { flags: ACK | PSH, payload: b"data".to_vec(), ..Request::ack() }) {
-            let request = acknowledging(&setup, &request);
+            let request = request.clone().acknowledging(&setup.settings).with_checksum();
             let expected = match &request.v6 {
                 None => ends::<Ipv4>(u32::from_ne_bytes(request.source), u32::from_ne_bytes(request.destination)),
                 Some(v6) => {

@@ -11,14 +11,6 @@ fn keyed() -> Choice {
     Choice { key: Some(*b"sixteen bytes key"[..16].first_chunk().unwrap()), ..Choice::DEFAULT }
 }
 
-fn tuple(request: &Request) -> Vec<u8> {
-    let addresses = match &request.v6 {
-        Some(v6) => [v6.source, v6.destination].concat(),
-        None => [request.source, request.destination].concat(),
-    };
-    [&addresses[..], &request.source_port.to_be_bytes(), &request.destination_port.to_be_bytes()].concat()
-}
-
 #[test]
 fn hashes_addresses_and_ports() {
     // `Setup::respond` compares the ISN of each reply with the hash of the siphasher crate.
@@ -52,7 +44,7 @@ fn accepts_only_acks_of_the_keyed_isn() {
     let choice = keyed();
     let setup = Setup::new(choice);
     for request in [Request::ack(), Request::ack().over_ipv6()] {
-        let isn = choice.isn_of(&tuple(&request));
+        let isn = choice.isn_of(&request.tuple());
         let verdict = |acknowledgment_number, flags, payload: &[u8]| {
             let request = Request { acknowledgment_number, flags, payload: payload.to_vec(), ..request.clone() };
             setup.verdict(&request.frame())

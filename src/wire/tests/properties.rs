@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::address_set::AddressRange;
+use tcp_bounce_wire::post_handshake::UNSCALED;
 use tcp_bounce_wire::{Action, PortSet, Verdict};
 
 fn settings() -> impl Strategy<Value = Choice> {
@@ -238,6 +239,19 @@ impl Damage {
     }
 }
 
+/// Generates flags and data of later segments, and the distance of the acknowledgment number from the expected one.
+fn later() -> impl Strategy<Value = (u8, Vec<u8>, u32)> {
+    let flags = select(vec![ACK, ACK, ACK | PSH, ACK | FIN, ACK | RST, ACK | URG, ACK | ECE, ACK | SYN, FIN, RST]);
+    let distance = prop_oneof![4 => Just(0), 1 => Just(1), 1 => Just(UNSCALED), 1 => any::<u32>()];
+    (flags, vec(any::<u8>(), 0..3), distance)
+}
+
+/// Generates post-handshake actions that work with this key.
+fn actions(key: Option<[u8; 16]>) -> impl Strategy<Value = (Option<[u8; 16]>, Action)> {
+    let works = move |action: &Action| key.is_some() || !action.follows_client();
+    select(Action::ALL.into_iter().filter(works).collect::<Vec<_>>()).prop_map(move |action| (key, action))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -302,15 +316,25 @@ proptest! {
     #[test]
     fn answers_the_same_on_both_paths(
         request in common_syn(),
+        later in proptest::option::of(later()),
         settings in settings(),
+        (key, action) in proptest::option::of(any::<[u8; 16]>()).prop_flat_map(actions),
         is_own in any::<bool>(),
         (to, from) in (set(), set()),
         is_excluded in any::<bool>(),
         is_listening in any::<bool>(),
         damage in vec(Damage::strategy(), 0..2),
     ) {
+        let settings = Choice { key, action, ..settings };
+        let request = match later {
+            Some((flags, payload, beyond)) => {
+                let request = Request { flags, payload, ..request }.acknowledging(&settings);
+                Request { acknowledgment_number: request.acknowledgment_number.wrapping_add(beyond), ..request }
+            }
+            None => request,
+        };
         let v6 = request.v6.clone().unwrap_or_else(V6::new).destination;
-        // With `others` as primary addresses, no SYN takes the fast path.
+        // With `others` as primary addresses, no frame takes the fast path.
         let others = (request.destination.map(|octet| !octet), v6.map(|octet| !octet));
         // A primary address is a valid host address among the destinations. All zeros stand for no address.
         let mut primary = (request.destination, v6);

@@ -158,6 +158,24 @@ impl Request {
         Self { sequence_number: 0x3b9a_ca08, acknowledgment_number: Choice::DEFAULT.isn + 1, flags: ACK, ..Self::syn() }
     }
 
+    /// Returns the addresses and ports, in network byte order.
+    pub fn tuple(&self) -> Vec<u8> {
+        let addresses = match &self.v6 {
+            Some(v6) => [v6.source, v6.destination].concat(),
+            None => [self.source, self.destination].concat(),
+        };
+        [&addresses[..], &self.source_port.to_be_bytes(), &self.destination_port.to_be_bytes()].concat()
+    }
+
+    /// Returns this request with the acknowledgment number that tcp-bounce expects after its SYN-ACK.
+    pub fn acknowledging(self, settings: &Choice) -> Self {
+        let acknowledgment_number = match settings.action.follows_client() {
+            true => self.sequence_number.wrapping_add(settings.offset_of(&self.tuple())),
+            false => settings.isn_of(&self.tuple()).wrapping_add(1),
+        };
+        Self { acknowledgment_number, ..self }
+    }
+
     /// Returns this request with the correct TCP checksum, or unchanged if it is not a TCP segment.
     pub fn with_checksum(self) -> Self {
         let frame = self.frame();
