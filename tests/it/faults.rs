@@ -253,7 +253,7 @@ fn too_little_memory_for_maps_is_reported() {
     };
     // These limits suffice for the process, but not for its maps: the ring buffer takes 4 MiB, and the client tables
     // take 1.5 MiB on one CPU.
-    for limit in [2 * MIB, 3 * MIB] {
+    for limit in [3 * MIB, 4 * MIB] {
         let refusal = (0..20).map(|_| run_within(limit)).find(|finished| {
             // If a thread needs a page while a map takes the last one, the kernel kills the process.
             assert!([Some(1), None].contains(&finished.status.code()), "{finished:?}");
