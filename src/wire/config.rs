@@ -137,7 +137,7 @@ impl ProgramConfig {
 
 /// The enabled features of the program, as a set of bits.
 ///
-/// The packet logic reads the set once for each packet. A check of a feature then takes one instruction.
+/// The packet logic reads the set once for each packet.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Features(u32);

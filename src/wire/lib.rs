@@ -6,9 +6,10 @@
 //!
 //! # The path of a packet
 //!
-//! 1. **Fast path.** The SYNs of Linux, macOS and Windows each have a fixed layout. [`fast_path`] recognises a layout
-//!    with one bounds check, applies the filters, and skips to step 5. All other packets take the next steps. For a SYN, these steps
-//!    lead to the same answer.
+//! 1. **Fast path.** [`fast_path`] locates and filters the segments in plain frames: without VLAN tags, IP options or
+//!    extension headers, to the primary addresses of the interface. The SYNs of Linux, macOS and Windows each have a
+//!    fixed layout, and skip to step 5. Other segments in plain frames skip to step 4. All other frames take the next
+//!    steps, which lead to the same answers.
 //! 2. **Locate.** [`ethernet`] skips VLAN tags. [`ipv4`] and [`ipv6`] check lengths and skip IP options and extension
 //!    headers. The result is a [`segment::Segment`], the position of a TCP segment in the frame.
 //! 3. **Filter.** Packets to other hosts or groups, from sources outside the filter, or to excluded ports are passed to
@@ -66,7 +67,7 @@
 //! | [`syn_ack`] | the headers of a SYN-ACK |
 //! | [`post_handshake`] | verdicts on segments after the handshake |
 //! | [`reply`] | writes a reply over its request |
-//! | [`fast_path`] | recognises and filters the SYNs of common clients |
+//! | [`fast_path`] | locates and filters the segments in plain frames, and recognises the SYNs of common clients |
 //! | [`mod@respond`] | the path of a packet from frame to verdict |
 
 #![no_std]

@@ -2,7 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A set of TCP ports, with one byte for each of the 65,536 ports. Bits would take a quarter more time to test.
+/// A set of TCP ports, with one byte for each of the 65,536 ports. A bit would take more
+/// instructions to test.
 ///
 /// A byte's index is the port in network byte order, read as a native number. The XDP program therefore swaps no bytes.
 /// User space runs on the same machine, so both sides use the same index.

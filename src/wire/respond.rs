@@ -69,8 +69,8 @@ fn respond_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> 
     Some(segment.dispatch(frame, header_length, false, policy))
 }
 
-/// Answers a SYN whose options have the layout `O`, without a call. Returns `None` for any other segment, and if the
-/// answer depends on a socket of the host or on the client's ISN.
+/// Answers a SYN whose options have the layout `O`, without a call. Returns `None` for any other segment. Also returns
+/// `None` if the host may have a socket, if SYN-ACKs do not accept all options, or if the ISN follows the client's.
 #[inline(always)]
 fn answer_fast<I: Ip, O: OptionLayout, F: Frame, H: Host>(
     segment: Segment<I>,
@@ -233,7 +233,7 @@ impl<I: Ip> Segment<I> {
     /// Returns the verdict on an ACK without data if it belongs to a connection that tcp-bounce accepted, and is neither
     /// answered nor reported. Returns `None` for any other segment, and if the host may have a socket.
     ///
-    /// This is what [`Self::dispatch`] does with the last ACK of most handshakes. With the flags and the length known,
+    /// [`Self::dispatch`] gives the same verdict, in more instructions. Here, the flags and the length are constants, so
     /// the compiler leaves little of [`SegmentVariables::classify`].
     #[inline(always)]
     fn drop_fast<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
