@@ -146,6 +146,9 @@ impl Machines {
         let command = line.split_once("# ").filter(|(name, _)| self.namespaces.contains_key(name));
         if let Some((name, command)) = command {
             self.set_aside();
+            if command.starts_with("tcp-bounce") {
+                self.await_resets();
+            }
             self.current = Some(Running::start(&self.namespaces[name], self.folder.path(), command));
         } else if line == "^C" {
             self.set_aside();
@@ -156,6 +159,16 @@ impl Machines {
         } else {
             self.current.as_mut().expect("a command comes first").expect(line);
         }
+    }
+
+    /// Waits until the client's closed connections have ended. The FIN of a connection to an earlier responder would be
+    /// an event of the next one.
+    #[track_caller]
+    fn await_resets(&self) {
+        let client = &self.namespaces["client"];
+        until("for the host to reset the client's connections", || {
+            client.run("ss", "-Htn state fin-wait-1").is_empty().then_some(())
+        });
     }
 
     /// Stops comparing the current command's output. tcp-bounce and commands with `&` keep running; others must end.
