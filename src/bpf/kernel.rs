@@ -53,11 +53,6 @@ impl Host for Kernel {
     }
 
     #[inline(always)]
-    fn answers_for(&self, AddressBits { high, low }: AddressBits) -> bool {
-        answers_for(high, low) != 0
-    }
-
-    #[inline(always)]
     fn may_have_socket(&self, port: u16) -> bool {
         LOCAL_PORTS.get().may_contain(port)
     }
@@ -131,6 +126,22 @@ impl Host for Kernel {
     }
 
     #[inline(always)]
+    fn check_scope(
+        &self,
+        source: AddressBits,
+        destination: AddressBits,
+        checks_destination: bool,
+        policy: &Policy<Self>,
+    ) -> Result<(), Verdict> {
+        match check_scope(source.high, source.low, destination.high, destination.low, checks_destination.into()) {
+            IN_SCOPE => Ok(()),
+            // The verifier does not know the result. Without a source filter, it skips this path.
+            OTHER_SOURCE if policy.features.filters_sources() => Err(Verdict::OtherSource),
+            _ => Err(Verdict::OtherDestination),
+        }
+    }
+
+    #[inline(always)]
     fn is_broadcast<I: Ip>(&self, address: I::Address, _policy: &Policy<Self>) -> bool {
         address.to_v4().is_some_and(|address| is_broadcast(address.words()) != 0)
     }
@@ -177,14 +188,33 @@ impl Host for Kernel {
     }
 }
 
-/// Returns 1 if the active set of destinations contains the address with these 64-bit halves, or else 0.
+/// The result of [`check_scope`] for two addresses in scope.
+const IN_SCOPE: u32 = 0;
+/// The result of [`check_scope`] for [`Verdict::OtherDestination`].
+const OTHER_DESTINATION: u32 = 1;
+/// The result of [`check_scope`] for [`Verdict::OtherSource`].
+const OTHER_SOURCE: u32 = 2;
+
+/// Calls [`Filters::check_scope`](tcp_bounce_wire::Filters::check_scope) for two addresses, given as 64-bit halves.
 ///
-/// The set of sources is searched inline, not in a global function. If source filtering is disabled, the verifier
-/// removes the search.
+/// One call checks both addresses. On a kernel that mitigates speculation at function returns, a second call would cost
+/// as much as a search.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn answers_for(high: u64, low: u64) -> u32 {
-    FILTERS.get().destinations().contains(AddressBits { high, low }) as u32
+pub extern "C" fn check_scope(
+    source_high: u64,
+    source_low: u64,
+    destination_high: u64,
+    destination_low: u64,
+    checks_destination: u32,
+) -> u32 {
+    let source = AddressBits { high: source_high, low: source_low };
+    let destination = AddressBits { high: destination_high, low: destination_low };
+    match FILTERS.get().check_scope(source, destination, checks_destination != 0, CONFIG.get().features) {
+        Ok(()) => IN_SCOPE,
+        Err(Verdict::OtherDestination) => OTHER_DESTINATION,
+        Err(_) => OTHER_SOURCE,
+    }
 }
 
 /// Returns 1 if the set of broadcast addresses contains the IPv4 address with this 32-bit word, or else 0.

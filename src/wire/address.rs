@@ -138,3 +138,16 @@ pub struct AddressBits {
     /// The lower 64 bits.
     pub low: u64,
 }
+
+impl AddressBits {
+    /// Returns whether this address is `other` or precedes it. The derived `<=` takes more instructions.
+    #[inline(always)]
+    pub const fn is_at_most(self, other: Self) -> bool {
+        self.high < other.high || (self.high == other.high && self.low <= other.low)
+    }
+
+    /// Returns the address as one number.
+    pub const fn number(self) -> u128 {
+        (self.high as u128) << 64 | self.low as u128
+    }
+}

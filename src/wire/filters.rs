@@ -2,9 +2,12 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::address::AddressBits;
 use crate::address_set::AddressSet;
 use crate::broadcast_set::BroadcastSet;
+use crate::config::Features;
 use crate::port_set::PortSet;
+use crate::verdict::Verdict;
 use crate::vlan_set::VlanSet;
 
 /// The source addresses, destination addresses and excluded ports that decide which segments tcp-bounce answers.
@@ -48,6 +51,29 @@ impl Filters {
     #[inline(always)]
     pub fn destinations(&self) -> &AddressSet {
         &self.destinations[self.active_destinations as usize & 1]
+    }
+
+    /// Checks that the source of a segment is in its set, if sources are filtered. If `checks_destination`, also checks
+    /// that the destination is in the active set.
+    ///
+    /// # Errors
+    ///
+    /// `OtherDestination` or `OtherSource`, for the first address that is not in its set.
+    #[inline(always)]
+    pub fn check_scope(
+        &self,
+        source: AddressBits,
+        destination: AddressBits,
+        checks_destination: bool,
+        features: Features,
+    ) -> Result<(), Verdict> {
+        if checks_destination && !self.destinations().contains(destination) {
+            Err(Verdict::OtherDestination)
+        } else if features.filters_sources() && !self.sources.contains(source) {
+            Err(Verdict::OtherSource)
+        } else {
+            Ok(())
+        }
     }
 }
 

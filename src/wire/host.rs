@@ -29,10 +29,6 @@ pub trait Host: Sized {
     /// Returns the current value of the timestamp clock, in milliseconds.
     fn now(&self) -> u32;
 
-    /// Returns whether the active set of [`Filters::destinations`](crate::Filters::destinations) contains
-    /// `destination`.
-    fn answers_for(&self, destination: AddressBits) -> bool;
-
     /// Returns whether the host may have a TCP socket on `port` ([`LocalPorts::may_contain`](crate::LocalPorts)).
     fn may_have_socket(&self, port: u16) -> bool;
 
@@ -79,6 +75,18 @@ pub trait Host: Sized {
         policy: &Policy<Self>,
     ) -> Verdict {
         segment.answer_later(frame, isn_base, policy)
+    }
+
+    /// Calls [`Filters::check_scope`](crate::Filters::check_scope).
+    #[inline(always)]
+    fn check_scope(
+        &self,
+        source: AddressBits,
+        destination: AddressBits,
+        checks_destination: bool,
+        policy: &Policy<Self>,
+    ) -> Result<(), Verdict> {
+        policy.filters.check_scope(source, destination, checks_destination, policy.features)
     }
 
     /// Returns whether [`Filters::broadcasts`](crate::Filters::broadcasts) contains `address`.

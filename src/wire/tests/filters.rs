@@ -115,6 +115,115 @@ fn holds_the_maximum_number_of_ranges() {
     assert_eq!(set.fill(&ranges(&bounds)), None);
 }
 
+/// Fills a set with ranges, and looks up all addresses at the ends of ranges and next to them. The expected result comes
+/// from a binary search.
+fn assert_contains(bounds: &[(u128, u128)], probes: impl IntoIterator<Item = u128>) {
+    // The set has other contents before.
+    let others: Vec<_> = (0..MAX_RANGES as u128).map(|index| (index << 90, index << 90 | 77)).collect();
+    let mut set = set(&others);
+    set.fill(&ranges(bounds)).expect("not too many");
+    let ends = bounds.iter().flat_map(|&(first, last)| [first, last]);
+    let near = ends.flat_map(|end| [end.wrapping_sub(1), end, end.wrapping_add(1)]);
+    for probe in near.chain(probes).chain([0, u128::MAX]) {
+        let index = bounds.partition_point(|&(_, last)| last < probe);
+        let expected = bounds.get(index).is_some_and(|&(first, _)| first <= probe);
+        assert_eq!(set.contains(number(probe)), expected, "{probe:x} in {} ranges", bounds.len());
+    }
+}
+
+/// Returns ranges between consecutive numbers. Some contain a single address, and some directly follow another.
+fn between(numbers: BTreeSet<u128>) -> Vec<(u128, u128)> {
+    let numbers: Vec<u128> = numbers.into_iter().take(2 * MAX_RANGES).collect();
+    let pairs = numbers.windows(2).enumerate();
+    let bounds = pairs.filter_map(|(index, pair)| match index % 5 {
+        0 | 2 => Some((pair[0], pair[1] - 1)),
+        1 => Some((pair[0], pair[0])),
+        _ => None,
+    });
+    bounds.take(MAX_RANGES).collect()
+}
+
+/// Returns the prefixes with these first addresses and host bits, without overlaps.
+fn prefixes(numbers: BTreeSet<(u128, u32)>) -> Vec<(u128, u128)> {
+    let mut bounds: Vec<(u128, u128)> = Vec::new();
+    for (number, host_bits) in numbers {
+        let mask = (1 << host_bits) - 1;
+        let is_free = bounds.last().is_none_or(|&(_, last)| last < number & !mask);
+        if is_free && bounds.len() < MAX_RANGES {
+            bounds.push((number & !mask, number | mask));
+        }
+    }
+    bounds
+}
+
+/// Generates addresses of one kind: IPv4, IPv6, addresses of one /64, addresses of one /32, or small numbers.
+fn address() -> impl Strategy<Value = u128> {
+    let global = any::<u128>().prop_map(|bits| 0x2 << 124 | bits >> 4);
+    prop_oneof![
+        3 => any::<[u8; 4]>().prop_map(v4),
+        3 => global,
+        1 => any::<u128>(),
+        3 => any::<u64>().prop_map(|low| 0xfd00_0000_0000_0001 << 64 | u128::from(low)),
+        3 => any::<u128>().prop_map(|bits| 0x2001_0db8 << 96 | bits >> 32),
+        1 => 0..600u128,
+    ]
+}
+
+#[test]
+fn finds_addresses_in_full_sets() {
+    let full = 0..MAX_RANGES as u128;
+    let start = 0x2001_0db8 << 96;
+    // 4096 prefixes of the lengths /48, /128, /64 and /13, and of IPv4.
+    for (base, host_bits, step) in
+        [(start, 80, 80), (start, 0, 0), (start, 0, 3), (start, 64, 64), (0, 115, 116), (v4([10, 0, 0, 0]), 4, 8)]
+    {
+        let bounds: Vec<_> = full
+            .clone()
+            .map(|index| (base + (index << step), base + (index << step) + ((1 << host_bits) - 1)))
+            .collect();
+        assert_contains(&bounds, bounds.iter().map(|&(first, last)| first + (last - first) / 2));
+    }
+    // No single prefix: each range crosses the middle of its block.
+    let crossing: Vec<_> = full.clone().map(|index| (index << 80 | 1, (index + 1 << 80) - 2)).collect();
+    assert_contains(&crossing, full.map(|index| index << 80 | 1 << 79));
+}
+
+#[test]
+fn finds_addresses_in_nested_blocks() {
+    // All addresses but one, as 128 prefixes. Each prefix is half as large as the one before.
+    for address in [0, 1, u128::MAX, v4([1, 2, 3, 4]), 0x2001_0db8 << 96 | 0x5555] {
+        let siblings = (0..128).map(|host_bits| ((address ^ 1 << host_bits) >> host_bits << host_bits, host_bits));
+        let mut bounds: Vec<_> = siblings.map(|(first, bits)| (first, first | ((1 << bits) - 1))).collect();
+        bounds.sort_unstable();
+        assert_contains(&bounds, (0..128).map(|bit| address ^ 1 << bit));
+        assert_contains(&bounds[..64], (0..128).map(|bit| address ^ 1 << bit));
+    }
+    assert_contains(&[(0, u128::MAX)], [1, 1 << 64]);
+    assert_contains(&[(0, u128::MAX - 1), (u128::MAX, u128::MAX)], [1, 1 << 64]);
+    assert_contains(&[(0, (1 << 127) - 1), (1 << 127, u128::MAX)], [1, 1 << 64]);
+    assert_contains(&[], [1, 1 << 64]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn contains_addresses_of_mixed_sets(
+        numbers in prop_oneof![btree_set(address(), 0..20), btree_set(address(), 0..2000), btree_set(address(), 8000..9000)],
+        of_one_kind in prop_oneof![
+            btree_set(any::<[u8; 4]>().prop_map(v4), 0..3000),
+            btree_set(any::<u128>(), 0..3000),
+            btree_set(any::<u64>().prop_map(|low| 0xfd00 << 112 | u128::from(low)), 0..3000),
+        ],
+        subnets in btree_set((address(), prop_oneof![Just(0), Just(64), Just(80), 0..100u32]), 0..6000),
+        probes in proptest::collection::vec(address(), 100),
+    ) {
+        for bounds in [between(numbers), between(of_one_kind), prefixes(subnets)] {
+            assert_contains(&bounds, probes.iter().copied());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -32,9 +32,16 @@ impl Host for &Witness {
         Choice::DEFAULT.now
     }
 
-    fn answers_for(&self, destination: AddressBits) -> bool {
+    fn check_scope(
+        &self,
+        _source: AddressBits,
+        destination: AddressBits,
+        checks_destination: bool,
+        _policy: &Policy<Self>,
+    ) -> Result<(), Verdict> {
+        assert!(checks_destination, "no test filters sources");
         self.asked.borrow_mut().push(format!("{destination:?}"));
-        true
+        Ok(())
     }
 
     fn may_have_socket(&self, _port: u16) -> bool {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use tcp_bounce_wire::address::{AddressBits, Ipv4Address, Ipv6Address, Mac};
+use tcp_bounce_wire::address::{Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::segment::FourTuple;
@@ -352,10 +352,6 @@ struct TestHost<'a> {
 impl Host for TestHost<'_> {
     fn now(&self) -> u32 {
         self.setup.settings.now
-    }
-
-    fn answers_for(&self, destination: AddressBits) -> bool {
-        self.setup.filters.destinations().contains(destination)
     }
 
     /// The host's own connections may use any port.
