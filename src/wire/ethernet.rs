@@ -53,7 +53,7 @@ pub struct VlanTag {
 
 impl VlanTag {
     /// The mask of the VLAN identifier in [`Tag::control_information`].
-    const ID: u16 = 0x0fff;
+    pub(crate) const ID: u16 = 0x0fff;
 }
 
 /// The MAC addresses of frames to an interface: its own address as the destination, and any source but a group.
