@@ -1,10 +1,11 @@
 //! The program that records the host's sockets in the table of local ports.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::bpf_raw_tracepoint_args;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::programs::RawTracePointContext;
-use tcp_bounce_wire::LocalPorts;
-use tcp_bounce_wire::local_ports::StateChange;
+use tcp_bounce_wire::local_ports::{self, LocalPorts, StateChange};
 
 use crate::global::Global;
 
@@ -61,7 +62,12 @@ pub extern "C" fn track_socket(ctx: *mut bpf_raw_tracepoint_args) -> i32 {
     if let Ok(socket) = unsafe { bpf_probe_read_kernel(socket) } {
         let SockCommon { port, namespace, .. } = socket;
         let (old_state, new_state, is_loopback) = (old_state as u32, new_state as u32, socket.is_loopback());
-        LOCAL_PORTS.get().record(StateChange { namespace, port, old_state, new_state, is_loopback });
+        let mut index = local_ports::index(port);
+        // Hides from the compiler that the index has 16 bits. Otherwise the compiler omits the check of the bound, and
+        // verifiers of older kernels, such as 6.1, know no bound for the result of a byte swap.
+        // SAFETY: The assembly has no effect.
+        unsafe { asm!("{0} = {0}", inout(reg) index, options(pure, nomem, nostack, preserves_flags)) };
+        LOCAL_PORTS.get().record_at(index, StateChange { namespace, port, old_state, new_state, is_loopback });
     }
     0
 }

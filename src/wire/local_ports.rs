@@ -105,8 +105,15 @@ impl LocalPorts {
     /// listens without a port of its own is not reported again, so the table is incomplete from then on.
     ///
     /// A closed listener on a loopback address gets no grace time, since no packet from a network reached it.
-    #[inline(always)]
     pub fn record(&self, change: StateChange) {
+        self.record_at(index(change.port), change);
+    }
+
+    /// Records a change of a socket's state, like [`Self::record`]. `index` is the [`index`] of its port.
+    ///
+    /// The verifier may know no upper bound for `index`, so an index outside the table is ignored.
+    #[inline(always)]
+    pub fn record_at(&self, index: usize, change: StateChange) {
         let StateChange { namespace, port, old_state, new_state, is_loopback } = change;
         if self.namespace.get() == 0 && new_state == TCP_LISTEN && port != 0 && u32::from(port) == self.probe_port.get()
         {
@@ -115,14 +122,16 @@ impl LocalPorts {
         if namespace != self.namespace.get() {
             return;
         }
-        let index = index(port);
+        let (Some(stamp), Some(closed_listener)) = (self.stamps.get(index), self.closed_listeners.get(index)) else {
+            return;
+        };
         if new_state == TCP_CLOSE {
             // The port of a closed listener is 0 if the kernel had selected it.
             if old_state == TCP_LISTEN && self.has_grace.get() != 0 && port != 0 && !is_loopback {
-                self.closed_listeners[index].set(Self::NEWLY_CLOSED);
+                closed_listener.set(Self::NEWLY_CLOSED);
             }
         } else if port != 0 {
-            self.stamps[index].set(self.epoch.get());
+            stamp.set(self.epoch.get());
         } else if new_state == TCP_LISTEN {
             self.completeness.set(Self::INCOMPLETE);
         }
