@@ -49,7 +49,7 @@ struct Recorder {
 pub enum TrackingError {
     /// The kernel refuses the program, for example in lockdown mode.
     #[error("each SYN and ACK costs a socket lookup, because the kernel refuses the program that records sockets")]
-    Load(#[source] libbpf_rs::Error),
+    Load(#[source] Box<XdpError>),
     /// The program cannot be attached to the tracepoint.
     #[error("each SYN and ACK costs a socket lookup, because the tracepoint {TRACEPOINT} cannot be used")]
     Attach(#[source] libbpf_rs::Error),
@@ -86,13 +86,13 @@ impl SocketTracker {
     pub fn start() -> Result<Self, XdpError> {
         let (loaded, refusal) = match load(true) {
             Ok(loaded) => (loaded, None),
-            Err(error) => (load(false).map_err(loader::load_error)?, Some(error)),
+            Err(error) => (load(false)?, Some(error)),
         };
         let map = loaded.maps.data_ports.as_fd().try_clone_to_owned().map_err(XdpError::LocalPorts)?;
         let table = LocalPortTable::new(&map).map_err(XdpError::LocalPorts)?;
         let recorder = match refusal {
             None => Recorder::start(&loaded, &table),
-            Some(error) => Err(TrackingError::Load(error)),
+            Some(error) => Err(TrackingError::Load(error.into())),
         };
         Ok(Self { map, table, recorder })
     }
@@ -134,15 +134,15 @@ impl Recorder {
 }
 
 /// Loads the map with the table of local ports, and the program that records sockets if `with_program` is set.
-fn load(with_program: bool) -> libbpf_rs::Result<TcpBounceSkel<'static>> {
-    let mut skel = loader::open()?;
+fn load(with_program: bool) -> Result<TcpBounceSkel<'static>, XdpError> {
+    let mut skel = loader::open().map_err(loader::load_error)?;
     skel.progs.tcp_bounce.set_autoload(false);
     skel.progs.track_socket.set_autoload(with_program);
     for mut map in skel.open_object_mut().maps_mut() {
         let is_table = map.name() == MAP;
-        map.set_autocreate(is_table)?;
+        map.set_autocreate(is_table).map_err(loader::load_error)?;
     }
-    skel.load()
+    loader::load_opened(skel)
 }
 
 /// Has the kernel write the address of this thread's network namespace into `table`.
