@@ -21,8 +21,8 @@ pub struct AddressRange {
 const MAX_LEVELS: usize = 4;
 
 /// The largest number of slots in a set. If all ranges are prefixes, the tables of one level have at most as many slots
-/// as the set has ranges.
-const MAX_SLOTS: usize = MAX_LEVELS * MAX_RANGES;
+/// as the set has ranges. If the slots run out, lists of ranges are longer.
+const MAX_SLOTS: usize = 2 * MAX_RANGES;
 
 // `contains` masks indices.
 const _: () = assert!(MAX_SLOTS.is_power_of_two() && MAX_RANGES.is_power_of_two());
@@ -51,7 +51,7 @@ impl Slot {
 ///
 /// A table skips the address bits that all its ranges have in common. The next bits of an address select a slot. Most
 /// searches end after one or two tables, at a single range. A longer list of ranges is searched in halves.
-#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct AddressSet {
     /// The slot that covers all addresses.

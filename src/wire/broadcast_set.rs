@@ -11,7 +11,7 @@ pub const MAX_BROADCASTS: usize = 16;
 ///
 /// The host part of a broadcast address has only ones. An address that lacks a bit which all addresses of the set have
 /// is not in the set. This test rejects nearly all addresses without a search.
-#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct BroadcastSet {
     /// The bits, in memory order, that are zero in some address of the set. All bits are zero in the empty set.

@@ -12,8 +12,9 @@ use crate::vlan_set::VlanSet;
 
 /// The source addresses, destination addresses and excluded ports that decide which segments tcp-bounce answers.
 ///
-/// The small sets come first, where an instruction of the XDP program can address them directly.
-#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// The type is `Copy`, so that the clone of a box needs no space on the stack. The small sets come first, where an
+/// instruction of the XDP program can address them directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Filters {
     /// The broadcast addresses of the interface's subnets, which are no client addresses.

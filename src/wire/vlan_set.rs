@@ -12,7 +12,7 @@ const WORDS: usize = (1 << u16::BITS) / 64;
 ///
 /// A frame with two tags is in the set if both tags are. If there are several pairs of an outer and an inner tag, the
 /// set contains their other combinations, too.
-#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct VlanSet {
     /// The tags of VLAN devices on the interface.
@@ -25,7 +25,7 @@ pub struct VlanSet {
 ///
 /// A bit's index is the identifier in network byte order. Old verifiers know no upper bound for the result of a byte
 /// swap, and none for an index that also contains the protocol.
-#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Tags {
     /// The identifiers of 802.1Q.
