@@ -1,4 +1,4 @@
-//! Sets of IP addresses, stored as sorted ranges.
+//! Sets of IP addresses, stored as sorted ranges and tables that lead to them.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -27,7 +27,8 @@ struct PlainHeaders<I: Unaligned> {
 /// `None` for a frame that has to take the general path.
 ///
 /// The frame must be addressed to the MAC address and a primary IP address of the interface, and the port must not be
-/// excluded. With a source filter, the function returns `None` for all frames.
+/// excluded. The source must be unicast, and must not look like a broadcast address of the interface's subnets. With a
+/// source filter, the function returns `None` for all frames.
 #[inline(always)]
 pub fn locate<I: Ip, F: Frame, H>(frame: &mut F, policy: &Policy<H>) -> Option<Segment<I>> {
     let Policy { features, interface, filters, .. } = policy;
@@ -54,7 +55,8 @@ pub fn is_whole<I: Ip, F: Frame>(segment: &Segment<I>, frame: &mut F) -> bool {
     length <= MAX_OFFSET && offset + length <= frame.len()
 }
 
-/// Returns the options of a SYN whose options have the layout `O`, and its segment with the length of this layout.
+/// Returns the options of a SYN whose options have the layout `O`, and its segment with the length of this layout. The
+/// SYN must not request ECN.
 ///
 /// Returns `None` for any other segment, and for a frame that is longer than the packet.
 #[inline(always)]

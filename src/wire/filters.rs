@@ -12,8 +12,8 @@ use crate::vlan_set::VlanSet;
 
 /// The source addresses, destination addresses and excluded ports that decide which segments tcp-bounce answers.
 ///
-/// The type is `Copy`, so that the clone of a box needs no space on the stack. The small sets come first, where an
-/// instruction of the XDP program can address them directly.
+/// The type is `Copy`, so that the clone of a box needs no space on the stack. The sets of the fast path come first,
+/// where an instruction of the XDP program can address them directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Filters {

@@ -99,7 +99,10 @@ impl InterfaceState {
         }
     }
 
-    /// Returns whether frames that start with these bytes, to the primary address `destination`, may take the fast path.
+    /// Returns whether a frame that starts with these bytes, to `destination`, may take the fast path.
+    ///
+    /// While user space writes a changed state, the filter and the address may differ for a moment. Only a frame to the
+    /// unspecified address could then get another verdict.
     #[inline(always)]
     pub fn allows_fast_path<I: Ip>(&self, start: [u8; 8], destination: I::Address) -> bool {
         I::choose(self.fast_path_v4, self.fast_path_v6).matches(start)

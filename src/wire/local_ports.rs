@@ -1,8 +1,8 @@
 //! The table of local ports: the TCP ports on which the host may have sockets.
 //!
-//! The kernel itself keeps the table: a raw tracepoint program calls [`LocalPorts::record`] whenever a socket changes
-//! its state. User space adds the sockets that exist at the start, removes ports that are no longer in use, and ends
-//! grace times. The table may contain too many ports, never too few: the XDP program looks up a socket only if the
+//! The kernel itself keeps the table: a raw tracepoint program calls [`LocalPorts::record_at`] whenever a socket
+//! changes its state. User space adds the sockets that exist at the start, removes ports that are no longer in use, and
+//! ends grace times. The table may contain too many ports, never too few: the XDP program looks up a socket only if the
 //! segment's port is in the table.
 
 use core::cell::Cell;

@@ -2,11 +2,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A set of TCP ports, with one byte for each of the 65,536 ports. A bit would take more
-/// instructions to test.
+/// A set of TCP ports, with one byte for each of the 65,536 ports.
 ///
-/// A byte's index is the port in network byte order, read as a native number. The XDP program therefore swaps no bytes.
-/// User space runs on the same machine, so both sides use the same index.
+/// A bit would take more instructions to test. A byte's index is the port in network byte order, read as a native
+/// number. The XDP program therefore swaps no bytes. User space runs on the same machine, so both sides use the same
+/// index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PortSet([u8; 65536]);

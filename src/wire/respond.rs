@@ -69,8 +69,9 @@ fn respond_fast<I: Ip, F: Frame, H: Host>(frame: &mut F, policy: &Policy<H>) -> 
     Some(segment.dispatch(frame, header_length, false, policy))
 }
 
-/// Answers a SYN whose options have the layout `O`, without a call. Returns `None` for any other segment. Also returns
-/// `None` if the host may have a socket, if SYN-ACKs do not accept all options, or if the ISN follows the client's.
+/// Answers a SYN that does not request ECN and whose options have the layout `O`, without a call. Returns `None` for
+/// any other segment. Also returns `None` if the host may have a socket, if SYN-ACKs do not accept all options, or if
+/// the ISN follows the client's.
 #[inline(always)]
 fn answer_fast<I: Ip, O: OptionLayout, F: Frame, H: Host>(
     segment: Segment<I>,

@@ -71,16 +71,18 @@ impl Tcp {
         flags & (Self::ACK | Self::RST) == 0 && !Self::is_syn(flags)
     }
 
-    /// Returns whether `offset_and_flags`, the data offset and the flags as a little-endian word, are those of a SYN with a
-    /// header of `header_length` bytes that does not request ECN. One comparison checks all of this.
+    /// Returns whether a segment is a SYN that does not request ECN, and whose header has `header_length` bytes.
+    ///
+    /// `offset_and_flags` holds the data offset and the flags, as a little-endian word. One comparison checks both.
     #[inline(always)]
     pub const fn is_plain_syn(offset_and_flags: u16, header_length: usize) -> bool {
         const MASK: u16 = u16::from_le_bytes([0xf0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN | Tcp::ECE | Tcp::CWR]);
         offset_and_flags & MASK == u16::from_le_bytes([(header_length as u8 / 4) << 4, Self::SYN])
     }
 
-    /// Returns whether `offset_and_flags`, the data offset and the flags as a little-endian word, are those of an ACK
-    /// without SYN, FIN, RST and data. `length` is the length of the segment in bytes.
+    /// Returns whether a segment of `length` bytes is an ACK without SYN, FIN, RST and data.
+    ///
+    /// `offset_and_flags` holds the data offset and the flags, as a little-endian word.
     #[inline(always)]
     pub const fn is_bare_ack(offset_and_flags: u16, length: usize) -> bool {
         const MASK: u16 = u16::from_le_bytes([0, Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN]);

@@ -1,6 +1,6 @@
 //! The table of local ports, in memory that this process shares with the kernel.
 //!
-//! The kernel records sockets in the table ([`LocalPorts::record`]), at any time. User space writes with atomic
+//! The kernel records sockets in the table ([`LocalPorts::record_at`]), at any time. User space writes with atomic
 //! operations only, so that a concurrent write of the kernel is never lost.
 
 use std::io;

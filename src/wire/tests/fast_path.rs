@@ -1,4 +1,4 @@
-//! The fast path for the SYNs of common clients. A frame with any other layout takes the slow path.
+//! The fast path for plain frames, and its SYNs. Any other frame takes the general path.
 
 use crate::common;
 

@@ -115,8 +115,9 @@ fn holds_the_maximum_number_of_ranges() {
     assert_eq!(set.fill(&ranges(&bounds)), None);
 }
 
-/// Fills a set with ranges, and looks up all addresses at the ends of ranges and next to them. The expected result comes
-/// from a binary search.
+/// Fills a set with ranges, and looks up all addresses at the ends of ranges and next to them.
+///
+/// The expected result comes from a binary search.
 fn assert_contains(bounds: &[(u128, u128)], probes: impl IntoIterator<Item = u128>) {
     // The set has other contents before.
     let others: Vec<_> = (0..MAX_RANGES as u128).map(|index| (index << 90, index << 90 | 77)).collect();
@@ -209,7 +210,11 @@ proptest! {
 
     #[test]
     fn contains_addresses_of_mixed_sets(
-        numbers in prop_oneof![btree_set(address(), 0..20), btree_set(address(), 0..2000), btree_set(address(), 8000..9000)],
+        numbers in prop_oneof![
+            btree_set(address(), 0..20),
+            btree_set(address(), 0..2000),
+            btree_set(address(), 8000..9000),
+        ],
         of_one_kind in prop_oneof![
             btree_set(any::<[u8; 4]>().prop_map(v4), 0..3000),
             btree_set(any::<u128>(), 0..3000),

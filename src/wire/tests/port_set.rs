@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn excludes_exactly_the_inserted_ports(inserted in hash_set(1..u16::MAX, 1..100)) {
         let setup = Setup::takeover().excluding_ports(excluding(inserted.iter().copied()));
-        // A mistake in the bitmap would most likely affect adjacent ports, or ports that differ in one bit.
+        // A mistake in the index would most likely affect adjacent ports, or ports that differ in one bit.
         let near = |port: u16| (0..16).map(move |bit| port ^ 1 << bit).chain([port - 1, port, port + 1]);
         for port in inserted.iter().copied().flat_map(near) {
             let expected = if inserted.contains(&port) { Verdict::Excluded } else { Verdict::Answered };

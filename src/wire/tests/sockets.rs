@@ -6,7 +6,7 @@ use common::{ACK, Choice, FIN, LINUX_OPTIONS, MACOS_OPTIONS, PSH, Request, SYN, 
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{Action, TelemetrySettings, Verdict};
 
-/// Returns SYNs over IPv4 and IPv6, on the fast path and on the slow path.
+/// Returns SYNs over IPv4 and IPv6, on the fast path and on the general path.
 fn syns() -> Vec<Request> {
     let options: [&[u8]; 4] = [&[], &LINUX_OPTIONS, &MACOS_OPTIONS, &WINDOWS_OPTIONS];
     let syns = options.map(|options| Request { options: options.to_vec(), ..Request::syn() });
