@@ -1,5 +1,7 @@
 //! Sets of IP addresses, stored as sorted ranges and tables that lead to them.
 
+use core::ops::Range;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address::AddressBits;
@@ -76,23 +78,17 @@ impl AddressSet {
     /// Returns `None` and leaves the set unchanged if there are more than [`MAX_RANGES`].
     pub fn fill(&mut self, ranges: &[AddressRange]) -> Option<()> {
         self.ranges.get_mut(..ranges.len())?.copy_from_slice(ranges);
-        self.root = self.add(0, ranges, (0, u128::MAX), &mut 0, MAX_LEVELS);
+        self.root = self.add(0..ranges.len(), (0, u128::MAX), &mut 0, MAX_LEVELS);
         Some(())
     }
 
-    /// Adds up to `levels` levels of tables for the part of `ranges` between two addresses. Returns the slot that leads
-    /// to these ranges.
+    /// Adds up to `levels` levels of tables for the part between two addresses of the ranges with these indexes. Returns
+    /// the slot that leads to these ranges.
     ///
-    /// The first range has the index `start` in the set. The number of slots in use is `used`.
-    fn add(
-        &mut self,
-        start: usize,
-        ranges: &[AddressRange],
-        (from, to): (u128, u128),
-        used: &mut usize,
-        levels: usize,
-    ) -> Slot {
-        let list = Slot { start: start as u16, count: ranges.len() as u16, ..Slot::EMPTY };
+    /// The number of slots in use is `used`.
+    fn add(&mut self, part: Range<usize>, (from, to): (u128, u128), used: &mut usize, levels: usize) -> Slot {
+        let list = Slot { start: part.start as u16, count: part.len() as u16, ..Slot::EMPTY };
+        let ranges = &self.ranges[part.clone()];
         let ([first, .., last], 1..) = (ranges, levels) else { return list };
         let (from, to) = (from.max(first.first.number()), to.min(last.last.number()));
         // The bits of one table must not cross the middle of the address.
@@ -107,9 +103,10 @@ impl AddressSet {
             // The lowest bits of `block` are the index.
             let block = from >> top >> 1 << bits | index as u128;
             let (from, to) = (block << shift, block << shift | !(u128::MAX << shift));
-            let skipped = ranges.partition_point(|range| range.last.number() < from);
-            let end = ranges.partition_point(|range| range.first.number() <= to);
-            self.slots[table + index] = self.add(start + skipped, &ranges[skipped..end], (from, to), used, levels - 1);
+            let ranges = &self.ranges[part.clone()];
+            let start = part.start + ranges.partition_point(|range| range.last.number() < from);
+            let end = part.start + ranges.partition_point(|range| range.first.number() <= to);
+            self.slots[table + index] = self.add(start..end, (from, to), used, levels - 1);
         }
         Slot { start: table as u16, mask: length as u16 - 1, count: 0, shift: shift as u16 }
     }

@@ -185,7 +185,7 @@ fn finds_addresses_in_full_sets() {
         assert_contains(&bounds, bounds.iter().map(|&(first, last)| first + (last - first) / 2));
     }
     // No single prefix: each range crosses the middle of its block.
-    let crossing: Vec<_> = full.clone().map(|index| (index << 80 | 1, (index + 1 << 80) - 2)).collect();
+    let crossing: Vec<_> = full.clone().map(|index| (index << 80 | 1, ((index + 1) << 80) - 2)).collect();
     assert_contains(&crossing, full.map(|index| index << 80 | 1 << 79));
 }
 

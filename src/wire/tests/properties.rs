@@ -350,7 +350,7 @@ proptest! {
         }
         let [with, without] = [primary, others].map(|primary| {
             let choice = Choice { mac: Some(request.destination_mac), primary: Some(primary), ..settings };
-            let mut setup = Setup::new(choice).excluding_ports(excluded.clone());
+            let mut setup = Setup::new(choice).excluding_ports(excluded);
             setup.listening = is_listening.then_some(request.destination_port);
             (setup.filters_destinations, setup.filters_sources) = (to.is_some(), from.is_some());
             let (first, last) = (AddressBits { high: 0, low: 0 }, AddressBits { high: u64::MAX, low: u64::MAX });

@@ -140,7 +140,7 @@ fn counts_syns_to_excluded_ports_if_ports_are_counted() {
     let mut excluded = PortSet::new();
     excluded.insert(22);
     for ports in [true, false] {
-        let mut setup = Setup::standard().excluding_ports(excluded.clone());
+        let mut setup = Setup::standard().excluding_ports(excluded);
         setup.telemetry = TelemetrySettings { ports, sources: true, events: 1, ..TelemetrySettings::default() };
         for (port, flags, is_counted) in
             [(22, SYN, true), (22, SYN | PSH, true), (22, ACK, false), (22, SYN | ACK, false), (80, SYN, false)]

@@ -121,7 +121,7 @@ fn holds_a_limited_number_of_broadcast_addresses() {
     for number in 0..MAX_BROADCASTS as u8 {
         assert_eq!(set.insert(Ipv4Address([10, number, 0, 255])), Some(()));
     }
-    let full = set.clone();
+    let full = set;
     assert_eq!(set.insert(Ipv4Address([10, 99, 0, 255])), None);
     assert_eq!(set, full);
     assert!(set.contains(Ipv4Address([10, MAX_BROADCASTS as u8 - 1, 0, 255])));
