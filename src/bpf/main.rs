@@ -53,7 +53,7 @@ static OPEN_HANDSHAKES: Array<OpenHandshakes, 1> = Array::new();
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 pub extern "C" fn tcp_bounce(ctx: *mut xdp_md) -> u32 {
-    // Looked up early, because the CPU then waits for the result while it handles the packet.
+    // Looked up early, so that the CPU handles the packet while it waits for the result.
     let counters = COUNTERS.get_ptr_mut(0);
     let policy = policy(ctx);
     let verdict = respond(&mut XdpFrame::new(XdpContext::new(ctx), policy.config), &policy);

@@ -26,7 +26,7 @@ const MAX_LEVELS: usize = 4;
 /// as the set has ranges. If the slots run out, lists of ranges are longer.
 const MAX_SLOTS: usize = 2 * MAX_RANGES;
 
-// `contains` masks indices.
+// `contains` masks indexes.
 const _: () = assert!(MAX_SLOTS.is_power_of_two() && MAX_RANGES.is_power_of_two());
 
 /// The part of a set that covers one block of addresses: a table with a slot for each smaller block, or a list of
@@ -122,7 +122,7 @@ impl AddressSet {
             }
             let word = if shift < 64 { address.low } else { address.high };
             let index = u64::from(start) + (word >> (shift % 64) & u64::from(mask));
-            // The masks of indices give the verifier upper bounds. They never change an index.
+            // The masks give the verifier upper bounds for the indexes. They never change an index.
             slot = &self.slots[index as usize & (MAX_SLOTS - 1)];
         }
         let range = |index: u64| &self.ranges[index as usize & (MAX_RANGES - 1)];

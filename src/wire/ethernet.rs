@@ -64,7 +64,8 @@ impl VlanTag {
 pub struct MacFilter(u64);
 
 impl MacFilter {
-    /// The filter that no frame matches. Its lowest bits are not zero, as they are after the shift.
+    /// The filter that no frame matches. Its lowest bits are one. After the shift in [`Self::matches`], those of a
+    /// frame are zero.
     pub const NOTHING: Self = Self(u64::MAX);
 
     /// The number of bits after the I/G bit of the source, which is bit 48 of the first eight bytes.

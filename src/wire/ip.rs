@@ -44,8 +44,8 @@ pub trait Ip: View + Copy + Debug {
     /// Returns the span of the TCP segment in a plain frame: without VLAN tags, IP options or extension headers, and not
     /// a fragment. Returns `None` for any other frame.
     ///
-    /// The caller has to check the length of the span, which may exceed the frame or even be wrapped. The function
-    /// compares several fields at once, to take few instructions.
+    /// The caller has to check the length of the span. It may exceed the frame, and it wraps if the header claims a
+    /// length shorter than itself. The function compares several fields at once, to take few instructions.
     fn locate_plain<F: Frame>(frame: &mut F) -> Option<Span>;
 
     /// Returns whether the packet is a fragment, as far as this header shows: an IPv6 fragment header must directly

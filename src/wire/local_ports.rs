@@ -111,7 +111,8 @@ impl LocalPorts {
 
     /// Records a change of a socket's state, like [`Self::record`]. `index` is the [`index`] of its port.
     ///
-    /// The verifier may know no upper bound for `index`, so an index outside the table is ignored.
+    /// `track_socket` calls this function with an index for which old verifiers know no upper bound. The check of the
+    /// bound is for them.
     #[inline(always)]
     pub fn record_at(&self, index: usize, change: StateChange) {
         let StateChange { namespace, port, old_state, new_state, is_loopback } = change;
