@@ -66,7 +66,8 @@ fn load_at(
     filters: &Filters,
 ) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     let actions = ActionByPort::new_box_zeroed().map_err(|_| "no memory")?;
-    let program = loader::load(&ProgramInputs { settings, interface: link, filters, actions: &actions }, None)?;
+    let program =
+        loader::load(&ProgramInputs { settings, interface: link, filters, actions: &actions, services: None }, None)?;
     prepare(&program);
     Ok(program)
 }

@@ -23,12 +23,12 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use tcp_bounce::internals::loader::ProgramInputs;
 use tcp_bounce::internals::{ethtool, kernel, loader};
-use tcp_bounce_wire::{Action, TelemetrySettings};
+use tcp_bounce_wire::{Action, Ending, TelemetrySettings};
 
 use fixtures::DEADLINE;
 use fixtures::command::{BINARY, STARTED, TcpBounce};
 use fixtures::namespace::Namespace;
-use fixtures::packet::{Choice, Setup};
+use fixtures::packet::{Choice, Setup, TestService, service_tables};
 use fixtures::process::{Process, run};
 
 /// The address of the NIC on which tcp-bounce answers.
@@ -47,8 +47,9 @@ fn collect(_: PrintLevel, message: String) {
 }
 
 /// Returns the names and setups of the programs whose instructions are counted.
-fn programs() -> [(&'static str, Setup); 6] {
+fn programs() -> [(&'static str, Setup); 7] {
     let choice = |choice| Setup::new(choice);
+    let service = TestService::new(b"220 ready\r\n", &[(b"EHLO ", b"250 ok\r\n")], Ending::Stay);
     let all = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
     let filtered = Setup {
         filters_destinations: true,
@@ -60,6 +61,7 @@ fn programs() -> [(&'static str, Setup); 6] {
         ("keyed", choice(Choice { key: Some([1; 16]), ..Choice::DEFAULT })),
         ("discard", choice(Choice { action: Action::Discard, ..Choice::DEFAULT })),
         ("echo", choice(Choice { action: Action::Echo, key: Some([1; 16]), ..Choice::DEFAULT })),
+        ("serve", Setup::serving(service, Choice::DEFAULT)),
         ("filtered", filtered),
         ("observed", Setup { telemetry: all, ..choice(Choice::DEFAULT) }),
     ]
@@ -70,11 +72,13 @@ fn programs() -> [(&'static str, Setup); 6] {
 /// Linux before 5.16 reports this number only in the verifier's log.
 fn verified(setup: &Setup) -> u64 {
     let mut skel = loader::open().unwrap();
+    let services = service_tables(setup);
     let inputs = ProgramInputs {
         settings: setup.settings(),
         interface: &setup.settings.interface(),
         filters: &setup.filters,
         actions: &setup.actions_by_port(),
+        services: services.as_ref(),
     };
     loader::set_up(&mut skel, &inputs).unwrap();
     // `BPF_LOG_STATS` in the kernel's `linux/bpf_verifier.h`.

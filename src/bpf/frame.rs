@@ -4,7 +4,7 @@ use core::arch::asm;
 use core::hint::assert_unchecked;
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::ProgramConfig;
 use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, View};
@@ -89,6 +89,15 @@ impl Frame for XdpFrame {
         let delta = len as i32 - self.whole_len() as i32;
         // SAFETY: The helper checks its arguments.
         let status = unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) };
+        // The helper invalidates all packet pointers, even if it fails.
+        (self.data, self.data_end) = (self.ctx.data(), self.ctx.data_end());
+        (status == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn extend_start(&mut self, length: usize) -> Option<()> {
+        // SAFETY: The helper checks its arguments.
+        let status = unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), -(length as i32)) };
         // The helper invalidates all packet pointers, even if it fails.
         (self.data, self.data_end) = (self.ctx.data(), self.ctx.data_end());
         (status == 0).then_some(())

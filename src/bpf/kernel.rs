@@ -16,12 +16,14 @@ use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::{self, Ipv6};
 use tcp_bounce_wire::segment::{FourTuple, Segment};
 use tcp_bounce_wire::syn_options::SynOptions;
-use tcp_bounce_wire::{AddressBits, EventKind, Host, Policy, ProgramConfig, SocketKind, Verdict};
+use tcp_bounce_wire::{
+    AddressBits, Block, EventKind, Host, Payload, Policy, ProgramConfig, Service, SocketKind, Verdict,
+};
 use zerocopy::TryFromBytes as _;
 
 use crate::frame::XdpFrame;
 use crate::sockets::LOCAL_PORTS;
-use crate::{CONFIG, FILTERS, OPEN_HANDSHAKES, policy, telemetry};
+use crate::{BLOCKS, CONFIG, FILTERS, OPEN_HANDSHAKES, SERVICE_BY_PORT, SERVICES, policy, telemetry};
 
 /// The type of global functions that exist once for each IP version.
 type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
@@ -123,6 +125,37 @@ impl Host for Kernel {
         let answer = I::choose::<GlobalFunction>(answer_ipv4, answer_ipv6);
         let answered = answer(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32, isn_base);
         verdict(answered).unwrap_or(Verdict::Later)
+    }
+
+    #[inline(always)]
+    fn answer_request<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        Segment { ip_offset, span, .. }: Segment<I>,
+        isn_base: u32,
+        _policy: &Policy<Self>,
+    ) -> Verdict {
+        let answer = I::choose::<GlobalFunction>(answer_request_ipv4, answer_request_ipv6);
+        let answered = answer(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32, isn_base);
+        verdict(answered).unwrap_or(Verdict::Later)
+    }
+
+    #[inline(always)]
+    fn service(&self, port: u16) -> Option<&Service> {
+        if !CONFIG.get().has_services() {
+            return None;
+        }
+        SERVICES.get(SERVICE_BY_PORT.get(0)?.get(port).into())
+    }
+
+    #[inline(always)]
+    fn block(&self, index: u32) -> Option<&Block> {
+        if CONFIG.get().has_services() { BLOCKS.get(index) } else { None }
+    }
+
+    #[inline(always)]
+    fn write_payload<F: Frame>(&self, _frame: &mut F, start: usize, payload: Payload) -> Option<()> {
+        (write_payload(self.ctx, start as u32, payload.first_block, payload.length.into()) == WRITTEN).then_some(())
     }
 
     #[inline(always)]
@@ -298,6 +331,42 @@ fn answer<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) ->
     let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, span);
     let mut frame = XdpFrame::new(XdpContext::new(ctx), policy.config);
     segment.answer_later(&mut frame, isn_base, &policy) as u32
+}
+
+/// Calls [`Segment::answer_request`] over IPv4. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_request_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn_base: u32) -> u32 {
+    answer_request::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+}
+
+/// Calls [`Segment::answer_request`] over IPv6. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_request_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn_base: u32) -> u32 {
+    answer_request::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
+}
+
+#[inline(always)]
+fn answer_request<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) -> u32 {
+    let policy = policy(ctx);
+    let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, masked_span(span.offset as u32, span.length as u32));
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), policy.config);
+    segment.answer_request(&mut frame, isn_base, &policy) as u32
+}
+
+/// The result of [`write_payload`] if the payload was written.
+const WRITTEN: u32 = 1;
+
+/// Calls [`Payload::write`] for a payload of `length` bytes at offset `start`. Returns [`WRITTEN`] or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn write_payload(ctx: *mut xdp_md, start: u32, first_block: u32, length: u32) -> u32 {
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
+    let payload = Payload { first_block, length: length as u16, sum: [0; 2] };
+    let host = Kernel::new(ctx);
+    let written = payload.write(&mut frame, start as usize & MAX_OFFSET, |index| host.block(index));
+    if written.is_some() { WRITTEN } else { 0 }
 }
 
 /// The result of [`skip_extensions`] for [`Verdict::NotTcp`].

@@ -22,7 +22,8 @@ use frame::XdpFrame;
 use global::Global;
 use kernel::Kernel;
 use tcp_bounce_wire::{
-    ActionByPort, Counters, Filters, InterfaceState, OpenHandshakes, Policy, ProgramConfig, XdpAction, respond,
+    ActionByPort, Block, Counters, Filters, InterfaceState, OpenHandshakes, Policy, ProgramConfig, Service,
+    ServiceByPort, XdpAction, respond,
 };
 
 #[unsafe(no_mangle)]
@@ -46,6 +47,18 @@ static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 /// The handshakes that wait for their last ACK.
 #[btf_map]
 static OPEN_HANDSHAKES: Array<OpenHandshakes, 1> = Array::new();
+
+/// The services of a profile. User space creates this map and the next two only with a profile, and sets their sizes.
+#[btf_map]
+static SERVICES: Array<Service, 1> = Array::new();
+
+/// The index of each port's service.
+#[btf_map]
+static SERVICE_BY_PORT: Array<ServiceByPort, 1> = Array::new();
+
+/// The payloads of the services.
+#[btf_map]
+static BLOCKS: Array<Block, 1> = Array::new();
 
 /// The entry point of the XDP program.
 ///

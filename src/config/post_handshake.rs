@@ -173,6 +173,7 @@ fn name(action: Action) -> &'static str {
         Action::Discard => "discard",
         Action::Echo => "echo",
         Action::Tarpit => "tarpit",
+        Action::Serve => "serve",
     }
 }
 

@@ -112,7 +112,13 @@ impl ProgramPlan {
     /// Returns the inputs for loading the program in `mode`, with or without support for multi-buffer frames.
     pub fn inputs(&self, mode: AttachMode, fragments: bool) -> ProgramInputs<'_> {
         let settings = self.settings(mode, fragments);
-        ProgramInputs { settings, interface: &self.state, filters: &self.filters, actions: &self.actions }
+        ProgramInputs {
+            settings,
+            interface: &self.state,
+            filters: &self.filters,
+            actions: &self.actions,
+            services: None,
+        }
     }
 
     /// Updates the loaded `program` to the state of the host. Returns whether the scope changed.

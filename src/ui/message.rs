@@ -207,8 +207,10 @@ fn write_counters(f: &mut Formatter, counters: &Counters, handshakes: CountedHan
             Verdict::Completed => counters.completed() == 0 && handshakes != CountedHandshakes::None,
             _ => false,
         };
-        let is_partial = matches!(verdict, Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Accepted)
-            && handshakes == CountedHandshakes::ExceptEcho;
+        let is_partial = matches!(
+            verdict,
+            Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Greeted | Verdict::Accepted
+        ) && handshakes == CountedHandshakes::ExceptEcho;
         let note = if is_partial { " (echo ports are not counted)" } else { "" };
         if is_always_shown || count > 0 {
             write!(f, "\n{:>15} {}{note}", grouped(count), verdict.description(count))?;

@@ -18,10 +18,12 @@ pub enum Action {
     Echo = 16,
     /// Advertises a window of zero, so that the client cannot send data.
     Tarpit = 32,
+    /// Sends the payloads of a [`Service`](crate::service::Service). Only a profile selects this action.
+    Serve = 64,
 }
 
 impl Action {
-    /// All actions, in ascending order of their values.
+    /// The actions that a port can have without a profile, in ascending order of their values.
     pub const ALL: [Self; 6] = [Self::Ignore, Self::Reset, Self::Close, Self::Discard, Self::Echo, Self::Tarpit];
 
     /// Returns whether the action needs to know the client's ISN.
@@ -40,6 +42,7 @@ pub struct ActionSet(u8);
 
 impl ActionSet {
     const FOLLOWING_CLIENT: Self = Self::only(Action::Echo).with(Action::Tarpit);
+    const REQUIRING_KEY: Self = Self::FOLLOWING_CLIENT.with(Action::Serve);
     const ADVERTISING_WINDOW: Self = Self::only(Action::Close).with(Action::Discard);
 
     /// Returns the set that contains only `action`.
@@ -74,9 +77,9 @@ impl ActionSet {
         self.0 & Self::ADVERTISING_WINDOW.0 != 0
     }
 
-    /// Returns this set with [`Action::Ignore`] in place of all actions that need the client's ISN.
-    pub(crate) const fn without_following_client(self) -> Self {
-        match self.0 & !Self::FOLLOWING_CLIENT.0 {
+    /// Returns this set with [`Action::Ignore`] in place of all actions that require a keyed ISN.
+    pub(crate) const fn without_key(self) -> Self {
+        match self.0 & !Self::REQUIRING_KEY.0 {
             rest if rest == self.0 => self,
             rest => Self(rest).with(Action::Ignore),
         }

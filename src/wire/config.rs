@@ -16,7 +16,7 @@ pub struct ProgramSettings {
     /// The jiffies in a second (`CONFIG_HZ`), for the clock of timestamps.
     pub hz: u32,
     /// The post-handshake actions in use. With more than one, [`ActionByPort`](crate::ActionByPort) selects the action
-    /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that follow the client.
+    /// of each port. Without [`Isn::Keyed`], [`Action::Ignore`] replaces all actions that require it.
     pub actions: ActionSet,
     /// Whether TCP segments other than SYNs are dropped if they pass the filters and belong to no connection that
     /// tcp-bounce accepted. If false, the host receives them.
@@ -107,7 +107,7 @@ impl ProgramConfig {
             Isn::Fixed(isn) => (isn, false, [0; 16]),
             Isn::Keyed(key) => (0, true, key),
         };
-        let actions = if keyed { settings.actions } else { settings.actions.without_following_client() };
+        let actions = if keyed { settings.actions } else { settings.actions.without_key() };
         Self {
             keyed_hash: SipHash13::new(key),
             isn: U32::new(isn),
@@ -119,6 +119,12 @@ impl ProgramConfig {
             events: settings.telemetry.events,
             stripes: settings.telemetry.stripes,
         }
+    }
+
+    /// Returns whether any port has a [`Service`](crate::Service).
+    #[inline(always)]
+    pub const fn has_services(&self) -> bool {
+        self.actions.contains(Action::Serve)
     }
 
     /// Returns the telemetry settings.

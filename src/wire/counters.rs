@@ -24,7 +24,11 @@ impl Counters {
     /// Echo cannot tell the last ACK of a handshake from later segments. It counts both as [`Verdict::Later`] or
     /// [`Verdict::Replied`].
     pub fn completed(&self) -> u64 {
-        self[Verdict::Completed] + self[Verdict::Reset] + self[Verdict::Closed] + self[Verdict::Accepted]
+        self[Verdict::Completed]
+            + self[Verdict::Reset]
+            + self[Verdict::Closed]
+            + self[Verdict::Greeted]
+            + self[Verdict::Accepted]
     }
 
     /// Returns the number of frames with this XDP action, for all verdicts.

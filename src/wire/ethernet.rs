@@ -42,6 +42,16 @@ pub struct Tag {
     pub ethertype: U16,
 }
 
+/// An Ethernet header with the largest number of VLAN tags. With fewer tags, other headers lie in their place.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct TaggedEthernet {
+    /// The header before the tags.
+    pub ethernet: Ethernet,
+    /// The tags.
+    pub tags: [Tag; MAX_TAGS],
+}
+
 /// The protocol and the identifier of a VLAN tag, without its priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VlanTag {

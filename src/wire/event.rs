@@ -29,7 +29,9 @@ impl EventKind {
     pub const fn of(verdict: Verdict, flags: u8) -> Option<Self> {
         match verdict {
             Verdict::Answered => Some(Self::Syn),
-            Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Accepted => Some(Self::Completed),
+            Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Greeted | Verdict::Accepted => {
+                Some(Self::Completed)
+            }
             Verdict::Later | Verdict::Replied if flags & (Tcp::FIN | Tcp::RST) != 0 => Some(Self::Disconnected),
             _ => None,
         }

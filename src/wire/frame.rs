@@ -49,6 +49,15 @@ pub trait Frame {
     ///
     /// In the kernel, resizing calls the helper `bpf_xdp_adjust_tail`. No other step of a reply costs as much.
     fn resize(&mut self, len: usize) -> Option<()>;
+
+    /// Extends the frame at its start by `length` bytes, whose values are undefined. Offsets refer to the new start.
+    /// Returns `None` if there is no room. The default implementation has none.
+    ///
+    /// In the kernel, this calls the helper `bpf_xdp_adjust_head`.
+    #[inline(always)]
+    fn extend_start(&mut self, _length: usize) -> Option<()> {
+        None
+    }
 }
 
 /// A frame in memory: the first `len` bytes of a buffer. The frame can grow into the remaining bytes.
@@ -85,6 +94,14 @@ impl Frame for Buffer<'_> {
             added.fill(0);
         }
         self.len = (len <= self.bytes.len()).then_some(len)?;
+        Some(())
+    }
+
+    /// Moves the frame towards the end of the buffer.
+    fn extend_start(&mut self, length: usize) -> Option<()> {
+        let len = self.len.checked_add(length).filter(|&len| len <= self.bytes.len())?;
+        self.bytes.copy_within(..self.len, length);
+        self.len = len;
         Some(())
     }
 }

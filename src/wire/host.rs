@@ -9,6 +9,7 @@ use crate::ip::Ip;
 use crate::ipv6::skip_extensions;
 use crate::policy::Policy;
 use crate::segment::{FourTuple, Segment};
+use crate::service::{Block, Payload, Service};
 use crate::syn_options::SynOptions;
 use crate::verdict::Verdict;
 
@@ -75,6 +76,37 @@ pub trait Host: Sized {
         policy: &Policy<Self>,
     ) -> Verdict {
         segment.answer_later(frame, isn_base, policy)
+    }
+
+    /// Calls [`Segment::answer_request`]. The host may resize the frame through another view, so the caller must not use
+    /// `frame` afterwards.
+    #[inline(always)]
+    fn answer_request<I: Ip, F: Frame>(
+        &self,
+        frame: &mut F,
+        segment: Segment<I>,
+        isn_base: u32,
+        policy: &Policy<Self>,
+    ) -> Verdict {
+        segment.answer_request(frame, isn_base, policy)
+    }
+
+    /// Returns the service of `port`. The default implementation has no services.
+    #[inline(always)]
+    fn service(&self, _port: u16) -> Option<&Service> {
+        None
+    }
+
+    /// Returns the block of payloads with this index. The default implementation has no payloads.
+    #[inline(always)]
+    fn block(&self, _index: u32) -> Option<&Block> {
+        None
+    }
+
+    /// Calls [`Payload::write`] with the blocks of this host.
+    #[inline(always)]
+    fn write_payload<F: Frame>(&self, frame: &mut F, start: usize, payload: Payload) -> Option<()> {
+        payload.write(frame, start, |index| self.block(index))
     }
 
     /// Calls [`Filters::check_scope`](crate::Filters::check_scope).

@@ -44,6 +44,7 @@
 //! | [`isn`] | the choice of initial sequence numbers |
 //! | [`frame`] | frames, and typed views of their bytes |
 //! | [`checksum`] | the Internet checksum |
+//! | [`service`] | the services of a profile, and their payloads |
 //! | [`ethernet`] | Ethernet headers and VLAN tags |
 //! | [`vlan_set`] | sets of VLAN tags |
 //! | [`tcp`] | TCP headers |
@@ -66,7 +67,9 @@
 //! | [`reply_options`] | the options of a reply |
 //! | [`syn_ack`] | the headers of a SYN-ACK |
 //! | [`post_handshake`] | verdicts on segments after the handshake |
+//! | [`serve`] | verdicts on segments of a connection to a service |
 //! | [`reply`] | writes a reply over its request |
+//! | [`payload_reply`] | writes the answer of a service |
 //! | [`fast_path`] | locates and filters the segments in plain frames, and recognises the SYNs of common clients |
 //! | [`mod@respond`] | the path of a packet from frame to verdict |
 
@@ -96,6 +99,7 @@ pub mod ipv6;
 pub mod isn;
 pub mod local_ports;
 pub mod open_handshakes;
+pub mod payload_reply;
 pub mod policy;
 pub mod port_set;
 pub mod post_handshake;
@@ -104,6 +108,8 @@ pub mod reply_options;
 pub mod reply_settings;
 pub mod respond;
 pub mod segment;
+pub mod serve;
+pub mod service;
 pub mod siphash;
 pub mod syn_ack;
 pub mod syn_options;
@@ -132,5 +138,6 @@ pub use policy::Policy;
 pub use port_set::PortSet;
 pub use reply_settings::ReplySettings;
 pub use respond::respond;
+pub use service::{Block, Ending, Payload, Service, ServiceByPort};
 pub use verdict::{Verdict, XdpAction};
 pub use vlan_set::VlanSet;

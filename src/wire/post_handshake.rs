@@ -139,7 +139,10 @@ impl SegmentVariables {
     /// that follows the client.
     #[inline(always)]
     pub fn classify(self, actions: ActionSet, isn_base: u32) -> Option<(Verdict, Option<Answer>)> {
-        if actions.contains(Action::Echo) {
+        if actions.contains(Action::Serve) {
+            // [`Self::serve`](crate::serve) decides about the answer.
+            None
+        } else if actions.contains(Action::Echo) {
             self.echo(isn_base)
         } else if actions.contains(Action::Tarpit) {
             self.tarpit(isn_base)
@@ -271,18 +274,18 @@ impl SegmentVariables {
 
     /// Returns the sequence number after the segment's data and FIN.
     #[inline(always)]
-    const fn end(self) -> u32 {
+    pub(crate) const fn end(self) -> u32 {
         self.sequence_number.wrapping_add(self.payload_length).wrapping_add(self.has(Tcp::FIN) as u32)
     }
 
     /// Returns whether the segment has neither data nor FIN nor RST.
     #[inline(always)]
-    const fn is_bare_ack(self) -> bool {
+    pub(crate) const fn is_bare_ack(self) -> bool {
         self.payload_length == 0 && !self.has(Tcp::FIN | Tcp::RST)
     }
 
     #[inline(always)]
-    const fn has(self, flags: u8) -> bool {
+    pub(crate) const fn has(self, flags: u8) -> bool {
         self.flags & flags != 0
     }
 }

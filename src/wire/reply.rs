@@ -113,7 +113,12 @@ impl<I: Ip> Segment<I> {
     /// Returns the flow label of the reply to this segment with these ports, or 0 over IPv4. Returns `None` if the IP
     /// header is not accessible.
     #[inline(always)]
-    fn flow_label<F: Frame, H: Host>(&self, frame: &mut F, ports: [u8; 4], policy: &Policy<H>) -> Option<u32> {
+    pub(crate) fn flow_label<F: Frame, H: Host>(
+        &self,
+        frame: &mut F,
+        ports: [u8; 4],
+        policy: &Policy<H>,
+    ) -> Option<u32> {
         if !I::HAS_FLOW_LABEL {
             return Some(0);
         }
@@ -160,7 +165,7 @@ fn write_checksum<I: Ip, F: Frame, H: Host>(frame: &mut F, Span { offset, length
 
 /// Swaps the MAC addresses, so that the frame goes back to its sender. Returns `None` if the frame is too short.
 #[inline(always)]
-fn swap_macs<F: Frame>(frame: &mut F) -> Option<()> {
+pub(crate) fn swap_macs<F: Frame>(frame: &mut F) -> Option<()> {
     let ethernet = frame.at::<Ethernet>(0)?;
     swap(&mut ethernet.source, &mut ethernet.destination);
     Some(())
@@ -202,7 +207,7 @@ fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> 
 /// Resizing takes a helper call. On a kernel that mitigates speculation at function returns, this call costs more than
 /// all other steps.
 #[inline(always)]
-fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
+pub(crate) fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
     type Word = [u8; 8];
     const WORD: usize = size_of::<Word>();
     let padding = frame.len().max(request_end).wrapping_sub(length);

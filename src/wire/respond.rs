@@ -2,7 +2,7 @@
 
 use crate::action::{Action, ActionSet};
 use crate::address::IpAddress as _;
-use crate::ethernet::Ethernet;
+use crate::ethernet::{Ethernet, TaggedEthernet};
 use crate::event::EventKind;
 use crate::fast_path;
 use crate::frame::{Frame, Span};
@@ -14,6 +14,8 @@ use crate::policy::Policy;
 use crate::post_handshake::{ECHO_WINDOW, SegmentVariables, UNSCALED, isn_offset};
 use crate::reply_options::ReplyOptions;
 use crate::segment::Segment;
+use crate::serve::{service_isn, service_isn_base};
+use crate::service::Request;
 use crate::syn_ack::SynAckFields;
 use crate::syn_options::{LinuxOptions, MacosOptions, OptionLayout, SynOptions, WindowsOptions};
 use crate::tcp::Tcp;
@@ -201,7 +203,13 @@ impl<I: Ip> Segment<I> {
                 return Err(Verdict::Later);
             }
             let completes = may_complete && self.completes_handshake(frame, policy)?;
-            let verdict = if is_answered { policy.host.answer_later(frame, *self, isn_base, policy) } else { verdict };
+            let verdict = if !is_answered {
+                verdict
+            } else if policy.actions.contains(Action::Serve) && self.actions(frame, policy)?.contains(Action::Serve) {
+                policy.host.answer_request(frame, *self, isn_base, policy)
+            } else {
+                policy.host.answer_later(frame, *self, isn_base, policy)
+            };
             let verdict = if completes { verdict.completing_handshake() } else { verdict };
             self.report(verdict, flags, policy);
             Ok(verdict)
@@ -305,7 +313,9 @@ impl<I: Ip> Segment<I> {
         let hash = self.hash(frame, policy)?;
         let options = options.with_timestamp_offset(timestamp_offset(hash, policy));
         let mut isn = hash as u32;
-        if actions.any_advertises_window()
+        if actions.contains(Action::Serve) && self.actions(frame, policy)?.contains(Action::Serve) {
+            isn = service_isn(isn, self.tcp(frame)?.sequence_number.get(), options.has_window_scale());
+        } else if actions.any_advertises_window()
             && !options.has_window_scale()
             && self.actions(frame, policy)?.any_advertises_window()
         {
@@ -341,7 +351,9 @@ impl<I: Ip> Segment<I> {
         let mut options = options.with_timestamp_offset(timestamp_offset(hash, policy));
         let actions = self.actions(frame, policy)?;
         let mut isn = isn_base(hash, actions);
-        if actions.any_follows_client() {
+        if actions.contains(Action::Serve) {
+            isn = service_isn(isn, self.tcp(frame)?.sequence_number.get(), options.has_window_scale());
+        } else if actions.any_follows_client() {
             isn = isn.wrapping_add(self.tcp(frame)?.sequence_number.get());
         } else if actions.any_advertises_window() && !options.has_window_scale() {
             isn = isn.wrapping_add(UNSCALED);
@@ -426,6 +438,13 @@ impl<I: Ip> Segment<I> {
         let actions = self.actions(frame, policy)?;
         let isn_base = isn_base(self.hash(frame, policy)?, actions);
         let variables = self.variables(frame, header_length)?;
+        if actions.contains(Action::Serve) {
+            let is_answered = !variables.has(Tcp::RST);
+            return Ok(variables.progress(isn_base).map(|progress| {
+                let may_complete = is_answered && progress.acknowledged == 1;
+                Recognised { verdict: Verdict::Later, is_answered, may_complete, isn_base }
+            }));
+        }
         Ok(variables.classify(actions, isn_base).map(|(verdict, answer)| {
             let may_complete = variables.may_complete(actions, isn_base);
             Recognised { verdict, is_answered: answer.is_some(), may_complete, isn_base }
@@ -463,6 +482,35 @@ impl<I: Ip> Segment<I> {
     }
 }
 
+impl<I: Ip> Segment<I> {
+    /// Turns `frame` into the answer of a service to this segment, which [`respond`] has recognised, and returns the
+    /// verdict. `isn_base` is the result of [`service_isn_base`].
+    #[inline(always)]
+    pub fn answer_request<F: Frame, H: Host>(&self, frame: &mut F, isn_base: u32, policy: &Policy<H>) -> Verdict {
+        self.try_answer_request(frame, isn_base, policy).unwrap_or(Verdict::Later)
+    }
+
+    #[inline(always)]
+    fn try_answer_request<F: Frame, H: Host>(
+        &self,
+        frame: &mut F,
+        isn_base: u32,
+        policy: &Policy<H>,
+    ) -> Option<Verdict> {
+        // Checked first. After a check at a variable offset, the compiler omits this check, and the verifier does not know
+        // why.
+        frame.at::<TaggedEthernet>(0)?;
+        let header_length = self.header_length(frame).ok()?;
+        let data = Span { offset: self.span.offset + header_length, length: self.span.length - header_length };
+        let request = Request::read(frame, data)?;
+        let service = policy.host.service(self.tcp(frame).ok()?.destination_port.get())?;
+        let (verdict, answer) = self.variables(frame, header_length).ok()?.serve(service, isn_base, request)?;
+        let Some(answer) = answer else { return Some(verdict) };
+        let written = self.write_service_answer(frame, header_length, &answer, policy);
+        Some(written.map_or(Verdict::NoRoomForPayload, |()| verdict))
+    }
+}
+
 /// Returns whether a segment to `port` may belong to a socket of the host. Under takeover, its sockets are ignored.
 #[inline(always)]
 fn may_have_socket<H: Host>(port: u16, policy: &Policy<H>) -> bool {
@@ -486,7 +534,13 @@ struct Recognised {
 #[inline(always)]
 const fn isn_base(hash: u64, actions: ActionSet) -> u32 {
     let isn = hash as u32;
-    if actions.any_follows_client() { isn_offset(isn) } else { isn }
+    if actions.contains(Action::Serve) {
+        service_isn_base(isn)
+    } else if actions.any_follows_client() {
+        isn_offset(isn)
+    } else {
+        isn
+    }
 }
 
 /// Returns the offset of a connection's TSvals from the host's clock, given the hash of the connection.

@@ -26,6 +26,8 @@ pub enum Verdict {
     Reset,
     /// The ACK that completes a handshake, answered with a FIN.
     Closed,
+    /// The ACK that completes a handshake, answered with the banner of a service.
+    Greeted,
     /// The ACK that completes a handshake and carries data, answered.
     Accepted,
     /// A later segment of a connection that tcp-bounce accepted, answered.
@@ -36,6 +38,8 @@ pub enum Verdict {
     Later,
     /// A segment without ACK and RST that is not a SYN, such as a FIN, NULL or Xmas probe. A listener drops it, too.
     WithoutAck,
+    /// A later segment of a connection that tcp-bounce accepted, in a frame that has no room for the payload to send.
+    NoRoomForPayload,
     /// Any other TCP segment that passes the filters, dropped because takeover is enabled.
     TakenOver,
     /// A frame that is neither IPv4 nor IPv6.
@@ -72,15 +76,17 @@ pub enum Verdict {
 
 impl Verdict {
     /// All verdicts, in ascending order of their values.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Answered,
         Self::Reset,
         Self::Closed,
+        Self::Greeted,
         Self::Accepted,
         Self::Replied,
         Self::Completed,
         Self::Later,
         Self::WithoutAck,
+        Self::NoRoomForPayload,
         Self::TakenOver,
         Self::NotIp,
         Self::NotTcp,
@@ -126,11 +132,13 @@ impl Verdict {
             Self::Answered => "answered",
             Self::Reset => "reset",
             Self::Closed => "closed",
+            Self::Greeted => "greeted",
             Self::Accepted => "accepted",
             Self::Replied => "replied",
             Self::Completed => "completed",
             Self::Later => "later",
             Self::WithoutAck => "without_ack",
+            Self::NoRoomForPayload => "no_room_for_payload",
             Self::TakenOver => "taken_over",
             Self::NotIp => "not_ip",
             Self::NotTcp => "not_tcp",
@@ -162,10 +170,14 @@ impl Verdict {
             Self::Completed => ("handshake completed", "handshakes completed"),
             Self::Reset => ("handshake completed and reset", "handshakes completed and reset"),
             Self::Closed => ("handshake completed and closed", "handshakes completed and closed"),
+            Self::Greeted => ("handshake completed, banner sent", "handshakes completed, banner sent"),
             Self::Accepted => ("handshake completed with data", "handshakes completed with data"),
             Self::Replied => ("later segment answered", "later segments answered"),
             Self::Later => ("later segment dropped", "later segments dropped"),
             Self::WithoutAck => ("segment without ACK dropped", "segments without ACK dropped"),
+            Self::NoRoomForPayload => {
+                ("segment dropped: no room for the payload", "segments dropped: no room for the payload")
+            }
             Self::TakenOver => ("other TCP segment dropped", "other TCP segments dropped"),
             Self::NotIp => ("passed: not IP", "passed: not IP"),
             Self::NotTcp => ("passed: not TCP", "passed: not TCP"),

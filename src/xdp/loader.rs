@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 use libbpf_rs::libbpf_sys::BPF_F_XDP_HAS_FRAGS;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
-use libbpf_rs::{MapCore as _, MapFlags, PrintLevel, set_print};
+use libbpf_rs::{MapCore, MapFlags, PrintLevel, set_print};
 use tcp_bounce_wire::{
-    ActionByPort, Bucket, Filters, InterfaceState, ProgramConfig, ProgramSettings, TelemetrySettings,
+    ActionByPort, Block, Bucket, Filters, InterfaceState, ProgramConfig, ProgramSettings, Service, ServiceByPort,
+    TelemetrySettings,
 };
 use zerocopy::IntoBytes as _;
 
@@ -35,6 +36,19 @@ pub struct ProgramInputs<'a> {
     pub filters: &'a Filters,
     /// The action of each port, which cannot change after loading.
     pub actions: &'a ActionByPort,
+    /// The services of the ports, which cannot change after loading.
+    pub services: Option<&'a ServiceTables>,
+}
+
+/// The tables of services and their payloads. No table is empty.
+#[derive(Clone, Debug)]
+pub struct ServiceTables {
+    /// The services.
+    pub services: Vec<Service>,
+    /// The index of each port's service.
+    pub by_port: Box<ServiceByPort>,
+    /// The payloads of the services.
+    pub blocks: Vec<Block>,
 }
 
 /// Opens and loads the program.
@@ -58,7 +72,7 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
         skel.maps.data_ports.set_map_ifindex(ifindex);
         skel.maps.OPEN_HANDSHAKES.set_map_ifindex(ifindex);
     }
-    load_opened(skel)
+    load_filled(skel, inputs)
 }
 
 /// Opens and loads the program for the host CPUs, like [`load`], with the map `local_ports` as its table of local ports.
@@ -70,7 +84,16 @@ pub fn load_sharing(inputs: &ProgramInputs, local_ports: BorrowedFd) -> Result<T
     let mut skel = open().map_err(load_error)?;
     set_up(&mut skel, inputs).map_err(load_error)?;
     skel.maps.data_ports.reuse_fd(local_ports).map_err(load_error)?;
-    load_opened(skel)
+    load_filled(skel, inputs)
+}
+
+/// Loads an opened program, and fills its maps of services.
+fn load_filled(skel: OpenTcpBounceSkel<'static>, inputs: &ProgramInputs) -> Result<TcpBounceSkel<'static>, XdpError> {
+    let program = load_opened(skel)?;
+    if let Some(services) = inputs.services {
+        fill_services(&program, services).map_err(XdpError::Maps)?;
+    }
+    Ok(program)
 }
 
 /// Opens the program with its built-in settings, without loading it.
@@ -97,6 +120,7 @@ pub fn set_up(skel: &mut OpenTcpBounceSkel, inputs: &ProgramInputs) -> libbpf_rs
     skel.maps.rodata_actions.set_initial_value(inputs.actions.as_bytes())?;
     skel.maps.data.set_initial_value(inputs.interface.as_bytes())?;
     skel.maps.bss.set_initial_value(inputs.filters.as_bytes())?;
+    size_services(skel, inputs.services)?;
     if settings.frags {
         skel.progs.tcp_bounce.set_flags(BPF_F_XDP_HAS_FRAGS);
     }
@@ -116,6 +140,38 @@ fn size_tables(skel: &mut OpenTcpBounceSkel, telemetry: TelemetrySettings) -> li
     maps.EVENTS.set_autocreate(events != 0)?;
     maps.EVENTS.set_max_entries(EVENT_BYTES)?;
     maps.EVENT_COUNTS.set_autocreate(events != 0)
+}
+
+/// Sets the sizes of the maps of services. Without services, the maps are not created.
+fn size_services(skel: &mut OpenTcpBounceSkel, services: Option<&ServiceTables>) -> libbpf_rs::Result<()> {
+    let maps = &mut skel.maps;
+    maps.SERVICES.set_autocreate(services.is_some())?;
+    maps.SERVICE_BY_PORT.set_autocreate(services.is_some())?;
+    maps.BLOCKS.set_autocreate(services.is_some())?;
+    if let Some(ServiceTables { services, blocks, .. }) = services {
+        maps.SERVICES.set_max_entries(services.len() as u32)?;
+        maps.BLOCKS.set_max_entries(blocks.len() as u32)?;
+    }
+    Ok(())
+}
+
+/// Fills the maps of services of a loaded program.
+///
+/// # Errors
+///
+/// The error of `BPF_MAP_UPDATE_BATCH` or `BPF_MAP_UPDATE_ELEM`.
+fn fill_services(program: &TcpBounceSkel, tables: &ServiceTables) -> libbpf_rs::Result<()> {
+    let ServiceTables { services, by_port, blocks } = tables;
+    let maps = &program.maps;
+    maps.SERVICE_BY_PORT.update(&0u32.to_ne_bytes(), by_port.as_bytes(), MapFlags::ANY)?;
+    fill(&maps.SERVICES, services.as_bytes(), services.len())?;
+    fill(&maps.BLOCKS, blocks.as_bytes(), blocks.len())
+}
+
+/// Writes `count` values to the start of an array.
+fn fill(map: &impl MapCore, values: &[u8], count: usize) -> libbpf_rs::Result<()> {
+    let keys: Vec<u8> = (0..count as u32).flat_map(u32::to_ne_bytes).collect();
+    map.update_batch(&keys, values, count as u32, MapFlags::ANY, MapFlags::ANY)
 }
 
 /// Loads an opened program into the kernel.

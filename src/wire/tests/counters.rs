@@ -43,10 +43,17 @@ fn counts_each_call() {
 fn maps_each_verdict_to_its_action() {
     for verdict in Verdict::ALL {
         let expected = match verdict {
-            Verdict::Answered | Verdict::Reset | Verdict::Closed | Verdict::Accepted | Verdict::Replied => {
-                XdpAction::Tx
-            }
-            Verdict::Completed | Verdict::Later | Verdict::WithoutAck | Verdict::TakenOver => XdpAction::Drop,
+            Verdict::Answered
+            | Verdict::Reset
+            | Verdict::Closed
+            | Verdict::Greeted
+            | Verdict::Accepted
+            | Verdict::Replied => XdpAction::Tx,
+            Verdict::Completed
+            | Verdict::Later
+            | Verdict::WithoutAck
+            | Verdict::NoRoomForPayload
+            | Verdict::TakenOver => XdpAction::Drop,
             _ => XdpAction::Pass,
         };
         assert_eq!(verdict.action(), expected, "{verdict:?}");
@@ -107,7 +114,7 @@ fn converts_from_numbers_in_the_order_of_the_verdicts() {
 #[test]
 fn counts_completed_handshakes_of_all_actions() {
     // The ACK that completes a handshake gets one of four verdicts, depending on the action of the port and on its data.
-    let completed = [Verdict::Completed, Verdict::Reset, Verdict::Closed, Verdict::Accepted];
+    let completed = [Verdict::Completed, Verdict::Reset, Verdict::Closed, Verdict::Greeted, Verdict::Accepted];
     for (verdict, count) in completed.into_iter().zip([5, 70, 900, 3]) {
         let mut counters = Counters::default();
         (0..count).for_each(|_| counters.count(verdict as usize));

@@ -27,6 +27,7 @@ mod port_set;
 mod post_handshake;
 mod properties;
 mod reply_length;
+mod services;
 mod sockets;
 mod tcp_options;
 mod telemetry;

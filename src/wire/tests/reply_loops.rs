@@ -4,21 +4,28 @@
 
 use crate::common;
 
-use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup};
+use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup, TestService};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::post_handshake::{UNSCALED, isn_offset};
-use tcp_bounce_wire::{Action, Frame, XdpAction};
+use tcp_bounce_wire::{Action, Ending, Frame, XdpAction};
 
 /// An upper limit for the answers in a chain. The longest chain has fewer: a FIN to the last ACK of a handshake, a FIN
 /// to that FIN, and an ACK to the second FIN.
 const MAX_ANSWERS: usize = 4;
 
-/// Returns the number of answers that the hosts send each other after the first host receives `frame`, up to twice
-/// [`MAX_ANSWERS`].
+/// An upper limit for the answers in a chain with a service, whose banner is sent before it answers a FIN.
+const MAX_ANSWERS_OF_SERVICES: usize = 8;
+
+/// The number of answers after which a chain counts as endless.
+const ENDLESS: usize = 16;
+
+/// Returns the number of answers that the hosts send each other after the first host receives `frame`, up to
+/// [`ENDLESS`].
 fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
     let mut frame = frame.to_vec();
-    for turn in 0..2 * MAX_ANSWERS {
+    for turn in 0..ENDLESS {
         let length = frame.len();
+        frame.resize(length + setups[turn % 2].room, 0);
         let mut buffer = Buffer::new(&mut frame, length);
         let verdict = setups[turn % 2].run(&mut buffer);
         let length = buffer.len();
@@ -27,7 +34,7 @@ fn answers(setups: [&Setup; 2], frame: &[u8]) -> usize {
         }
         frame.truncate(length);
     }
-    2 * MAX_ANSWERS
+    ENDLESS
 }
 
 /// Returns the ISN of this host in the connection of `frame` or, for an action that follows the client, the offset
@@ -141,6 +148,69 @@ fn ends_chains_of_answers_between_any_two_actions() {
         }
     }
     assert!(most >= 2, "no answer to a forged segment was itself answered");
+}
+
+/// Returns a host on which every port has a service with a banner, a reply and the given ending.
+fn serving(ending: Ending, key: [u8; 16]) -> Setup {
+    let service = TestService::new(b"ready\n", &[(b"", b"reply\n")], ending);
+    Setup::serving(service, Choice { key: Some(key), ..Choice::DEFAULT })
+}
+
+/// Returns numbers close to the ISNs that a connection to this host can have: for a service, with each value of the
+/// upper bits; for close and discard, with and without window scaling.
+fn possible_isns(setup: &Setup, frame: &[u8]) -> Vec<u32> {
+    let tuple = Segment::parse(frame).expect("a segment").tuple();
+    let base = match setup.settings.action {
+        Action::Serve => setup.settings.isn_of(&tuple) % (1 << 29),
+        _ => isn_base(setup, frame),
+    };
+    (0..8).map(|upper: u32| base.wrapping_add(upper << 29)).collect()
+}
+
+/// Returns the length of the longest chain of answers that starts with a segment of `request`'s addresses.
+fn longest_chain_of_services(setups: [&Setup; 2], request: &Request) -> usize {
+    let mut back = request.clone();
+    std::mem::swap(&mut back.source_port, &mut back.destination_port);
+    std::mem::swap(&mut back.source, &mut back.destination);
+    let [own, other] = [possible_isns(setups[0], &request.frame()), possible_isns(setups[1], &back.frame())];
+    // A client may have acknowledged the SYN, the banner, and the reply.
+    let received = [1, 2, 7, 8, 13, 14];
+    let mut most = 0;
+    for acknowledgment in own.iter().flat_map(|own| received.map(|length| own.wrapping_add(length))) {
+        for sequence in other.iter().flat_map(|other| received.map(|length| other.wrapping_add(length))) {
+            for (flags, payload) in [(ACK, 0), (ACK, 6), (ACK | FIN, 0), (ACK | FIN, 6)] {
+                let request = Request {
+                    sequence_number: sequence,
+                    acknowledgment_number: acknowledgment,
+                    payload: vec![0; payload],
+                    flags,
+                    ..request.clone()
+                };
+                most = most.max(answers(setups, &request.with_checksum().frame()));
+            }
+        }
+    }
+    most
+}
+
+#[test]
+fn ends_chains_of_answers_to_services() {
+    let keys = [[5; 16], [6; 16]];
+    let mut most = 0;
+    for ending in [Ending::Stay, Ending::Close, Ending::Reset] {
+        let own = serving(ending, keys[0]);
+        let services = [Ending::Stay, Ending::Close].map(|ending| serving(ending, keys[1]));
+        let same_key = serving(ending, keys[0]);
+        let actions = Action::ALL.map(|action| Setup::new(Choice { action, key: Some(keys[1]), ..Choice::DEFAULT }));
+        for other in services.iter().chain([&same_key]).chain(&actions) {
+            for setups in [[&own, other], [other, &own]] {
+                let longest = longest_chain_of_services(setups, &Request::ack());
+                assert!(longest <= MAX_ANSWERS_OF_SERVICES, "{ending:?} and {:?}: {longest}", other.settings.action);
+                most = most.max(longest);
+            }
+        }
+    }
+    assert!(most >= 1, "no forged segment was accepted");
 }
 
 #[test]

@@ -17,7 +17,9 @@ fn maps_verdicts_to_events() {
         for flags in [SYN, ACK, ACK | PSH, ACK | FIN, ACK | RST, RST] {
             let expected = match verdict {
                 Verdict::Answered => Some(EventKind::Syn),
-                Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Accepted => Some(EventKind::Completed),
+                Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Greeted | Verdict::Accepted => {
+                    Some(EventKind::Completed)
+                }
                 Verdict::Later | Verdict::Replied if [ACK | FIN, ACK | RST, RST].contains(&flags) => {
                     Some(EventKind::Disconnected)
                 }

@@ -35,6 +35,7 @@ fn load_setup(setup: &Setup) -> TcpBounceSkel<'static> {
         interface: &setup.settings.interface(),
         filters: &setup.filters,
         actions: &ActionByPort::new(),
+        services: None,
     };
     loader::load(&inputs, None).unwrap()
 }

@@ -43,6 +43,7 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     let (isn, mss, window, offer) = match settings.action {
         Action::Echo => (following, 536, 536, SynOptions { window_scale: false, ..offer }),
         Action::Tarpit => (following, mss, 0, offer),
+        Action::Serve => (settings.service_isn(&parsed.tuple(), client_isn, offer.window_scale), mss, window, offer),
         Action::Close | Action::Discard if !offer.window_scale => {
             (parsed.isn(settings).wrapping_add(1 << 30), mss, window, offer)
         }
@@ -59,7 +60,21 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert_eq!(answer.tcp.options(), options, "options");
 }
 
-/// Checks the properties that all answers to later segments share.
+/// Checks the properties that all answers of services share: those of every reply, and swapped timestamps.
+pub fn assert_service_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
+    let (asked, answer) = (asked.expect("a complete segment"), answer.expect("a complete segment"));
+    let asked_for = SynOptions::of(asked.tcp.options());
+    let timestamps = asked_for
+        .timestamp
+        .map(|value| [&[1, 1, 8, 10], &asked_for.echo_reply[..], &value].concat())
+        .unwrap_or_default();
+    assert_eq!(answer.tcp.options(), timestamps, "timestamps");
+    let answer = assert_reply(request, reply, settings, timestamps.len(), answer.tcp.payload().len());
+    assert_eq!(answer.flags() & (SYN | URG | ACK), ACK, "flags");
+}
+
+/// Checks the properties that all answers to later segments share, except those of services.
 ///
 /// The frame of the answer is not longer than the frame of the request. The answer's data is a prefix of the request's
 /// data. If the request has timestamps, the answer has them with TSval and TSecr swapped.

@@ -6,13 +6,15 @@ use tcp_bounce_wire::address::{Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::segment::FourTuple;
+use tcp_bounce_wire::service::Reply;
 use tcp_bounce_wire::{
-    Action, ActionByPort, ActionSet, Filters, Frame, Host, InterfaceState, Isn, Policy, PortSet, ProgramConfig,
-    ProgramSettings, ReplySettings, SocketKind, TelemetrySettings, Verdict, XdpAction, respond,
+    Action, ActionByPort, ActionSet, Block, Ending, Filters, Frame, Host, InterfaceState, Isn, Payload, Policy,
+    PortSet, ProgramConfig, ProgramSettings, ReplySettings, Service, SocketKind, TelemetrySettings, Verdict, XdpAction,
+    respond,
 };
 use zerocopy::FromZeros as _;
 
-use super::assertions::{assert_answer, assert_later_answer};
+use super::assertions::{assert_answer, assert_later_answer, assert_service_answer};
 use super::segment::Segment;
 
 /// The settings on which a reply depends: options of the user, properties of the interface, and the time.
@@ -130,6 +132,17 @@ impl Choice {
         self.isn_of(tuple) / 4 + 0x2000_0000
     }
 
+    /// Returns the ISN of a SYN-ACK under [`Action::Serve`].
+    ///
+    /// The lower 29 bits are the hash. The next bit shows that there is no window scale. The upper two bits place the
+    /// ISN ahead of the client's ISN by 2^29 to 2^29 + 2^30.
+    pub fn service_isn(&self, tuple: &[u8], client_isn: u32, has_window_scale: bool) -> u32 {
+        let base = self.isn_of(tuple) % (1 << 29) + if has_window_scale { 0 } else { 1 << 29 };
+        let candidates = (0..4u32).map(|upper| base.wrapping_add(upper << 30));
+        let is_ahead = |isn: &u32| (1 << 29..(1 << 29) + (1 << 30)).contains(&isn.wrapping_sub(client_isn));
+        candidates.filter(is_ahead).last().expect("an ISN")
+    }
+
     /// Returns the MSS of a SYN-ACK, in bytes.
     ///
     /// It is the MSS that the user chose, if any. Otherwise it is the MTU without headers, but at least Linux's default
@@ -210,6 +223,30 @@ pub struct Setup {
     pub telemetry: TelemetrySettings,
     /// The number of bytes by which a frame can grow.
     pub room: usize,
+    /// The service of all ports, for [`Action::Serve`].
+    pub service: Option<TestService>,
+}
+
+/// A service, and the table of its payloads.
+#[derive(Clone, Debug)]
+pub struct TestService {
+    pub service: Service,
+    pub blocks: Vec<Block>,
+}
+
+impl TestService {
+    /// Returns a service that sends `banner`, and answers each prefix in `replies` with a payload.
+    pub fn new(banner: &[u8], replies: &[(&[u8], &[u8])], ending: Ending) -> Self {
+        let mut blocks = Vec::new();
+        let mut add = |payload: &[u8]| {
+            let first = blocks.len() as u32;
+            blocks.extend(Block::split(payload));
+            Payload::new(payload, first)
+        };
+        let banner = add(banner);
+        let replies: Vec<Reply> = replies.iter().map(|(prefix, payload)| Reply::new(prefix, add(payload))).collect();
+        Self { service: Service::new(banner, &replies, ending), blocks }
+    }
 }
 
 impl Setup {
@@ -229,7 +266,15 @@ impl Setup {
             filters_vlans: false,
             telemetry: TelemetrySettings::default(),
             room: 64,
+            service: None,
         }
+    }
+
+    /// Returns a setup in which all ports have `service`, with a keyed ISN.
+    pub fn serving(service: TestService, settings: Choice) -> Self {
+        let key = settings.key.or(Some([7; 16]));
+        let settings = Choice { action: Action::Serve, key, ..settings };
+        Self { room: 2048, service: Some(service), ..Self::new(settings) }
     }
 
     /// Returns this setup with the given excluded ports.
@@ -321,8 +366,14 @@ impl Setup {
             (_, XdpAction::Tx) => {
                 let port = Segment::parse(frame).map(|segment| segment.tcp.destination_port());
                 let settings = Choice { action: self.action(port.unwrap_or_default()), ..self.settings };
-                assert_later_answer(frame, &result, &settings);
+                if settings.action == Action::Serve {
+                    assert_service_answer(frame, &result, &settings);
+                } else {
+                    assert_later_answer(frame, &result, &settings);
+                }
             }
+            // A frame that is dropped may be changed.
+            (Verdict::NoRoomForPayload, _) => {}
             _ => assert_eq!(frame, result, "not answered ({verdict:?}), but changed"),
         }
         (verdict, result)
@@ -369,6 +420,14 @@ impl Host for TestHost<'_> {
             return Some(SocketKind::Connection);
         }
         (self.setup.listening == Some(ends.destination_port.get())).then_some(SocketKind::Listener)
+    }
+
+    fn service(&self, _port: u16) -> Option<&Service> {
+        self.setup.service.as_ref().map(|own| &own.service)
+    }
+
+    fn block(&self, index: u32) -> Option<&Block> {
+        self.setup.service.as_ref()?.blocks.get(index as usize)
     }
 
     fn count_excluded_syn(&self, port: u16) {
