@@ -412,6 +412,7 @@ impl Args {
             },
             attach_mode: self.mode.into(),
             post_handshake: PostHandshake::new(&self.on_connect)?,
+            profile: None,
             syn_ack: SynAckConfig {
                 isn: self.isn,
                 key_file: self.key_file,

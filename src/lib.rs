@@ -69,8 +69,9 @@ mod ui;
 mod xdp;
 
 pub use config::{
-    ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, Observe, PortList,
-    PortSelection, PostHandshake, PrefixList, ScopeConfig, SynAckConfig, ValueError,
+    ActionChoice, AttachMode, BuiltIn, Config, ConfigError, DestinationChoice, DestinationList, Ending, IsnChoice,
+    Observe, PortList, PortPattern, PortSelection, PostHandshake, PrefixList, Profile, ProfileError, ReplyConfig,
+    ScopeConfig, ServiceConfig, ServicePorts, SynAckConfig, System, ValueError,
 };
 pub use error::Error;
 pub use host::HostError;

@@ -77,7 +77,7 @@ impl Run {
         let interfaces = Interface::find(&config.interfaces)?;
         kernel::check()?;
         interfaces.iter().try_for_each(responder::check_vacant)?;
-        let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
+        let isn = isn::resolve(&config.syn_ack, &config.post_handshake, config.profile.as_ref())?;
         let mut responders = ResponderSet::new(config, isn)?;
         responders.attach(&interfaces, || false)?;
         responders.refresh()?;

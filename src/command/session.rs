@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
         interfaces.iter().try_for_each(responder::check_vacant)?;
         let signals = Signals::handle()?;
 
-        let isn = isn::resolve(&config.syn_ack, &config.post_handshake)?;
+        let isn = isn::resolve(&config.syn_ack, &config.post_handshake, config.profile.as_ref())?;
         // Until this line, a signal ends the process at once. Nothing needs cleanup yet, and reading the key may block:
         // the key file may be a FIFO without a writer.
         signals.handlers.defer_exit();

@@ -8,6 +8,8 @@ use nix::errno::Errno;
 
 use crate::diagnosis;
 
+use super::ProfileError;
+
 /// An invalid setting, a contradiction between settings, or a failure to prepare the key or the action table.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -20,6 +22,14 @@ pub enum ConfigError {
     /// The excluded ports leave no port to answer on.
     #[error("no port left to answer on: --exclude-ports lists every selected port")]
     NoPortsLeft,
+    /// `--ports` selects more ports than there are.
+    #[error("--ports selects {selected} ports, and {left} are left")]
+    TooManySelectedPorts {
+        /// The number of ports that `random:` and `share:` select.
+        selected: u32,
+        /// The number of ports that are neither listed nor excluded.
+        left: u32,
+    },
     /// `--dst` combines `local` with prefixes.
     #[error("--dst local cannot be combined with prefixes")]
     LocalWithPrefixes,
@@ -76,6 +86,23 @@ pub enum ConfigError {
         /// The name of the action, as the user writes it.
         action: &'static str,
     },
+    /// The ISN is fixed, but a profile requires a keyed ISN.
+    #[error("--profile requires --isn keyed, so that spoofed sources get no reply")]
+    ProfileNeedsKey,
+    /// There are a profile and post-handshake actions, which both decide on the replies.
+    #[error("--profile cannot be combined with --on-connect")]
+    ProfileWithActions,
+    /// No port of the profile is selected.
+    #[error("no port left to answer on: --ports and --exclude-ports leave no port of the profile")]
+    NoProfilePorts,
+    /// A profile breaks a rule.
+    #[error("cannot use profile {profile}")]
+    Profile {
+        /// The name of the profile, or the path of its file.
+        profile: String,
+        /// The mistake.
+        source: ProfileError,
+    },
     /// A key file is configured, but the ISN is fixed.
     #[error("--key-file requires --isn keyed")]
     UnusedKey,
@@ -106,6 +133,7 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoPortsLeft => "remove at least one port from --exclude-ports",
+            Self::TooManySelectedPorts { .. } => "lower the numbers of random: and share:",
             Self::LocalWithPrefixes => {
                 "list the local addresses instead of local, or use --dst any to answer for every address"
             }
@@ -123,7 +151,10 @@ impl ConfigError {
             Self::ConflictingActions { port: None, actions } => {
                 return Some(format!("add ports to one of them, as in {}:7", actions[1]));
             }
-            Self::NeedsKey { .. } => "remove --isn, or set it to keyed",
+            Self::ProfileNeedsKey | Self::NeedsKey { .. } => "remove --isn, or set it to keyed",
+            Self::ProfileWithActions => "remove --on-connect, or set `end` in the services of the profile",
+            Self::NoProfilePorts => "remove --ports, or list ports of the profile",
+            Self::Profile { source, .. } => return source.hint(),
             Self::UnusedKey => "add --isn keyed",
             Self::ReadKey { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run tcp-bounce as a user who may read it; in a systemd service, use LoadCredential="

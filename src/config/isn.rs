@@ -6,20 +6,25 @@ use std::path::Path;
 
 use tcp_bounce_wire::Isn;
 
-use super::{ConfigError, IsnChoice, PostHandshake, SynAckConfig};
+use super::{ConfigError, IsnChoice, PostHandshake, Profile, SynAckConfig};
 
-/// Returns the configured source of the ISN. Without one, selects [`IsnChoice::Keyed`] if an action needs it, and
-/// [`IsnChoice::DEFAULT`] otherwise.
+/// Returns the configured source of the ISN. Without one, selects [`IsnChoice::Keyed`] if a profile or an action needs
+/// it, and [`IsnChoice::DEFAULT`] otherwise.
 ///
 /// # Errors
 ///
-/// [`ConfigError::NeedsKey`] if the ISN is fixed and an action needs a key; [`ConfigError::UnusedKey`] if the ISN is
-/// fixed and a key file is configured.
-pub fn choose(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result<IsnChoice, ConfigError> {
-    let choice = match (syn_ack.isn, post_handshake.keyed_actions().first()) {
-        (Some(IsnChoice::Fixed(_)), Some(action)) => return Err(ConfigError::NeedsKey { action }),
-        (None, Some(_)) => IsnChoice::Keyed,
-        (choice, _) => choice.unwrap_or(IsnChoice::DEFAULT),
+/// [`ConfigError::ProfileNeedsKey`] or [`ConfigError::NeedsKey`] if the ISN is fixed and a profile or an action needs a
+/// key; [`ConfigError::UnusedKey`] if the ISN is fixed and a key file is configured.
+pub fn choose(
+    syn_ack: &SynAckConfig,
+    post_handshake: &PostHandshake,
+    profile: Option<&Profile>,
+) -> Result<IsnChoice, ConfigError> {
+    let choice = match (syn_ack.isn, profile, post_handshake.keyed_actions().first()) {
+        (Some(IsnChoice::Fixed(_)), Some(_), _) => return Err(ConfigError::ProfileNeedsKey),
+        (Some(IsnChoice::Fixed(_)), None, Some(action)) => return Err(ConfigError::NeedsKey { action }),
+        (None, Some(_), _) | (None, _, Some(_)) => IsnChoice::Keyed,
+        (choice, ..) => choice.unwrap_or(IsnChoice::DEFAULT),
     };
     match choice {
         IsnChoice::Fixed(_) if syn_ack.key_file.is_some() => Err(ConfigError::UnusedKey),
@@ -34,18 +39,30 @@ pub fn choose(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result<
 ///
 /// The errors of [`choose`]; [`ConfigError::ReadKey`] or [`ConfigError::InvalidKey`] for the key file;
 /// [`ConfigError::NoRandomness`] if no random key can be generated.
-pub fn resolve(syn_ack: &SynAckConfig, post_handshake: &PostHandshake) -> Result<Isn, ConfigError> {
-    match choose(syn_ack, post_handshake)? {
+pub fn resolve(
+    syn_ack: &SynAckConfig,
+    post_handshake: &PostHandshake,
+    profile: Option<&Profile>,
+) -> Result<Isn, ConfigError> {
+    match choose(syn_ack, post_handshake, profile)? {
         IsnChoice::Fixed(isn) => Ok(Isn::Fixed(isn)),
-        IsnChoice::Keyed => match &syn_ack.key_file {
-            Some(path) => read_key(path).map(Isn::Keyed),
-            None => {
-                let mut key = [0; 16];
-                getrandom::fill(&mut key).map_err(ConfigError::NoRandomness)?;
-                Ok(Isn::Keyed(key))
-            }
-        },
+        IsnChoice::Keyed => key(syn_ack.key_file.as_deref()).map(Isn::Keyed),
     }
+}
+
+/// Returns the key in `file`, or a random key.
+///
+/// # Errors
+///
+/// [`ConfigError::ReadKey`] or [`ConfigError::InvalidKey`] for the key file; [`ConfigError::NoRandomness`] if no random
+/// key can be generated.
+pub fn key(file: Option<&Path>) -> Result<[u8; 16], ConfigError> {
+    let Some(path) = file else {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(ConfigError::NoRandomness)?;
+        return Ok(key);
+    };
+    read_key(path)
 }
 
 fn read_key(path: &Path) -> Result<[u8; 16], ConfigError> {

@@ -8,8 +8,10 @@ mod error;
 pub mod isn;
 mod outputs;
 mod port_list;
+mod port_pattern;
 mod post_handshake;
 pub mod prefixes;
+mod profile;
 mod scope;
 mod syn_ack;
 mod values;
@@ -20,8 +22,10 @@ pub use attach_mode::AttachMode;
 pub use error::ConfigError;
 pub use outputs::{MetricsAddress, OutputOptions, ReportFile, ReportFormat};
 pub use port_list::{PortList, PortSelection};
+pub use port_pattern::PortPattern;
 pub use post_handshake::{ActionChoice, PostHandshake};
 pub use prefixes::PrefixList;
+pub use profile::{BuiltIn, Ending, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System};
 pub use scope::{DestinationChoice, DestinationList, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
 pub use values::{ValueError, parse_duration, parse_number, parse_optional_duration};
@@ -39,6 +43,8 @@ pub struct Config {
     pub scope: ScopeConfig,
     /// The post-handshake action of each port.
     pub post_handshake: PostHandshake,
+    /// The services that the host appears to run, which replace the post-handshake actions.
+    pub profile: Option<Profile>,
     /// The statistics and events that the program collects.
     pub observe: Observe,
     /// How long to run. With `None`, the run continues until it is stopped.
@@ -65,6 +71,7 @@ impl Config {
             syn_ack: SynAckConfig::default(),
             scope: ScopeConfig::default(),
             post_handshake: PostHandshake::default(),
+            profile: None,
             observe: Observe::default(),
             duration: None,
         }
@@ -77,7 +84,10 @@ impl Config {
     /// - [`ConfigError::NoInterfaces`] if no interface is configured.
     /// - [`ConfigError::OutOfRange`] if a TTL or MSS is 0 or a window scale exceeds 14.
     /// - The error of [`ScopeConfig::validate`] for the destinations and sources.
-    /// - [`ConfigError::NeedsKey`] if an action requires a keyed ISN and the ISN is fixed.
+    /// - [`ConfigError::ProfileWithActions`] if there are a profile and post-handshake actions.
+    /// - [`ConfigError::NoProfilePorts`] if no port of the profile is selected.
+    /// - [`ConfigError::ProfileNeedsKey`] or [`ConfigError::NeedsKey`] if a profile or an action requires a keyed ISN and
+    ///   the ISN is fixed.
     /// - [`ConfigError::UnusedKey`] if a key file is configured for a fixed ISN.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let SynAckConfig { ttl, window_scale, mss, .. } = self.syn_ack;
@@ -88,6 +98,14 @@ impl Config {
             return Err(ConfigError::OutOfRange);
         }
         self.scope.validate()?;
-        isn::choose(&self.syn_ack, &self.post_handshake).map(drop)
+        if let Some(profile) = &self.profile {
+            if !self.post_handshake.is_default() {
+                return Err(ConfigError::ProfileWithActions);
+            }
+            if !profile.may_serve(&self.scope.ports) {
+                return Err(ConfigError::NoProfilePorts);
+            }
+        }
+        isn::choose(&self.syn_ack, &self.post_handshake, self.profile.as_ref()).map(drop)
     }
 }

@@ -1,0 +1,38 @@
+//! The profiles that are part of the program.
+
+use super::{Profile, ProfileError};
+
+/// A profile that is part of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIn {
+    /// The name.
+    pub name: &'static str,
+    /// The text of the profile, in TOML.
+    pub text: &'static str,
+}
+
+impl BuiltIn {
+    /// All built-in profiles.
+    pub const ALL: [Self; 1] = [Self { name: "linux-server", text: include_str!("built_in/linux-server.toml") }];
+
+    /// Returns the profile with this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|profile| profile.name == name)
+    }
+
+    /// Parses the profile.
+    ///
+    /// # Errors
+    ///
+    /// None: the tests parse every built-in profile.
+    pub fn parse(&self) -> Result<Profile, ProfileError> {
+        Profile::parse(self.text, self.name)
+    }
+}
+
+impl Profile {
+    /// Returns the built-in profile with this name.
+    pub fn built_in(name: &str) -> Option<Self> {
+        BuiltIn::find(name).and_then(|profile| profile.parse().ok())
+    }
+}
