@@ -19,8 +19,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Pa
 use crate::command;
 use crate::config::{
     ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, MetricsAddress,
-    Observe, OutputOptions, PortList, PortSelection, PostHandshake, PrefixList, ReportFile, ScopeConfig, SynAckConfig,
-    ValueError, parse_duration, parse_number, parse_optional_duration,
+    Observe, OutputOptions, PortList, PortPattern, PortSelection, PostHandshake, PrefixList, ReportFile, ScopeConfig,
+    SynAckConfig, ValueError, isn, parse_duration, parse_number, parse_optional_duration,
 };
 use crate::ui::{Message, output};
 
@@ -87,9 +87,12 @@ pub struct Args {
     ///
     /// LIST is a comma-separated list of ports and ranges, such as 22,8000-8999. The host receives the segments to all
     /// other ports. The option can be repeated.
+    ///
+    /// In LIST, random:20 stands for 20 further ports, and share:3% for 3% of all ports. They differ for each run. With
+    /// `--isn keyed`, the key of --key-file selects them, so that each run has the same ports.
     #[arg(short, long, value_name = "LIST", help_heading = SELECTION, allow_hyphen_values = true)]
-    #[arg(value_parser = parse::<PortList>)]
-    pub ports: Vec<PortList>,
+    #[arg(value_parser = parse::<PortPattern>)]
+    pub ports: Vec<PortPattern>,
 
     /// Never answer on these ports
     ///
@@ -391,16 +394,23 @@ impl Args {
         }
     }
 
+    /// Returns the ports of `--ports` and `--exclude-ports`. The key of a keyed ISN, or else a random key, selects the
+    /// ports that `--ports` does not list.
+    fn port_selection(&self) -> Result<PortSelection, ConfigError> {
+        let excluded = PortList::union(&self.exclude_ports);
+        let pattern = PortPattern::union(&self.ports);
+        let key = if pattern.selected() > 0 { isn::key(self.key_file.as_deref())? } else { [0; 16] };
+        let only = (!self.ports.is_empty()).then(|| pattern.resolve(&key, &excluded)).transpose()?;
+        PortSelection::new(only, excluded)
+    }
+
     /// Converts the arguments to the configuration of a run, and its outputs.
     ///
     /// # Errors
     ///
     /// A setting is invalid or contradicts another one.
     fn into_config(self) -> Result<(Config, OutputOptions), ConfigError> {
-        let ports = PortSelection::new(
-            (!self.ports.is_empty()).then(|| PortList::union(&self.ports)),
-            PortList::union(&self.exclude_ports),
-        )?;
+        let ports = self.port_selection()?;
         let is_report = self.report.is_some();
         let config = Config {
             scope: ScopeConfig {

@@ -12,7 +12,7 @@ use super::{ConfigError, PortList, ValueError, parse_number};
 const SELECTABLE: u32 = u16::MAX as u32;
 
 /// The examples in the hint for a malformed pattern.
-const EXAMPLES: &str = "a pattern looks like 22,8000-8999, random:20 or share:3%";
+const EXAMPLES: &str = "a list looks like 22,8000-8999, random:20 or share:3%";
 
 /// Ports that are listed, and a number of further ports that a key selects. Written as `22,8000-8999,random:20`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

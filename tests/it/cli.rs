@@ -90,9 +90,11 @@ fn malformed_list_error_shows_an_example() {
         ("22;80", "22;80"),
         ("٢٢", "٢٢"),
     ] {
-        for option in ["--exclude-ports", "--ports"] {
+        for (option, patterns) in [("--exclude-ports", ""), ("--ports", ", random:20 or share:3%")] {
             let error = refused(&[option, list, "nosuch0"], 2);
-            let words = format!(": \"{item}\" is not a port from 0 to 65535\n  hint: a list looks like 22,8000-8999\n");
+            let words = format!(
+                ": \"{item}\" is not a port from 0 to 65535\n  hint: a list looks like 22,8000-8999{patterns}\n"
+            );
             assert!(error.contains(&words) && error.contains(option), "{list:?} {error}");
         }
     }
@@ -102,6 +104,32 @@ fn malformed_list_error_shows_an_example() {
     }
     let error = refused(&["--exclude-ports", "80,9-5", "nosuch0"], 2);
     assert!(error.contains("the range 9-5 is reversed: write 5-9"), "{error}");
+}
+
+#[test]
+fn only_ports_to_answer_on_can_be_selected_by_a_key() {
+    for (list, reason) in [
+        ("random:0", "\"0\" after random: is not a number from 1 to 65535 (decimal or 0x hexadecimal)"),
+        ("22,share:3", "\"3\" after share: is not a percentage from 0.01% to 100%"),
+    ] {
+        let error = refused(&["--ports", list, "nosuch0"], 2);
+        assert_eq!(
+            error,
+            format!(
+                "error: invalid value '{list}' for '--ports <LIST>': {reason}\n  \
+                 hint: a list looks like 22,8000-8999, random:20 or share:3%\n"
+            )
+        );
+    }
+    assert_eq!(
+        refused(&["--ports", "1-65530,random:3", "--ports", "random:2", "--exclude-ports", "65531", "nosuch0"], 2),
+        "error: --ports selects 5 ports, and 4 are left\n  hint: lower the numbers of random: and share:\n"
+    );
+    let error = refused(&["--exclude-ports", "random:3", "nosuch0"], 2);
+    assert!(error.contains("\"random:3\" is not a port from 0 to 65535\n"), "{error}");
+    // The key of the selection comes from a file that does not exist.
+    let error = refused(&["--ports", "random:3", "--isn", "keyed", "--key-file", "/nonexistent", "nosuch0"], 2);
+    assert!(error.starts_with("error: cannot read the key file /nonexistent: "), "{error}");
 }
 
 #[test]
@@ -178,6 +206,9 @@ fn valid_arguments_are_accepted() {
         "--exclude-ports 80-80",
         "--exclude-ports 22,22,20-30",
         "--exclude-ports 22 --exclude-ports 80",
+        "--ports random:65535",
+        "--ports 22,random:20,share:0.5% --ports share:3%",
+        "--ports 22,random:65534 --isn keyed",
         "--mode auto",
         "--mode native",
         "--mode skb",

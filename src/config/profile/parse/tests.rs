@@ -247,10 +247,7 @@ fn refuses_malformed_ports() {
     assert_eq!(ports("-5").0, "line 3: \"-5\" is not a port from 0 to 65535");
     assert_eq!(
         ports("\"22,\""),
-        (
-            "line 3: empty entry in the port list".into(),
-            "a pattern looks like 22,8000-8999, random:20 or share:3%".into()
-        )
+        ("line 3: empty entry in the port list".into(), "a list looks like 22,8000-8999, random:20 or share:3%".into())
     );
 }
 
