@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::diagnosis;
 
-use super::ProfileError;
+use super::{BuiltIn, ProfileError};
 
 /// An invalid setting, a contradiction between settings, or a failure to prepare the key or the action table.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,20 @@ pub enum ConfigError {
     /// No port of the profile is selected.
     #[error("no port left to answer on: --ports and --exclude-ports leave no port of the profile")]
     NoProfilePorts,
+    /// There is neither a built-in profile nor a file with this name.
+    #[error("no profile named \"{name}\"")]
+    UnknownProfile {
+        /// The name.
+        name: String,
+    },
+    /// The file of a profile cannot be read.
+    #[error("cannot read the profile {}", path.display())]
+    ReadProfile {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of `open(2)` or `read(2)`, `InvalidData` if the content is not UTF-8, or `FileTooLarge`.
+        source: io::Error,
+    },
     /// A profile breaks a rule.
     #[error("cannot use profile {profile}")]
     Profile {
@@ -154,6 +168,11 @@ impl ConfigError {
             Self::ProfileNeedsKey | Self::NeedsKey { .. } => "remove --isn, or set it to keyed",
             Self::ProfileWithActions => "remove --on-connect, or set `end` in the services of the profile",
             Self::NoProfilePorts => "remove --ports, or list ports of the profile",
+            Self::UnknownProfile { .. } => {
+                let names = BuiltIn::ALL.map(|profile| profile.name).join(", ");
+                return Some(format!("use a file such as ./FILE.toml, or one of {names}"));
+            }
+            Self::ReadProfile { .. } => "run `tcp-bounce --list-profiles` to list the built-in profiles",
             Self::Profile { source, .. } => return source.hint(),
             Self::UnusedKey => "add --isn keyed",
             Self::ReadKey { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -175,7 +194,7 @@ impl ConfigError {
     /// Returns whether the configuration itself is wrong, so that a retry with this configuration fails too.
     pub fn is_usage_error(&self) -> bool {
         match self {
-            Self::ReadKey { source, .. } => !is_temporary(source),
+            Self::ReadKey { source, .. } | Self::ReadProfile { source, .. } => !is_temporary(source),
             Self::NoRandomness(_) | Self::OutOfMemory => false,
             _ => true,
         }

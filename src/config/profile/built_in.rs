@@ -20,6 +20,12 @@ impl BuiltIn {
         Self::ALL.iter().find(|profile| profile.name == name)
     }
 
+    /// Returns what the host looks like, in a phrase: the first line of the profile, which is a comment.
+    pub fn description(&self) -> &'static str {
+        let line = self.text.lines().next().unwrap_or_default();
+        line.trim_start_matches(['#', ' ']).trim_end_matches('.')
+    }
+
     /// Parses the profile.
     ///
     /// # Errors

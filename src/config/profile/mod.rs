@@ -5,6 +5,7 @@
 
 mod built_in;
 mod error;
+mod load;
 mod parse;
 mod payload;
 mod port_rules;
@@ -14,7 +15,7 @@ mod system;
 
 pub use built_in::BuiltIn;
 pub use error::ProfileError;
-pub use service::{Ending, ReplyConfig, ServiceConfig, ServicePorts};
+pub use service::{Ending, Prefix, ReplyConfig, ServiceConfig, ServicePorts};
 pub use system::System;
 
 /// The services that a host appears to run, and the operating system that it appears to have.

@@ -4,11 +4,13 @@ use std::fmt::{self, Formatter};
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{Ending, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System, payload, port_rules};
+use super::{
+    Ending, Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System, payload, port_rules,
+};
 
 /// A profile as the file has it.
 #[derive(Deserialize)]
@@ -50,10 +52,11 @@ enum EndingText {
 /// A string with ports, or a number.
 struct PortsText(String);
 
-/// A string, or hexadecimal digits.
+/// A string, hexadecimal digits, or a list of both.
 enum PayloadText {
     Text(String),
     Hex(String),
+    Parts(Vec<Spanned<PayloadText>>),
 }
 
 #[derive(Deserialize)]
@@ -91,7 +94,7 @@ impl<'de> Deserialize<'de> for PayloadText {
             type Value = PayloadText;
 
             fn expecting(&self, f: &mut Formatter) -> fmt::Result {
-                f.write_str("a string, or bytes such as { hex = \"ff fd 18\" }")
+                f.write_str("a string, bytes such as { hex = \"ff fd 18\" }, or a list of both")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<PayloadText, E> {
@@ -100,6 +103,10 @@ impl<'de> Deserialize<'de> for PayloadText {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PayloadText, A::Error> {
                 HexText::deserialize(MapAccessDeserializer::new(map)).map(|text| PayloadText::Hex(text.hex))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<PayloadText, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(parts)).map(PayloadText::Parts)
             }
         }
         deserializer.deserialize_any(PayloadVisitor)
@@ -131,6 +138,12 @@ impl Profile {
         port_rules::check(services.iter().map(|service| &service.ports).zip(lines))?;
         Ok(Self { name: name.to_owned(), system, services })
     }
+}
+
+/// A part of a payload.
+enum Part<'a> {
+    Text(&'a str),
+    Bytes(Vec<u8>),
 }
 
 /// The text of a profile.
@@ -185,10 +198,10 @@ impl Source<'_> {
                 return Err(ProfileError::TooManyReplies { line, count: texts.len() });
             }
             let reply = self.reply(text.get_ref())?;
-            if replies.iter().any(|earlier| reply.prefix.starts_with(&earlier.prefix)) {
+            if replies.iter().any(|earlier| earlier.prefix.covers(&reply.prefix)) {
                 return Err(ProfileError::UnreachableReply { line });
             }
-            if reply.prefix.is_empty() && ending == Ending::Stay && texts.len() > 1 {
+            if reply.prefix == Prefix::default() && ending == Ending::Stay && texts.len() > 1 {
                 return Err(ProfileError::AmbiguousReply { line });
             }
             replies.push(reply);
@@ -199,7 +212,7 @@ impl Source<'_> {
     fn reply(&self, reply: &ReplyText) -> Result<ReplyConfig, ProfileError> {
         let prefix = match &reply.prefix {
             Some(prefix) => self.prefix(prefix)?,
-            None => Vec::new(),
+            None => Prefix::default(),
         };
         let payload = self.payload(&reply.send, "reply")?;
         if payload.is_empty() {
@@ -208,17 +221,24 @@ impl Source<'_> {
         Ok(ReplyConfig { prefix, payload })
     }
 
-    fn prefix(&self, prefix: &Spanned<PayloadText>) -> Result<Vec<u8>, ProfileError> {
-        let bytes = self.bytes(prefix)?;
-        if (1..=Profile::MAX_PREFIX).contains(&bytes.len()) {
-            Ok(bytes)
-        } else {
-            Err(ProfileError::PrefixLength { line: self.line(Some(prefix.span())), length: bytes.len() })
+    fn prefix(&self, text: &Spanned<PayloadText>) -> Result<Prefix, ProfileError> {
+        let mut prefix = Prefix::default();
+        self.parts(text, &mut |part| match part {
+            Part::Text(text) => prefix.push_text(text),
+            Part::Bytes(bytes) => prefix.push_exact(&bytes),
+        })?;
+        match prefix.bytes().len() {
+            1..=Profile::MAX_PREFIX => Ok(prefix),
+            length => Err(ProfileError::PrefixLength { line: self.line(Some(text.span())), length }),
         }
     }
 
     fn payload(&self, text: &Spanned<PayloadText>, kind: &'static str) -> Result<Vec<u8>, ProfileError> {
-        let bytes = self.bytes(text)?;
+        let mut bytes = Vec::new();
+        self.parts(text, &mut |part| match part {
+            Part::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+            Part::Bytes(part) => bytes.extend(part),
+        })?;
         let length = payload::longest(&bytes);
         if length > Profile::MAX_PAYLOAD {
             return Err(ProfileError::PayloadTooLong { line: self.line(Some(text.span())), payload: kind, length });
@@ -226,17 +246,21 @@ impl Source<'_> {
         Ok(bytes)
     }
 
-    fn bytes(&self, text: &Spanned<PayloadText>) -> Result<Vec<u8>, ProfileError> {
+    /// Passes each part of a payload to `take`.
+    fn parts(&self, text: &Spanned<PayloadText>, take: &mut dyn FnMut(Part)) -> Result<(), ProfileError> {
         let line = self.line(Some(text.span()));
         match text.get_ref() {
             PayloadText::Hex(digits) => {
-                payload::parse_hex(digits).map_err(|reason| ProfileError::InvalidHex { line, reason })
+                let bytes = payload::parse_hex(digits);
+                take(Part::Bytes(bytes.map_err(|reason| ProfileError::InvalidHex { line, reason })?));
             }
             PayloadText::Text(string) => match self.ambiguous_escape(text.span()) {
-                Some(escape) => Err(ProfileError::AmbiguousEscape { line, escape }),
-                None => Ok(string.clone().into_bytes()),
+                Some(escape) => return Err(ProfileError::AmbiguousEscape { line, escape }),
+                None => take(Part::Text(string)),
             },
+            PayloadText::Parts(parts) => parts.iter().try_for_each(|part| self.parts(part, take))?,
         }
+        Ok(())
     }
 
     /// Returns the first escape above `\x7f` in the string at `span`. TOML reads it as a character, not as a byte.

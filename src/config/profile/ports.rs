@@ -27,6 +27,13 @@ impl Profile {
         ports
     }
 
+    /// Returns the ports in the syntax of `--ports`, or "all" if a service has all other ports.
+    pub fn port_summary(&self) -> String {
+        let patterns: Vec<PortPattern> = self.patterns().map(|(_, pattern)| pattern.clone()).collect();
+        let has_others = patterns.len() < self.services.len();
+        if has_others { "all".to_owned() } else { PortPattern::union(&patterns).to_string() }
+    }
+
     /// Returns whether a service may have a port in `selection`. Only the key decides it for a service whose ports it
     /// selects.
     pub fn may_serve(&self, selection: &PortSelection) -> bool {

@@ -34,10 +34,56 @@ pub enum ServicePorts {
 /// A reply to data of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyConfig {
-    /// The first bytes of the data that gets this reply. An empty prefix matches all data.
-    pub prefix: Vec<u8>,
+    /// The data that gets this reply.
+    pub prefix: Prefix,
     /// The payload of the reply.
     pub payload: Vec<u8>,
+}
+
+/// The first bytes of data. The empty prefix matches all data.
+///
+/// Letters of a prefix that is written as a string match in upper and in lower case. Those in hexadecimal match exactly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefix {
+    bytes: Vec<u8>,
+    mask: Vec<u8>,
+}
+
+impl Prefix {
+    /// The bits that are equal in the upper and in the lower case of an ASCII letter.
+    const LETTER: u8 = 0xdf;
+
+    /// Appends bytes that match exactly.
+    pub(super) fn push_exact(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.mask.extend(bytes.iter().map(|_| u8::MAX));
+    }
+
+    /// Appends text that matches in upper and in lower case.
+    pub(super) fn push_text(&mut self, text: &str) {
+        let mask = |byte: u8| if byte.is_ascii_alphabetic() { Self::LETTER } else { u8::MAX };
+        self.bytes.extend(text.bytes().map(|byte| byte & mask(byte)));
+        self.mask.extend(text.bytes().map(mask));
+    }
+
+    /// Returns the bytes. A byte of the data matches if it is equal to them after the mask of the same index is applied.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns the masks of the bytes.
+    pub fn mask(&self) -> &[u8] {
+        &self.mask
+    }
+
+    /// Returns whether every data that begins with `other` begins with this prefix.
+    pub fn covers(&self, other: &Self) -> bool {
+        let own = self.bytes.iter().zip(&self.mask);
+        self.bytes.len() <= other.bytes.len()
+            && own
+                .zip(other.bytes.iter().zip(&other.mask))
+                .all(|((byte, mask), (other, other_mask))| mask & other_mask == *mask && other & mask == *byte)
+    }
 }
 
 /// What follows the last payload of a service: the reply, or the banner if there are no replies.

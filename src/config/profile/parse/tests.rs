@@ -1,6 +1,6 @@
 //! Tests of the parser of profiles: a complete profile, and the message of each rule.
 
-use crate::config::{Ending, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System};
+use crate::config::{Ending, Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System};
 
 fn parse(text: &str) -> Result<Profile, ProfileError> {
     Profile::parse(text, "test")
@@ -33,7 +33,7 @@ const COMPLETE: &str = r#"
 
         [[service]]
         ports = 22
-        banner = { hex = "00ff" }
+        banner = ["{", { hex = "00ff" }, ["port", "}"]]
         end = "reset"
 
         [[service]]
@@ -46,22 +46,27 @@ first
 #[test]
 fn reads_every_key() {
     let profile = parse(COMPLETE).unwrap();
-    let reply = |prefix: &[u8], payload: &[u8]| ReplyConfig { prefix: prefix.to_owned(), payload: payload.to_owned() };
+    let reply = |text: &str, bytes: &[u8], payload: &[u8]| {
+        let mut prefix = Prefix::default();
+        prefix.push_text(text);
+        prefix.push_exact(bytes);
+        ReplyConfig { prefix, payload: payload.to_owned() }
+    };
     let web = ServiceConfig {
         name: Some("web".into()),
         ports: ServicePorts::Pattern("80,8080-8081,random:3".parse().unwrap()),
         banner: Vec::new(),
         replies: vec![
-            reply(b"GET ", b"HTTP/1.1 200 OK\r\n\r\n{port}"),
-            reply(&[0x16, 3], &[0x15, 3, 1]),
-            reply(b"", b"a\\n"),
+            reply("GET ", b"", b"HTTP/1.1 200 OK\r\n\r\n{port}"),
+            reply("", &[0x16, 3], &[0x15, 3, 1]),
+            reply("", b"", b"a\\n"),
         ],
         ending: Ending::Close,
     };
     let bytes = ServiceConfig {
         name: None,
         ports: ServicePorts::Pattern("22".parse().unwrap()),
-        banner: vec![0, 0xff],
+        banner: b"{\0\xffport}".to_vec(),
         replies: Vec::new(),
         ending: Ending::Reset,
     };
@@ -77,6 +82,35 @@ fn reads_every_key() {
     assert!(web.depends_on_port() && !bytes.depends_on_port());
     assert_eq!(web.on_port(8080).replies[0].payload, b"HTTP/1.1 200 OK\r\n\r\n8080");
     assert_eq!(bytes.on_port(22), bytes);
+}
+
+/// Returns whether `data` matches, as the program compares it.
+fn matches(prefix: &Prefix, data: &[u8]) -> bool {
+    let masked: Vec<u8> = data.iter().zip(prefix.mask()).map(|(byte, mask)| byte & mask).collect();
+    masked == prefix.bytes()
+}
+
+#[test]
+fn text_of_a_prefix_matches_in_both_cases_and_hexadecimal_exactly() {
+    let prefix = |prefix: &str| {
+        let text = format!("[[service]]\nports = 1\nreplies = [{{ prefix = {prefix}, send = \"a\" }}]");
+        parse(&text).unwrap().services()[0].replies[0].prefix.clone()
+    };
+    for (text, data, expected) in [
+        ("\"EHLO \"", "ehlo mail", true),
+        ("\"ehlo \"", "EHLO mail", true),
+        ("\"EHLO \"", "EHLO\0mail", false),
+        ("\"EHLO \"", "EHL", false),
+        ("\"@[`{1\"", "@[`{1", true),
+        ("\"@\"", "`", false),
+        ("\"[\"", "{", false),
+        ("{ hex = \"41\" }", "A", true),
+        ("{ hex = \"41\" }", "a", false),
+        ("[{ hex = \"41\" }, \"b\"]", "AB", true),
+        ("[{ hex = \"41\" }, \"b\"]", "ab", false),
+    ] {
+        assert_eq!(matches(&prefix(text), data.as_bytes()), expected, "{text} {data}");
+    }
 }
 
 #[test]
@@ -104,7 +138,7 @@ fn refuses_malformed_files() {
         ),
         (
             "[[service]]\nports = 1\nbanner = 5",
-            "line 3: invalid type: integer `5`, expected a string, or bytes such as { hex = \"ff fd 18\" }",
+            "line 3: invalid type: integer `5`, expected a string, bytes such as { hex = \"ff fd 18\" }, or a list of both",
         ),
         ("[[service]]\nports = 1\nbanner = { hax = \"\" }", "line 3: unknown field `hax`, expected `hex`"),
         ("[[service]]\nports = 1\nbanner = { }", "line 3: missing field `hex`"),
@@ -196,7 +230,13 @@ fn refuses_payloads_that_do_not_fit_into_a_segment() {
 
 #[test]
 fn refuses_replies_that_are_never_sent() {
-    for (first, second) in [("", "prefix = \"a\","), ("", ""), ("prefix = \"GE\",", "prefix = \"GET\",")] {
+    for (first, second) in [
+        ("", "prefix = \"a\","),
+        ("", ""),
+        ("prefix = \"GE\",", "prefix = \"GET\","),
+        ("prefix = \"get\",", "prefix = \"GET\","),
+        ("prefix = \"get\",", "prefix = { hex = \"47 45 54\" },"),
+    ] {
         let lines =
             format!("end = \"close\"\nreplies = [\n{{ {first} send = \"a\" }},\n{{ {second} send = \"b\" }},\n]");
         assert_eq!(
@@ -204,6 +244,20 @@ fn refuses_replies_that_are_never_sent() {
             "line 6: the reply is never sent, because an earlier reply matches the same data",
             "{first} {second}"
         );
+    }
+}
+
+#[test]
+fn keeps_replies_that_match_other_data() {
+    for (first, second) in [
+        ("\"GET\"", "\"GE\""),
+        ("\"GET\"", "\"HEAD\""),
+        ("{ hex = \"47 45 54\" }", "\"GET\""),
+        ("{ hex = \"47 45 54\" }", "{ hex = \"67 45 54\" }"),
+    ] {
+        let replies =
+            format!("replies = [{{ prefix = {first}, send = \"a\" }}, {{ prefix = {second}, send = \"b\" }}]");
+        assert!(parse(&format!("[[service]]\nports = 9\n{replies}")).is_ok(), "{first} {second}");
     }
 }
 
