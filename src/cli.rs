@@ -18,11 +18,11 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Pa
 
 use crate::command;
 use crate::config::{
-    ActionChoice, AttachMode, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, MetricsAddress,
-    Observe, OutputOptions, PortList, PortPattern, PortSelection, PostHandshake, PrefixList, ReportFile, ScopeConfig,
-    SynAckConfig, ValueError, isn, parse_duration, parse_number, parse_optional_duration,
+    ActionChoice, AttachMode, BuiltIn, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice,
+    MetricsAddress, Observe, OutputOptions, PortList, PortPattern, PortSelection, PostHandshake, PrefixList, Profile,
+    ReportFile, ScopeConfig, SynAckConfig, ValueError, isn, parse_duration, parse_number, parse_optional_duration,
 };
-use crate::ui::{Message, output};
+use crate::ui::{Message, output, profile_list};
 
 /// The output of `--version`: the version, the commit, the hash of the XDP program's object, and its build tools.
 const LONG_VERSION: &str =
@@ -80,7 +80,7 @@ pub struct Args {
     /// Network interfaces to answer on
     ///
     /// Alternative names (`altname` in `ip link`) are accepted.
-    #[arg(value_name = "IFACE", required = true)]
+    #[arg(value_name = "IFACE", required_unless_present_any = ["list_profiles", "show_profile"])]
     pub interfaces: Vec<String>,
 
     /// Answer only on these ports
@@ -157,6 +157,18 @@ pub struct Args {
     #[arg(long, value_name = "ACTION[:PORTS]", help_heading = BEHAVIOUR, allow_hyphen_values = true)]
     #[arg(value_parser = WordsParser::<ActionChoice, OnConnect>::new())]
     pub on_connect: Vec<ActionChoice>,
+
+    /// Answer with banners and replies, as in `linux-server`
+    ///
+    /// A profile lists services, with the payloads that each one sends. The host receives the segments to all other
+    /// ports. NAME is a built-in profile. FILE is a profile in TOML: --show-profile prints an example to edit. A name
+    /// with a slash and a name that ends with .toml are files.
+    ///
+    /// A profile implies `--isn keyed`. --ports and --exclude-ports restrict its ports. The key selects the ports that a
+    /// profile leaves open (random:20, share:3%): they differ for each run without --key-file.
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "on_connect", help_heading = BEHAVIOUR)]
+    #[arg(value_parser = WordsParser::<ProfileName, BuiltIn>::new())]
+    pub profile: Option<ProfileName>,
 
     /// Detach and exit after this time, such as 60s or 1h30m
     ///
@@ -276,6 +288,17 @@ pub struct Args {
     #[arg(long, help_heading = DIAGNOSTICS)]
     pub check: bool,
 
+    /// List the built-in profiles, and exit
+    #[arg(long, exclusive = true, help_heading = DIAGNOSTICS)]
+    pub list_profiles: bool,
+
+    /// Print a built-in profile in TOML, and exit
+    ///
+    /// The output is a start for a profile of your own: `tcp-bounce --show-profile printer >my.toml`.
+    #[arg(long, value_name = "NAME", exclusive = true, value_enum, hide_possible_values = true)]
+    #[arg(help_heading = DIAGNOSTICS)]
+    pub show_profile: Option<BuiltIn>,
+
     /// Print help (-h prints a summary)
     #[arg(short, long, action = ArgAction::Help, help_heading = DIAGNOSTICS)]
     help: Option<bool>,
@@ -323,6 +346,28 @@ enum Dst {
     Local,
     /// All addresses, including those of other hosts
     Any,
+}
+
+/// A value of `--profile`.
+#[derive(Clone, Debug)]
+pub struct ProfileName(String);
+
+impl FromStr for ProfileName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl ValueEnum for BuiltIn {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name).help(self.description()))
+    }
 }
 
 /// Parses a value of the type `T`, and lists the words in it for the help and the completions.
@@ -381,9 +426,12 @@ impl Args {
     /// Runs the command, prints its error if it fails, and returns the exit status.
     fn execute(self) -> ExitCode {
         let (check, json) = (self.check, self.json);
-        let result = self.into_config().map_err(Into::into).and_then(|(config, outputs)| {
-            if check { command::check(&config, &outputs) } else { command::run(&config, &outputs).map(|()| true) }
-        });
+        let result = match self.profile_text() {
+            Some(text) => output::print_text(&text).map(|()| true).map_err(Into::into),
+            None => self.into_config().map_err(Into::into).and_then(|(config, outputs)| {
+                if check { command::check(&config, &outputs) } else { command::run(&config, &outputs).map(|()| true) }
+            }),
+        };
         match result {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
@@ -391,6 +439,15 @@ impl Args {
                 output::print_errors(json, vec![Message::from(&error)]);
                 if error.is_usage_error() { USAGE_ERROR.into() } else { ExitCode::FAILURE }
             }
+        }
+    }
+
+    /// Returns the output of `--list-profiles` or `--show-profile`.
+    fn profile_text(&self) -> Option<String> {
+        if self.list_profiles {
+            Some(profile_list::table())
+        } else {
+            self.show_profile.map(|profile| profile.text.to_owned())
         }
     }
 
@@ -422,7 +479,7 @@ impl Args {
             },
             attach_mode: self.mode.into(),
             post_handshake: PostHandshake::new(&self.on_connect)?,
-            profile: None,
+            profile: self.profile.map(|name| Profile::load(&name.0)).transpose()?,
             syn_ack: SynAckConfig {
                 isn: self.isn,
                 key_file: self.key_file,

@@ -6,6 +6,7 @@ pub mod message;
 mod numbers;
 pub mod output;
 pub mod printer;
+pub mod profile_list;
 mod progress;
 mod status_line;
 pub mod tui;

@@ -13,6 +13,7 @@ use nix::unistd;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::error::UiError;
 use super::journal::{self, Journal};
 use super::message::Message;
 use crate::telemetry::SCHEMA_VERSION;
@@ -50,6 +51,19 @@ impl Output<Stdout> {
     /// the journal, else text.
     pub fn stdout(json: bool) -> Self {
         Self::new(io::stdout(), json)
+    }
+}
+
+/// Prints `text` on standard output. A closed pipe (`| head`) is not an error.
+///
+/// # Errors
+///
+/// [`UiError::Write`] if standard output cannot be written.
+pub fn print_text(text: &str) -> Result<(), UiError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(UiError::Write(error)),
+        _ => Ok(()),
     }
 }
 
