@@ -13,7 +13,16 @@ pub struct BuiltIn {
 
 impl BuiltIn {
     /// All built-in profiles.
-    pub const ALL: [Self; 1] = [Self { name: "linux-server", text: include_str!("built_in/linux-server.toml") }];
+    pub const ALL: [Self; 8] = [
+        Self { name: "linux-server", text: include_str!("built_in/linux-server.toml") },
+        Self { name: "windows-server", text: include_str!("built_in/windows-server.toml") },
+        Self { name: "mail-server", text: include_str!("built_in/mail-server.toml") },
+        Self { name: "router", text: include_str!("built_in/router.toml") },
+        Self { name: "printer", text: include_str!("built_in/printer.toml") },
+        Self { name: "ip-camera", text: include_str!("built_in/ip-camera.toml") },
+        Self { name: "database", text: include_str!("built_in/database.toml") },
+        Self { name: "all-ports", text: include_str!("built_in/all-ports.toml") },
+    ];
 
     /// Returns the profile with this name.
     pub fn find(name: &str) -> Option<&'static Self> {
@@ -42,3 +51,6 @@ impl Profile {
         BuiltIn::find(name).and_then(|profile| profile.parse().ok())
     }
 }
+
+#[cfg(test)]
+mod tests;
