@@ -80,7 +80,7 @@ pub struct Args {
     /// Network interfaces to answer on
     ///
     /// Alternative names (`altname` in `ip link`) are accepted.
-    #[arg(value_name = "IFACE", required_unless_present_any = ["list_profiles", "show_profile"])]
+    #[arg(value_name = "IFACE", required = true)]
     pub interfaces: Vec<String>,
 
     /// Answer only on these ports
@@ -158,14 +158,16 @@ pub struct Args {
     #[arg(value_parser = WordsParser::<ActionChoice, OnConnect>::new())]
     pub on_connect: Vec<ActionChoice>,
 
-    /// Answer with banners and replies, as in `linux-server`
+    /// Answer with the banners and replies of a profile
     ///
-    /// A profile lists services, with the payloads that each one sends. The host receives the segments to all other
-    /// ports. NAME is a built-in profile. FILE is a profile in TOML: --show-profile prints an example to edit. A name
-    /// with a slash and a name that ends with .toml are files.
+    /// A profile lists services: their ports, and the payloads that they send. The host receives the segments to all
+    /// other ports. --ports and --exclude-ports leave out ports of the profile.
     ///
-    /// A profile implies `--isn keyed`. --ports and --exclude-ports restrict its ports. The key selects the ports that a
-    /// profile leaves open (random:20, share:3%): they differ for each run without --key-file.
+    /// A profile implies `--isn keyed`. The key also selects ports for a service with random:20 or share:3%. Without
+    /// --key-file, they differ for each run.
+    ///
+    /// FILE is a profile in TOML. Its name contains a slash or ends with .toml, or differs from all NAMEs. To write one,
+    /// edit the output of --show-profile. NAME is a built-in profile:
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "on_connect", help_heading = BEHAVIOUR)]
     #[arg(value_parser = WordsParser::<ProfileName, BuiltIn>::new())]
     pub profile: Option<ProfileName>,

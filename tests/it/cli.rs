@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tcp-bounce");
 
@@ -159,6 +160,11 @@ fn malformed_argument_error_names_the_argument() {
         (&["--on-connect", "echo:-1", "nosuch0"], "\"-1\" is not a port from 0 to 65535"),
         (&["--on-connect", "-1", "nosuch0"], "\"-1\" is not one of ignore,"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
+        (&["--profile"], "--profile <NAME|FILE>"),
+        (&["--profile", "router", "--on-connect", "close", "nosuch0"], "cannot be used with '--on-connect"),
+        (&["--show-profile", "nosuch"], "possible values: linux-server, windows-server, "),
+        (&["--show-profile", "router", "nosuch0"], "cannot be used with one or more of the other"),
+        (&["--list-profiles", "--json"], "cannot be used with one or more of the other"),
     ] {
         let error = refused(arguments, 2);
         assert!(error.contains(words), "{arguments:?} {error}");
@@ -228,6 +234,9 @@ fn valid_arguments_are_accepted() {
         "-p 80,443 -m skb -e -o report.csv -d 60s",
         "-q -p 22",
         "--takeover",
+        "--profile linux-server",
+        "--profile all-ports --isn keyed --exclude-ports 22",
+        "--profile printer --ports 515,random:3",
         "--quiet",
         "--takeover --quiet --mode skb --isn 1 --ttl 2 --window 3 --mss 4 --exclude-ports 5",
     ] {
@@ -294,6 +303,16 @@ fn contradicting_settings_are_refused() {
             "use the IPv4 prefix 10.0.0.1/32",
         ),
         ("--on-connect echo --isn 5", "--on-connect echo requires --isn keyed", "remove --isn"),
+        (
+            "--profile router --isn 5",
+            "--profile requires --isn keyed, so that spoofed sources get no reply",
+            "remove --isn, or set it to keyed",
+        ),
+        (
+            "--profile router --ports 25 --exclude-ports 22",
+            "no port left to answer on: --ports and --exclude-ports leave no port of the profile",
+            "remove --ports, or list ports of the profile",
+        ),
         ("--key-file key", "--key-file requires --isn keyed", "add --isn keyed"),
         ("--isn 5 --key-file key", "--key-file requires --isn keyed", "add --isn keyed"),
     ] {
@@ -344,6 +363,90 @@ fn settings_that_answer_nothing_are_refused() {
 fn tui_without_a_terminal_is_a_usage_error() {
     let error = refused(&["--tui", "nosuch0"], 2);
     assert!(error.contains("terminal") && error.contains("  hint: "), "{error}");
+}
+
+/// Returns a file with this content, whose name ends with `.toml`.
+fn profile_file(text: impl AsRef<[u8]>) -> NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// The interface does not exist, so a profile that is not refused gets an error with another exit code.
+#[test]
+fn mistakes_in_a_profile_are_refused_with_their_line() {
+    let long = format!("# A comment.\n[[service]]\nports = 80\nbanner = \"{}\"\n", "x".repeat(1300));
+    for (text, message, hint) in [
+        (
+            long.as_str(),
+            "line 4: the banner has 1300 bytes, and one segment carries at most 1208",
+            "shorten the payload",
+        ),
+        ("\n\nsystem = \"amiga\"", "line 3: \"amiga\" is not a known system", "use one of host, linux, "),
+        ("", "it has no service", "add a [[service]]; "),
+        (
+            "[[service]]\nports = \"80-90\"\nbanner = \"a\"\n[[service]]\nports = \"90\"\nbanner = \"b\"\n",
+            "line 5: port 90 has a service already, in line 2",
+            "list port 90 for one service only",
+        ),
+    ] {
+        let file = profile_file(text);
+        let path = file.path().to_str().unwrap();
+        let error = refused(&["--profile", path, "nosuch0"], 2);
+        let (line, rest) = error.split_once('\n').unwrap();
+        assert_eq!(line, format!("error: cannot use profile {path}: {message}"));
+        assert!(rest.starts_with(&format!("  hint: {hint}")) && rest.lines().count() == 1, "{error}");
+        let error = json_error(&["--json", "--profile", path, "nosuch0"], 2);
+        assert_eq!(error["message"], format!("cannot use profile {path}: {message}"));
+    }
+    let file = profile_file("[[service]]\nports = 80\nbaner = \"a\"\n");
+    let path = file.path().to_str().unwrap();
+    let fields = "expected one of `name`, `ports`, `banner`, `replies`, `end`";
+    assert_eq!(
+        refused(&["--profile", path, "--check", "nosuch0"], 2),
+        format!("error: cannot use profile {path}: line 3: unknown field `baner`, {fields}\n")
+    );
+}
+
+#[test]
+fn profiles_that_cannot_be_read_are_refused() {
+    let hint = "  hint: run `tcp-bounce --list-profiles` to list the built-in profiles\n";
+    let binary = profile_file([0xff, 0xfe]);
+    for (path, reason) in [
+        ("./nosuch.toml", "No such file or directory (os error 2)"),
+        ("nosuch.toml", "No such file or directory (os error 2)"),
+        ("/", "Is a directory (os error 21)"),
+        ("/dev/zero", "file too large"),
+        (binary.path().to_str().unwrap(), "stream did not contain valid UTF-8"),
+    ] {
+        let error = refused(&["--profile", path, "nosuch0"], 2);
+        assert_eq!(error, format!("error: cannot read the profile {path}: {reason}\n{hint}"));
+    }
+    let error = refused(&["--profile", "linux-sever", "nosuch0"], 2);
+    let (line, hint) = error.split_once('\n').unwrap();
+    assert_eq!(line, "error: no profile named \"linux-sever\"");
+    assert!(hint.starts_with("  hint: use a file such as ./FILE.toml, or one of linux-server, "), "{error}");
+}
+
+#[test]
+fn built_in_profiles_are_listed_and_shown() {
+    let list = tcp_bounce(&["--list-profiles"]);
+    assert!(list.status.success() && list.stderr.is_empty(), "{list:?}");
+    let list = String::from_utf8(list.stdout).unwrap();
+    let mut rows = list.lines();
+    let heading: Vec<&str> = rows.next().unwrap().split("  ").filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(heading.iter().map(|cell| cell.trim()).collect::<Vec<_>>(), ["NAME", "SYSTEM", "PORTS", "LOOKS LIKE"]);
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 8, "{list}");
+    assert!(rows.iter().any(|row| row[..3] == ["ip-camera", "linux", "80,554,8000"]), "{list}");
+    for row in rows {
+        let shown = tcp_bounce(&["--show-profile", row[0]]);
+        assert!(shown.status.success() && shown.stderr.is_empty(), "{shown:?}");
+        // The text is a profile of its own: it passes the parser, so the error is about the interface.
+        let file = profile_file(shown.stdout);
+        let error = refused(&["--profile", file.path().to_str().unwrap(), "nosuch0"], 1);
+        assert!(error.starts_with("error: no interface named \"nosuch0\"\n"), "{error}");
+    }
 }
 
 /// Returns the only line of standard error, which must be a JSON message of the type `error`.
@@ -416,7 +519,7 @@ fn help(option: &str) -> String {
 #[test]
 fn short_help_has_one_line_per_option() {
     let help = help("-h");
-    assert!(help.lines().count() <= 45, "{help}");
+    assert!(help.lines().count() <= 48, "{help}");
     for line in help.lines() {
         assert!(line.chars().count() <= 100, "{line}");
         // A continuation line is indented farther than any option.
