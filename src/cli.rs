@@ -20,7 +20,8 @@ use crate::command;
 use crate::config::{
     ActionChoice, AttachMode, BuiltIn, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice,
     MetricsAddress, Observe, OutputOptions, PortList, PortPattern, PortSelection, PostHandshake, PrefixList, Profile,
-    ReportFile, ScopeConfig, SynAckConfig, ValueError, isn, parse_duration, parse_number, parse_optional_duration,
+    ProfileFormat, ReportFile, ScopeConfig, SynAckConfig, ValueError, isn, parse_duration, parse_number,
+    parse_optional_duration,
 };
 use crate::ui::{Message, output, profile_list};
 
@@ -171,6 +172,14 @@ pub struct Args {
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "on_connect", help_heading = BEHAVIOUR)]
     #[arg(value_parser = WordsParser::<ProfileName, BuiltIn>::new())]
     pub profile: Option<ProfileName>,
+
+    /// Format of FILE: toml, or the files of portspoof
+    ///
+    /// portspoof expands regular expressions to banners. The key of --key-file selects the expansions, so that each run
+    /// has the same banners. A name given with another format than toml is always a file.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, requires = "profile", help_heading = BEHAVIOUR)]
+    #[arg(hide_short_help = true)]
+    pub profile_format: Format,
 
     /// Detach and exit after this time, such as 60s or 1h30m
     ///
@@ -324,6 +333,18 @@ pub enum Mode {
     Hw,
 }
 
+/// A value of `--profile-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A profile of tcp-bounce
+    #[default]
+    Toml,
+    /// The configuration of portspoof, with lines such as `80 "payload"`
+    Portspoof,
+    /// The signatures of portspoof, with a regular expression in each line
+    PortspoofSignatures,
+}
+
 /// An action of `--on-connect`. The names are those that [`ActionChoice`] parses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnConnect {
@@ -470,6 +491,7 @@ impl Args {
     /// A setting is invalid or contradicts another one.
     fn into_config(self) -> Result<(Config, OutputOptions), ConfigError> {
         let ports = self.port_selection()?;
+        let format = self.profile_format.into();
         let is_report = self.report.is_some();
         let config = Config {
             scope: ScopeConfig {
@@ -481,7 +503,7 @@ impl Args {
             },
             attach_mode: self.mode.into(),
             post_handshake: PostHandshake::new(&self.on_connect)?,
-            profile: self.profile.map(|name| Profile::load(&name.0)).transpose()?,
+            profile: self.profile.map(|name| Profile::load(&name.0, format, self.key_file.as_deref())).transpose()?,
             syn_ack: SynAckConfig {
                 isn: self.isn,
                 key_file: self.key_file,
@@ -509,6 +531,16 @@ impl Args {
             metrics: self.metrics_listen,
         };
         Ok((config, outputs))
+    }
+}
+
+impl From<Format> for ProfileFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Toml => Self::Toml,
+            Format::Portspoof => Self::Portspoof,
+            Format::PortspoofSignatures => Self::PortspoofSignatures,
+        }
     }
 }
 
@@ -562,6 +594,9 @@ fn usage_error(error: &clap::Error) -> Message {
             ("no interface given", "add one, as in `tcp-bounce eth1`; `tcp-bounce -h` lists the options")
         }
         ErrorKind::MissingRequiredArgument if is_missing("--events") => ("--sample requires --events", "add --events"),
+        ErrorKind::MissingRequiredArgument if is_missing("--profile <NAME|FILE>") => {
+            ("--profile-format requires --profile", "add --profile")
+        }
         ErrorKind::UnknownArgument => (first, "run `tcp-bounce -h` to list the options"),
         ErrorKind::ArgumentConflict if first.ends_with("multiple times") => (first, "give the option only once"),
         ErrorKind::ArgumentConflict => (first, "remove one of these options"),

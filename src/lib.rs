@@ -71,7 +71,7 @@ mod xdp;
 pub use config::{
     ActionChoice, AttachMode, BuiltIn, Config, ConfigError, DestinationChoice, DestinationList, Ending, IsnChoice,
     Observe, PortList, PortPattern, PortSelection, PostHandshake, Prefix, PrefixList, Profile, ProfileError,
-    ReplyConfig, ScopeConfig, ServiceConfig, ServicePorts, SynAckConfig, System, ValueError,
+    ProfileFormat, ReplyConfig, ScopeConfig, ServiceConfig, ServicePorts, SynAckConfig, System, ValueError,
 };
 pub use error::Error;
 pub use host::HostError;

@@ -27,6 +27,7 @@ pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
     let session = Session::prepare(config, outputs)?;
     // The file may be out of reach once privileges are dropped, and slow to reach on a network file system.
     let mut warnings: Vec<Finding> = preflight::key_file::check(&config.syn_ack).into_iter().collect();
+    warnings.extend(preflight::profile::check(config.profile.as_ref()));
     let Some(attached) = session.attach()? else { return Ok(()) };
     warnings.extend(attached.tracking_finding());
     warnings.extend(session.drop_privileges(&attached)?);

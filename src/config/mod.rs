@@ -25,7 +25,9 @@ pub use port_list::{PortList, PortSelection};
 pub use port_pattern::PortPattern;
 pub use post_handshake::{ActionChoice, PostHandshake};
 pub use prefixes::PrefixList;
-pub use profile::{BuiltIn, Ending, Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System};
+pub use profile::{
+    BuiltIn, Ending, Prefix, Profile, ProfileError, ProfileFormat, ReplyConfig, ServiceConfig, ServicePorts, System,
+};
 pub use scope::{DestinationChoice, DestinationList, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
 pub use values::{ValueError, parse_duration, parse_number, parse_optional_duration};

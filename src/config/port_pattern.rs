@@ -76,6 +76,12 @@ pub fn ranking(key: &[u8; 16]) -> Vec<u16> {
     ports
 }
 
+impl From<PortList> for PortPattern {
+    fn from(listed: PortList) -> Self {
+        Self { listed, selected: 0 }
+    }
+}
+
 impl FromStr for PortPattern {
     type Err = ValueError;
 

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod finding;
 pub mod key_file;
 pub mod privileges;
+pub mod profile;
 pub mod rules;
 pub mod sockets;
 mod table;
@@ -113,6 +114,7 @@ impl Check {
         }
         host.findings.extend(host_findings);
         host.findings.extend(key_file::check(&config.syn_ack));
+        host.findings.extend(profile::check(config.profile.as_ref()));
         let interfaces: Vec<_> = named
             .iter()
             .map(|interface| InterfaceReport::read(interface, config, isn, &snapshot, may_load))

@@ -161,6 +161,7 @@ fn malformed_argument_error_names_the_argument() {
         (&["--on-connect", "-1", "nosuch0"], "\"-1\" is not one of ignore,"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
         (&["--profile"], "--profile <NAME|FILE>"),
+        (&["--profile-format", "portspoof", "nosuch0"], "--profile-format requires --profile\n  hint: add --profile\n"),
         (&["--profile", "router", "--on-connect", "close", "nosuch0"], "cannot be used with '--on-connect"),
         (&["--show-profile", "nosuch"], "possible values: linux-server, windows-server, "),
         (&["--show-profile", "router", "nosuch0"], "cannot be used with one or more of the other"),
@@ -417,7 +418,7 @@ fn profiles_that_cannot_be_read_are_refused() {
         ("nosuch.toml", "No such file or directory (os error 2)"),
         ("/", "Is a directory (os error 21)"),
         ("/dev/zero", "file too large"),
-        (binary.path().to_str().unwrap(), "stream did not contain valid UTF-8"),
+        (binary.path().to_str().unwrap(), "invalid utf-8 sequence of 1 bytes from index 0"),
     ] {
         let error = refused(&["--profile", path, "nosuch0"], 2);
         assert_eq!(error, format!("error: cannot read the profile {path}: {reason}\n{hint}"));
@@ -426,6 +427,30 @@ fn profiles_that_cannot_be_read_are_refused() {
     let (line, hint) = error.split_once('\n').unwrap();
     assert_eq!(line, "error: no profile named \"linux-sever\"");
     assert!(hint.starts_with("  hint: use a file such as ./FILE.toml, or one of linux-server, "), "{error}");
+}
+
+#[test]
+fn files_of_portspoof_are_accepted() {
+    let load = |text: &str, format: &str, code| {
+        let file = NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let path = file.path().to_str().unwrap();
+        refused(&["--profile", path, "--profile-format", format, "nosuch0"], code).replace(path, "FILE")
+    };
+    let configuration = "# A comment.\n80 \"HTTP/1\\.1 200 OK\\r\\n\"\n51-60 \"220 [\\w]+ ready\\r\\n\"\n";
+    for (text, format) in [(configuration, "portspoof"), ("220 ([-.\\w]+) ready\\.\\r\\n\n(\n", "portspoof-signatures")]
+    {
+        assert!(load(text, format, 1).starts_with("error: no interface named \"nosuch0\"\n"), "{format}");
+    }
+    assert_eq!(
+        load("80 \"a\"\n80\n", "portspoof", 2),
+        "error: cannot use profile FILE: line 2: not a port or a range of ports, and a payload in double quotes\n  \
+         hint: a line looks like 51-60 \"220 ready\\r\\n\"\n"
+    );
+    assert!(load("(\n", "portspoof-signatures", 2).starts_with("error: cannot use profile FILE: it has no service\n"));
+    // With this format, a name is always a file.
+    let error = refused(&["--profile", "router", "--profile-format", "portspoof", "nosuch0"], 2);
+    assert!(error.starts_with("error: cannot read the profile router: "), "{error}");
 }
 
 #[test]

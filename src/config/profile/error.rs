@@ -120,6 +120,26 @@ pub enum ProfileError {
         /// The number of ports that other services leave.
         left: u32,
     },
+    /// A line of a portspoof configuration has another form.
+    #[error("line {line}: not a port or a range of ports, and a payload in double quotes")]
+    InvalidEntry {
+        /// The line.
+        line: usize,
+    },
+    /// A payload of a portspoof configuration is not a regular expression that can be expanded.
+    #[error("line {line}: the payload cannot be expanded: {reason}")]
+    InvalidRegex {
+        /// The line.
+        line: usize,
+        /// The reason.
+        reason: String,
+    },
+    /// A payload of a portspoof configuration expands to no byte, or to too many.
+    #[error("line {line}: the payload has no byte, or more than {}, which one segment carries", Profile::MAX_PAYLOAD)]
+    Expansion {
+        /// The line.
+        line: usize,
+    },
     /// Two services have all other ports.
     #[error("line {line}: the other ports have a service already, in line {other}")]
     OthersTwice {
@@ -153,6 +173,9 @@ impl ProfileError {
             Self::InvalidPorts { reason, .. } => return reason.examples().map(str::to_owned),
             Self::PortTwice { port, .. } => return Some(format!("list port {port} for one service only")),
             Self::TooManySelectedPorts { .. } => "lower the numbers of random: and share:",
+            Self::InvalidEntry { .. } => "a line looks like 51-60 \"220 ready\\r\\n\"",
+            Self::InvalidRegex { .. } => "put a backslash before special characters that stand for themselves",
+            Self::Expansion { .. } => "shorten the payload, or remove the line",
             Self::OthersTwice { .. } => "use \"others\" for one service only",
             Self::Syntax { .. } => return None,
         };

@@ -10,11 +10,14 @@ mod parse;
 mod payload;
 mod port_rules;
 mod ports;
+mod portspoof;
+mod portspoof_syntax;
 mod service;
 mod system;
 
 pub use built_in::BuiltIn;
 pub use error::ProfileError;
+pub use load::ProfileFormat;
 pub use service::{Ending, Prefix, ReplyConfig, ServiceConfig, ServicePorts};
 pub use system::System;
 
@@ -24,6 +27,7 @@ pub struct Profile {
     name: String,
     system: System,
     services: Vec<ServiceConfig>,
+    skipped_lines: usize,
 }
 
 impl Profile {
@@ -43,6 +47,12 @@ impl Profile {
     /// Returns the operating system whose SYN-ACKs the profile imitates.
     pub fn system(&self) -> System {
         self.system
+    }
+
+    /// Returns the number of lines that are left out, because they cannot be expanded to a banner. Only signature files
+    /// of portspoof have any.
+    pub fn skipped_lines(&self) -> usize {
+        self.skipped_lines
     }
 
     /// Returns the services. There is at least one.

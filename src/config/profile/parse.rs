@@ -136,7 +136,7 @@ impl Profile {
             return Err(ProfileError::NoService);
         }
         port_rules::check(services.iter().map(|service| &service.ports).zip(lines))?;
-        Ok(Self { name: name.to_owned(), system, services })
+        Ok(Self { name: name.to_owned(), system, services, skipped_lines: 0 })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::ServiceConfig;
+use crate::config::{ProfileFormat, ServiceConfig};
 
 /// Returns each built-in profile with its name.
 fn profiles() -> Vec<(&'static str, Profile)> {
@@ -24,7 +24,7 @@ fn each_profile_can_be_loaded_by_its_name() {
     for (name, profile) in profiles() {
         assert_eq!(profile.name(), name);
         assert_eq!(Profile::built_in(name), Some(profile.clone()));
-        assert_eq!(Profile::load(name).unwrap(), profile);
+        assert_eq!(Profile::load(name, ProfileFormat::Toml, None).unwrap(), profile);
     }
     assert_eq!(Profile::built_in("nosuch"), None);
 }
