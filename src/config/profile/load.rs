@@ -37,7 +37,7 @@ impl Profile {
     /// - [`ConfigError::UnknownProfile`] if there is neither a built-in profile nor a file with this name.
     /// - [`ConfigError::ReadProfile`] if the file cannot be read.
     /// - [`ConfigError::Profile`] if the profile breaks a rule.
-    /// - The errors of [`isn::key`].
+    /// - [`ConfigError::ReadKey`], [`ConfigError::InvalidKey`] or [`ConfigError::NoRandomness`] for the key.
     pub fn load(name: &str, format: ProfileFormat, key_file: Option<&Path>) -> Result<Self, ConfigError> {
         let path = PathBuf::from(name);
         let is_path = name.contains('/') || EXTENSIONS.iter().any(|extension| name.ends_with(extension));
