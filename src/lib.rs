@@ -69,9 +69,9 @@ mod ui;
 mod xdp;
 
 pub use config::{
-    ActionChoice, AttachMode, BuiltIn, Config, ConfigError, DestinationChoice, DestinationList, Ending, IsnChoice,
-    Observe, PortList, PortPattern, PortSelection, PostHandshake, Prefix, PrefixList, Profile, ProfileError,
-    ProfileFormat, ReplyConfig, ScopeConfig, ServiceConfig, ServicePorts, SynAckConfig, System, ValueError,
+    ActionChoice, AttachMode, BuiltIn, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, Observe,
+    PortList, PortPattern, PortSelection, PostHandshake, Prefix, PrefixList, Profile, ProfileError, ProfileFormat,
+    ReplyConfig, ScopeConfig, ServiceConfig, ServicePorts, SynAckConfig, System, ValueError,
 };
 pub use error::Error;
 pub use host::HostError;
@@ -80,7 +80,7 @@ pub use preflight::{Check, Finding, Severity};
 pub use process::ProcessError;
 pub use responder::ResponderError;
 pub use run::{Run, Stopper};
-pub use tcp_bounce_wire::{Counters, Verdict};
+pub use tcp_bounce_wire::{Counters, Ending, Verdict};
 pub use telemetry::{ClientEvent, TelemetryError};
 pub use ui::UiError;
 pub use xdp::{AttachedProgram, XdpError};

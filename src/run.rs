@@ -78,6 +78,7 @@ impl Run {
         kernel::check()?;
         interfaces.iter().try_for_each(responder::check_vacant)?;
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake, config.profile.as_ref())?;
+        let config = &config.with_ports_of_profile(isn)?;
         let mut responders = ResponderSet::new(config, isn)?;
         responders.attach(&interfaces, || false)?;
         responders.refresh()?;

@@ -26,7 +26,7 @@ pub struct Ended<'a> {
     /// The service manager to notify.
     pub manager: ServiceManager,
     /// The outputs to shut down.
-    pub views: Views<'a>,
+    pub views: Views,
     /// Receives the first signal, unless that signal ended the run.
     pub interrupted: Receiver<()>,
 }

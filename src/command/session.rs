@@ -22,7 +22,7 @@ use crate::ui::{Message, Printer, Tui, UiError, tui};
 
 /// A prepared run: the host has been checked, and the outputs are open. Nothing is attached.
 pub struct Session<'a> {
-    config: &'a Config,
+    config: Config,
     outputs: &'a OutputOptions,
     interfaces: Vec<Interface>,
     isn: Isn,
@@ -63,7 +63,7 @@ impl<'a> Session<'a> {
     /// # Errors
     ///
     /// The run cannot start as configured. Nothing is attached.
-    pub fn prepare(config: &'a Config, outputs: &'a OutputOptions) -> Result<Self, Error> {
+    pub fn prepare(config: &Config, outputs: &'a OutputOptions) -> Result<Self, Error> {
         if outputs.tui {
             tui::check_terminal()?;
         }
@@ -73,10 +73,11 @@ impl<'a> Session<'a> {
         let signals = Signals::handle()?;
 
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake, config.profile.as_ref())?;
+        let config = config.with_ports_of_profile(isn)?;
         // Until this line, a signal ends the process at once. Nothing needs cleanup yet, and reading the key may block:
         // the key file may be a FIFO without a writer.
         signals.handlers.defer_exit();
-        let collector = Collector::new(config, outputs.top || outputs.tui, outputs.report.as_ref())?;
+        let collector = Collector::new(&config, outputs.top || outputs.tui, outputs.report.as_ref())?;
         let manager = ServiceManager::from_environment();
         let listener = outputs.metrics.map(MetricsServer::bind).transpose()?;
         let handshakes = collector.handshakes();
@@ -95,7 +96,7 @@ impl<'a> Session<'a> {
         if self.config.scope.takeover {
             self.report_affected_connections()?;
         }
-        let mut responders = ResponderSet::new(self.config, self.isn)?;
+        let mut responders = ResponderSet::new(&self.config, self.isn)?;
         if !responders.attach(&self.interfaces, || self.signals.have_arrived())? {
             return Ok(None);
         }
@@ -105,7 +106,8 @@ impl<'a> Session<'a> {
         }
         let (snapshot, _) = responders.refresh()?;
         let findings = responders.responders().iter();
-        let findings = findings.map(|responder| preflight::start_findings(self.config, responder, &snapshot)).collect();
+        let findings =
+            findings.map(|responder| preflight::start_findings(&self.config, responder, &snapshot)).collect();
         Ok(Some(Attached { responders, findings, started }))
     }
 
@@ -163,7 +165,7 @@ impl<'a> Session<'a> {
         manager.notify_ready(&status(&responders));
 
         // If the end of the duration exceeds the range of `Instant`, there is no deadline.
-        let deadline = config.duration.and_then(|duration| started.checked_add(duration));
+        let deadline = views.config.duration.and_then(|duration| started.checked_add(duration));
         let mut publish = |responders: &ResponderSet| -> Result<(), Error> {
             let samples = responders.samples()?;
             views.report_failed_rewrite(collector.update_report(&samples));

@@ -11,9 +11,9 @@ use crate::telemetry::{EventSink, MetricsServer, TelemetryError};
 use crate::ui::{Message, Printer, Tui};
 
 /// The outputs that are updated during a run.
-pub struct Views<'a> {
+pub struct Views {
     /// The configuration of the run, which the start message summarizes.
-    pub config: &'a Config,
+    pub config: Config,
     /// The printer of messages, and of the status line on a terminal.
     pub printer: Printer,
     /// The full-screen view, if it is enabled.
@@ -22,7 +22,7 @@ pub struct Views<'a> {
     pub metrics: Option<MetricsServer>,
 }
 
-impl Views<'_> {
+impl Views {
     /// Returns the sink of client events, if an output shows them.
     pub fn event_sink(&self, outputs: &OutputOptions) -> Option<Arc<dyn EventSink>> {
         match &self.tui {
@@ -34,7 +34,7 @@ impl Views<'_> {
 
     /// Reports the start on each interface, and its findings. `findings` has a list for each responder.
     pub fn report_start(&self, responders: &ResponderSet, findings: Vec<Vec<Finding>>) {
-        let answering = AnswerSummary::new(self.config, responders.exclusions()).imitating(responders.tcp_settings());
+        let answering = AnswerSummary::new(&self.config, responders.exclusions()).imitating(responders.tcp_settings());
         for (responder, findings) in responders.responders().iter().zip(findings) {
             let interface = responder.interface().name.clone();
             self.printer.print(Message::Started {
@@ -76,7 +76,7 @@ impl Views<'_> {
         for change in changes {
             self.printer.print(match change {
                 Change::Scope { interface, scope } => Message::ScopeChanged { interface, scope },
-                Change::Exclusions(exclusions) => Message::AnswerChanged(AnswerSummary::new(self.config, &exclusions)),
+                Change::Exclusions(exclusions) => Message::AnswerChanged(AnswerSummary::new(&self.config, &exclusions)),
                 Change::Unreadable(error) => {
                     Message::HostUnreadable { message: diagnosis::with_causes(&error), hint: error.hint() }
                 }

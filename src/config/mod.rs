@@ -18,6 +18,8 @@ mod values;
 
 use std::time::Duration;
 
+use tcp_bounce_wire::Isn;
+
 pub use attach_mode::AttachMode;
 pub use error::ConfigError;
 pub use outputs::{MetricsAddress, OutputOptions, ReportFile, ReportFormat};
@@ -26,7 +28,7 @@ pub use port_pattern::PortPattern;
 pub use post_handshake::{ActionChoice, PostHandshake};
 pub use prefixes::PrefixList;
 pub use profile::{
-    BuiltIn, Ending, Prefix, Profile, ProfileError, ProfileFormat, ReplyConfig, ServiceConfig, ServicePorts, System,
+    BuiltIn, Prefix, Profile, ProfileError, ProfileFormat, ReplyConfig, ServiceConfig, ServicePorts, System,
 };
 pub use scope::{DestinationChoice, DestinationList, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
@@ -109,5 +111,22 @@ impl Config {
             }
         }
         isn::choose(&self.syn_ack, &self.post_handshake, self.profile.as_ref()).map(drop)
+    }
+
+    /// Returns this configuration with only those ports selected that have a service of the profile, given the source
+    /// of the ISN. Its key selects the random ports of the profile. Without a profile, nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoProfilePorts`] if no port of the profile is selected.
+    pub fn with_ports_of_profile(&self, isn: Isn) -> Result<Self, ConfigError> {
+        let mut config = self.clone();
+        if let (Some(profile), Isn::Keyed(key)) = (&self.profile, isn) {
+            let ports = &self.scope.ports;
+            let served = profile.ports(&key).into_keys().filter(|&port| ports.contains(port)).collect();
+            config.scope.ports = PortSelection::new(Some(PortList(served)), ports.excluded().clone())
+                .map_err(|_| ConfigError::NoProfilePorts)?;
+        }
+        Ok(config)
     }
 }

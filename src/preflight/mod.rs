@@ -102,8 +102,9 @@ impl Check {
     /// - The kernel does not report the state of the host, or the attached programs.
     pub fn run(config: &Config, host_findings: Vec<Finding>) -> Result<Self, ResponderError> {
         let named = Interface::find_by_name(&config.interfaces)?;
-        let snapshot = HostSnapshot::read(&config.scope)?;
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake, config.profile.as_ref())?;
+        let config = &config.with_ports_of_profile(isn)?;
+        let snapshot = HostSnapshot::read(&config.scope)?;
         let affected = || AffectedConnections::list(&named, &config.scope, &snapshot);
         let affected_connections = config.scope.takeover.then(affected).transpose()?;
         let mut host = HostReport::read();

@@ -11,6 +11,7 @@ mod plan;
 mod responder;
 mod retry;
 pub mod scope;
+mod services;
 mod set;
 pub mod snapshot;
 mod summary;

@@ -2,15 +2,15 @@
 
 use tcp_bounce_wire::address::{Ipv4Address, Mac};
 use tcp_bounce_wire::{
-    ActionByPort, BroadcastSet, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings, TelemetrySettings,
-    VlanSet,
+    Action, ActionByPort, ActionSet, BroadcastSet, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
+    TelemetrySettings, VlanSet,
 };
 use zerocopy::FromZeros as _;
 
-use super::{HostSnapshot, ResponderError, Scope, scope};
+use super::{HostSnapshot, ResponderError, Scope, scope, services};
 use crate::config::{AttachMode, Config, Observe, SynAckConfig};
 use crate::host::{Interface, Ipv6Settings, RunSecrets, TcpSettings, VlanStack, clock, ethtool, kernel};
-use crate::xdp::loader::{self, ProgramInputs};
+use crate::xdp::loader::{self, ProgramInputs, ServiceTables};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 
 /// The largest MTU, in bytes, that native mode usually supports without multi-buffer frames.
@@ -40,6 +40,7 @@ pub struct ProgramPlan {
     state: InterfaceState,
     filters: Box<Filters>,
     actions: Box<ActionByPort>,
+    services: Option<ServiceTables>,
 }
 
 impl ProgramPlan {
@@ -74,6 +75,7 @@ impl ProgramPlan {
             replies,
             telemetry: telemetry_settings(config.observe)?,
             actions: config.post_handshake.table()?,
+            services: service_tables(config, isn)?,
             config: config.clone(),
             driver: ethtool::driver(&interface.name).ok(),
             interface,
@@ -117,7 +119,7 @@ impl ProgramPlan {
             interface: &self.state,
             filters: &self.filters,
             actions: &self.actions,
-            services: None,
+            services: self.services.as_ref(),
         }
     }
 
@@ -160,11 +162,11 @@ impl ProgramPlan {
 
     /// Returns the settings that the program is loaded with in `mode`. They are constant while the program runs.
     fn settings(&self, mode: AttachMode, frags: bool) -> ProgramSettings {
-        let Config { scope, post_handshake, .. } = &self.config;
+        let Config { scope, post_handshake, profile, .. } = &self.config;
         ProgramSettings {
             isn: self.isn,
             hz: clock::hz(),
-            actions: post_handshake.actions(),
+            actions: if profile.is_some() { ActionSet::only(Action::Serve) } else { post_handshake.actions() },
             takeover: scope.takeover,
             checks_mac: true,
             filters_destinations: self.scope != Scope::Any,
@@ -175,6 +177,14 @@ impl ProgramPlan {
             frags,
             attach_mode: link::flags(mode) as u16,
         }
+    }
+}
+
+/// Returns the services of the profile, if there is one.
+fn service_tables(config: &Config, isn: Isn) -> Result<Option<ServiceTables>, ResponderError> {
+    match (&config.profile, isn) {
+        (Some(profile), Isn::Keyed(key)) => services::tables(profile, &key).map(Some),
+        _ => Ok(None),
     }
 }
 

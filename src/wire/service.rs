@@ -158,15 +158,15 @@ pub struct Reply {
 
 impl Reply {
     /// Returns the reply with this payload to requests that start with `prefix`, of which at most [`MAX_PREFIX`] bytes
-    /// count.
-    pub fn new(prefix: &[u8], payload: Payload) -> Self {
-        let mut bytes = Word::default();
-        let mut mask = Word::default();
-        for ((&byte, place), mask) in prefix.iter().zip(&mut bytes).zip(&mut mask) {
-            (*place, *mask) = (byte, u8::MAX);
+    /// count. Only those bits are compared that are set in `mask`, which has a byte for each byte of the prefix.
+    pub fn new(prefix: &[u8], mask: &[u8], payload: Payload) -> Self {
+        let mut words = [Word::default(); 2];
+        let [bytes, masks] = &mut words;
+        for ((&byte, &mask), (place, mask_place)) in prefix.iter().zip(mask).zip(bytes.iter_mut().zip(masks)) {
+            (*place, *mask_place) = (byte & mask, mask);
         }
         let prefix_length = prefix.len().min(MAX_PREFIX) as u32;
-        let [prefix, mask] = [bytes, mask].map(u64::from_le_bytes);
+        let [prefix, mask] = words.map(u64::from_le_bytes);
         Self { prefix, mask, prefix_length, is_used: 1, payload }
     }
 

@@ -53,6 +53,7 @@ mod output {
 mod packets {
     mod agreement;
     mod cases;
+    mod services;
     mod telemetry;
 }
 mod pages;

@@ -18,7 +18,7 @@ mod system;
 pub use built_in::BuiltIn;
 pub use error::ProfileError;
 pub use load::ProfileFormat;
-pub use service::{Ending, Prefix, ReplyConfig, ServiceConfig, ServicePorts};
+pub use service::{Prefix, ReplyConfig, ServiceConfig, ServicePorts};
 pub use system::System;
 
 /// The services that a host appears to run, and the operating system that it appears to have.
@@ -33,11 +33,11 @@ pub struct Profile {
 impl Profile {
     /// The maximum length of a payload in bytes, so that every IPv6 path carries it in one segment: 1280, minus the
     /// headers (40 + 20) and the timestamps option (12).
-    pub const MAX_PAYLOAD: usize = 1208;
+    pub const MAX_PAYLOAD: usize = tcp_bounce_wire::service::MAX_PAYLOAD;
     /// The maximum length of a reply's prefix in bytes.
-    pub const MAX_PREFIX: usize = 8;
+    pub const MAX_PREFIX: usize = tcp_bounce_wire::service::MAX_PREFIX;
     /// The maximum number of replies of a service.
-    pub const MAX_REPLIES: usize = 4;
+    pub const MAX_REPLIES: usize = tcp_bounce_wire::service::MAX_REPLIES;
 
     /// Returns the name of a built-in profile, or the path of a file.
     pub fn name(&self) -> &str {

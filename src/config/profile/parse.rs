@@ -8,9 +8,9 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{
-    Ending, Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System, payload, port_rules,
-};
+use tcp_bounce_wire::Ending;
+
+use super::{Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System, payload, port_rules};
 
 /// A profile as the file has it.
 #[derive(Deserialize)]

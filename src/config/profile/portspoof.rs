@@ -11,12 +11,13 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand_regex::Regex;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, HirKind};
+use tcp_bounce_wire::Ending;
 use tcp_bounce_wire::siphash::SipHash13;
 
 use crate::config::{PortList, PortPattern};
 
 use super::portspoof_syntax::{Dialect, to_regex};
-use super::{Ending, Profile, ProfileError, ServiceConfig, ServicePorts, System};
+use super::{Profile, ProfileError, ServiceConfig, ServicePorts, System};
 
 /// The most repetitions of a part that may be repeated without limit, beyond the required ones. As in portspoof.
 const REPETITIONS: u32 = 9;

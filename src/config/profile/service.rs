@@ -1,5 +1,7 @@
 //! The services of a profile: their ports, payloads and endings.
 
+use tcp_bounce_wire::Ending;
+
 use crate::config::PortPattern;
 
 use super::payload;
@@ -84,18 +86,6 @@ impl Prefix {
                 .zip(other.bytes.iter().zip(&other.mask))
                 .all(|((byte, mask), (other, other_mask))| mask & other_mask == *mask && other & mask == *byte)
     }
-}
-
-/// What follows the last payload of a service: the reply, or the banner if there are no replies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ending {
-    /// The connection stays open.
-    #[default]
-    Stay,
-    /// The last payload carries a FIN.
-    Close,
-    /// An RST follows when the client acknowledges the last payload.
-    Reset,
 }
 
 impl ServiceConfig {

@@ -1,6 +1,8 @@
 //! Tests of the parser of profiles: a complete profile, and the message of each rule.
 
-use crate::config::{Ending, Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System};
+use tcp_bounce_wire::Ending;
+
+use crate::config::{Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System};
 
 fn parse(text: &str) -> Result<Profile, ProfileError> {
     Profile::parse(text, "test")

@@ -244,7 +244,8 @@ impl TestService {
             Payload::new(payload, first)
         };
         let banner = add(banner);
-        let replies: Vec<Reply> = replies.iter().map(|(prefix, payload)| Reply::new(prefix, add(payload))).collect();
+        let replies: Vec<Reply> =
+            replies.iter().map(|(prefix, payload)| Reply::new(prefix, &[0xff; 8], add(payload))).collect();
         Self { service: Service::new(banner, &replies, ending), blocks }
     }
 }
