@@ -64,6 +64,11 @@ mod privileges {
     mod gaps;
     mod required;
 }
+/// Hosts with the services of a profile.
+mod profiles {
+    mod clients;
+    mod scanners;
+}
 /// Replies on the wire.
 mod replies {
     mod oracle;

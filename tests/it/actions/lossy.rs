@@ -1,5 +1,6 @@
-//! Echo and discard over a network that loses packets.
+//! Echo, discard and services over a network that loses packets.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::thread;
@@ -17,6 +18,9 @@ in_each_mode! {
     echo_returns_all_data_with_5_percent_loss,
     echo_returns_all_data_with_20_percent_loss,
     discard_accepts_all_data_with_20_percent_loss,
+    services_send_all_payloads_with_1_percent_loss,
+    services_send_all_payloads_with_5_percent_loss,
+    services_send_all_payloads_with_20_percent_loss,
 }
 
 /// A host and a client, connected by a switch that drops a given percentage of the TCP segments in each direction.
@@ -49,8 +53,8 @@ impl LossyNetwork {
         Self { host, client, _switch: switch, _pass: pass, mode }
     }
 
-    fn start_responder(&self, action: &str) -> TcpBounce {
-        TcpBounce::start(&self.host, &format!("--mode {} --on-connect {action} host0", self.mode.name()))
+    fn start_responder(&self, arguments: &str) -> TcpBounce {
+        TcpBounce::start(&self.host, &format!("--mode {} {arguments} host0", self.mode.name()))
     }
 
     fn connect(&self, address: IpAddr) -> TcpStream {
@@ -66,7 +70,7 @@ impl LossyNetwork {
 /// Checks that the host echoes 1 MB unchanged over IPv4 and over IPv6, with `percent` of the segments lost.
 fn echo(mode: Mode, percent: u32) {
     let network = LossyNetwork::new(mode, percent);
-    let responder = network.start_responder("echo");
+    let responder = network.start_responder("--on-connect echo");
     let mut random = fastrand::Rng::with_seed(percent.into());
     let data: Vec<u8> = (0..1_000_000).map(|_| random.u8(..)).collect();
     thread::scope(|scope| {
@@ -109,7 +113,7 @@ fn echo_returns_all_data_with_20_percent_loss(mode: Mode) {
 
 fn discard_accepts_all_data_with_20_percent_loss(mode: Mode) {
     let network = LossyNetwork::new(mode, 20);
-    let responder = network.start_responder("discard");
+    let responder = network.start_responder("--on-connect discard");
     for address in HOSTS {
         let mut stream = network.connect(address);
         stream.write_all(&vec![1; 10_000_000]).unwrap();
@@ -117,4 +121,50 @@ fn discard_accepts_all_data_with_20_percent_loss(mode: Mode) {
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
     drop(responder);
+}
+
+/// Checks that each client of a service gets all payloads, and no other bytes, over IPv4 and over IPv6, with `percent` of
+/// the segments lost.
+fn services(mode: Mode, percent: u32) {
+    const PROFILE: &str = r#"
+        [[service]]
+        ports = "7"
+        banner = "ready\r\n"
+        replies = [{ prefix = "one", send = "first reply\r\n" }, { prefix = "two", send = "2\r\n" }]
+    "#;
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    fs::write(&file, PROFILE).unwrap();
+    let network = LossyNetwork::new(mode, percent);
+    let responder = network.start_responder(&format!("--profile {}", file.path().display()));
+    let dialogue = |address| {
+        let mut stream = network.connect(address);
+        // The client speaks at once. A lost banner is sent again when the client retransmits this request.
+        for (request, reply) in [("one", "ready\r\nfirst reply\r\n"), ("two", "2\r\n"), ("one", "first reply\r\n")] {
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut received = vec![0; reply.len()];
+            stream.read_exact(&mut received).unwrap();
+            assert_eq!(String::from_utf8_lossy(&received), reply);
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    };
+    thread::scope(|scope| {
+        for address in HOSTS.into_iter().cycle().take(8) {
+            let dialogue = &dialogue;
+            scope.spawn(move || (0..25).for_each(|_| dialogue(address)));
+        }
+    });
+    drop(responder);
+}
+
+fn services_send_all_payloads_with_1_percent_loss(mode: Mode) {
+    services(mode, 1);
+}
+
+fn services_send_all_payloads_with_5_percent_loss(mode: Mode) {
+    services(mode, 5);
+}
+
+fn services_send_all_payloads_with_20_percent_loss(mode: Mode) {
+    services(mode, 20);
 }
