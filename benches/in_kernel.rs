@@ -6,23 +6,23 @@ use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use tcp_bounce::internals::loader::ProgramInputs;
+use tcp_bounce::internals::loader::{ProgramInputs, ServiceTables};
 use tcp_bounce::internals::prefixes::ranges;
 use tcp_bounce::internals::skel::TcpBounceSkel;
 use tcp_bounce::internals::{EventReader, event_ring};
 use tcp_bounce::internals::{client_tables, loader};
 use tcp_bounce_wire::address::{Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::{
-    Action, ActionByPort, ActionSet, EventCounts, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
+    Action, ActionByPort, ActionSet, Ending, EventCounts, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
     TelemetrySettings,
 };
 use zerocopy::FromZeros as _;
 
 use crate::fixtures::flood::cpus;
-use crate::fixtures::packet::assume_no_sockets;
+use crate::fixtures::packet::{Choice, Setup, TestService, assume_no_sockets, service_tables};
 use crate::packets::{
-    ANSWERED, DROP, KEY, LAST_ACK, LAST_ACK_V6, LINUX_SYN, LINUX_SYN_V6, OTHERS, TAGGED_LINUX_SYN_V6, TX,
-    acknowledge_keyed, packet,
+    ANSWERED, DROP, GET, KEY, LAST_ACK, LAST_ACK_V6, LINUX_SYN, LINUX_SYN_V6, OTHERS, TAGGED_LINUX_SYN_V6, TX,
+    acknowledge_keyed, acknowledge_service, packet,
 };
 use crate::peer::{self, Peers};
 use crate::report::{Report, percent, rounded, row};
@@ -40,6 +40,10 @@ const PACED_SYNS: u32 = 5_000_000;
 const ARTICLE_SYN: &str = "the article's program: Linux's SYN";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
+/// The banner and the page of the service in the benchmarks.
+const BANNER: &[u8; 40] = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n";
+const PAGE: &[u8; 200] = &[b'x'; 200];
+
 /// Returns the settings that the command uses by default, but without multi-buffer support (`frags`).
 ///
 /// A wrapper can tail-call only programs with the same `frags` flag, and the other programs in the comparison lack it.
@@ -50,24 +54,36 @@ pub fn settings() -> ProgramSettings {
 /// Loads tcp-bounce for an interface whose primary addresses are the packets' destinations, so that it searches no
 /// prefixes.
 pub fn load(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+    load_program(&primary(), settings, filters, None)
+}
+
+/// Returns the state of an interface whose primary addresses are the packets' destinations.
+fn primary() -> InterfaceState {
     let (v4, v6) = (Ipv4Addr::new(10, 0, 0, 2), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
     let link = InterfaceState::new(MAC, &ReplySettings::DEFAULT);
-    load_at(&link.with_primary_addresses(Ipv4Address(v4.octets()), Ipv6Address(v6.octets())), settings, filters)
+    link.with_primary_addresses(Ipv4Address(v4.octets()), Ipv6Address(v6.octets()))
+}
+
+/// Loads tcp-bounce like [`load`], with a service on all ports and a keyed ISN.
+fn load_serving(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
+    let setup = Setup::serving(TestService::new(BANNER, &[(b"GET ", PAGE)], Ending::Stay), Choice::DEFAULT);
+    let settings = ProgramSettings { isn: Isn::Keyed(KEY), actions: ActionSet::only(Action::Serve), ..settings };
+    load_program(&primary(), settings, filters, service_tables(&setup).as_ref())
 }
 
 /// Loads tcp-bounce for an interface without primary addresses, so that it has to search the prefixes.
 pub fn load_searching(settings: ProgramSettings, filters: &Filters) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
-    load_at(&InterfaceState::new(MAC, &ReplySettings::DEFAULT), settings, filters)
+    load_program(&InterfaceState::new(MAC, &ReplySettings::DEFAULT), settings, filters, None)
 }
 
-fn load_at(
-    link: &InterfaceState,
+fn load_program(
+    interface: &InterfaceState,
     settings: ProgramSettings,
     filters: &Filters,
+    services: Option<&ServiceTables>,
 ) -> Result<TcpBounceSkel<'static>, Box<dyn Error>> {
     let actions = ActionByPort::new_box_zeroed().map_err(|_| "no memory")?;
-    let program =
-        loader::load(&ProgramInputs { settings, interface: link, filters, actions: &actions, services: None }, None)?;
+    let program = loader::load(&ProgramInputs { settings, interface, filters, actions: &actions, services }, None)?;
     prepare(&program);
     Ok(program)
 }
@@ -133,6 +149,7 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         ProgramSettings { isn: keyed, actions: ActionSet::only(Action::Ignore).with(Action::Echo), ..settings },
         &own,
     )?;
+    let serving = load_serving(settings, &own)?;
     let everything = load_searching(ProgramSettings { isn: keyed, filters_sources: true, ..settings }, &prefixes)?;
 
     let [syn, syn_v6, tagged] = [LINUX_SYN, LINUX_SYN_V6, TAGGED_LINUX_SYN_V6].map(packet);
@@ -144,6 +161,7 @@ fn syn(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         Case::new("`--takeover`", &syn, fd(&takeover), TX)?,
         Case::new("`--isn keyed`", &syn, fd(&keyed_isn), TX)?,
         Case::new("`--on-connect echo:7`, to another port", &syn, fd(&echoing), TX)?.at_most(14.0),
+        Case::new("`--profile`", &syn, fd(&serving), TX)?.at_most(20.0),
         Case::new("over IPv6", &syn_v6, fd(&default), TX)?,
         Case::new("over IPv6, `--dst` and `--src` with 1000 prefixes each", &syn_v6, fd(&filtering), TX)?,
         Case::new("everything on: these prefixes, `--isn keyed`, two VLAN tags", &tagged, fd(&everything), TX)?,
@@ -313,6 +331,17 @@ fn answered(report: &mut Report, peers: &Peers) -> Result<(), Box<dyn Error>> {
         let program = load(ProgramSettings { actions: ActionSet::only(action), isn, ..settings }, &own)?;
         Case::new(name, &packet, fd(&program), TX)
     });
-    compare(report, "answered segments after the handshake", cases.into_iter().collect::<Result<_, _>>()?, peers)?;
+    let serving = load_serving(settings, &own)?;
+    let [mut last_ack, mut request] = [LAST_ACK, GET].map(packet);
+    acknowledge_service(&mut last_ack, 0);
+    acknowledge_service(&mut request, BANNER.len() as u32);
+    let served = [
+        Case::new("--profile: the last ACK, answered with a banner of 40 bytes", &last_ack, fd(&serving), TX)?
+            .at_most(200.0),
+        Case::new("--profile: a request of 48 bytes, answered with 200 bytes", &request, fd(&serving), TX)?
+            .at_most(200.0),
+    ];
+    let cases = cases.into_iter().chain(served.map(Ok)).collect::<Result<_, _>>()?;
+    compare(report, "answered segments after the handshake", cases, peers)?;
     Ok(())
 }

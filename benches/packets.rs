@@ -6,6 +6,7 @@ use tcp_bounce_wire::address::Ipv4Address;
 use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::post_handshake::isn_offset;
+use tcp_bounce_wire::serve::service_isn;
 use tcp_bounce_wire::siphash::SipHash13;
 
 /// A Linux client's SYN over IPv4, with MSS, SACK permitted, timestamps and window scale.
@@ -131,6 +132,12 @@ const DATA: &str = "020000000002 020000000001 0800 \
     01 01 080a1122334455667788 \
     000000000000000000000000000000000000000000000000 000000000000000000000000000000000000000000000000";
 
+/// A request over HTTP, `GET / HTTP/1.0` with a header, of 48 bytes.
+pub const GET: &str = "020000000002 020000000001 0800 \
+    450000641c4640004006 0a48 0a000001 0a000002 c350 1388 a1b2c3d5 74637063 801801f6 b0a8 0000 \
+    01 01 080a1122334455667788 \
+    474554202f20485454502f312e300d0a 486f73743a203139322e302e322e310d0a 4163636570743a20 2a2f2a0d 0a0d0a";
+
 /// Parses a packet in hexadecimal, and corrects its checksums if it is TCP over IPv4. Ignores spaces.
 pub fn packet(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
@@ -151,6 +158,17 @@ pub fn acknowledge_keyed(packet: &mut [u8], follows_client: bool) {
     let acknowledgment_number =
         if follows_client { number(38).wrapping_add(isn_offset(hash)) } else { hash.wrapping_add(1) };
     packet[42..46].copy_from_slice(&acknowledgment_number.to_be_bytes());
+    correct(packet);
+}
+
+/// Sets the acknowledgment number of a segment over IPv4 to a service, so that it acknowledges `received` bytes after the
+/// SYN-ACK. The key is [`KEY`].
+pub fn acknowledge_service(packet: &mut [u8], received: u32) {
+    let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
+    let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));
+    let hash = Ipv4::hash(SipHash13::new(KEY), source, destination, number(34).to_be_bytes()) as u32;
+    let isn = service_isn(hash, number(38).wrapping_sub(1), true);
+    packet[42..46].copy_from_slice(&isn.wrapping_add(1 + received).to_be_bytes());
     correct(packet);
 }
 

@@ -17,7 +17,7 @@ use core::hint::black_box;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS, XDP_TX};
 use aya_ebpf::btf_maps::ProgramArray;
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_head};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use frame::XdpFrame;
@@ -68,6 +68,11 @@ const INTERVAL: u64 = 1000;
 #[unsafe(link_section = ".data.pace")]
 static DUE: Global<Cell<u64>> = Global::new(Cell::new(0));
 
+/// The address at which the packet starts in the first round. The program under test may extend the packet at its start.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.start")]
+static START: Global<Cell<u64>> = Global::new(Cell::new(0));
+
 /// Writes the packet and tail-calls the program under test. Returns `XDP_ABORTED` if one of these steps fails.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {
@@ -94,7 +99,7 @@ pub fn pace(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn next_round(ctx: &XdpContext) -> u32 {
     record_round();
-    if write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some() {
+    if restore_start(ctx).is_some() && write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some() {
         // A packet from a NIC is in memory. The packet written above is still in the store buffer, where a read that
         // spans two writes stalls. The helper call takes long enough to drain the store buffer.
         black_box(now());
@@ -115,6 +120,26 @@ fn record_round() {
     if rounds.get() == 0 {
         last.set(now());
     }
+}
+
+/// Moves the start of the packet to where it was in the first round.
+#[inline(always)]
+fn restore_start(ctx: &XdpContext) -> Option<()> {
+    let place = START.get().as_ptr();
+    // SAFETY: The memory belongs to this program. The volatile accesses turn the packet pointer, which the verifier
+    // tracks, into a number.
+    let (first, current) = unsafe {
+        let first = place.read_volatile();
+        place.write_volatile(ctx.data() as u64);
+        (first, place.read_volatile())
+    };
+    if first == 0 || first == current {
+        return Some(());
+    }
+    START.get().set(first);
+    // SAFETY: The helper checks its arguments.
+    let status = unsafe { bpf_xdp_adjust_head(ctx.ctx, first.wrapping_sub(current) as i32) };
+    (status == 0).then_some(())
 }
 
 #[inline(always)]
