@@ -92,6 +92,24 @@ fn sends_back_nothing_of_the_fragments() {
     assert!(answered > 1000);
 }
 
+/// Checks data in another buffer. The program cannot verify its checksum, and the host would reset the connection.
+#[test]
+fn drops_data_that_it_cannot_read() {
+    let setup = Setup::new(Choice { action: Action::Echo, key: Some([4; 16]), ..Choice::DEFAULT });
+    for request in [Request::ack(), Request::ack().over_ipv6()] {
+        let mut request = Request { flags: ACK | PSH, payload: vec![0x5a; 100], ..request };
+        let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();
+        request.acknowledgment_number = request.sequence_number.wrapping_add(setup.settings.offset_of(&tuple));
+        let frame = request.with_checksum().frame();
+        assert_eq!(setup.verdict(&frame), Verdict::Replied);
+        for first in frame.len() - 100..frame.len() {
+            let mut fragmented = Fragmented { bytes: frame.clone(), first };
+            assert_eq!(setup.run(&mut fragmented), Verdict::Later, "{first}");
+            assert_eq!(fragmented.bytes, frame, "{first}");
+        }
+    }
+}
+
 #[test]
 fn configures_fragments() {
     for frags in [false, true] {

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::thread;
 
+use etherparse::Ipv4Header;
 use siphasher::sip::SipHasher13;
 use tcp_bounce_wire::post_handshake::{SegmentVariables, isn_offset};
 use tcp_bounce_wire::{Action, ActionSet, Verdict};
@@ -15,7 +16,7 @@ use crate::fixtures::capture::Capture;
 use crate::fixtures::command::{assert_error, usage_error};
 use crate::fixtures::network::{CLIENT, HOST, HOSTS, Mode, Network};
 use crate::fixtures::process::{Finished, Process, run};
-use crate::fixtures::segment::ACK;
+use crate::fixtures::segment::{ACK, Endpoint, Injector, SYN, Segment, mac};
 use crate::fixtures::{DEADLINE, accept, exchange, is_silent, until};
 
 in_each_mode! {
@@ -30,6 +31,7 @@ in_each_mode! {
     responder_leaves_matching_host_connection_alone,
     echo_leaves_matching_host_connection_alone,
     echo_and_tarpit_refuse_a_fixed_isn,
+    fragmented_data_gets_no_reset,
 }
 
 fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
@@ -319,4 +321,49 @@ fn echo_leaves_matching_host_connection_alone(mode: Mode) {
     assert!(summary.count("passed: other TCP segments") >= 3, "{summary:?}");
     assert_eq!(summary.count("later segments answered"), 0, "{summary:?}");
     assert_eq!(summary.count("later segments dropped"), 0, "{summary:?}");
+}
+
+/// Splits a frame with an IPv4 packet into two fragments. The first one has 40 bytes after the IPv4 header.
+fn fragments(frame: &[u8]) -> [Vec<u8>; 2] {
+    let (ethernet, packet) = frame.split_at(14);
+    let (header, payload) = Ipv4Header::from_slice(packet).unwrap();
+    [(0, true, &payload[..40]), (5, false, &payload[40..])].map(|(offset, more_fragments, part): (u16, bool, &[u8])| {
+        let mut header = Ipv4Header { dont_fragment: false, more_fragments, ..header.clone() };
+        header.fragment_offset = offset.try_into().unwrap();
+        header.set_payload_len(part.len()).unwrap();
+        let mut fragment = ethernet.to_vec();
+        header.write(&mut fragment).unwrap();
+        fragment.extend(part);
+        fragment
+    })
+}
+
+/// Checks data in IP fragments. The host would reset it, since it does not know the connection.
+fn fragmented_data_gets_no_reset(mode: Mode) {
+    const ISN: u32 = 7;
+    let network = Network::new(mode);
+    let responder = network.start_responder(&format!("--isn {ISN}"));
+    let end = |namespace, interface, address: Ipv4Addr, port| Endpoint {
+        mac: mac(namespace, interface),
+        address: address.into(),
+        port,
+    };
+    let data = Segment {
+        from: end(&network.client, "client0", CLIENT, 7777),
+        to: end(&network.host, "host0", HOST, 80),
+        flags: ACK,
+        sequence_number: 1,
+        acknowledgment_number: ISN + 1,
+        payload: &[b'.'; 44],
+    };
+    let syn = Segment { flags: SYN, acknowledgment_number: 0, payload: b"", ..data };
+    let filter = format!("src host {HOST} and tcp src port 80");
+    let capture = Capture::start(&network.client, "client0", &filter, 1, &["tcp.flags"]);
+    let injector = Injector::new(&network.client, "client0");
+    fragments(&data.frame()).iter().for_each(|fragment| injector.send_frame(fragment));
+    // The reply leaves the host after a reset would.
+    network.client.run("ping", &format!("-n -c 1 -W 30 {HOST}"));
+    injector.send(&syn);
+    assert_eq!(capture.packets(), [["0x0012"]]);
+    responder.interrupt();
 }
