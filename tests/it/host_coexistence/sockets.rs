@@ -7,7 +7,6 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{BindToDevice, Ipv6V6Only, ReuseAddr, SendTimeout};
 use nix::sys::socket::{
@@ -16,10 +15,11 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use tcp_bounce_wire::Verdict;
 
+use crate::fixtures::capture::Capture;
 use crate::fixtures::command::TcpBounce;
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, HOSTS, Mode, Network};
 use crate::fixtures::process::Process;
-use crate::fixtures::seccomp::{Denied, deny};
+use crate::fixtures::seccomp::{RAW_TRACEPOINTS, deny};
 use crate::fixtures::segment::{Endpoint, Injector, SYN, Segment, mac, text};
 use crate::fixtures::{DEADLINE, accept, amount, exchange, is_silent, set_tcp_option, until};
 
@@ -30,11 +30,13 @@ in_each_mode! {
     listener_excludes_only_its_family,
     excludes_listeners_that_are_bound_to_the_bridge_above,
     closed_listener_is_refused_for_the_grace_time,
+    closed_listener_is_refused_for_ten_seconds_by_default,
     closed_listener_is_refused_if_the_kernel_selected_its_port,
     without_grace_a_closed_listener_is_answered_at_once,
     closed_loopback_listener_gets_no_grace_time,
     simultaneous_opens_succeed,
     syns_for_closing_connections_reach_the_host,
+    host_answers_syns_for_closing_connections,
     takes_no_segment_of_many_short_connections,
     takeover_takes_segments_with_its_isn,
     quiet_connections_survive_the_upkeep_of_the_table,
@@ -43,9 +45,6 @@ in_each_mode! {
 
 /// The maximum time for which a client waits for a listener's first bytes.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// `BPF_RAW_TRACEPOINT_OPEN` of `enum bpf_cmd` in `linux/bpf.h`.
-const RAW_TRACEPOINT_OPEN: u32 = 17;
 
 /// The fixed ISN of the responder, and of the host's connections that [`open_with_isn`] opens.
 const ISN: u32 = 0x5eed_0000;
@@ -249,6 +248,20 @@ fn closed_listener_is_refused_for_the_grace_time(mode: Mode) {
     assert_eq!(summary.count("SYNs answered"), 1, "{summary:?}");
 }
 
+fn closed_listener_is_refused_for_ten_seconds_by_default(mode: Mode) {
+    let network = Network::new(mode);
+    let listener = network.listen(2222);
+    let responder = network.start_responder("");
+    assert_serves(&network, HOST, &listener);
+    let closed = Instant::now();
+    drop(listener);
+    until("for the port to be refused", || network.connect(2222).err());
+    responder.0.wait_for("\nnow answering on all TCP ports\n");
+    assert!(closed.elapsed() >= Duration::from_secs(10), "{:?}", closed.elapsed());
+    assert_answers(&network, HOST, 2222);
+    responder.interrupt();
+}
+
 /// Checks a listener whose port the kernel does not report when it is closed. tcp-bounce misses it in the list.
 fn closed_listener_is_refused_if_the_kernel_selected_its_port(mode: Mode) {
     let network = Network::new(mode);
@@ -315,6 +328,23 @@ fn opens_from_both_ends(network: &Network, port: u16) -> bool {
     })
 }
 
+/// Returns a SYN from port 80 of the client to a port of the host.
+fn syn_to(network: &Network, port: u16) -> Segment {
+    let end = |namespace, interface, address: Ipv4Addr, port| Endpoint {
+        mac: mac(namespace, interface),
+        address: address.into(),
+        port,
+    };
+    Segment {
+        from: end(&network.client, "client0", CLIENT, 80),
+        to: end(&network.host, "host0", HOST, port),
+        flags: SYN,
+        sequence_number: 1,
+        acknowledgment_number: 0,
+        payload: b"",
+    }
+}
+
 /// Checks SYNs with the addresses and ports of a connection that the host has closed.
 fn syns_for_closing_connections_reach_the_host(mode: Mode) {
     let network = Network::new(mode);
@@ -322,20 +352,7 @@ fn syns_for_closing_connections_reach_the_host(mode: Mode) {
     let listener = network.listen_at_client(80);
     let at_host = network.connect_back(80).unwrap();
     let mut at_client = accept(&listener);
-    let end = |namespace, interface, address: Ipv4Addr, port| Endpoint {
-        mac: mac(namespace, interface),
-        address: address.into(),
-        port,
-    };
-    let port = at_host.local_addr().unwrap().port();
-    let syn = Segment {
-        from: end(&network.client, "client0", CLIENT, 80),
-        to: end(&network.host, "host0", HOST, port),
-        flags: SYN,
-        sequence_number: 1,
-        acknowledgment_number: 0,
-        payload: b"",
-    };
+    let syn = syn_to(&network, at_host.local_addr().unwrap().port());
     let injector = Injector::new(&network.client, "client0");
     let assert_passed = |state: &str| {
         until(&format!("for {state}"), || network.host.sockets(state).contains(":80").then_some(()));
@@ -349,6 +366,32 @@ fn syns_for_closing_connections_reach_the_host(mode: Mode) {
     assert_eq!(at_client.read(&mut [0]).unwrap(), 0);
     drop(at_client);
     assert_passed("time-wait");
+    responder.interrupt();
+}
+
+/// Checks the answer to a SYN with the addresses and ports of a connection that the host has closed: an ACK, no SYN-ACK.
+fn host_answers_syns_for_closing_connections(mode: Mode) {
+    let network = Network::new(mode);
+    // Otherwise, the kernel sends at most one such ACK in half a second.
+    network.host.sysctl("ipv4/tcp_invalid_ratelimit", "0");
+    let responder = network.start_responder("");
+    let listener = network.listen_at_client(80);
+    let at_host = network.connect_back(80).unwrap();
+    let at_client = accept(&listener);
+    let port = at_host.local_addr().unwrap().port();
+    let syn = syn_to(&network, port);
+    let injector = Injector::new(&network.client, "client0");
+    let assert_acknowledged = |state: &str| {
+        until(&format!("for {state}"), || network.host.sockets(state).contains(":80").then_some(()));
+        let filter = format!("src host {HOST} and tcp src port {port}");
+        let capture = Capture::start(&network.client, "client0", &filter, 1, &["tcp.flags"]);
+        injector.send(&syn);
+        assert_eq!(capture.packets(), [["0x0010"]], "{state}");
+    };
+    drop(at_host);
+    assert_acknowledged("fin-wait-2");
+    drop(at_client);
+    assert_acknowledged("time-wait");
     responder.interrupt();
 }
 
@@ -425,8 +468,7 @@ fn takeover_takes_segments_with_its_isn(mode: Mode) {
 fn serves_listeners_without_the_tracepoint(mode: Mode) {
     let network = Network::new(mode);
     let mut command = TcpBounce::command(&network.host, &network.arguments("--listener-grace 2s"));
-    let first_argument = Some(RAW_TRACEPOINT_OPEN);
-    deny(&mut command, Denied { call: libc::SYS_bpf, first_argument, errno: Errno::EPERM });
+    deny(&mut command, RAW_TRACEPOINTS);
     let process = Process::start(&mut command);
     let warning = "warning: each SYN and ACK costs a socket lookup, because the tracepoint inet_sock_set_state cannot be \
                    used: ";
