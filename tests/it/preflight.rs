@@ -14,6 +14,7 @@ use crate::fixtures::network::{HOST, Mode, Network};
 use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::programs::{BENCH_OBJECT, attached, ip_link_set, pass};
 use crate::fixtures::schema::validate;
+use crate::fixtures::seccomp::{RAW_TRACEPOINTS, deny};
 use crate::fixtures::until;
 use crate::fixtures::{accept, exchange};
 
@@ -304,6 +305,43 @@ fn warns_of_untested_multi_buffer_frames() {
         assert!(!raised.status.success(), "{mtu} {raised:?}");
         responder.interrupt();
     }
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn start_warns_of_multi_buffer_frames() {
+    if !has_frags() {
+        return;
+    }
+    let network = Network::new(Mode::Native);
+    network.host.ip("link set host0 mtu 9000");
+    network.client.ip("link set client0 mtu 9000");
+    let output = run(&mut TcpBounce::command(&network.host, "--mode native --duration 1ms host0")).success();
+    assert!(output.contains("\nwarning: host0: MTU 9000 requires multi-buffer frames, "), "{output}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn start_warns_of_gro_below_a_bridge() {
+    let network = Network::new(Mode::Skb);
+    network.host.ip("link add bridge0 type bridge");
+    network.host.ip("link set host0 master bridge0");
+    network.host.ip("link set bridge0 up");
+    network.host.run("ethtool", "-K host0 gro on");
+    let arguments = "--dst any --on-connect discard --duration 1ms bridge0";
+    let output = run(&mut TcpBounce::command(&network.host, arguments)).success();
+    assert!(output.contains("\nwarning: bridge0: GRO of host0 merges segments, "), "{output}");
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn warns_if_the_hosts_sockets_are_not_tracked() {
+    let network = Network::new(Mode::Skb);
+    let mut command = TcpBounce::command(&network.host, "--check --mode skb host0");
+    assert_eq!(run(&mut command).success().matches("warning").count(), 0);
+    deny(&mut command, RAW_TRACEPOINTS);
+    let output = run(&mut command).success();
+    assert!(output.contains("each SYN and ACK costs a socket lookup"), "{output}");
 }
 
 /// Checks a bridge above a veth end, with and without GRO.
