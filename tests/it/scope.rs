@@ -24,6 +24,7 @@ in_each_mode! {
     answers_only_for_own_addresses_by_default,
     ignores_foreign_mac_addresses,
     ignores_broadcast_sources_and_unknown_vlan_tags,
+    sends_nothing_to_broadcast_sources_and_unknown_vlans,
     follows_address_changes,
     follows_mtu_changes,
     follows_mac_address_changes,
@@ -226,6 +227,30 @@ fn ignores_broadcast_sources_and_unknown_vlan_tags(mode: Mode) {
     assert_verdict(&syn(Ipv4Addr::new(203, 0, 113, 63)), Verdict::NotUnicast);
     assert_verdict(&syn(Ipv4Addr::new(203, 0, 113, 127)), Verdict::Answered);
     assert_verdict(&tagged([0x81, 0, 0, 5]), Verdict::Answered);
+    responder.interrupt();
+}
+
+/// Checks what the client receives after a SYN that gets no answer, and a SYN from a reserved address that gets one.
+fn sends_nothing_to_broadcast_sources_and_unknown_vlans(mode: Mode) {
+    let network = Network::new(mode);
+    let responder = network.start_responder("");
+    let injector = Injector::new(&network.client, "client0");
+    let to = Endpoint { mac: mac(&network.host, "host0"), address: HOST.into(), port: 80 };
+    let syn = |source: Ipv4Addr| {
+        let from = Endpoint { mac: mac(&network.client, "client0"), address: source.into(), port: 7777 };
+        Segment { from, to, flags: SYN, sequence_number: 1, acknowledgment_number: 0, payload: b"" }.frame()
+    };
+    let reserved = Ipv4Addr::new(240, 0, 0, 1);
+    let from_client = syn(CLIENT);
+    let tagged = [&from_client[..12], &[0x81, 0, 0, 5], &from_client[12..]].concat();
+    let first_answered = [syn(Ipv4Addr::new(192, 0, 2, 255)), tagged].map(|unanswered| {
+        let filter = format!("{SYN_ACKS} or (vlan and {SYN_ACKS})");
+        let capture = Capture::start(&network.client, "client0", &filter, 1, &["ip.dst"]);
+        injector.send_frame(&unanswered);
+        injector.send_frame(&syn(reserved));
+        capture.packets().concat()
+    });
+    assert_eq!(first_answered, [[reserved.to_string()], [reserved.to_string()]]);
     responder.interrupt();
 }
 
