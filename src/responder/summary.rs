@@ -22,7 +22,9 @@ pub struct AnswerSummary {
     ports: Option<PortList>,
     /// The prefixes of the answered clients. Empty if every client is answered.
     sources: Vec<String>,
-    /// The post-handshake action of each port.
+    /// The name of the profile, if there is one.
+    profile: Option<String>,
+    /// The post-handshake action of each port. With a profile, its services take the place of all actions.
     #[serde(rename = "on_connect")]
     post_handshake: PostHandshake,
     /// Whether initial sequence numbers are keyed.
@@ -40,6 +42,7 @@ impl AnswerSummary {
     pub fn new(config: &Config, exclusions: &Exclusions) -> Self {
         Self {
             sources: config.scope.sources.iter().map(IpNet::to_string).collect(),
+            profile: config.profile.as_ref().map(|profile| profile.name().to_owned()),
             post_handshake: config.post_handshake.clone(),
             is_keyed: is_keyed(config),
             takeover: config.scope.takeover,
@@ -83,10 +86,13 @@ impl Display for AnswerSummary {
 
 /// Returns a line for each setting that differs from the default.
 fn settings(config: &Config, exclusions: &Exclusions) -> Vec<String> {
-    let Config { scope, post_handshake, .. } = config;
+    let Config { scope, post_handshake, profile, .. } = config;
     let mut settings = Vec::new();
     if !scope.sources.is_empty() {
         settings.push(format!("sources: {}", join_first(&scope.sources)));
+    }
+    if let Some(profile) = profile {
+        settings.push(format!("profile: {}", profile.name()));
     }
     if !post_handshake.is_default() {
         settings.push(format!("on connect: {post_handshake}"));
@@ -96,7 +102,11 @@ fn settings(config: &Config, exclusions: &Exclusions) -> Vec<String> {
     }
     if is_keyed(config) {
         let actions = post_handshake.keyed_actions().join(" and ");
-        let reason = if config.syn_ack.isn.is_some() { String::new() } else { format!(" (required by {actions})") };
+        let reason = match profile {
+            _ if config.syn_ack.isn.is_some() => String::new(),
+            Some(_) => " (required by the profile)".to_owned(),
+            None => format!(" (required by {actions})"),
+        };
         settings.push(format!("sequence numbers: keyed{reason}"));
     }
     if scope.listener_grace != ScopeConfig::DEFAULT_GRACE && !scope.takeover {
@@ -110,10 +120,11 @@ fn settings(config: &Config, exclusions: &Exclusions) -> Vec<String> {
     settings
 }
 
-/// Returns whether the initial sequence numbers are keyed: because the user chose so, or because an action needs it.
+/// Returns whether the initial sequence numbers are keyed: because the user chose so, or because a profile or an action
+/// requires it.
 fn is_keyed(config: &Config) -> bool {
     match config.syn_ack.isn {
         Some(choice) => choice == IsnChoice::Keyed,
-        None => !config.post_handshake.keyed_actions().is_empty(),
+        None => config.profile.is_some() || !config.post_handshake.keyed_actions().is_empty(),
     }
 }
