@@ -123,9 +123,10 @@ impl Config {
         let mut config = self.clone();
         if let (Some(profile), Isn::Keyed(key)) = (&self.profile, isn) {
             let ports = &self.scope.ports;
-            let served = profile.ports(&key).into_keys().filter(|&port| ports.contains(port)).collect();
-            config.scope.ports = PortSelection::new(Some(PortList(served)), ports.excluded().clone())
-                .map_err(|_| ConfigError::NoProfilePorts)?;
+            let served = PortList(profile.ports(&key).into_keys().filter(|&port| ports.contains(port)).collect());
+            let only = (!served.is_complete()).then_some(served);
+            let selected = PortSelection::new(only, ports.excluded().clone());
+            config.scope.ports = selected.map_err(|_| ConfigError::NoProfilePorts)?;
         }
         Ok(config)
     }

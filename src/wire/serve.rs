@@ -6,6 +6,7 @@
 //! | the banner, or more | data | the first reply that answers it, or an ACK |
 //! |  | FIN without data | FIN |
 //! |  | ACK without data | none, or a RST if the service ends with one |
+//! | the banner and a FIN | ACK without data | ACK |
 //!
 //! The acknowledgment number minus the ISN tells how much the client has received. No state is needed: a payload is sent
 //! again until the client acknowledges it, and never afterwards.
@@ -37,7 +38,7 @@ const LEAD_CHANGE: u32 = 1 << 28;
 /// The largest number of bytes after the banner for which a segment is recognised. A client cannot receive more replies.
 ///
 /// The limit keeps the share of acknowledgment numbers small that a segment can have by chance.
-pub const MAX_REPLIED: u32 = 1 << 14;
+pub const MAX_REPLIED: u32 = 1 << 12;
 
 /// Returns the ISN of the SYN-ACK for a service, given the hash of the connection and the client's ISN.
 #[inline(always)]
@@ -132,12 +133,17 @@ impl SegmentVariables {
             (Verdict::Replied, Some(ServiceAnswer { flags: Tcp::ACK | pushes | closes, payload, ..answer }))
         } else if self.has(Tcp::FIN) {
             // Before the first reply is acknowledged, the client may have sent a request. If the reply is on its way, this
-            // FIN arrives too late and changes nothing. The client's FIN is not acknowledged, so the client repeats it.
+            // FIN arrives too late and changes nothing. The client's FIN is not acknowledged, so that the client repeats
+            // it after the reply.
             let end = if acknowledges_last { self.end() } else { self.sequence_number };
             (Verdict::Replied, Some(ServiceAnswer { flags: Tcp::FIN | Tcp::ACK, acknowledgment_number: end, ..answer }))
         } else if service.ends_with(Ending::Reset) && acknowledges_last {
             let window = AnswerWindow::value(0);
             (Verdict::Replied, Some(ServiceAnswer { flags: Tcp::RST | Tcp::ACK, window, ..answer }))
+        } else if service.has_replies() && acknowledged == u32::from(banner.length) + 2 {
+            // The client acknowledges the FIN above, so it waits for the acknowledgment of its own. If the byte after the
+            // banner was a reply instead, this ACK changes nothing.
+            (Verdict::Replied, Some(answer))
         } else {
             (if acknowledged == 1 { Verdict::Completed } else { Verdict::Later }, None)
         })

@@ -208,13 +208,15 @@ fn answers_a_fin_with_a_fin() {
         assert_eq!(connection.send(ACK | FIN, 1, start, b""), (Verdict::Replied, answer(ACK | FIN, start, 1, b"")));
         let next = start + 1;
         assert_eq!(connection.send(ACK | FIN, 1, next, b""), (Verdict::Replied, answer(ACK | FIN, next, 2, b"")));
+        // The client acknowledges the FIN instead.
+        assert_eq!(connection.send(ACK, 2, next, b""), (Verdict::Replied, answer(ACK, next, 2, b"")));
     }
 }
 
 #[test]
 fn passes_segments_of_other_connections() {
     for connection in Connection::all(&mail(Ending::Stay)) {
-        for acknowledgment in [0, 1 + MAX_PAYLOAD as u32 + (1 << 14) + 1, 1 << 28, 0u32.wrapping_sub(1)] {
+        for acknowledgment in [0, 1 + MAX_PAYLOAD as u32 + (1 << 12) + 1, 1 << 28, 0u32.wrapping_sub(1)] {
             assert_eq!(connection.send(ACK, 1, acknowledgment, b"").0, Verdict::OtherTcp, "{acknowledgment}");
         }
         // The acknowledgment number must lie ahead of the sequence number.

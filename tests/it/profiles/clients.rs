@@ -7,14 +7,15 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use tcp_bounce_wire::Verdict;
 use tempfile::NamedTempFile;
 
-use crate::fixtures::DEADLINE;
 use crate::fixtures::network::{HOST, HOSTS, Mode, Network};
 use crate::fixtures::process::run;
+use crate::fixtures::{DEADLINE, until};
 
 in_each_mode! {
     curl_gets_the_page,
     ssh_reads_the_version_and_ends,
     python_libraries_talk_to_the_mail_server,
+    a_client_that_reads_the_banner_and_closes_ends_at_once,
     closed_ports_are_reset,
     each_ending_ends_connections,
     long_payloads_arrive_whole,
@@ -89,6 +90,21 @@ ftp.close()
         assert_eq!(smtp, "smtp 250 True 221");
         assert!(pop.starts_with("pop +OK") && ftp.starts_with("ftp 220 "), "{report}");
     }
+}
+
+fn a_client_that_reads_the_banner_and_closes_ends_at_once(mode: Mode) {
+    let network = Network::new(mode);
+    let _responder = network.start_responder("--profile linux-server");
+    for address in HOSTS {
+        let mut stream = connect(&network, address, 22);
+        stream.read_exact(&mut [0; 40]).unwrap();
+        drop(stream);
+    }
+    // A client in TIME_WAIT has the acknowledgment of its FIN.
+    until("for both clients in TIME_WAIT", || {
+        let sockets = network.client.run("ss", "--no-header --tcp --all --numeric state time-wait");
+        (sockets.lines().count() == 2).then_some(())
+    });
 }
 
 fn closed_ports_are_reset(mode: Mode) {
