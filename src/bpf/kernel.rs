@@ -28,7 +28,7 @@ use crate::{BLOCKS, CONFIG, FILTERS, OPEN_HANDSHAKES, SERVICE_BY_PORT, SERVICES,
 /// The type of global functions that exist once for each IP version.
 type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
 
-/// The type of [`answer_syn_ipv4`] and [`answer_syn_ipv6`].
+/// The type of [`answer_syn_ipv4`], [`answer_styled_syn_ipv4`] and the functions for IPv6.
 type AnswerSyn = extern "C" fn(*mut xdp_md, u32, u32, u32) -> u32;
 
 /// The type of [`owner_ipv4`] and [`owner_ipv6`].
@@ -110,6 +110,18 @@ impl Host for Kernel {
         _policy: &Policy<Self>,
     ) -> Verdict {
         let answer = I::choose::<AnswerSyn>(answer_syn_ipv4, answer_syn_ipv6);
+        let answered = answer(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32);
+        verdict(answered).unwrap_or(Verdict::Malformed)
+    }
+
+    #[inline(always)]
+    fn answer_styled_syn<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        Segment { ip_offset, span, .. }: Segment<I>,
+        _policy: &Policy<Self>,
+    ) -> Verdict {
+        let answer = I::choose::<AnswerSyn>(answer_styled_syn_ipv4, answer_styled_syn_ipv6);
         let answered = answer(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32);
         verdict(answered).unwrap_or(Verdict::Malformed)
     }
@@ -299,6 +311,32 @@ fn answer_syn<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span) -> u32 {
     let span = Span { offset: span.offset & MAX_OFFSET, ..span };
     let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, span);
     segment.answer_syn(&mut XdpFrame::new(XdpContext::new(ctx), policy.config), &policy) as u32
+}
+
+/// Calls [`Segment::answer_styled_syn`] over IPv4. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_styled_syn_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32) -> u32 {
+    answer_styled_syn::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize })
+}
+
+/// Calls [`Segment::answer_styled_syn`] over IPv6. Returns the verdict as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answer_styled_syn_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32) -> u32 {
+    answer_styled_syn::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize })
+}
+
+#[inline(always)]
+fn answer_styled_syn<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span) -> u32 {
+    let policy = policy(ctx);
+    // Linux before 6.8 verifies global functions even if nothing calls them. This check keeps that short.
+    if !policy.features.has_style() {
+        return Verdict::Malformed as u32;
+    }
+    let span = Span { offset: span.offset & MAX_OFFSET, ..span };
+    let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, span);
+    segment.answer_styled_syn(&mut XdpFrame::new(XdpContext::new(ctx), policy.config), &policy) as u32
 }
 
 /// Calls [`Segment::answer_later`] over IPv4. Returns the verdict as a number.

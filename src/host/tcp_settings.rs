@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::{array, fs};
 
-use tcp_bounce_wire::ReplySettings;
+use tcp_bounce_wire::{ReplySettings, ReplyStyle};
 
 use super::{clock, kernel};
 
@@ -168,6 +168,7 @@ impl TcpSettings {
             seed: secrets.seed,
             timestamp_offset: if hides_uptime { secrets.timestamp_offset } else { clock::offset_since_boot() },
             has_connection_offsets: hides_uptime,
+            style: ReplyStyle::LINUX,
         }
     }
 

@@ -174,6 +174,7 @@ impl ProgramPlan {
             // With explicit destinations, tcp-bounce may answer for hosts in other VLANs.
             filters_vlans: matches!(self.scope, Scope::Own(_) | Scope::Local(_)),
             telemetry: self.telemetry,
+            style: self.replies.style,
             frags,
             attach_mode: link::flags(mode) as u16,
         }

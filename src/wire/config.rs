@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::action::{Action, ActionSet};
 use crate::clock::Clock;
 use crate::isn::Isn;
+use crate::reply_style::{Identification, ReplyStyle};
 use crate::siphash::SipHash13;
 
 /// Settings that stay constant while the program is loaded.
@@ -33,6 +34,8 @@ pub struct ProgramSettings {
     pub filters_vlans: bool,
     /// The client tables and events to collect.
     pub telemetry: TelemetrySettings,
+    /// The style of the replies. [`ReplySettings::style`](crate::ReplySettings::style) must be the same.
+    pub style: ReplyStyle,
     /// Whether multi-buffer frames are supported. The program must then be loaded with `BPF_F_XDP_HAS_FRAGS`.
     pub frags: bool,
     /// The attach mode, one of `XDP_FLAGS_*_MODE` in `linux/if_link.h`. The program ignores it. Tools can read it when
@@ -52,6 +55,7 @@ impl ProgramSettings {
         filters_sources: false,
         filters_vlans: false,
         telemetry: TelemetrySettings { ports: false, sources: false, events: 0, stripes: 1, shared: false },
+        style: ReplyStyle::LINUX,
         frags: false,
         attach_mode: 0,
     };
@@ -161,10 +165,14 @@ impl Features {
     const COUNTS_SOURCES: u32 = 1 << 9;
     const HAS_EVENTS: u32 = 1 << 10;
     const SHARES_STRIPES: u32 = 1 << 11;
+    const HAS_STYLE: u32 = 1 << 16;
+    const RISING_IDENTIFICATION: u32 = 1 << 17;
+    const RANDOM_IDENTIFICATION: u32 = 1 << 18;
+    const MAY_FRAGMENT: u32 = 1 << 19;
 
     /// Returns the features that `settings` enable.
     const fn new(settings: &ProgramSettings, is_keyed: bool, actions_vary: bool) -> Self {
-        let telemetry = settings.telemetry;
+        let (telemetry, style) = (settings.telemetry, settings.style);
         Self(0)
             .with(Self::KEYED, is_keyed)
             .with(Self::CHECKS_MAC, settings.checks_mac)
@@ -178,6 +186,10 @@ impl Features {
             .with(Self::COUNTS_SOURCES, telemetry.sources)
             .with(Self::HAS_EVENTS, telemetry.events != 0)
             .with(Self::SHARES_STRIPES, telemetry.shared)
+            .with(Self::HAS_STYLE, !style.is_linux())
+            .with(Self::RISING_IDENTIFICATION, matches!(style.identification, Identification::Rising))
+            .with(Self::RANDOM_IDENTIFICATION, matches!(style.identification, Identification::Random))
+            .with(Self::MAY_FRAGMENT, !style.dont_fragment)
     }
 
     const fn with(self, feature: u32, is_enabled: bool) -> Self {
@@ -242,6 +254,30 @@ impl Features {
     #[inline(always)]
     pub const fn counts_ports(self) -> bool {
         self.has(Self::COUNTS_PORTS)
+    }
+
+    /// Returns whether replies have another style than Linux's.
+    #[inline(always)]
+    pub const fn has_style(self) -> bool {
+        self.has(Self::HAS_STYLE)
+    }
+
+    /// Returns whether IPv4 identifications rise ([`Identification::Rising`]).
+    #[inline(always)]
+    pub const fn has_rising_identification(self) -> bool {
+        self.has(Self::RISING_IDENTIFICATION)
+    }
+
+    /// Returns whether IPv4 identifications are random ([`Identification::Random`]).
+    #[inline(always)]
+    pub const fn has_random_identification(self) -> bool {
+        self.has(Self::RANDOM_IDENTIFICATION)
+    }
+
+    /// Returns whether IPv4 headers lack the DF flag.
+    #[inline(always)]
+    pub const fn may_fragment(self) -> bool {
+        self.has(Self::MAY_FRAGMENT)
     }
 
     /// Returns whether multi-buffer frames are supported.

@@ -65,6 +65,13 @@ pub trait Host: Sized {
         segment.answer_syn(frame, policy)
     }
 
+    /// Calls [`Segment::answer_styled_syn`]. The host may resize the frame through another view, so the caller must not
+    /// use `frame` afterwards.
+    #[inline(always)]
+    fn answer_styled_syn<I: Ip, F: Frame>(&self, frame: &mut F, segment: Segment<I>, policy: &Policy<Self>) -> Verdict {
+        segment.answer_styled_syn(frame, policy)
+    }
+
     /// Calls [`Segment::answer_later`]. The host may resize the frame through another view, so the caller must not use
     /// `frame` afterwards.
     #[inline(always)]

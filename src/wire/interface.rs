@@ -7,6 +7,7 @@ use crate::address::{IpAddress as _, Ipv4Address, Ipv6Address, Mac};
 use crate::ethernet::MacFilter;
 use crate::flow_label::FlowLabels;
 use crate::ip::Ip;
+use crate::option_block::OptionBlocks;
 use crate::reply_settings::ReplySettings;
 use crate::syn_options::AcceptedOptions;
 use crate::tcp::Tcp;
@@ -56,6 +57,13 @@ pub struct InterfaceState {
     primary_v4: Ipv4Address,
     /// The primary IPv6 address, compared before the address set is searched. Unspecified (all zeros) if there is none.
     primary_v6: Ipv6Address,
+    /// The options of SYN-ACKs, in the order of the style. The style of Linux does not need them.
+    pub option_blocks: OptionBlocks,
+    /// The number that is added to rising IPv4 identifications.
+    pub identification_offset: u16,
+    /// The window of SYN-ACKs with window scaling, in bytes, or 0 for the window of other SYN-ACKs.
+    scaled_window: U16,
+    reserved_after_style: u32,
 }
 
 impl InterfaceState {
@@ -82,6 +90,13 @@ impl InterfaceState {
             reserved: 0,
             primary_v4: Ipv4Address::UNSPECIFIED,
             primary_v6: Ipv6Address::UNSPECIFIED,
+            option_blocks: OptionBlocks::new(settings.style.option_order, settings.window_scale),
+            identification_offset: (settings.seed >> 48) as u16,
+            scaled_window: U16::new(match settings.style.scaled_window {
+                Some(window) => window,
+                None => 0,
+            }),
+            reserved_after_style: 0,
             fast_path_v4: MacFilter::NOTHING,
             fast_path_v6: MacFilter::NOTHING,
         }
@@ -119,6 +134,13 @@ impl InterfaceState {
     #[inline(always)]
     pub fn receive_windows<I: Ip>(&self) -> (&ReceiveWindows, u8) {
         (I::choose(&self.windows_v4, &self.windows_v6), self.advertised::<I>().window_scale)
+    }
+
+    /// Returns `advertised` with the window of a SYN-ACK with window scaling, which some styles change.
+    #[inline(always)]
+    pub(crate) fn with_scaled_window(&self, advertised: Advertised) -> Advertised {
+        let window = self.scaled_window;
+        if window.get() == 0 { advertised } else { Advertised { window, window_with_timestamps: window, ..advertised } }
     }
 
     /// Returns the values that SYN-ACKs over IP version `I` advertise.

@@ -83,6 +83,10 @@ pub trait Ip: View + Copy + Debug {
     /// Returns the header of a reply from `source` to `destination`. `length` is the length of the TCP segment, in
     /// bytes. `ttl` is the time to live or hop limit, in hops. IPv4 ignores `flow_label`.
     fn reply(source: Self::Address, destination: Self::Address, length: u16, ttl: u8, flow_label: u32) -> Self;
+
+    /// Gives a header of [`Self::reply`] an identification, and removes the DF flag unless `dont_fragment` is set. IPv6
+    /// headers have neither.
+    fn set_identification(&mut self, identification: u16, dont_fragment: bool);
 }
 
 /// Returns those bits of `bytes` that are set in `mask`, as one word.

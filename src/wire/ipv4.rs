@@ -179,4 +179,18 @@ impl Ip for Ipv4 {
             destination_address: destination,
         }
     }
+
+    #[inline(always)]
+    fn set_identification(&mut self, identification: u16, dont_fragment: bool) {
+        let flags = if dont_fragment { DONT_FRAGMENT } else { 0 };
+        // The checksum is updated by the changed words, of which the old identification is 0 (RFC 1624).
+        let sum = Sum::ZERO
+            .word(self.header_checksum.map(|byte| !byte))
+            .word((!DONT_FRAGMENT).to_be_bytes())
+            .word(flags.to_be_bytes())
+            .word(identification.to_be_bytes());
+        self.header_checksum = sum.checksum();
+        self.identification.set(identification);
+        self.flags_fragment_offset.set(flags);
+    }
 }

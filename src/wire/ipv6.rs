@@ -198,6 +198,9 @@ impl Ip for Ipv6 {
             destination_address: destination,
         }
     }
+
+    #[inline(always)]
+    fn set_identification(&mut self, _identification: u16, _dont_fragment: bool) {}
 }
 
 /// Skips up to four extension headers, from `offset` on. Returns the type and the offset of the header that follows.

@@ -49,10 +49,13 @@
 //! | [`vlan_set`] | sets of VLAN tags |
 //! | [`tcp`] | TCP headers |
 //! | [`tcp_options`] | kinds and layouts of TCP options |
+//! | [`reply_style`] | the properties of replies that differ between operating systems |
 //! | [`reply_settings`] | the settings that shape the replies |
+//! | [`system`] | the operating systems whose replies tcp-bounce can imitate |
 //! | [`flow_label`] | the IPv6 flow labels of replies |
 //! | [`clock`] | the clock of TCP timestamps |
 //! | [`syn_options`] | the parser of a SYN's options |
+//! | [`option_block`] | the options of SYN-ACKs in the order of any system |
 //! | [`ip`] | the common interface of both IP versions |
 //! | [`ipv4`] | IPv4 headers |
 //! | [`ipv6`] | IPv6 headers and extension headers |
@@ -69,6 +72,7 @@
 //! | [`post_handshake`] | verdicts on segments after the handshake |
 //! | [`serve`] | verdicts on segments of a connection to a service |
 //! | [`reply`] | writes a reply over its request |
+//! | [`styled_reply`] | writes SYN-ACKs and IPv4 headers in the style of another system than Linux |
 //! | [`payload_reply`] | writes the answer of a service |
 //! | [`fast_path`] | locates and filters the segments in plain frames, and recognises the SYNs of common clients |
 //! | [`mod@respond`] | the path of a packet from frame to verdict |
@@ -99,6 +103,7 @@ pub mod ipv6;
 pub mod isn;
 pub mod local_ports;
 pub mod open_handshakes;
+pub mod option_block;
 pub mod payload_reply;
 pub mod policy;
 pub mod port_set;
@@ -106,13 +111,16 @@ pub mod post_handshake;
 pub mod reply;
 pub mod reply_options;
 pub mod reply_settings;
+pub mod reply_style;
 pub mod respond;
 pub mod segment;
 pub mod serve;
 pub mod service;
 pub mod siphash;
+pub mod styled_reply;
 pub mod syn_ack;
 pub mod syn_options;
+pub mod system;
 pub mod tcp;
 pub mod tcp_options;
 pub mod verdict;
@@ -137,7 +145,9 @@ pub use open_handshakes::OpenHandshakes;
 pub use policy::Policy;
 pub use port_set::PortSet;
 pub use reply_settings::ReplySettings;
+pub use reply_style::{Identification, OptionOrder, ReplyStyle};
 pub use respond::respond;
 pub use service::{Block, Ending, Payload, Service, ServiceByPort};
+pub use system::{SystemReplies, SystemWindow};
 pub use verdict::{Verdict, XdpAction};
 pub use vlan_set::VlanSet;

@@ -165,7 +165,7 @@ fn write_checksum<I: Ip, F: Frame, H: Host>(frame: &mut F, Span { offset, length
 
 /// Swaps the MAC addresses, so that the frame goes back to its sender. Returns `None` if the frame is too short.
 #[inline(always)]
-pub(crate) fn swap_macs<F: Frame>(frame: &mut F) -> Option<()> {
+pub fn swap_macs<F: Frame>(frame: &mut F) -> Option<()> {
     let ethernet = frame.at::<Ethernet>(0)?;
     swap(&mut ethernet.source, &mut ethernet.destination);
     Some(())
@@ -207,7 +207,7 @@ fn fit_echo<F: Frame>(frame: &mut F, data_end: usize, end: usize) -> Option<()> 
 /// Resizing takes a helper call. On a kernel that mitigates speculation at function returns, this call costs more than
 /// all other steps.
 #[inline(always)]
-pub(crate) fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
+pub fn fit<F: Frame>(frame: &mut F, request_end: usize, length: usize) -> Option<()> {
     type Word = [u8; 8];
     const WORD: usize = size_of::<Word>();
     let padding = frame.len().max(request_end).wrapping_sub(length);

@@ -53,6 +53,18 @@ impl ReplyOptions {
         Self { accepted: self.accepted.without_window_scale(), ..self }
     }
 
+    /// Returns the client's options that the reply accepts.
+    #[inline(always)]
+    pub const fn accepted(&self) -> SynOptions {
+        self.accepted
+    }
+
+    /// Returns TSval and TSecr, if there is a timestamps option.
+    #[inline(always)]
+    pub fn timestamps(&self) -> Option<[U32; 2]> {
+        self.accepted.timestamp().map(|echo_reply| [U32::new(self.timestamp), U32::new(echo_reply)])
+    }
+
     /// Returns the length of the options in bytes.
     #[inline(always)]
     pub const fn length(&self) -> usize {

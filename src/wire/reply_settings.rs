@@ -1,5 +1,7 @@
 //! The settings that shape the replies on an interface: Linux's sysctls, or the user's options in their place.
 
+use crate::reply_style::ReplyStyle;
+
 /// The settings of an interface from which [`InterfaceState`](crate::InterfaceState) is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplySettings {
@@ -41,6 +43,9 @@ pub struct ReplySettings {
     pub timestamp_offset: u32,
     /// Whether a keyed ISN also adds an offset for each connection to TSvals.
     pub has_connection_offsets: bool,
+    /// The style of the replies. The program supports another style than Linux's only if it is loaded with this style
+    /// ([`ProgramSettings::style`](crate::ProgramSettings::style)).
+    pub style: ReplyStyle,
 }
 
 impl ReplySettings {
@@ -65,5 +70,6 @@ impl ReplySettings {
         seed: 0x7463_702d_626f_756e,
         timestamp_offset: 0,
         has_connection_offsets: true,
+        style: ReplyStyle::LINUX,
     };
 }

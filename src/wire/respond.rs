@@ -191,7 +191,11 @@ impl<I: Ip> Segment<I> {
         let flags = self.tcp(frame)?.flags;
         if Tcp::is_syn(flags) && !is_fragment {
             self.check_sockets(frame, policy)?;
-            let verdict = policy.host.answer_syn(frame, *self, policy);
+            let verdict = if policy.features.has_style() {
+                policy.host.answer_styled_syn(frame, *self, policy)
+            } else {
+                policy.host.answer_syn(frame, *self, policy)
+            };
             self.report(verdict, flags, policy);
             Ok(verdict)
         } else if Tcp::is_ack(flags)
@@ -326,15 +330,26 @@ impl<I: Ip> Segment<I> {
         Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
-    /// Answers this SYN unless it is signed, and returns the verdict.
+    /// Answers this SYN in the style of Linux, unless it is signed, and returns the verdict.
     #[inline(always)]
     pub fn answer_syn<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Verdict {
-        let (Ok(verdict) | Err(verdict)) = self.try_answer_syn(frame, policy);
+        let (Ok(verdict) | Err(verdict)) = self.try_answer_syn::<false, _, _>(frame, policy);
+        verdict
+    }
+
+    /// Answers this SYN in the style of the interface, unless it is signed, and returns the verdict.
+    #[inline(always)]
+    pub fn answer_styled_syn<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Verdict {
+        let (Ok(verdict) | Err(verdict)) = self.try_answer_syn::<true, _, _>(frame, policy);
         verdict
     }
 
     #[inline(always)]
-    fn try_answer_syn<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Result<Verdict, Verdict> {
+    fn try_answer_syn<const IS_STYLED: bool, F: Frame, H: Host>(
+        &self,
+        frame: &mut F,
+        policy: &Policy<H>,
+    ) -> Result<Verdict, Verdict> {
         let Policy { interface, host, .. } = policy;
         // The caller has checked this length. The verifier does not know that, because it checks a global function
         // separately.
@@ -350,6 +365,9 @@ impl<I: Ip> Segment<I> {
         let hash = self.hash(frame, policy)?;
         let mut options = options.with_timestamp_offset(timestamp_offset(hash, policy));
         let actions = self.actions(frame, policy)?;
+        if IS_STYLED && options.has_window_scale() {
+            advertised = interface.with_scaled_window(advertised);
+        }
         let mut isn = isn_base(hash, actions);
         if actions.contains(Action::Serve) {
             isn = service_isn(isn, self.tcp(frame)?.sequence_number.get(), options.has_window_scale());
@@ -368,6 +386,10 @@ impl<I: Ip> Segment<I> {
         let ecn = self.ip(frame)?.ecn();
         let ecn = self.tcp(frame)?.requests_ecn(ecn).wrapping_neg() & interface.ecn_echo;
         let fields = SynAckFields::new(isn, &advertised).with_flags(ecn);
+        if IS_STYLED {
+            let written = self.write_styled_syn_ack(frame, fields, &options, policy);
+            return Ok(written.map_or(Verdict::NoRoom, |()| Verdict::Answered));
+        }
         Ok(self.write_syn_ack(frame, fields, &options, policy).map_or(Verdict::NoRoom, |()| Verdict::Answered))
     }
 
@@ -477,7 +499,9 @@ impl<I: Ip> Segment<I> {
         if actions.contains(Action::Echo) && !self.is_intact(frame, &policy.host)? {
             return None;
         }
-        self.write_answer(frame, header_length, answer?, policy)?;
+        let answer = answer?;
+        self.write_answer(frame, header_length, answer, policy)?;
+        self.apply_style(frame, answer.sequence_number, policy)?;
         Some(verdict)
     }
 }

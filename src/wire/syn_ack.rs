@@ -5,6 +5,7 @@ use core::ops::Add as _;
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::checksum::Sum;
 use crate::interface::Advertised;
 use crate::ip::{Ip, PROTOCOL_TCP};
 use crate::reply_options::ReplyOptions;
@@ -50,6 +51,17 @@ impl<'a> SynAckFields<'a> {
     }
 }
 
+/// The properties of a SYN-ACK's options after the MSS option on which the headers depend.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSummary {
+    /// The length in bytes.
+    pub length: usize,
+    /// Whether the options include timestamps.
+    pub has_timestamps: bool,
+    /// The sum of the options, for a checksum.
+    pub sum: Sum,
+}
+
 impl<I: Ip> SynAck<I> {
     /// Returns the SYN-ACK that answers `syn`, a SYN from `source` to `destination`.
     ///
@@ -62,10 +74,23 @@ impl<I: Ip> SynAck<I> {
         syn: &Tcp,
         options: &ReplyOptions,
     ) -> Self {
-        let length = (size_of::<Tcp>() + size_of::<MssOption>() + options.length()) as u16;
+        let (length, has_timestamps, sum) = (options.length(), options.has_timestamps(), options.sum());
+        Self::with_options(fields, source, destination, syn, OptionSummary { length, has_timestamps, sum })
+    }
+
+    /// Returns the SYN-ACK that answers `syn`, like [`Self::new`], for any options that follow the MSS option.
+    #[inline(always)]
+    pub fn with_options(
+        fields: SynAckFields,
+        source: I::Address,
+        destination: I::Address,
+        syn: &Tcp,
+        options: OptionSummary,
+    ) -> Self {
+        let length = (size_of::<Tcp>() + size_of::<MssOption>() + options.length) as u16;
         let acknowledgment_number = tcp::next(syn.sequence_number);
         let window =
-            if options.has_timestamps() { fields.advertised.window_with_timestamps } else { fields.advertised.window };
+            if options.has_timestamps { fields.advertised.window_with_timestamps } else { fields.advertised.window };
         let data_offset = (length / 4) as u8;
         let mss = fields.advertised.mss;
         // The checksum covers the pseudo-header, the TCP header and the options. The order of the words does not
@@ -80,7 +105,7 @@ impl<I: Ip> SynAck<I> {
             .word([data_offset << 4, fields.flags])
             .word(window.to_bytes())
             .words(mss.to_bytes())
-            .add(options.sum())
+            .add(options.sum)
             .checksum();
         Self {
             ip: I::reply(destination, source, length, fields.advertised.ttl, fields.flow_label),

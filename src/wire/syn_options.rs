@@ -7,8 +7,8 @@ use crate::frame::{Frame, MAX_OFFSET, Span, View};
 use crate::reply_settings::ReplySettings;
 use crate::tcp::Tcp;
 use crate::tcp_options::{
-    AUTHENTICATION, END, LONE_SACK, LONE_TIMESTAMPS, MD5, MSS, MssOption, NOP, SACK_AND_TIMESTAMPS, SACK_PERMITTED,
-    TIMESTAMPS, TimestampsOption, WINDOW_SCALE,
+    AUTHENTICATION, END, LAST_SACK, LONE_SACK, LONE_TIMESTAMPS, MD5, MSS, MssOption, NOP, SACK_AND_TIMESTAMPS,
+    SACK_PERMITTED, TIMESTAMPS, TimestampsOption, WINDOW_SCALE,
 };
 
 /// The parsed options of a SYN.
@@ -26,6 +26,12 @@ impl SynOptions {
     const SACK: u64 = 1 << 33;
     const WINDOW_SCALE: u64 = 1 << 34;
     const SIGNED: u64 = 1 << 35;
+    /// A flag that is never set.
+    const UNUSED: u64 = 1 << 36;
+    /// The position of the lowest of the three flags for timestamps, SACK and window scale.
+    const COMBINATION_SHIFT: u32 = 32;
+    /// The number of combinations of timestamps, SACK and window scale.
+    pub(crate) const COMBINATIONS: usize = 8;
     /// The position of the lowest bit of the timestamps option's offset.
     const TIMESTAMPS_OFFSET_SHIFT: u32 = 48;
 
@@ -66,6 +72,17 @@ impl SynOptions {
     #[inline(always)]
     pub const fn is_signed(self) -> bool {
         self.0 & Self::SIGNED != 0
+    }
+
+    /// Returns the combination of timestamps, SACK and window scale, as a number below [`Self::COMBINATIONS`].
+    #[inline(always)]
+    pub(crate) const fn combination(self) -> usize {
+        (self.0 >> Self::COMBINATION_SHIFT) as usize & (Self::COMBINATIONS - 1)
+    }
+
+    /// Returns the options of this combination, with the TSval 0.
+    pub(crate) const fn of_combination(combination: usize) -> Self {
+        Self((combination as u64) << Self::COMBINATION_SHIFT)
     }
 
     /// Parses the options in `span` if they have the layout of a common client, without a loop. Returns `None` for any
@@ -154,6 +171,7 @@ impl SynOptions {
 pub struct AcceptedOptions(u64);
 
 impl AcceptedOptions {
+    /// All options, in SYN-ACKs in the style of Linux.
     const ALL: Self = Self(u64::MAX);
 
     /// Returns the options that SYN-ACKs with these settings accept.
@@ -168,10 +186,13 @@ impl AcceptedOptions {
         if !settings.has_window_scale {
             mask &= !SynOptions::WINDOW_SCALE;
         }
+        if !settings.style.is_linux() {
+            mask &= !SynOptions::UNUSED;
+        }
         Self(mask)
     }
 
-    /// Returns whether SYN-ACKs accept timestamps, SACK and window scaling.
+    /// Returns whether SYN-ACKs accept timestamps, SACK and window scaling, in the style of Linux.
     #[inline(always)]
     pub fn is_all(self) -> bool {
         self == Self::ALL
@@ -217,10 +238,8 @@ impl OptionLayout for MacosOptions {
     #[inline(always)]
     fn parse(&self) -> Option<SynOptions> {
         let Self { mss, window_scale, timestamps, sack } = self;
-        let is_macos = has_mss(mss)
-            && is_window_scale(*window_scale)
-            && timestamps.head == LONE_TIMESTAMPS
-            && *sack == [SACK_PERMITTED, 2, END, END];
+        let is_macos =
+            has_mss(mss) && is_window_scale(*window_scale) && timestamps.head == LONE_TIMESTAMPS && *sack == LAST_SACK;
         let flags = SynOptions::TIMESTAMPS | SynOptions::SACK | SynOptions::WINDOW_SCALE;
         is_macos.then(|| SynOptions(u64::from(timestamps.value.get()) | flags))
     }

@@ -27,6 +27,9 @@ pub const LONE_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 /// The word with the SACK permitted option, in a segment without timestamps.
 pub const LONE_SACK: [u8; 4] = [NOP, NOP, SACK_PERMITTED, 2];
 
+/// The word with the SACK permitted option at the end of the options.
+pub const LAST_SACK: [u8; 4] = [SACK_PERMITTED, 2, END, END];
+
 /// A maximum segment size option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -29,6 +29,7 @@ mod properties;
 mod reply_length;
 mod services;
 mod sockets;
+mod systems;
 mod tcp_options;
 mod telemetry;
 mod truncation;

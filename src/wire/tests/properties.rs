@@ -47,6 +47,7 @@ fn settings() -> impl Strategy<Value = Choice> {
                 now,
                 mac: None,
                 primary: None,
+                system: None,
             }
         },
     )

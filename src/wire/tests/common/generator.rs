@@ -114,6 +114,7 @@ impl Shape {
             now: generator.u32(),
             mac: self.checks_mac.then_some(MAC),
             primary: self.primary.then_some(PRIMARY),
+            system: None,
         };
         let excluded: &[u16] = generator.pick(&[&[][..], &[22], &[22, 80, 443], &[0, 22], &[63, 64, u16::MAX]]);
         let (index, first) = (generator.below(2), generator.below(FILTERS.len()));

@@ -9,7 +9,8 @@ use tcp_bounce_wire::segment::FourTuple;
 use tcp_bounce_wire::service::Reply;
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, Block, Ending, Filters, Frame, Host, InterfaceState, Isn, Payload, Policy,
-    PortSet, ProgramConfig, ProgramSettings, ReplySettings, Service, SocketKind, TelemetrySettings, Verdict, XdpAction,
+    PortSet, ProgramConfig, ProgramSettings, ReplySettings, ReplyStyle, Service, SocketKind, SystemReplies,
+    TelemetrySettings, Verdict, XdpAction,
     respond,
 };
 use zerocopy::FromZeros as _;
@@ -51,6 +52,8 @@ pub struct Choice {
     pub mac: Option<[u8; 6]>,
     /// The primary IPv4 and IPv6 address.
     pub primary: Option<([u8; 4], [u8; 16])>,
+    /// The system that replies imitate, or `None` for Linux. It replaces the settings above that it determines.
+    pub system: Option<SystemReplies>,
 }
 
 impl Choice {
@@ -75,6 +78,7 @@ impl Choice {
         now: 0x0102_0304,
         mac: None,
         primary: None,
+        system: None,
     };
 
     /// Returns the settings with which the program is loaded, without telemetry.
@@ -89,6 +93,7 @@ impl Choice {
             filters_sources,
             filters_vlans: false,
             telemetry: TelemetrySettings::default(),
+            style: self.replies().style,
             frags: false,
             attach_mode: self.attach_mode,
         }
@@ -96,6 +101,13 @@ impl Choice {
 
     /// Returns the state of the interface that the packet logic reads.
     pub fn interface(&self) -> InterfaceState {
+        let link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), &self.replies());
+        let (v4, v6) = self.primary.unwrap_or_default();
+        link.with_primary_addresses(Ipv4Address(v4), Ipv6Address(v6))
+    }
+
+    /// Returns the settings for replies.
+    fn replies(&self) -> ReplySettings {
         let [has_timestamps, has_sack, has_window_scale] = self.accepted;
         let (receive_space, largest_window) = self.space;
         let [has_flow_labels, marks_flow_labels, reflects_flow_labels] = self.flow_labels;
@@ -121,10 +133,9 @@ impl Choice {
             seed: 0x0123_4567_89ab_cdef,
             timestamp_offset,
             has_connection_offsets,
+            style: ReplyStyle::LINUX,
         };
-        let link = InterfaceState::new(Mac(self.mac.unwrap_or_default()), &settings);
-        let (v4, v6) = self.primary.unwrap_or_default();
-        link.with_primary_addresses(Ipv4Address(v4), Ipv6Address(v6))
+        self.system.map_or(settings, |system| system.settings(settings))
     }
 
     /// Returns the offset of the SYN-ACK's ISN from the client's ISN, for actions that follow the client.
@@ -187,6 +198,7 @@ impl Choice {
     /// Returns the offset of the TSvals of this connection from the clock.
     pub fn timestamp_offset(&self, tuple: &[u8]) -> u32 {
         let (offset, of_connections) = self.timestamp_offsets;
+        let of_connections = self.system.map_or(of_connections, |system| system.has_connection_offsets);
         let own = self.key.filter(|_| of_connections).map_or(0, |key| hash(key, tuple) >> 32);
         offset.wrapping_add(own as u32)
     }
