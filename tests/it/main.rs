@@ -53,7 +53,9 @@ mod output {
 mod packets {
     mod agreement;
     mod cases;
+    mod databases;
     mod services;
+    mod systems;
     mod telemetry;
 }
 mod pages;
