@@ -23,7 +23,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use tcp_bounce::internals::loader::ProgramInputs;
 use tcp_bounce::internals::{ethtool, kernel, loader};
-use tcp_bounce_wire::{Action, Ending, TelemetrySettings};
+use tcp_bounce_wire::{Action, Ending, SystemReplies, TelemetrySettings};
 
 use fixtures::DEADLINE;
 use fixtures::command::{BINARY, STARTED, TcpBounce};
@@ -47,10 +47,11 @@ fn collect(_: PrintLevel, message: String) {
 }
 
 /// Returns the names and setups of the programs whose instructions are counted.
-fn programs() -> [(&'static str, Setup); 7] {
+fn programs() -> [(&'static str, Setup); 8] {
     let choice = |choice| Setup::new(choice);
     let service = TestService::new(b"220 ready\r\n", &[(b"EHLO ", b"250 ok\r\n")], Ending::Stay);
     let all = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+    let styled = Choice { system: Some(SystemReplies::OPENBSD), key: Some([1; 16]), ..Choice::DEFAULT };
     let filtered = Setup {
         filters_destinations: true,
         filters_sources: true,
@@ -63,6 +64,7 @@ fn programs() -> [(&'static str, Setup); 7] {
         ("echo", choice(Choice { action: Action::Echo, key: Some([1; 16]), ..Choice::DEFAULT })),
         ("serve", Setup::serving(service, Choice::DEFAULT)),
         ("filtered", filtered),
+        ("styled", choice(styled)),
         ("observed", Setup { telemetry: all, ..choice(Choice::DEFAULT) }),
     ]
 }
