@@ -3,12 +3,12 @@
 use tcp_bounce_wire::address::{Ipv4Address, Mac};
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, BroadcastSet, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
-    TelemetrySettings, VlanSet,
+    SystemReplies, TelemetrySettings, VlanSet,
 };
 use zerocopy::FromZeros as _;
 
 use super::{HostSnapshot, ResponderError, Scope, scope, services};
-use crate::config::{AttachMode, Config, Observe, SynAckConfig};
+use crate::config::{AttachMode, Config, Observe, Profile, SynAckConfig, System};
 use crate::host::{Interface, Ipv6Settings, RunSecrets, TcpSettings, VlanStack, clock, ethtool, kernel};
 use crate::xdp::loader::{self, ProgramInputs, ServiceTables};
 use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
@@ -68,7 +68,7 @@ impl ProgramPlan {
         let replies = reply_settings(&interface, snapshot, secrets);
         let replies = replies
             .unwrap_or_else(|| TcpSettings::DEFAULT.reply_settings(interface.mtu, &Ipv6Settings::DEFAULT, secrets));
-        let replies = with_options(&config.syn_ack, replies);
+        let replies = configured_settings(config, replies);
         Ok(Self {
             state: interface_state(&interface, &replies, &scope, snapshot),
             secrets,
@@ -138,7 +138,7 @@ impl ProgramPlan {
         let scope = Scope::of(interface, &self.config.scope.destinations, snapshot);
         // Settings that cannot be read keep their last known values.
         let replies = reply_settings(interface, snapshot, self.secrets);
-        self.replies = replies.map_or(self.replies, |replies| with_options(&self.config.syn_ack, replies));
+        self.replies = replies.map_or(self.replies, |replies| configured_settings(&self.config, replies));
         let state = interface_state(interface, &self.replies, &scope, snapshot);
         if state != self.state {
             self.state = state;
@@ -223,17 +223,36 @@ fn reply_settings(interface: &Interface, snapshot: &HostSnapshot, secrets: RunSe
     Some(tcp.reply_settings(interface.mtu, &ipv6, secrets))
 }
 
-/// Returns `kernel` with the values that the user chose in `syn_ack`.
-fn with_options(syn_ack: &SynAckConfig, kernel: ReplySettings) -> ReplySettings {
-    let &SynAckConfig { ttl, window, window_scale, mss, .. } = syn_ack;
+/// Returns the settings of replies, given those of the host's kernel: the system of the profile replaces them, and the
+/// options of the user replace both.
+fn configured_settings(config: &Config, kernel: ReplySettings) -> ReplySettings {
+    let system = config.profile.as_ref().map_or(System::Host, Profile::system);
+    let settings = imitating(system, kernel);
+    let &SynAckConfig { ttl, window, window_scale, mss, .. } = &config.syn_ack;
     ReplySettings {
-        ttl: ttl.unwrap_or(kernel.ttl),
-        hop_limit: ttl.unwrap_or(kernel.hop_limit),
-        window_scale: window_scale.unwrap_or(kernel.window_scale),
-        window,
-        mss,
-        ..kernel
+        ttl: ttl.unwrap_or(settings.ttl),
+        hop_limit: ttl.unwrap_or(settings.hop_limit),
+        window_scale: window_scale.unwrap_or(settings.window_scale),
+        window: window.or(settings.window),
+        mss: mss.or(settings.mss),
+        ..settings
     }
+}
+
+/// Returns the settings of replies that look like those of `system`, given the settings of the host's kernel.
+fn imitating(system: System, kernel: ReplySettings) -> ReplySettings {
+    let replies = match system {
+        System::Host => return kernel,
+        System::Linux => return kernel.with_defaults_of_linux(),
+        System::WindowsServer2016 => SystemReplies::WINDOWS_SERVER_2016,
+        System::Windows10 => SystemReplies::WINDOWS_10,
+        System::FreeBsd => SystemReplies::FREEBSD,
+        System::MacOs => SystemReplies::MACOS,
+        System::OpenBsd => SystemReplies::OPENBSD,
+        System::CiscoIos => SystemReplies::CISCO_IOS,
+        System::Lwip => SystemReplies::LWIP,
+    };
+    replies.settings(kernel)
 }
 
 /// Returns the interface state for the program: MAC address, primary addresses, values of replies.

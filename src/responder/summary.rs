@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Exclusions;
 use super::scope::join_first;
-use crate::config::{Config, IsnChoice, PortList, PostHandshake, ScopeConfig};
+use crate::config::{Config, IsnChoice, PortList, PostHandshake, ScopeConfig, System};
 use crate::host::TcpSettings;
 
 /// The ports and clients that are answered, and the actions after the handshake.
@@ -32,6 +32,9 @@ pub struct AnswerSummary {
     is_keyed: bool,
     /// Whether all other TCP in the scope is dropped.
     takeover: bool,
+    /// Whether replies have the settings of the host's kernel, and not those of a profile.
+    #[serde(skip)]
+    follows_host: bool,
     /// The settings that the text lists, one a line.
     #[serde(skip)]
     settings: Vec<String>,
@@ -46,14 +49,19 @@ impl AnswerSummary {
             post_handshake: config.post_handshake.clone(),
             is_keyed: is_keyed(config),
             takeover: config.scope.takeover,
+            follows_host: config.profile.as_ref().is_none_or(|profile| profile.system() == System::Host),
             settings: settings(config, exclusions),
             ports: exclusions.selected().cloned(),
             exclusions: exclusions.clone(),
         }
     }
 
-    /// Adds a line if the kernel's settings, which replies imitate, differ from Linux's defaults or are unknown.
+    /// Adds a line if the kernel's settings, which replies imitate, differ from Linux's defaults or are unknown. Adds
+    /// nothing if a profile has settings of its own.
     pub fn imitating(mut self, tcp_settings: Option<&TcpSettings>) -> Self {
+        if !self.follows_host {
+            return self;
+        }
         let Some(tcp_settings) = tcp_settings else {
             self.settings.push("note: replies have Linux's defaults: /proc/sys/net cannot be read".to_owned());
             return self;
@@ -92,7 +100,7 @@ fn settings(config: &Config, exclusions: &Exclusions) -> Vec<String> {
         settings.push(format!("sources: {}", join_first(&scope.sources)));
     }
     if let Some(profile) = profile {
-        settings.push(format!("profile: {}", profile.name()));
+        settings.push(format!("profile: {} (system: {})", profile.name(), profile.system()));
     }
     if !post_handshake.is_default() {
         settings.push(format!("on connect: {post_handshake}"));

@@ -81,6 +81,7 @@ impl<I: Ip> Segment<I> {
             .word(sum)
             .checksum();
         *frame.at(tcp_offset)? = Tcp { checksum, ..header };
+        self.apply_style(frame, answer.sequence_number, policy)?;
         options.write(frame, tcp_offset + size_of::<Tcp>())
     }
 }

@@ -72,4 +72,10 @@ impl ReplySettings {
         has_connection_offsets: true,
         style: ReplyStyle::LINUX,
     };
+
+    /// Returns Linux's defaults with the MTU, the seed and the offset of these settings.
+    pub const fn with_defaults_of_linux(self) -> Self {
+        let Self { mtu, mtu_v6, seed, timestamp_offset, .. } = self;
+        Self { mtu, mtu_v6, seed, timestamp_offset, ..Self::DEFAULT }
+    }
 }

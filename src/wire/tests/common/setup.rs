@@ -10,8 +10,7 @@ use tcp_bounce_wire::service::Reply;
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, Block, Ending, Filters, Frame, Host, InterfaceState, Isn, Payload, Policy,
     PortSet, ProgramConfig, ProgramSettings, ReplySettings, ReplyStyle, Service, SocketKind, SystemReplies,
-    TelemetrySettings, Verdict, XdpAction,
-    respond,
+    TelemetrySettings, Verdict, XdpAction, respond,
 };
 use zerocopy::FromZeros as _;
 
