@@ -77,25 +77,43 @@ fn http_responses_have_the_length_that_they_announce() {
     assert!(count > 30, "{count}");
 }
 
+/// Every driver has room for 200 bytes more than the request, and most have room for a page.
 #[test]
-fn ssh_key_exchange_offers_are_whole_packets() {
+fn payloads_fit_into_the_frames_of_most_drivers() {
+    for (name, profile) in profiles() {
+        for service in profile.services() {
+            assert!(service.banner.len() <= 200, "{name} {:?}: {}", service.name, service.banner.len());
+            for reply in &service.replies {
+                assert!(reply.payload.len() <= 250, "{name} {:?}: {}", service.name, reply.payload.len());
+            }
+        }
+    }
+}
+
+/// A client may send several commands at once if the server offers it, and the replies would overlap.
+#[test]
+fn no_mail_server_offers_pipelining() {
+    for (name, profile) in profiles() {
+        for payload in profile.services().iter().flat_map(payloads) {
+            assert!(!payload.contains("PIPELINING"), "{name}: {payload}");
+        }
+    }
+}
+
+#[test]
+fn ssh_servers_reply_with_whole_disconnect_messages() {
     let mut count = 0;
     for (name, profile) in profiles() {
         for service in profile.services().iter().filter(|service| service.banner.starts_with(b"SSH-2.0-")) {
-            let end = service.banner.windows(2).position(|window| window == b"\r\n").unwrap() + 2;
-            let packet = service.replies.first().map_or(&service.banner[end..], |reply| &reply.payload);
+            let packet = &service.replies.first().unwrap().payload;
             let (length, rest) = packet.split_first_chunk::<4>().unwrap();
             assert_eq!(u32::from_be_bytes(*length) as usize, rest.len(), "{name}");
-            assert!(packet.len().is_multiple_of(8) && rest[0] >= 4 && rest[1] == 20, "{name}");
-            // Ten lists of names follow the cookie, then a byte and four reserved bytes, then the padding.
-            let mut lists = &rest[18..];
-            for _ in 0..10 {
-                let (length, names) = lists.split_first_chunk::<4>().unwrap();
-                let (list, after) = names.split_at(u32::from_be_bytes(*length) as usize);
-                assert!(list.iter().all(u8::is_ascii_graphic), "{name}");
-                lists = after;
-            }
-            assert_eq!(lists, vec![0; 5 + usize::from(rest[0])], "{name}");
+            assert!(packet.len().is_multiple_of(8) && rest[0] >= 4 && rest[1] == 1, "{name}");
+            // The reason, a description and a language tag follow, and then the padding.
+            let (length, text) = rest[6..].split_first_chunk::<4>().unwrap();
+            let (description, after) = text.split_at(u32::from_be_bytes(*length) as usize);
+            assert!(description.is_ascii(), "{name}");
+            assert_eq!(after.len(), 4 + usize::from(rest[0]), "{name}");
             count += 1;
         }
     }
