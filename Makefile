@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install missing tools for build, demo, test, fuzz and lint
-	@scripts/setup build demo test fuzz lint
+	@scripts/setup build demo test fuzz lint deny
 
 build: ## build ./tcp-bounce and ./tcp_bounce.bpf.o
 	@scripts/setup build
@@ -70,7 +70,7 @@ bench: ## run the benchmarks and write their report to docs (root or sudo)
 	@scripts/bench
 
 lint: ## check formatting, lints and dependencies
-	@scripts/setup build lint
+	@scripts/setup build lint deny
 	@scripts/lint
 
 install: ## install the command and the object in /usr/local, or in PREFIX=...
