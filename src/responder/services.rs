@@ -78,3 +78,6 @@ impl Payloads {
         own
     }
 }
+
+#[cfg(test)]
+mod tests;
