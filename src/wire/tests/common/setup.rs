@@ -150,7 +150,7 @@ impl Choice {
         let base = self.isn_of(tuple) % (1 << 29) + if has_window_scale { 0 } else { 1 << 29 };
         let candidates = (0..4u32).map(|upper| base.wrapping_add(upper << 30));
         let is_ahead = |isn: &u32| (1 << 29..(1 << 29) + (1 << 30)).contains(&isn.wrapping_sub(client_isn));
-        candidates.filter(is_ahead).last().expect("an ISN")
+        candidates.filter(is_ahead).next_back().expect("an ISN")
     }
 
     /// Returns the MSS of a SYN-ACK, in bytes.
