@@ -148,9 +148,9 @@ impl Choice {
     /// ISN ahead of the client's ISN by 2^29 to 2^29 + 2^30.
     pub fn service_isn(&self, tuple: &[u8], client_isn: u32, has_window_scale: bool) -> u32 {
         let base = self.isn_of(tuple) % (1 << 29) + if has_window_scale { 0 } else { 1 << 29 };
-        let candidates = (0..4u32).map(|upper| base.wrapping_add(upper << 30));
+        let mut candidates = (0..4u32).map(|upper| base.wrapping_add(upper << 30));
         let is_ahead = |isn: &u32| (1 << 29..(1 << 29) + (1 << 30)).contains(&isn.wrapping_sub(client_isn));
-        candidates.filter(is_ahead).next_back().expect("an ISN")
+        candidates.find(is_ahead).expect("an ISN")
     }
 
     /// Returns the MSS of a SYN-ACK, in bytes.
