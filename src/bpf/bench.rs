@@ -99,7 +99,9 @@ pub fn pace(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn next_round(ctx: &XdpContext) -> u32 {
     record_round();
-    if restore_start(ctx).is_some() && write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some() {
+    if restore_start(ctx).is_some()
+        && write_packet(&mut XdpFrame::new(XdpContext::new(ctx.ctx), &ProgramConfig::BUILT_IN)).is_some()
+    {
         // A packet from a NIC is in memory. The packet written above is still in the store buffer, where a read that
         // spans two writes stalls. The helper call takes long enough to drain the store buffer.
         black_box(now());

@@ -374,21 +374,34 @@ fn answer<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) ->
 /// Calls [`Segment::answer_request`] over IPv4. Returns the verdict as a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn answer_request_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn_base: u32) -> u32 {
+pub extern "C" fn answer_request_ipv4(
+    ctx: *mut xdp_md,
+    ip_offset: u32,
+    offset: u32,
+    length: u32,
+    isn_base: u32,
+) -> u32 {
     answer_request::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
 }
 
 /// Calls [`Segment::answer_request`] over IPv6. Returns the verdict as a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn answer_request_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, length: u32, isn_base: u32) -> u32 {
+pub extern "C" fn answer_request_ipv6(
+    ctx: *mut xdp_md,
+    ip_offset: u32,
+    offset: u32,
+    length: u32,
+    isn_base: u32,
+) -> u32 {
     answer_request::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
 }
 
 #[inline(always)]
 fn answer_request<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) -> u32 {
     let policy = policy(ctx);
-    let segment = Segment::<I>::new(ip_offset as usize & MAX_OFFSET, masked_span(span.offset as u32, span.length as u32));
+    let segment =
+        Segment::<I>::new(ip_offset as usize & MAX_OFFSET, masked_span(span.offset as u32, span.length as u32));
     let mut frame = XdpFrame::new(XdpContext::new(ctx), policy.config);
     segment.answer_request(&mut frame, isn_base, &policy) as u32
 }
