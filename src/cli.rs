@@ -245,9 +245,9 @@ pub struct Args {
     /// Initial sequence number of SYN-ACKs [default: 0x74637062]
     ///
     /// N is a number, decimal or 0x hexadecimal, that all SYN-ACKs share. A shared number lets anyone complete
-    /// handshakes from spoofed addresses. The word keyed selects a keyed hash of the addresses and ports instead. If
-    /// --on-connect selects echo or tarpit, the default is keyed. With close or discard, a client without window
-    /// scaling gets a number that is larger by 0x40000000.
+    /// handshakes from spoofed addresses. The word keyed selects a keyed hash of the addresses and ports instead. With
+    /// --profile, and if --on-connect selects echo or tarpit, the default is keyed. With close or discard, a client
+    /// without window scaling gets a number that is larger by 0x40000000.
     #[arg(long, value_name = "N|keyed", help_heading = SYN_ACK, allow_hyphen_values = true)]
     #[arg(value_parser = parse::<IsnChoice>)]
     pub isn: Option<IsnChoice>,
