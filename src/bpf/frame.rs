@@ -4,10 +4,11 @@ use core::arch::asm;
 use core::hint::assert_unchecked;
 
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use tcp_bounce_wire::ProgramConfig;
-use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, View};
+use tcp_bounce_wire::frame::{Frame, HEADROOM, LEAST_HEADROOM, MAX_OFFSET, View};
 
 /// The frame of the packet for which the program runs.
 ///
@@ -95,11 +96,44 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn extend_start(&mut self, length: usize) -> Option<()> {
-        // SAFETY: The helper checks its arguments.
-        let status = unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), -(length as i32)) };
-        // The helper invalidates all packet pointers, even if it fails.
+    fn extend(&mut self, length: usize) -> Option<usize> {
+        let mut added = u64::from(extend_packet(self.ctx.as_ptr().cast(), length as u32));
+        // Hides from the compiler that the number is small. Otherwise it omits masks that the verifier needs.
+        // SAFETY: The assembly has no effect.
+        unsafe { asm!("{0} = {0}", inout(reg) added, options(pure, nomem, nostack, preserves_flags)) };
+        // The helpers invalidate all packet pointers, even if they fail.
         (self.data, self.data_end) = (self.ctx.data(), self.ctx.data_end());
-        (status == 0).then_some(())
+        (added != 0).then_some(added as usize)
     }
+}
+
+/// Extends the packet by `length` bytes, as [`Frame::extend`] does. Returns the number of bytes that were added at the
+/// start, or 0 if there is no room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn extend_packet(ctx: *mut xdp_md, length: u32) -> u32 {
+    let length = length & MAX_OFFSET as u32;
+    let most = length.min(HEADROOM as u32);
+    let least = length.min(LEAST_HEADROOM as u32);
+    if grow_at_end(ctx, length - most) && grow_at_start(ctx, most) {
+        most
+    } else if most > least && grow_at_end(ctx, most - least) && grow_at_start(ctx, least) {
+        least
+    } else {
+        0
+    }
+}
+
+/// Adds bytes at the end of the packet. Returns whether there was room.
+#[inline(always)]
+fn grow_at_end(ctx: *mut xdp_md, length: u32) -> bool {
+    // SAFETY: The helper checks its arguments.
+    length == 0 || unsafe { bpf_xdp_adjust_tail(ctx, length as i32) } == 0
+}
+
+/// Adds bytes at the start of the packet. Returns whether there was room.
+#[inline(always)]
+fn grow_at_start(ctx: *mut xdp_md, length: u32) -> bool {
+    // SAFETY: The helper checks its arguments.
+    unsafe { bpf_xdp_adjust_head(ctx, -(length as i32)) == 0 }
 }

@@ -3,7 +3,7 @@
 use tcp_bounce_wire::address::{Ipv4Address, Mac};
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, BroadcastSet, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
-    SystemReplies, TelemetrySettings, VlanSet,
+    ReplyStyle, SystemReplies, TelemetrySettings, VlanSet,
 };
 use zerocopy::FromZeros as _;
 
@@ -234,6 +234,10 @@ fn configured_settings(config: &Config, kernel: ReplySettings) -> ReplySettings 
         hop_limit: ttl.unwrap_or(settings.hop_limit),
         window_scale: window_scale.unwrap_or(settings.window_scale),
         window: window.or(settings.window),
+        style: ReplyStyle {
+            scaled_window: settings.style.scaled_window.filter(|_| window.is_none()),
+            ..settings.style
+        },
         mss: mss.or(settings.mss),
         ..settings
     }

@@ -8,6 +8,17 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// smaller, so that an offset plus a length stays below the limit.
 pub const MAX_OFFSET: usize = 0x7fff;
 
+/// The largest number of bytes by which a frame grows at its start.
+///
+/// Most drivers reserve 256 bytes of headroom for XDP, and so does skb mode. The kernel keeps a `struct xdp_frame` of 40
+/// bytes there, and virtio-net the 12 bytes of its header.
+pub const HEADROOM: usize = 200;
+
+/// The number of bytes by which a frame can grow at its start with any driver.
+///
+/// The drivers of Intel reserve at least 192 bytes (`ixgbe_compute_pad`), of which the kernel takes 40.
+pub const LEAST_HEADROOM: usize = 152;
+
 /// A fixed-size part of a packet. Any bytes are a valid value, at any alignment.
 pub trait View: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned {}
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned> View for T {}
@@ -50,12 +61,13 @@ pub trait Frame {
     /// In the kernel, resizing calls the helper `bpf_xdp_adjust_tail`. No other step of a reply costs as much.
     fn resize(&mut self, len: usize) -> Option<()>;
 
-    /// Extends the frame at its start by `length` bytes, whose values are undefined. Offsets refer to the new start.
-    /// Returns `None` if there is no room. The default implementation has none.
+    /// Extends the frame by `length` bytes: at its start as far as there is room, up to [`HEADROOM`], and at its end by
+    /// the rest. Offsets then refer to the new start. The values of the new bytes are undefined.
     ///
-    /// In the kernel, this calls the helper `bpf_xdp_adjust_head`.
+    /// Returns the number of bytes that were added at the start. Returns `None` if there is no room, and then the frame
+    /// may have grown at its end. The default implementation has no room.
     #[inline(always)]
-    fn extend_start(&mut self, _length: usize) -> Option<()> {
+    fn extend(&mut self, _length: usize) -> Option<usize> {
         None
     }
 }
@@ -97,11 +109,12 @@ impl Frame for Buffer<'_> {
         Some(())
     }
 
-    /// Moves the frame towards the end of the buffer.
-    fn extend_start(&mut self, length: usize) -> Option<()> {
+    /// Moves the frame towards the end of the buffer, to make room at its start.
+    fn extend(&mut self, length: usize) -> Option<usize> {
         let len = self.len.checked_add(length).filter(|&len| len <= self.bytes.len())?;
-        self.bytes.copy_within(..self.len, length);
+        let added = length.min(HEADROOM);
+        self.bytes.copy_within(..self.len, added);
         self.len = len;
-        Some(())
+        Some(added)
     }
 }

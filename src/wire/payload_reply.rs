@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::Sum;
 use crate::ethernet::TaggedEthernet;
-use crate::frame::Frame;
+use crate::frame::{Frame, HEADROOM};
 use crate::host::Host;
 use crate::ip::{CONGESTION, Ip, PROTOCOL_TCP};
 use crate::policy::Policy;
@@ -15,12 +15,6 @@ use crate::segment::Segment;
 use crate::serve::ServiceAnswer;
 use crate::service::{MAX_PAYLOAD, Payload};
 use crate::tcp::{Tcp, ports};
-
-/// The number of bytes by which a frame can grow at its start.
-///
-/// XDP reserves 256 bytes of headroom, in native and in skb mode. The kernel keeps a `struct xdp_frame` of 40 bytes
-/// there, and virtio-net the 12 bytes of its header.
-pub const HEADROOM: usize = 200;
 
 /// The bits of a number up to [`HEADROOM`]. As a mask, it gives the verifier an upper bound.
 const HEADROOM_MASK: usize = HEADROOM.next_power_of_two() - 1;
@@ -97,8 +91,7 @@ struct Headers<I: Unaligned> {
 /// Makes the frame end at offset `end`, or after it with zeros as padding. The packet of the request ends at offset
 /// `request_end`. Returns `None` if there is no room.
 ///
-/// A frame grows at its start first, where every driver leaves room. Not every driver leaves room at the end. The
-/// Ethernet header, the VLAN tags and the fixed IP header move to the new start.
+/// If the frame grows at its start, the Ethernet header, the VLAN tags and the fixed IP header move there.
 #[inline(always)]
 fn make_room<I: Ip, F: Frame>(frame: &mut F, request_end: usize, end: usize) -> Option<()> {
     if end <= frame.len() {
@@ -107,12 +100,7 @@ fn make_room<I: Ip, F: Frame>(frame: &mut F, request_end: usize, end: usize) -> 
     if frame.holds(frame.len() + 1) {
         return None;
     }
-    let missing = end - frame.len();
-    let added = missing.min(HEADROOM);
-    if missing > HEADROOM {
-        frame.resize(end - HEADROOM)?;
-    }
-    frame.extend_start(added)?;
+    let added = frame.extend(end - frame.len())?;
     // Checked first. After a check at a variable offset, the compiler omits this check, and the verifier does not know
     // why.
     frame.at::<Headers<I>>(0)?;

@@ -69,8 +69,8 @@ pub struct SegmentVariables {
     pub payload_length: u32,
     /// The TCP flags.
     pub flags: u8,
-    /// The receive window in bytes, not scaled. Only [`Action::Echo`] uses it. A SYN-ACK under this action does not
-    /// accept window scaling.
+    /// The window field of the segment. With [`Action::Echo`], it is the receive window in bytes: a SYN-ACK under this
+    /// action does not accept window scaling.
     pub window: u16,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | acknowledged by the client | segment | answer |
 //! |---|---|---|
-//! | less than the banner | any but a RST | the banner |
+//! | less than the banner | any but a RST | the banner, unless the client has no room |
 //! | the banner, or more | data | the first reply that answers it, or an ACK |
 //! |  | FIN without data | FIN |
 //! |  | ACK without data | none, or a RST if the service ends with one |
@@ -114,8 +114,13 @@ impl SegmentVariables {
         };
         Some(if self.has(Tcp::RST) {
             (Verdict::Later, None)
+        } else if !acknowledges_banner && self.is_bare_ack() && self.window == 0 {
+            // A client without room acknowledges each banner that it cannot take. It would get the banner again,
+            // endlessly. When it has room, it sends another ACK.
+            (if acknowledged == 1 { Verdict::Completed } else { Verdict::Later }, None)
         } else if !acknowledges_banner {
-            let verdict = if self.is_bare_ack() { Verdict::Greeted } else { Verdict::Replied };
+            let completes = self.is_bare_ack() && acknowledged == 1;
+            let verdict = if completes { Verdict::Greeted } else { Verdict::Replied };
             let closes = service.ends_with(Ending::Close) && !service.has_replies();
             let answer = ServiceAnswer {
                 flags: Tcp::PSH | Tcp::ACK | if closes { Tcp::FIN } else { 0 },

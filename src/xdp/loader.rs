@@ -71,6 +71,9 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
         skel.maps.bss.set_map_ifindex(ifindex);
         skel.maps.data_ports.set_map_ifindex(ifindex);
         skel.maps.OPEN_HANDSHAKES.set_map_ifindex(ifindex);
+        skel.maps.SERVICES.set_map_ifindex(ifindex);
+        skel.maps.SERVICE_BY_PORT.set_map_ifindex(ifindex);
+        skel.maps.BLOCKS.set_map_ifindex(ifindex);
     }
     load_filled(skel, inputs)
 }

@@ -6,8 +6,9 @@ use crate::common;
 
 use common::{ACK, Choice, FIN, PSH, RST, Request, Segment, Setup, TestService};
 use proptest::prelude::*;
+use tcp_bounce_wire::frame::{Buffer, LEAST_HEADROOM, View};
 use tcp_bounce_wire::service::{MAX_PAYLOAD, MAX_REPLIES};
-use tcp_bounce_wire::{Ending, Verdict, XdpAction};
+use tcp_bounce_wire::{Ending, Frame, Verdict, XdpAction};
 
 /// The client's ISN. Sequence numbers wrap after the first bytes of data.
 const CLIENT: u32 = u32::MAX - 10;
@@ -100,7 +101,13 @@ fn sends_the_banner_until_it_is_acknowledged() {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Greeted, banner.clone()));
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Greeted, banner.clone()));
         // A client that has received a part of the banner gets all of it.
-        assert_eq!(connection.send(ACK, 1, 5, b""), (Verdict::Greeted, banner));
+        assert_eq!(connection.send(ACK, 1, 5, b""), (Verdict::Replied, banner.clone()));
+        // Without room for data, a client would acknowledge the banner again and again.
+        let closed = Request { window: 0, ..connection.request.clone() };
+        let closed = Connection { request: closed, setup: connection.setup.clone(), server: connection.server };
+        assert_eq!(closed.send(ACK, 1, 1, b""), (Verdict::Completed, None));
+        assert_eq!(closed.send(ACK, 1, 5, b""), (Verdict::Later, None));
+        assert_eq!(closed.send(ACK, 1, 1, b"EHLO "), (Verdict::Replied, banner));
         assert_eq!(connection.send(ACK, 1, after(BANNER), b""), (Verdict::Later, None));
         assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, None));
     }
@@ -254,6 +261,48 @@ fn counts_frames_without_room_for_the_payload() {
     assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::NoRoomForPayload, None));
     connection.setup.room = 300;
     assert_eq!(connection.send(ACK, 1, 1, b"").0, Verdict::Greeted);
+}
+
+/// A frame that grows at its start by 152 bytes at most, as with the drivers of Intel.
+struct Tight<'a>(Buffer<'a>);
+
+impl Frame for Tight<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn at<T: View>(&mut self, offset: usize) -> Option<&mut T> {
+        self.0.at(offset)
+    }
+
+    fn last<T: View>(&mut self) -> Option<&mut T> {
+        self.0.last()
+    }
+
+    fn resize(&mut self, len: usize) -> Option<()> {
+        self.0.resize(len)
+    }
+
+    fn extend(&mut self, length: usize) -> Option<usize> {
+        let at_start = length.min(LEAST_HEADROOM);
+        self.0.resize(self.0.len() + length - at_start)?;
+        self.0.extend(at_start)
+    }
+}
+
+#[test]
+fn writes_the_same_answer_if_a_frame_grows_at_its_end() {
+    let payload: Vec<u8> = (0..180).collect();
+    let setup = Setup::serving(TestService::new(&payload, &[], Ending::Stay), Choice::DEFAULT);
+    for request in [Request::ack(), Request::ack().over_ipv6().tagged()] {
+        let frame = Connection::open(&setup, &request, true).frame(ACK, 1, 1, b"");
+        let (_, expected) = setup.respond(&frame);
+        let mut bytes = [&frame[..], &[0xa5; 300]].concat();
+        let mut tight = Tight(Buffer::new(&mut bytes, frame.len()));
+        assert_eq!(setup.run(&mut tight), Verdict::Greeted);
+        let length = tight.len();
+        assert_eq!(bytes[..length], expected);
+    }
 }
 
 proptest! {

@@ -77,7 +77,8 @@ fn http_responses_have_the_length_that_they_announce() {
     assert!(count > 30, "{count}");
 }
 
-/// Every driver has room for 200 bytes more than the request, and most have room for a page.
+/// Most drivers have room for 200 bytes more than the request, at the start of the frame. Those with less have room at
+/// its end.
 #[test]
 fn payloads_fit_into_the_frames_of_most_drivers() {
     for (name, profile) in profiles() {
