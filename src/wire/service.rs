@@ -34,8 +34,8 @@ impl Block {
 
     /// Splits a payload into blocks. Zeros precede the payload, so that it ends at the end of a word.
     ///
-    /// The program writes whole words, from the end of the frame backwards. The zeros of the first word then lie in the
-    /// TCP header, which is written afterwards.
+    /// The program writes whole words, of which the last one ends at the end of the frame. The zeros of the first word then
+    /// lie in the TCP header, which is written afterwards.
     pub fn split(payload: &[u8]) -> impl Iterator<Item = Self> {
         let words = payload.len().div_ceil(size_of::<Word>());
         let padding = words * size_of::<Word>() - payload.len();
