@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::socket::sockopt::{BindToDevice, Ipv6V6Only, ReuseAddr, SendTimeout};
+use nix::sys::socket::sockopt::{BindToDevice, Ipv6V6Only, ReceiveTimeout, ReuseAddr, SendTimeout};
 use nix::sys::socket::{
     AddressFamily, Backlog, SetSockOpt, SockFlag, SockType, SockaddrStorage, bind, connect, listen, setsockopt, socket,
 };
@@ -401,6 +401,8 @@ fn takes_no_segment_of_many_short_connections(mode: Mode) {
     let connections = amount("HOST_CONNECTIONS", 2000, 1_000_000);
     let network = Network::new(mode);
     let listener = network.listen_at_client(80);
+    // If a connection fails, the server does not wait for it forever.
+    setsockopt(&listener, ReceiveTimeout, &TimeVal::new(2 * PATIENCE.as_secs() as i64, 0)).unwrap();
     let responder = network.start_responder(&format!("--isn {ISN} --listener-grace 0"));
     let serve = || {
         for _ in 0..connections {

@@ -47,8 +47,10 @@ fn mutate(choices: &mut Unstructured, frame: &mut [u8]) {
 
 /// Returns whether [`assert_expected`] applies: no filters, no answers after the handshake, and room for any reply.
 fn is_plain(setup: &Setup) -> bool {
-    let is_unfiltered =
-        !setup.filters_destinations && !setup.filters_sources && setup.filters.excluded_ports == PortSet::new();
+    let is_unfiltered = !setup.filters_destinations
+        && !setup.filters_sources
+        && !setup.filters_vlans
+        && setup.filters.excluded_ports == PortSet::new();
     let drops = setup.actions_by_port.is_empty() && setup.settings.action == Action::Ignore;
     // 64 bytes of room are enough for any reply.
     is_unfiltered && drops && setup.room == 64
