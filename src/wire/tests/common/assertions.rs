@@ -1,6 +1,6 @@
 //! Assertions about verdicts and replies that hold for any packet.
 
-use etherparse::{NetSlice, SlicedPacket};
+use etherparse::{IpNumber, NetSlice, SlicedPacket};
 use tcp_bounce_wire::{Action, Verdict, XdpAction};
 
 use super::request::{ACK, CWR, ECE, ETHERNET_LENGTH, RST, SYN, URG};
@@ -24,11 +24,16 @@ pub fn assert_expected(frame: &[u8], verdict: Verdict, settings: &Choice) {
     }
 }
 
-/// Returns whether the frame is an IP fragment.
+/// Returns whether the frame is an IP fragment. An IPv6 packet with a fragment header counts even if it is whole (RFC
+/// 6946).
 fn is_fragment(frame: &[u8]) -> bool {
     let packet =
         SlicedPacket::from_ethernet(frame).or_else(|_| SlicedPacket::from_ethernet(&frame[..frame.len().min(54)]));
-    packet.is_ok_and(|packet| packet.is_ip_payload_fragmented())
+    packet.is_ok_and(|packet| {
+        let has_header =
+            matches!(&packet.net, Some(NetSlice::Ipv6(ipv6)) if ipv6.header().next_header() == IpNumber::IPV6_FRAGMENTATION_HEADER);
+        packet.is_ip_payload_fragmented() || has_header
+    })
 }
 
 /// Checks all fields of the SYN-ACK `reply` to `request`, and that only zeros follow the reply in the frame.
