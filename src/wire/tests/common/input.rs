@@ -1,7 +1,7 @@
 //! Turns a fuzzer's input into a setup and a packet for it.
 
 use arbitrary::Unstructured;
-use tcp_bounce_wire::{Action, PortSet};
+use tcp_bounce_wire::{Action, BroadcastSet, PortSet};
 
 use super::common::generator::{Choices, Generator, Shape};
 use super::common::{Setup, assert_expected};
@@ -50,6 +50,7 @@ fn is_plain(setup: &Setup) -> bool {
     let is_unfiltered = !setup.filters_destinations
         && !setup.filters_sources
         && !setup.filters_vlans
+        && setup.filters.broadcasts == BroadcastSet::new()
         && setup.filters.excluded_ports == PortSet::new();
     let drops = setup.actions_by_port.is_empty() && setup.settings.action == Action::Ignore;
     // 64 bytes of room are enough for any reply.
