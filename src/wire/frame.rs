@@ -16,7 +16,7 @@ pub const HEADROOM: usize = 200;
 
 /// The number of bytes by which a frame can grow at its start with any driver.
 ///
-/// The drivers of Intel reserve at least 192 bytes (`ixgbe_compute_pad`), of which the kernel takes 40.
+/// Intel's drivers reserve at least 192 bytes (`ixgbe_compute_pad`), and the kernel takes 40 of them.
 pub const LEAST_HEADROOM: usize = 152;
 
 /// A fixed-size part of a packet. Any bytes are a valid value, at any alignment.

@@ -183,7 +183,7 @@ impl Ip for Ipv4 {
     #[inline(always)]
     fn set_identification(&mut self, identification: u16, dont_fragment: bool) {
         let flags = if dont_fragment { DONT_FRAGMENT } else { 0 };
-        // The checksum is updated by the changed words, of which the old identification is 0 (RFC 1624).
+        // The checksum is updated by the changed words (RFC 1624). The old identification is 0.
         let sum = Sum::ZERO
             .word(self.header_checksum.map(|byte| !byte))
             .word((!DONT_FRAGMENT).to_be_bytes())

@@ -68,7 +68,7 @@ impl OptionBlock {
         self
     }
 
-    /// Returns the words, of which only the first [`Self::length`] bytes count.
+    /// Returns the words. Only the first [`Self::length`] bytes count.
     #[inline(always)]
     pub const fn words(&self) -> &[Word; Self::MAX_WORDS] {
         &self.words

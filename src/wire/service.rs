@@ -34,8 +34,8 @@ impl Block {
 
     /// Splits a payload into blocks. Zeros precede the payload, so that it ends at the end of a word.
     ///
-    /// The program writes whole words, of which the last one ends at the end of the frame. The zeros of the first word then
-    /// lie in the TCP header, which is written afterwards.
+    /// The program writes whole words, and the last word ends at the end of the frame. The zeros of the first word then lie
+    /// in the TCP header, which is written afterwards.
     pub fn split(payload: &[u8]) -> impl Iterator<Item = Self> {
         let words = payload.len().div_ceil(size_of::<Word>());
         let padding = words * size_of::<Word>() - payload.len();
@@ -157,8 +157,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Returns the reply with this payload to requests that start with `prefix`, of which at most [`MAX_PREFIX`] bytes
-    /// count. Only those bits are compared that are set in `mask`, which has a byte for each byte of the prefix.
+    /// Returns the reply with this payload to requests that start with `prefix`. `mask` has a byte for each byte of the
+    /// prefix, and selects the bits to compare. Bytes after [`MAX_PREFIX`] are ignored.
     pub fn new(prefix: &[u8], mask: &[u8], payload: Payload) -> Self {
         let mut words = [Word::default(); 2];
         let [bytes, masks] = &mut words;
@@ -189,7 +189,7 @@ pub enum Ending {
     Reset,
 }
 
-/// What a port sends.
+/// The payloads that a port sends, and how it ends connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Service {

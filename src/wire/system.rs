@@ -35,7 +35,7 @@ pub struct SystemReplies {
 /// The window of a system's SYN-ACKs, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemWindow {
-    /// The same window in all SYN-ACKs.
+    /// All SYN-ACKs have this window.
     Fixed(u16),
     /// This window. Without window scaling, it is rounded down to whole segments.
     Rounded(u16),

@@ -20,7 +20,7 @@ pub struct ServiceConfig {
     pub banner: Vec<u8>,
     /// The replies to data of the client. The first reply that matches is sent.
     pub replies: Vec<ReplyConfig>,
-    /// What follows the last payload.
+    /// How the service ends a connection.
     pub ending: Ending,
 }
 
