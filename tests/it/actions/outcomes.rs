@@ -34,14 +34,6 @@ in_each_mode! {
     fragmented_data_gets_no_reset,
 }
 
-fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
-    let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, port), DEADLINE);
-    let stream = network.client.enter(connect).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
-
 /// Reads until the host closes the connection, and returns the data.
 #[track_caller]
 fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
@@ -107,7 +99,7 @@ fn close_ends_the_connection_on_both_sides(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--on-connect close");
     for address in HOSTS {
-        let mut stream = connect(&network, address, 80);
+        let mut stream = network.open(address, 80);
         assert_eq!(read_to_end(&mut stream), b"");
         // The responder has closed only its own direction.
         stream.write_all(&[7; 300_000]).unwrap();
@@ -169,7 +161,7 @@ fn echo_returns_data_to_netcat(mode: Mode) {
 fn tarpit_accepts_no_data_and_holds_clients(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--on-connect tarpit");
-    let mut streams = HOSTS.map(|address| connect(&network, address, 22));
+    let mut streams = HOSTS.map(|address| network.open(address, 22));
     for stream in &mut streams {
         stream.write_all(b"SSH-2.0-scanner\r\n").unwrap();
     }
@@ -224,19 +216,19 @@ fn each_port_has_its_own_action(mode: Mode) {
     assert!(output.contains(&format!("\n  on connect: {plan}\n")), "{output}");
     assert!(output.contains("\n  sequence numbers: keyed (required by echo and tarpit)"), "{output}");
     for address in HOSTS {
-        let mut echo = connect(&network, address, 7);
+        let mut echo = network.open(address, 7);
         echo.write_all(b"there and back").unwrap();
         let mut received = [0; 14];
         echo.read_exact(&mut received).unwrap();
         assert_eq!(&received, b"there and back");
 
-        let mut discard = connect(&network, address, 9);
+        let mut discard = network.open(address, 9);
         discard.write_all(b"some words").unwrap();
         discard.shutdown(Shutdown::Write).unwrap();
         assert_eq!(read_to_end(&mut discard), b"");
 
-        assert_eq!(read_to_end(&mut connect(&network, address, 80)), b"", "close");
-        let mut silent = [22, 23, 100].map(|port| connect(&network, address, port));
+        assert_eq!(read_to_end(&mut network.open(address, 80)), b"", "close");
+        let mut silent = [22, 23, 100].map(|port| network.open(address, port));
         for stream in &mut silent {
             stream.write_all(b"hello?").unwrap();
             assert!(is_silent(stream), "{stream:?}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use tcp_bounce_wire::Verdict;
 use tempfile::NamedTempFile;
@@ -20,15 +20,6 @@ in_each_mode! {
     each_ending_ends_connections,
     long_payloads_arrive_whole,
     a_key_selects_the_random_ports,
-}
-
-/// A connection of the client, with deadlines.
-fn connect(network: &Network, address: IpAddr, port: u16) -> TcpStream {
-    let connect = || TcpStream::connect_timeout(&SocketAddr::new(address, port), DEADLINE);
-    let stream = network.client.enter(connect).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
 }
 
 /// Writes a profile to a file with a name that `--profile` takes for a file.
@@ -98,7 +89,7 @@ fn a_client_that_reads_the_banner_and_closes_ends_at_once(mode: Mode) {
     let network = Network::new(mode);
     let _responder = network.start_responder("--profile linux-server");
     for address in HOSTS {
-        let mut stream = connect(&network, address, 22);
+        let mut stream = network.open(address, 22);
         stream.read_exact(&mut [0; 40]).unwrap();
         drop(stream);
     }
@@ -143,17 +134,17 @@ fn each_ending_ends_connections(mode: Mode) {
     let _responder = network.start_responder(&format!("--profile {}", file.path().display()));
     for address in HOSTS {
         let mut received = Vec::new();
-        connect(&network, address, 13).read_to_end(&mut received).unwrap();
+        network.open(address, 13).read_to_end(&mut received).unwrap();
         assert_eq!(received, b"noon\r\n");
 
-        let mut stream = connect(&network, address, 14);
+        let mut stream = network.open(address, 14);
         stream.write_all(b"nothing").unwrap();
         stream.write_all(b"TIME\r\n").unwrap();
         received.clear();
         stream.read_to_end(&mut received).unwrap();
         assert_eq!(received, b"noon\r\n");
 
-        let mut stream = connect(&network, address, 15);
+        let mut stream = network.open(address, 15);
         stream.write_all(b"time\r\n").unwrap();
         let mut answer = [0; 6];
         stream.read_exact(&mut answer).unwrap();
@@ -173,7 +164,7 @@ fn long_payloads_arrive_whole(mode: Mode) {
     let _responder = network.start_responder(&format!("--profile {}", file.path().display()));
     for address in HOSTS {
         for port in 1000..1010 {
-            let mut stream = connect(&network, address, port);
+            let mut stream = network.open(address, port);
             let mut received = vec![0; banner.len()];
             stream.read_exact(&mut received).unwrap();
             assert_eq!(received, banner.as_bytes());
@@ -203,7 +194,7 @@ fn a_key_selects_the_random_ports(mode: Mode) {
         assert_eq!(ports.len(), 5, "{report}");
         for &port in &ports {
             let mut banner = String::new();
-            connect(&network, HOST.into(), port).read_to_string(&mut banner).unwrap();
+            network.open(HOST.into(), port).read_to_string(&mut banner).unwrap();
             assert_eq!(banner, format!("port {port}\n"));
         }
         scans.push(ports);
