@@ -16,9 +16,10 @@ pub enum Action {
     Discard = 8,
     /// Sends all data back to the client (RFC 862).
     Echo = 16,
-    /// Advertises a window of zero, so that the client cannot send data.
+    /// Answers data with a window of zero and acknowledges none of it, so that the client waits.
     Tarpit = 32,
-    /// Sends the payloads of a [`Service`](crate::service::Service). Only a profile selects this action.
+    /// Sends the payloads of a [`Service`](crate::service::Service). A profile or `identify`
+    /// selects this action.
     Serve = 64,
 }
 

@@ -4,6 +4,9 @@ use core::fmt::Debug;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::checksum::Sum;
+use crate::text::{Ipv4Endpoint, Ipv4Text, Ipv6Endpoint, Ipv6Text};
+
 /// A MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -36,6 +39,12 @@ pub trait IpAddress: Copy + Debug + Eq {
     /// byte.
     type Words: Copy + Debug;
 
+    /// The text of an address, in fixed width.
+    type Text: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned;
+
+    /// The text of an address and a port.
+    type Endpoint: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned;
+
     /// The unspecified address, which no host uses: `0.0.0.0` or `::`.
     const UNSPECIFIED: Self;
 
@@ -48,6 +57,12 @@ pub trait IpAddress: Copy + Debug + Eq {
     /// Returns the address as a 128-bit number, for comparisons across both IP versions.
     fn bits(self) -> AddressBits;
 
+    /// Writes the text of the address with these words, and returns its sum for a checksum.
+    fn write(words: Self::Words, text: &mut Self::Text) -> Sum;
+
+    /// Writes the text of an endpoint with an address of these words, and returns its sum.
+    fn write_endpoint(words: Self::Words, port: u16, text: &mut Self::Endpoint) -> Sum;
+
     /// Returns the IPv4 address, or `None` for an IPv6 address.
     fn to_v4(self) -> Option<Ipv4Address>;
 }
@@ -59,6 +74,8 @@ pub struct Ipv4Address(pub [u8; 4]);
 
 impl IpAddress for Ipv4Address {
     type Words = u32;
+    type Text = Ipv4Text;
+    type Endpoint = Ipv4Endpoint;
 
     const UNSPECIFIED: Self = Self([0; 4]);
 
@@ -84,6 +101,16 @@ impl IpAddress for Ipv4Address {
     }
 
     #[inline(always)]
+    fn write(word: u32, text: &mut Ipv4Text) -> Sum {
+        text.set(word.to_ne_bytes())
+    }
+
+    #[inline(always)]
+    fn write_endpoint(word: u32, port: u16, text: &mut Ipv4Endpoint) -> Sum {
+        text.set(word.to_ne_bytes(), port)
+    }
+
+    #[inline(always)]
     fn to_v4(self) -> Option<Ipv4Address> {
         Some(self)
     }
@@ -96,6 +123,8 @@ pub struct Ipv6Address(pub [u8; 16]);
 
 impl IpAddress for Ipv6Address {
     type Words = [u64; 2];
+    type Text = Ipv6Text;
+    type Endpoint = Ipv6Endpoint;
 
     const UNSPECIFIED: Self = Self([0; 16]);
 
@@ -120,6 +149,16 @@ impl IpAddress for Ipv6Address {
             high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
             low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
         }
+    }
+
+    #[inline(always)]
+    fn write([high, low]: [u64; 2], text: &mut Ipv6Text) -> Sum {
+        text.set(u64::from_be(high), u64::from_be(low))
+    }
+
+    #[inline(always)]
+    fn write_endpoint([high, low]: [u64; 2], port: u16, text: &mut Ipv6Endpoint) -> Sum {
+        text.set(u64::from_be(high), u64::from_be(low), port)
     }
 
     #[inline(always)]

@@ -47,6 +47,14 @@ impl Sum {
         Some(sum)
     }
 
+    /// Returns the sum of `bytes`. A zero follows an odd number of bytes.
+    #[inline(always)]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let (words, rest) = bytes.as_chunks::<2>();
+        let sum = words.iter().fold(Self::ZERO, |sum, &word| sum.word(word));
+        rest.first().map_or(sum, |&last| sum.word([last, 0]))
+    }
+
     /// Adds a 16-bit word in memory order.
     #[inline(always)]
     pub const fn word(self, word: [u8; 2]) -> Self {
@@ -57,6 +65,12 @@ impl Sum {
     #[inline(always)]
     pub const fn words(self, words: [u8; 4]) -> Self {
         Self(self.0.wrapping_add(u32::from_ne_bytes(words) as u64))
+    }
+
+    /// Returns the sum of the bytes if they start one byte later (RFC 1071, 2(B)).
+    #[inline(always)]
+    pub const fn swapped(self) -> Self {
+        Self(self.fold().swap_bytes() as u64)
     }
 
     /// Folds the sum into 16 bits by adding all carries back.

@@ -5,6 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::action::{Action, ActionSet};
 use crate::clock::Clock;
+use crate::identity::token_hash;
 use crate::isn::Isn;
 use crate::reply_style::{Identification, ReplyStyle};
 use crate::siphash::SipHash13;
@@ -32,6 +33,9 @@ pub struct ProgramSettings {
     /// Whether tcp-bounce answers frames with VLAN tags only if [`Filters::vlans`](crate::Filters::vlans) contains the
     /// tags.
     pub filters_vlans: bool,
+    /// Whether payloads of services have [`Fields`](crate::Fields). Each service then has an entry for IPv4 and one for
+    /// IPv6.
+    pub has_fields: bool,
     /// The client tables and events to collect.
     pub telemetry: TelemetrySettings,
     /// The style of the replies. [`ReplySettings::style`](crate::ReplySettings::style) must be the same.
@@ -54,7 +58,8 @@ impl ProgramSettings {
         filters_destinations: false,
         filters_sources: false,
         filters_vlans: false,
-        telemetry: TelemetrySettings { ports: false, sources: false, events: 0, stripes: 1, shared: false },
+        has_fields: false,
+        telemetry: TelemetrySettings { ports: false, sources: false, events: 0, stripes: 1, shared: false, data: 0 },
         style: ReplyStyle::LINUX,
         frags: false,
         attach_mode: 0,
@@ -75,6 +80,9 @@ pub struct TelemetrySettings {
     pub stripes: u32,
     /// Whether several CPUs share a stripe. Its counters are then incremented atomically.
     pub shared: bool,
+    /// The number of payload bytes in a `data` event, at most [`DataEvent::MAX_DATA`](crate::DataEvent::MAX_DATA). 0
+    /// disables these events. They need `events`.
+    pub data: u32,
 }
 
 /// [`ProgramSettings`] in the layout of the program's read-only memory.
@@ -86,6 +94,8 @@ pub struct TelemetrySettings {
 pub struct ProgramConfig {
     /// The hash of [`Isn::Keyed`] with its key, before the first block.
     pub(crate) keyed_hash: SipHash13,
+    /// The hash of [tokens](crate::identity::token), before the first block.
+    pub(crate) token_hash: SipHash13,
     pub(crate) isn: U32,
     /// The clock of timestamps.
     pub clock: Clock,
@@ -96,6 +106,8 @@ pub struct ProgramConfig {
     attach_mode: u16,
     events: u32,
     stripes: u32,
+    data: u32,
+    unused: u32,
 }
 
 impl ProgramConfig {
@@ -114,6 +126,7 @@ impl ProgramConfig {
         let actions = if keyed { settings.actions } else { settings.actions.without_key() };
         Self {
             keyed_hash: SipHash13::new(key),
+            token_hash: token_hash(key),
             isn: U32::new(isn),
             clock: Clock::new(settings.hz),
             features: Features::new(&settings, keyed, !actions.is_single()),
@@ -122,6 +135,8 @@ impl ProgramConfig {
             attach_mode: settings.attach_mode,
             events: settings.telemetry.events,
             stripes: settings.telemetry.stripes,
+            data: settings.telemetry.data,
+            unused: 0,
         }
     }
 
@@ -134,13 +149,14 @@ impl ProgramConfig {
     /// Returns the telemetry settings.
     #[inline(always)]
     pub const fn telemetry(&self) -> TelemetrySettings {
-        let Self { features, events, stripes, .. } = *self;
+        let Self { features, events, stripes, data, .. } = *self;
         TelemetrySettings {
             ports: features.counts_ports(),
             sources: features.has(Features::COUNTS_SOURCES),
             events,
             stripes,
             shared: features.has(Features::SHARES_STRIPES),
+            data,
         }
     }
 }
@@ -165,10 +181,12 @@ impl Features {
     const COUNTS_SOURCES: u32 = 1 << 9;
     const HAS_EVENTS: u32 = 1 << 10;
     const SHARES_STRIPES: u32 = 1 << 11;
+    const REPORTS_DATA: u32 = 1 << 12;
     const HAS_STYLE: u32 = 1 << 16;
     const RISING_IDENTIFICATION: u32 = 1 << 17;
     const RANDOM_IDENTIFICATION: u32 = 1 << 18;
     const MAY_FRAGMENT: u32 = 1 << 19;
+    const HAS_FIELDS: u32 = 1 << 20;
 
     /// Returns the features that `settings` enable.
     const fn new(settings: &ProgramSettings, is_keyed: bool, actions_vary: bool) -> Self {
@@ -186,10 +204,12 @@ impl Features {
             .with(Self::COUNTS_SOURCES, telemetry.sources)
             .with(Self::HAS_EVENTS, telemetry.events != 0)
             .with(Self::SHARES_STRIPES, telemetry.shared)
+            .with(Self::REPORTS_DATA, telemetry.data != 0)
             .with(Self::HAS_STYLE, !style.is_linux())
             .with(Self::RISING_IDENTIFICATION, matches!(style.identification, Identification::Rising))
             .with(Self::RANDOM_IDENTIFICATION, matches!(style.identification, Identification::Random))
             .with(Self::MAY_FRAGMENT, !style.dont_fragment)
+            .with(Self::HAS_FIELDS, settings.has_fields)
     }
 
     const fn with(self, feature: u32, is_enabled: bool) -> Self {
@@ -250,6 +270,12 @@ impl Features {
         self.has(Self::COUNTS_PORTS | Self::COUNTS_SOURCES | Self::HAS_EVENTS)
     }
 
+    /// Returns whether the first data of clients is reported.
+    #[inline(always)]
+    pub const fn reports_data(self) -> bool {
+        self.has(Self::REPORTS_DATA)
+    }
+
     /// Returns whether SYNs are counted by port.
     #[inline(always)]
     pub const fn counts_ports(self) -> bool {
@@ -278,6 +304,12 @@ impl Features {
     #[inline(always)]
     pub const fn may_fragment(self) -> bool {
         self.has(Self::MAY_FRAGMENT)
+    }
+
+    /// Returns whether payloads of services have fields (see [`ProgramSettings::has_fields`]).
+    #[inline(always)]
+    pub const fn has_fields(self) -> bool {
+        self.has(Self::HAS_FIELDS)
     }
 
     /// Returns whether multi-buffer frames are supported.

@@ -22,7 +22,7 @@ impl Counters {
     /// Returns the number of completed handshakes, for all post-handshake actions except echo.
     ///
     /// Echo cannot tell the last ACK of a handshake from later segments. It counts both as [`Verdict::Later`] or
-    /// [`Verdict::Replied`].
+    /// [`Verdict::Replied`]. A last ACK whose frame has no room for the banner is [`Verdict::NoRoomForPayload`].
     pub fn completed(&self) -> u64 {
         self[Verdict::Completed]
             + self[Verdict::Reset]

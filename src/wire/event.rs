@@ -17,14 +17,16 @@ pub enum EventKind {
     Completed,
     /// The client closed or reset the connection.
     Disconnected,
+    /// The client sent its first data. The event is a [`DataEvent`].
+    Data,
 }
 
 impl EventKind {
     /// All kinds, in the order of their values.
-    pub const ALL: [Self; 3] = [Self::Syn, Self::Completed, Self::Disconnected];
+    pub const ALL: [Self; 4] = [Self::Syn, Self::Completed, Self::Disconnected, Self::Data];
 
     /// Returns the event kind of a segment with these TCP flags and this verdict, or `None` if it causes no client
-    /// event.
+    /// event. [`Self::Data`] depends on neither.
     #[inline(always)]
     pub const fn of(verdict: Verdict, flags: u8) -> Option<Self> {
         match verdict {
@@ -32,7 +34,9 @@ impl EventKind {
             Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Greeted | Verdict::Accepted => {
                 Some(Self::Completed)
             }
-            Verdict::Later | Verdict::Replied if flags & (Tcp::FIN | Tcp::RST) != 0 => Some(Self::Disconnected),
+            Verdict::Later | Verdict::Replied | Verdict::NoRoomForPayload if flags & (Tcp::FIN | Tcp::RST) != 0 => {
+                Some(Self::Disconnected)
+            }
             _ => None,
         }
     }
@@ -54,6 +58,23 @@ pub struct Event {
     pub destination_port: U16,
     /// An [`EventKind`] as a number.
     pub kind: u32,
+}
+
+/// The header of an event of the kind [`EventKind::Data`]. The copied data follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DataEvent {
+    /// The client, the port and the time.
+    pub event: Event,
+    /// The number of bytes that follow.
+    pub copied: u32,
+    /// The number of bytes in the segment.
+    pub length: u32,
+}
+
+impl DataEvent {
+    /// The largest number of bytes that follow.
+    pub const MAX_DATA: usize = 1024;
 }
 
 /// The numbers of client events on one CPU, since the program was loaded.

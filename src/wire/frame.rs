@@ -32,6 +32,32 @@ pub struct Span {
     pub length: usize,
 }
 
+impl Span {
+    /// Reads the first `limit` bytes in words of eight bytes, and passes each word to `write` with its index. Zeros fill
+    /// the last word. At least eight bytes must precede the span in the frame.
+    ///
+    /// Returns the number of bytes that were read. It is smaller than `limit` if the span is shorter, or if a part is not
+    /// accessible.
+    #[inline(always)]
+    pub fn read_words<F: Frame>(self, frame: &mut F, limit: usize, mut write: impl FnMut(usize, [u8; 8])) -> usize {
+        const WORD: usize = size_of::<u64>();
+        let length = self.length.min(limit);
+        let mut read = 0;
+        for index in 0..limit.div_ceil(WORD) {
+            let start = index * WORD;
+            if start >= length {
+                break;
+            }
+            // The last word ends with the span. The shift removes the bytes that precede its own.
+            let excess = (start + WORD).saturating_sub(length);
+            let Some(word) = frame.at::<[u8; WORD]>((self.offset + start - excess) & MAX_OFFSET) else { break };
+            write(index, (u64::from_le_bytes(*word) >> (8 * excess)).to_le_bytes());
+            read = start + WORD - excess;
+        }
+        read
+    }
+}
+
 /// An Ethernet frame without its frame check sequence. All offsets and lengths are in bytes.
 ///
 /// The XDP program implements this trait for the packet in `xdp_md`, with the pointer comparisons that the verifier

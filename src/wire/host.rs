@@ -3,11 +3,13 @@
 use crate::address::AddressBits;
 use crate::checksum::Sum;
 use crate::event::EventKind;
+use crate::field::Fields;
 use crate::flow_label::FlowLabels;
 use crate::frame::{Frame, Span};
 use crate::ip::Ip;
 use crate::ipv6::skip_extensions;
 use crate::policy::Policy;
+use crate::render::{render_field, render_fields};
 use crate::segment::{FourTuple, Segment};
 use crate::service::{Block, Payload, Service};
 use crate::syn_options::SynOptions;
@@ -58,6 +60,13 @@ pub trait Host: Sized {
         false
     }
 
+    /// Returns whether the next data of the connection with this [`Segment::id`] is its first, and forgets the
+    /// connection. The default implementation knows no connections.
+    #[inline(always)]
+    fn expects_first_data(&self, _id: u64) -> bool {
+        false
+    }
+
     /// Calls [`Segment::answer_syn`]. The host may resize the frame through another view, so the caller must not use
     /// `frame` afterwards.
     #[inline(always)]
@@ -86,7 +95,7 @@ pub trait Host: Sized {
     }
 
     /// Calls [`Segment::answer_request`]. The host may resize the frame through another view, so the caller must not use
-    /// `frame` afterwards.
+    /// `frame` afterwards, except for [`Host::render_fields`].
     #[inline(always)]
     fn answer_request<I: Ip, F: Frame>(
         &self,
@@ -94,13 +103,13 @@ pub trait Host: Sized {
         segment: Segment<I>,
         isn_base: u32,
         policy: &Policy<Self>,
-    ) -> Verdict {
+    ) -> (Verdict, Fields) {
         segment.answer_request(frame, isn_base, policy)
     }
 
-    /// Returns the service of `port`. The default implementation has no services.
+    /// Returns the service of `port` for clients of this IP version. The default implementation has no services.
     #[inline(always)]
-    fn service(&self, _port: u16) -> Option<&Service> {
+    fn service<I: Ip>(&self, _port: u16) -> Option<&Service> {
         None
     }
 
@@ -114,6 +123,32 @@ pub trait Host: Sized {
     #[inline(always)]
     fn write_payload<F: Frame>(&self, frame: &mut F, start: usize, payload: Payload) -> Option<()> {
         payload.write(frame, start, |index| self.block(index))
+    }
+
+    /// Calls [`render_fields`].
+    #[inline(always)]
+    fn render_fields<I: Ip, F: Frame>(
+        &self,
+        frame: &mut F,
+        ip_offset: usize,
+        fields: Fields,
+        policy: &Policy<Self>,
+    ) -> Option<()> {
+        render_fields::<I, F>(frame, ip_offset, fields, |frame, field| {
+            self.render_field::<I, F>(frame, ip_offset, field, policy)
+        })
+    }
+
+    /// Calls [`render_field`].
+    #[inline(always)]
+    fn render_field<I: Ip, F: Frame>(
+        &self,
+        frame: &mut F,
+        ip_offset: usize,
+        field: (usize, u16),
+        policy: &Policy<Self>,
+    ) -> Option<Sum> {
+        render_field::<I, F>(frame, ip_offset, field, policy.config)
     }
 
     /// Calls [`Filters::check_scope`](crate::Filters::check_scope).
@@ -163,6 +198,11 @@ pub trait Host: Sized {
     /// implementation does nothing.
     #[inline(always)]
     fn report<I: Ip>(&self, _segment: Segment<I>, _is_reply: bool, _kind: EventKind) {}
+
+    /// Reports the data of `segment`, the first of its connection. `header_length` is the length of the TCP header with
+    /// options, in bytes. The default implementation does nothing.
+    #[inline(always)]
+    fn report_data<I: Ip>(&self, _segment: Segment<I>, _header_length: usize) {}
 
     /// Counts a SYN to an excluded port. The default implementation does nothing.
     #[inline(always)]

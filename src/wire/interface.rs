@@ -194,12 +194,6 @@ impl Advertised {
         let length = U16::new(length);
         Self { mss: MssOption::new(length), window: length, window_with_timestamps: length, ..self }
     }
-
-    /// Returns these values with a window of zero.
-    pub(crate) const fn without_window(self) -> Self {
-        let window = U16::new(0);
-        Self { window, window_with_timestamps: window, ..self }
-    }
 }
 
 /// The receive windows of connections over one IP version, in bytes. They may exceed the window field.

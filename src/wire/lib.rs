@@ -1,8 +1,4 @@
-//! The packet logic of tcp-bounce: returns a verdict on each packet and writes the reply.
-//!
-//! The XDP program runs [`respond()`] on the frame that the NIC received. The tests run the same code on a buffer in
-//! memory. The crate therefore depends on neither the kernel nor the command line, allocates nothing, and contains no
-//! `unsafe` code. It cannot panic either: libbpf rejects a program with a panic path.
+#![doc = include_str!("README.md")]
 //!
 //! # The path of a packet
 //!
@@ -31,6 +27,9 @@
 //!
 //! | file | purpose |
 //! |---|---|
+//! | [`frame`] | frames, and typed views of their bytes |
+//! | [`checksum`] | the Internet checksum |
+//! | [`text`] | the text of addresses and ports |
 //! | [`address`] | MAC, IPv4 and IPv6 addresses |
 //! | [`address_set`] | sets of IP addresses |
 //! | [`broadcast_set`] | sets of IPv4 broadcast addresses |
@@ -38,12 +37,11 @@
 //! | [`local_ports`] | the TCP ports on which the host may have sockets |
 //! | [`verdict`] | verdicts, and their XDP actions and names |
 //! | [`counters`] | counters of frames by verdict |
-//! | [`open_handshakes`] | the handshakes that wait for their last ACK |
+//! | [`open_handshakes`] | the table of open handshakes, for events of last ACKs with data and of first data |
 //! | [`action`] | post-handshake actions, and the action of each port |
 //! | [`siphash`] | SipHash-1-3, for keyed ISNs |
 //! | [`isn`] | the choice of initial sequence numbers |
-//! | [`frame`] | frames, and typed views of their bytes |
-//! | [`checksum`] | the Internet checksum |
+//! | [`field`] | the parts of payloads that the program renders |
 //! | [`service`] | the services of a profile, and their payloads |
 //! | [`ethernet`] | Ethernet headers and VLAN tags |
 //! | [`vlan_set`] | sets of VLAN tags |
@@ -59,6 +57,7 @@
 //! | [`ip`] | the common interface of both IP versions |
 //! | [`ipv4`] | IPv4 headers |
 //! | [`ipv6`] | IPv6 headers and extension headers |
+//! | [`identity`] | tokens of connections |
 //! | [`event`] | client events, and their counts |
 //! | [`client_table`] | counts by port and by source address |
 //! | [`config`] | the program's settings |
@@ -66,6 +65,7 @@
 //! | [`filters`] | addresses and ports for which tcp-bounce answers |
 //! | [`policy`] | settings, state, filters and host for one packet |
 //! | [`segment`] | a TCP segment in a frame |
+//! | [`render`] | renders the fields of a payload |
 //! | [`host`] | the services of the kernel, or of a test |
 //! | [`reply_options`] | the options of a reply |
 //! | [`syn_ack`] | the headers of a SYN-ACK |
@@ -92,10 +92,12 @@ pub mod counters;
 pub mod ethernet;
 pub mod event;
 pub mod fast_path;
+pub mod field;
 pub mod filters;
 pub mod flow_label;
 pub mod frame;
 pub mod host;
+pub mod identity;
 pub mod interface;
 pub mod ip;
 pub mod ipv4;
@@ -108,6 +110,7 @@ pub mod payload_reply;
 pub mod policy;
 pub mod port_set;
 pub mod post_handshake;
+pub mod render;
 pub mod reply;
 pub mod reply_options;
 pub mod reply_settings;
@@ -123,6 +126,7 @@ pub mod syn_options;
 pub mod system;
 pub mod tcp;
 pub mod tcp_options;
+pub mod text;
 pub mod verdict;
 pub mod vlan_set;
 
@@ -134,7 +138,8 @@ pub use client_table::{Bucket, ClientCounters, ClientCounts, Slot};
 pub use clock::Clock;
 pub use config::{ProgramConfig, ProgramSettings, TelemetrySettings};
 pub use counters::Counters;
-pub use event::{Event, EventCounts, EventKind};
+pub use event::{DataEvent, Event, EventCounts, EventKind};
+pub use field::{Field, FieldKind, Fields};
 pub use filters::Filters;
 pub use frame::Frame;
 pub use host::{Host, SocketKind};

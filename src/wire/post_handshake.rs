@@ -11,7 +11,8 @@
 //! |  | ISN + 2: the server's FIN | none |
 //! | echo | the first byte of the segment, plus or minus a window | data and FIN, with a copy |
 //! |  | a later byte: the client already has the copy | data and FIN, with ACK |
-//! | tarpit | the first byte of the segment, or the next one | data without FIN, and probes, which start a byte early |
+//! | tarpit | at most 65,536 before the segment's first byte | data, with ACK |
+//! |  | the second byte of the segment | probes and data, with ACK |
 //!
 //! With echo and tarpit, the ISN of the SYN-ACK is the client's ISN plus an offset. A server that sends as many bytes
 //! as it receives, counting SYN and FIN, stays at that offset from the client's sequence numbers. A segment therefore
@@ -19,7 +20,8 @@
 //!
 //! **Two responders cannot answer each other forever.** No action answers a RST. A segment with neither data nor FIN is
 //! answered in two cases only. Reset and close answer the last ACK of a handshake, with a RST or a FIN. A tarpit
-//! answers a probe, with a segment that the other side does not accept as a probe (see [`isn_offset`]).
+//! answers a probe, with a segment that the other side does not accept as a probe (see [`isn_offset`]). It does not
+//! answer a FIN without data: close would answer the ACK with another FIN.
 //!
 //! Only echo sends data. The offset also keeps an echo on the other side from accepting this data. Close and discard
 //! answer a FIN with a FIN only if the segment acknowledges exactly ISN + 1. Any reply to the server's FIN acknowledges
@@ -40,6 +42,12 @@ pub const ECHO_WINDOW: u16 = 536;
 /// The largest number of bytes in one echo, for clients that exceed [`ECHO_WINDOW`]. A full Ethernet frame carries this
 /// payload over IPv4.
 pub const MAX_ECHO: u32 = 1460;
+
+/// The largest distance of a segment from the byte before the client's data, under [`Action::Tarpit`].
+///
+/// A SYN-ACK advertises at most 65,535 bytes, because its window is not scaled. A client that has used this window and
+/// sent a FIN continues with the sequence number after the FIN.
+const TARPIT_REACH: u32 = u16::MAX as u32 + 2;
 
 /// The number that is added to the ISN of a SYN-ACK without window scaling, for the actions close and discard.
 ///
@@ -165,11 +173,12 @@ impl SegmentVariables {
     /// Returns whether this segment may be the last ACK of a handshake, with or without data. The segment must belong to
     /// a connection that tcp-bounce accepted. The arguments are those of [`Self::classify`].
     ///
-    /// With echo, the last ACK looks like any other segment.
+    /// With echo, the last ACK looks like any other segment. With tarpit, it is the client's first segment, or a probe.
     #[inline(always)]
     pub fn may_complete(self, actions: ActionSet, isn_base: u32) -> bool {
         let acknowledges_syn_ack = match self.acknowledgment_number.wrapping_sub(isn_base) {
-            _ if actions.any_follows_client() => actions.contains(Action::Tarpit),
+            first if actions.contains(Action::Tarpit) => first.wrapping_sub(self.sequence_number) <= 1,
+            _ if actions.any_follows_client() => false,
             distance => distance & !UNSCALED == 1,
         };
         acknowledges_syn_ack && !self.has(Tcp::RST)
@@ -247,21 +256,25 @@ impl SegmentVariables {
     }
 
     /// Classifies a segment under [`Action::Tarpit`], which acknowledges neither data nor FIN.
+    ///
+    /// The SYN-ACK advertises a window. Each answer closes it, so that the client keeps its data. Linux then retransmits
+    /// its first segment. A client without data in flight probes the window.
     #[inline(always)]
     fn tarpit(self, offset: u32) -> Option<(Verdict, Option<Answer>)> {
         // The client's first sequence number after its SYN. The tarpit always expects this number next.
         let first = self.acknowledgment_number.wrapping_sub(offset);
-        let is_probe = match first.wrapping_sub(self.sequence_number) {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
-        Some(if self.has(Tcp::FIN | Tcp::RST) {
-            (Verdict::Later, None)
-        } else if is_probe || self.payload_length > 0 {
+        // Probes start one byte before this number.
+        let distance = self.sequence_number.wrapping_sub(first).wrapping_add(1);
+        if distance > TARPIT_REACH {
+            return None;
+        }
+        let is_probe = distance == 0 && self.is_bare_ack();
+        Some(if !self.has(Tcp::RST) && (is_probe || self.payload_length > 0) {
             (Verdict::Replied, Some(self.answer(Tcp::ACK, first, AnswerWindow::value(0))))
-        } else {
+        } else if self.is_bare_ack() && distance == 1 {
             (Verdict::Completed, None)
+        } else {
+            (Verdict::Later, None)
         })
     }
 

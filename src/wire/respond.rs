@@ -5,6 +5,7 @@ use crate::address::IpAddress as _;
 use crate::ethernet::{Ethernet, TaggedEthernet};
 use crate::event::EventKind;
 use crate::fast_path;
+use crate::field::Fields;
 use crate::frame::{Frame, Span};
 use crate::host::{Host, SocketKind};
 use crate::ip::Ip;
@@ -207,15 +208,19 @@ impl<I: Ip> Segment<I> {
                 return Err(Verdict::Later);
             }
             let completes = may_complete && self.completes_handshake(frame, policy)?;
+            self.report_first_data(frame, header_length, policy)?;
             let verdict = if !is_answered {
                 verdict
             } else if policy.actions.contains(Action::Serve) && self.actions(frame, policy)?.contains(Action::Serve) {
-                policy.host.answer_request(frame, *self, isn_base, policy)
+                let (verdict, fields) = policy.host.answer_request(frame, *self, isn_base, policy);
+                self.render(frame, fields, policy).map_or(Verdict::NoRoomForPayload, |()| verdict)
             } else {
                 policy.host.answer_later(frame, *self, isn_base, policy)
             };
             let verdict = if completes { verdict.completing_handshake() } else { verdict };
-            self.report(verdict, flags, policy);
+            // The handshake is complete even if the frame has no room for the banner.
+            let lacks_room = completes && verdict == Verdict::NoRoomForPayload;
+            self.report(if lacks_room { Verdict::Completed } else { verdict }, flags, policy);
             Ok(verdict)
         } else if policy.features.takes_over() {
             Err(Verdict::TakenOver)
@@ -296,6 +301,28 @@ impl<I: Ip> Segment<I> {
             let segment = Self::new(self.ip_offset, Span { offset, ..self.span });
             policy.host.report(segment, is_reply, kind);
         }
+    }
+
+    /// Reports the data of this segment if it is the first of its connection. An answer overwrites the data, so the
+    /// caller reports it first.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if a header is truncated.
+    #[inline(always)]
+    fn report_first_data<F: Frame, H: Host>(
+        &self,
+        frame: &mut F,
+        header_length: usize,
+        policy: &Policy<H>,
+    ) -> Result<(), Verdict> {
+        if policy.features.reports_data()
+            && self.span.length > header_length
+            && policy.host.expects_first_data(self.id(frame)?)
+        {
+            policy.host.report_data(*self, header_length);
+        }
+        Ok(())
     }
 
     /// Answers this SYN, whose options are known, for a port whose action does not follow the client.
@@ -379,8 +406,6 @@ impl<I: Ip> Segment<I> {
         if actions.contains(Action::Echo) {
             advertised = advertised.with_one_segment(ECHO_WINDOW);
             options = options.without_window_scale();
-        } else if actions.contains(Action::Tarpit) {
-            advertised = advertised.without_window();
         }
         self.open_handshake(frame, policy)?;
         let ecn = self.ip(frame)?.ecn();
@@ -507,11 +532,16 @@ impl<I: Ip> Segment<I> {
 }
 
 impl<I: Ip> Segment<I> {
-    /// Turns `frame` into the answer of a service to this segment, which [`respond`] has recognised, and returns the
-    /// verdict. `isn_base` is the result of [`service_isn_base`].
+    /// Turns `frame` into the answer of a service to this segment, which [`respond`] has recognised. Returns the verdict,
+    /// and the fields of the payload, which the caller renders. `isn_base` is the result of [`service_isn_base`].
     #[inline(always)]
-    pub fn answer_request<F: Frame, H: Host>(&self, frame: &mut F, isn_base: u32, policy: &Policy<H>) -> Verdict {
-        self.try_answer_request(frame, isn_base, policy).unwrap_or(Verdict::Later)
+    pub fn answer_request<F: Frame, H: Host>(
+        &self,
+        frame: &mut F,
+        isn_base: u32,
+        policy: &Policy<H>,
+    ) -> (Verdict, Fields) {
+        self.try_answer_request(frame, isn_base, policy).unwrap_or((Verdict::Later, Fields::NONE))
     }
 
     #[inline(always)]
@@ -520,18 +550,28 @@ impl<I: Ip> Segment<I> {
         frame: &mut F,
         isn_base: u32,
         policy: &Policy<H>,
-    ) -> Option<Verdict> {
+    ) -> Option<(Verdict, Fields)> {
         // Checked first. After a check at a variable offset, the compiler omits this check, and the verifier does not know
         // why.
         frame.at::<TaggedEthernet>(0)?;
         let header_length = self.header_length(frame).ok()?;
         let data = Span { offset: self.span.offset + header_length, length: self.span.length - header_length };
         let request = Request::read(frame, data)?;
-        let service = policy.host.service(self.tcp(frame).ok()?.destination_port.get())?;
+        let service = policy.host.service::<I>(self.tcp(frame).ok()?.destination_port.get())?;
         let (verdict, answer) = self.variables(frame, header_length).ok()?.serve(service, isn_base, request)?;
-        let Some(answer) = answer else { return Some(verdict) };
+        let Some(answer) = answer else { return Some((verdict, Fields::NONE)) };
+        let fields = if policy.features.has_fields() { answer.payload.fields } else { Fields::NONE };
         let written = self.write_service_answer(frame, header_length, &answer, policy);
-        Some(written.map_or(Verdict::NoRoomForPayload, |()| verdict))
+        Some(written.map_or((Verdict::NoRoomForPayload, Fields::NONE), |()| (verdict, fields)))
+    }
+
+    /// Renders the fields of the payload in the answer to this segment. Returns `None` if the frame is too short.
+    #[inline(always)]
+    fn render<F: Frame, H: Host>(&self, frame: &mut F, fields: Fields, policy: &Policy<H>) -> Option<()> {
+        if policy.features.has_fields() && !fields.is_empty() {
+            policy.host.render_fields::<I, _>(frame, self.ip_offset, fields, policy)?;
+        }
+        Some(())
     }
 }
 

@@ -6,6 +6,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 use crate::checksum::Sum;
+use crate::field::Fields;
 use crate::frame::{Frame, MAX_OFFSET, Span};
 
 /// The length of the longest payload, in bytes: one segment on every path that IPv6 supports. Its 1280 bytes hold an IPv6
@@ -59,18 +60,21 @@ pub struct Payload {
     pub length: u16,
     /// The sum of the payload for a checksum, folded, in memory order.
     pub sum: [u8; 2],
+    /// The parts of the payload that the program renders.
+    pub fields: Fields,
 }
 
 impl Payload {
     /// No payload.
-    pub const EMPTY: Self = Self { first_block: 0, length: 0, sum: [0; 2] };
+    pub const EMPTY: Self = Self { first_block: 0, length: 0, sum: [0; 2], fields: Fields::NONE };
 
     /// Returns the entry for `payload`, whose blocks start at `first_block`. Bytes after [`MAX_PAYLOAD`] are ignored.
-    pub fn new(payload: &[u8], first_block: u32) -> Self {
+    ///
+    /// The bytes of `fields` must be zero.
+    pub fn new(payload: &[u8], fields: Fields, first_block: u32) -> Self {
         let payload = payload.get(..MAX_PAYLOAD).unwrap_or(payload);
-        let pairs = payload.chunks(2).map(|pair| [pair[0], pair.get(1).copied().unwrap_or(0)]);
-        let sum = pairs.fold(Sum::ZERO, Sum::word);
-        Self { first_block, length: payload.len() as u16, sum: sum.fold().to_ne_bytes() }
+        let sum = Sum::of_bytes(payload).fold().to_ne_bytes();
+        Self { first_block, length: payload.len() as u16, sum, fields }
     }
 
     /// Returns whether there is no payload.

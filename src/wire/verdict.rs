@@ -38,7 +38,8 @@ pub enum Verdict {
     Later,
     /// A segment without ACK and RST that is not a SYN, such as a FIN, NULL or Xmas probe. A listener drops it, too.
     WithoutAck,
-    /// A later segment of a connection that tcp-bounce accepted, in a frame that has no room for the payload to send.
+    /// The ACK that completes a handshake, or a later segment of a connection that tcp-bounce accepted, in a frame that
+    /// has no room for the payload to send.
     NoRoomForPayload,
     /// Any other TCP segment that passes the filters, dropped because takeover is enabled.
     TakenOver,

@@ -1,7 +1,7 @@
 //! `Buffer` as a `Frame`: it allows no access beyond its end, and sets added bytes to zero.
 
 use tcp_bounce_wire::Frame;
-use tcp_bounce_wire::frame::Buffer;
+use tcp_bounce_wire::frame::{Buffer, Span};
 
 type Word = [u8; 4];
 
@@ -79,4 +79,28 @@ fn stays_unchanged_without_room() {
 fn is_never_longer_than_the_buffer() {
     assert_eq!(Buffer::new(&mut bytes(), 13).len(), 12);
     assert_eq!(Buffer::new(&mut [], 1).len(), 0);
+}
+
+/// Checks that the words of a span are read up to the limit, or up to the last whole word in the frame.
+#[test]
+fn reads_the_words_of_a_span() {
+    let original: [u8; 40] = std::array::from_fn(|index| index as u8 + 1);
+    for offset in 8..=40 {
+        for length in 0..=40 {
+            for limit in [0, 1, 7, 8, 9, 16, 40] {
+                let mut bytes = original;
+                let mut read = Vec::new();
+                let count =
+                    Span { offset, length }.read_words(&mut Buffer::new(&mut bytes, 40), limit, |index, word| {
+                        assert_eq!(8 * index, read.len());
+                        read.extend(word);
+                    });
+                let (wanted, accessible) = (length.min(limit), 40 - offset);
+                let expected = if wanted <= accessible { wanted } else { accessible / 8 * 8 };
+                assert_eq!(count, expected, "{offset} {length} {limit}");
+                assert_eq!(read[..count], original[offset..offset + count], "{offset} {length} {limit}");
+                assert!(read[count..].len() < 8 && read[count..].iter().all(|&byte| byte == 0), "{read:?}");
+            }
+        }
+    }
 }

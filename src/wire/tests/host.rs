@@ -12,19 +12,25 @@ use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::{FourTuple, Segment};
 use tcp_bounce_wire::{
-    Action, ActionByPort, Event, EventKind, Host, Policy, ProgramConfig, SocketKind, TelemetrySettings, Verdict,
-    XdpAction, respond,
+    Action, ActionByPort, Event, EventKind, Host, OpenHandshakes, Policy, ProgramConfig, SocketKind, TelemetrySettings,
+    Verdict, XdpAction, respond,
 };
 
 /// The arguments of [`Host::report`]: the offset of the IP header, the segment's span, `is_reply`, and the kind of
 /// event.
 type Report = (usize, Span, bool, EventKind);
 
+/// The arguments of [`Host::report_data`]: the offset of the IP header, the segment's span, and the length of the TCP
+/// header.
+type DataReport = (usize, Span, usize);
+
 /// A host that records queries and reports.
 #[derive(Default)]
 struct Witness {
     asked: RefCell<Vec<String>>,
     reports: RefCell<Vec<Report>>,
+    data_reports: RefCell<Vec<DataReport>>,
+    handshakes: OpenHandshakes,
 }
 
 impl Host for &Witness {
@@ -57,6 +63,22 @@ impl Host for &Witness {
         None
     }
 
+    fn open_handshake(&self, id: u64) {
+        self.handshakes.open(id);
+    }
+
+    fn complete_handshake(&self, id: u64) -> bool {
+        self.handshakes.complete(id)
+    }
+
+    fn expects_first_data(&self, id: u64) -> bool {
+        self.handshakes.remove(id)
+    }
+
+    fn report_data<I: Ip>(&self, segment: Segment<I>, header_length: usize) {
+        self.data_reports.borrow_mut().push((segment.ip_offset, segment.span, header_length));
+    }
+
     fn report<I: Ip>(&self, segment: Segment<I>, is_reply: bool, kind: EventKind) {
         self.reports.borrow_mut().push((segment.ip_offset, segment.span, is_reply, kind));
     }
@@ -65,10 +87,14 @@ impl Host for &Witness {
 /// Returns the verdict on `request`, the queries to the host, and the reported event. The event is read from the
 /// resulting frame.
 fn run(setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(EventKind, Event)>) {
-    let witness = Witness::default();
+    run_on(&Witness::default(), setup, request)
+}
+
+/// Returns the verdict on `request`, the queries to the host `witness`, and the reported event.
+fn run_on(witness: &Witness, setup: &Setup, request: &Request) -> (Verdict, Vec<String>, Option<(EventKind, Event)>) {
     let (config, link) = (ProgramConfig::new(setup.settings()), setup.settings.interface());
     static NONE: ActionByPort = ActionByPort::new();
-    let rules = Policy::new(&config, &link, &setup.filters, &NONE, &witness);
+    let rules = Policy::new(&config, &link, &setup.filters, &NONE, witness);
     let mut bytes = request.frame();
     let length = bytes.len();
     bytes.resize(length + setup.room, 0xa5);
@@ -143,6 +169,42 @@ fn reports_events_with_addresses_and_ports() {
                 });
                 assert_eq!(run(&setup, &request).2, expected, "{action:?} {request:?}");
                 assert_eq!(run(&unreported, &request).2, None, "{action:?} {request:?}");
+            }
+        }
+    }
+}
+
+/// Checks that the first data of a connection is reported once, at its position in the frame that the client sent.
+#[test]
+fn reports_the_first_data_of_each_connection() {
+    let telemetry = TelemetrySettings { events: 1, data: 64, ..TelemetrySettings::default() };
+    for action in Action::ALL {
+        let choice = Choice { action, key: Some([8; 16]), ..Choice::DEFAULT };
+        let setup = Setup { telemetry, ..Setup::new(choice) };
+        let without_data = Setup { telemetry: TelemetrySettings { data: 0, ..telemetry }, ..Setup::new(choice) };
+        let options = vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        let later = Request { options, ..Request::ack() };
+        for request in requests(&Request { payload: b"GET / HTTP/1.0".to_vec(), ..later }) {
+            let data = request.clone().acknowledging(&setup.settings).with_checksum();
+            let ack = Request { payload: Vec::new(), ..data.clone() }.with_checksum();
+            let syn = Request { flags: SYN, ..ack.clone() }.with_checksum();
+            let witness = Witness::default();
+            for segment in [&ack, &data, &syn, &ack] {
+                run_on(&witness, &setup, segment);
+            }
+            assert!(witness.data_reports.borrow().is_empty(), "a SYN precedes the first data: {action:?} {request:?}");
+            run_on(&witness, &setup, &data);
+            run_on(&witness, &setup, &data);
+            let reports = witness.data_reports.take();
+            let [(ip_offset, Span { offset, length }, header_length)] = reports[..] else { panic!("{reports:?}") };
+            let frame = data.frame();
+            assert_eq!(frame[offset + header_length..offset + length], data.payload, "{action:?} {request:?}");
+            assert_eq!(frame[ip_offset] >> 4, if request.v6.is_some() { 6 } else { 4 });
+            // The last ACK of the handshake carries the data.
+            for (setup, expected) in [(&setup, 1), (&without_data, 0)] {
+                run_on(&witness, setup, &syn);
+                run_on(&witness, setup, &data);
+                assert_eq!(witness.data_reports.take().len(), expected, "{action:?} {request:?}");
             }
         }
     }

@@ -10,6 +10,7 @@ mod corpus;
 mod counters;
 mod echo;
 mod fast_path;
+mod fields;
 mod filters;
 mod flags;
 mod flow_labels;

@@ -15,6 +15,20 @@ fn completes_each_handshake_once() {
 }
 
 #[test]
+fn expects_the_first_data_of_each_connection_once() {
+    for completes in [false, true] {
+        let table = OpenHandshakes::new();
+        for id in [0, 1, 80 << 32, u64::MAX] {
+            assert!(!table.remove(id), "{id:#x}");
+            table.open(id);
+            assert!(!completes || table.complete(id), "{id:#x}");
+            assert!(table.remove(id), "{id:#x}");
+            assert!(!table.remove(id) && !table.complete(id), "{id:#x}");
+        }
+    }
+}
+
+#[test]
 fn keeps_nearly_all_of_the_latest_handshakes() {
     let table = OpenHandshakes::new();
     let ids = |count: u64| (0..count).map(|number| 0xc000_0201 + (number << 32 | number.rotate_left(16)));

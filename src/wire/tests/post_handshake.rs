@@ -5,8 +5,8 @@
 use crate::common;
 
 use common::{ACK, Choice, ECE, FIN, PSH, RST, Request, Segment, Setup, V6};
-use tcp_bounce_wire::post_handshake::UNSCALED;
-use tcp_bounce_wire::{Action, Verdict};
+use tcp_bounce_wire::post_handshake::{SegmentVariables, UNSCALED, isn_offset};
+use tcp_bounce_wire::{Action, ActionSet, Verdict};
 
 /// The client's ISN. Sequence numbers wrap after the first bytes of data.
 const CLIENT: u32 = u32::MAX - 10;
@@ -107,7 +107,7 @@ fn answer(flags: u8, sequence: u32, acknowledgment: u32, window: u16) -> Option<
 fn passes_unknown_segments_for_each_action() {
     for action in Action::ALL {
         for connection in Connection::all(action) {
-            for acknowledgment in [600, 5000, 1 << 31, 0u32.wrapping_sub(600)] {
+            for acknowledgment in [600, 5000, 1 << 31, 0u32.wrapping_sub(70_000)] {
                 // The last segment is a SYN-ACK for a connection that the host opened.
                 for (flags, payload) in [(ACK, &b""[..]), (ACK | FIN, b""), (ACK | PSH, b"data"), (ACK | 2, b"")] {
                     let outcome = connection.send(flags, 1, acknowledgment, payload);
@@ -438,7 +438,7 @@ fn echo_drops_segments_with_too_many_options() {
 }
 
 #[test]
-fn tarpit_answers_probes_and_accepts_no_data() {
+fn tarpit_closes_the_window_and_accepts_no_data() {
     let held = (Verdict::Replied, answer(ACK, 1, 1, 0));
     for connection in Connection::all(Action::Tarpit) {
         assert_eq!(connection.send(ACK, 1, 1, b""), (Verdict::Completed, NOTHING));
@@ -446,10 +446,64 @@ fn tarpit_answers_probes_and_accepts_no_data() {
         assert_eq!(connection.send(ACK, 0, 1, b""), held);
         assert_eq!(connection.send(ACK, 0, 1, b"?"), held);
         assert_eq!(connection.send(ACK, 1, 1, b"?"), held);
-        assert_eq!(connection.send(ACK | PSH, 1, 1, &[1; 1000]), held);
-        assert_eq!(connection.send(ACK | FIN, 1, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK | RST, 1, 1, b""), (Verdict::Later, NOTHING));
-        assert_eq!(connection.send(ACK, 2, 1, b""), (Verdict::OtherTcp, NOTHING), "the window never allowed that byte");
+        // The client fills the window of the SYN-ACK before it learns that the window has closed.
+        for sequence in [1, 2, 1449, 65_534, 65_535] {
+            assert_eq!(connection.send(ACK | PSH, sequence, 1, &[1; 1000]), held, "{sequence}");
+            assert_eq!(connection.send(ACK | FIN | PSH, sequence, 1, b"last"), held, "{sequence}");
+        }
+    }
+}
+
+#[test]
+fn tarpit_answers_neither_bare_acks_nor_fins_nor_resets() {
+    for connection in Connection::all(Action::Tarpit) {
+        // An answer to one of these segments could itself be answered by another responder.
+        for sequence in [2, 1449, 65_536, 65_537] {
+            assert_eq!(connection.send(ACK, sequence, 1, b""), (Verdict::Later, NOTHING), "{sequence}");
+        }
+        for sequence in [0, 1, 1449, 65_536] {
+            assert_eq!(connection.send(ACK | FIN, sequence, 1, b""), (Verdict::Later, NOTHING), "{sequence}");
+            assert_eq!(connection.send(ACK | RST, sequence, 1, b""), (Verdict::Later, NOTHING), "{sequence}");
+            assert_eq!(connection.send(ACK | RST, sequence, 1, b"data"), (Verdict::Later, NOTHING), "{sequence}");
+        }
+    }
+}
+
+#[test]
+fn tarpit_passes_segments_outside_the_largest_window() {
+    for connection in Connection::all(Action::Tarpit) {
+        // 65,535 bytes of data and a FIN end before sequence number 65,537.
+        for sequence in [0u32.wrapping_sub(1), 65_538, 1 << 31] {
+            for (flags, payload) in [(ACK, &b""[..]), (ACK | PSH, b"data"), (ACK | FIN, b"")] {
+                let outcome = connection.send(flags, sequence, 1, payload);
+                assert_eq!(outcome, (Verdict::OtherTcp, NOTHING), "{sequence}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tarpit_completes_handshakes_by_the_first_segment() {
+    let actions = ActionSet::only(Action::Tarpit);
+    let offset = isn_offset(0x1234_5678);
+    for (sequence, flags, completes) in [
+        (0, ACK, true),
+        (1, ACK, true),
+        (1, ACK | PSH, true),
+        (1, ACK | FIN, true),
+        (1, ACK | RST, false),
+        (2, ACK | PSH, false),
+        (1449, ACK | PSH, false),
+        (0u32.wrapping_sub(1), ACK, false),
+    ] {
+        let variables = SegmentVariables {
+            sequence_number: CLIENT.wrapping_add(sequence),
+            acknowledgment_number: CLIENT.wrapping_add(1).wrapping_add(offset),
+            payload_length: 0,
+            flags,
+            window: 0,
+        };
+        assert_eq!(variables.may_complete(actions, offset), completes, "{sequence} {flags:#x}");
     }
 }
 

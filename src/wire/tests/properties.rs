@@ -4,9 +4,10 @@
 
 use crate::common;
 
+use common::generator::SYSTEMS;
 use common::{
-    ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, MACOS_OPTIONS, PSH, RST, Request, SYN, Setup, SynOptions, URG, V6,
-    WINDOWS_OPTIONS, is_host,
+    ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, MACOS_OPTIONS, PSH, RST, Request, SYN, Setup, SynOptions, TestService,
+    URG, V6, WINDOWS_OPTIONS, is_host,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,7 +15,7 @@ use proptest::sample::{Index, select};
 use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::address_set::AddressRange;
 use tcp_bounce_wire::post_handshake::UNSCALED;
-use tcp_bounce_wire::{Action, PortSet, Verdict};
+use tcp_bounce_wire::{Action, Ending, PortSet, Verdict};
 
 fn settings() -> impl Strategy<Value = Choice> {
     let isn = number();
@@ -51,6 +52,12 @@ fn settings() -> impl Strategy<Value = Choice> {
             }
         },
     )
+}
+
+/// Generates settings. Some imitate another system than Linux.
+fn any_settings() -> impl Strategy<Value = Choice> {
+    let system = proptest::option::weighted(0.3, select(SYSTEMS.to_vec()));
+    (settings(), system).prop_map(|(settings, system)| Choice { system, ..settings })
 }
 
 /// Generates sequence numbers. Some wrap when they are incremented.
@@ -270,7 +277,7 @@ proptest! {
     }
 
     #[test]
-    fn replies_independently_of_other_fields(request in syn(), settings in settings()) {
+    fn replies_independently_of_other_fields(request in syn(), settings in any_settings()) {
         // A signed SYN gets no reply.
         prop_assume!(!SynOptions::of(&request.options).signed);
         // None of these fields has an effect on the reply, not even on its checksum.
@@ -298,7 +305,7 @@ proptest! {
     #[test]
     fn decides_by_flags_and_acknowledgment(
         request in request(),
-        settings in settings(),
+        settings in any_settings(),
         beyond_isn in select(vec![Some(0), Some(1), Some(2), None]),
     ) {
         let acknowledgment_number = match beyond_isn {
@@ -318,7 +325,8 @@ proptest! {
     fn answers_the_same_on_both_paths(
         request in common_syn(),
         later in proptest::option::of(later()),
-        settings in settings(),
+        settings in any_settings(),
+        is_serving in proptest::bool::weighted(0.2),
         (key, action) in proptest::option::of(any::<[u8; 16]>()).prop_flat_map(actions),
         is_own in any::<bool>(),
         (to, from) in (set(), set()),
@@ -326,7 +334,11 @@ proptest! {
         is_listening in any::<bool>(),
         damage in vec(Damage::strategy(), 0..2),
     ) {
-        let settings = Choice { key, action, ..settings };
+        let settings = match is_serving {
+            true => Choice { key: key.or(Some([7; 16])), action: Action::Serve, ..settings },
+            false => Choice { key, action, ..settings },
+        };
+        let service = TestService::new(b"ready\n", &[(b"", b"reply\n")], Ending::Close);
         let request = match later {
             Some((flags, payload, beyond)) => {
                 let request = Request { flags, payload, ..request }.acknowledging(&settings);
@@ -351,7 +363,8 @@ proptest! {
         }
         let [with, without] = [primary, others].map(|primary| {
             let choice = Choice { mac: Some(request.destination_mac), primary: Some(primary), ..settings };
-            let mut setup = Setup::new(choice).excluding_ports(excluded);
+            let setup = if is_serving { Setup::serving(service.clone(), choice) } else { Setup::new(choice) };
+            let mut setup = setup.excluding_ports(excluded);
             setup.listening = is_listening.then_some(request.destination_port);
             (setup.filters_destinations, setup.filters_sources) = (to.is_some(), from.is_some());
             let (first, last) = (AddressBits { high: 0, low: 0 }, AddressBits { high: u64::MAX, low: u64::MAX });
@@ -367,7 +380,7 @@ proptest! {
     }
 
     #[test]
-    fn handles_random_bytes(frame in vec(any::<u8>(), 0..200), settings in settings()) {
+    fn handles_random_bytes(frame in vec(any::<u8>(), 0..200), settings in any_settings()) {
         common::assert_expected(&frame, Setup::new(settings).verdict(&frame), &settings);
     }
 
@@ -377,7 +390,7 @@ proptest! {
         ihl in 4..16u8,
         data_offset in 4..16u8,
         short_by in 0..3usize,
-        settings in settings(),
+        settings in any_settings(),
     ) {
         // A valid ethertype and plausible lengths let the random bytes reach deeper into the parser.
         let total_length = frame.len() - 14 - short_by;
@@ -400,7 +413,7 @@ proptest! {
         request in request(),
         flags in select(vec![SYN, SYN, SYN, ACK, ACK | PSH, FIN | ACK, RST]),
         damage in vec(Damage::strategy(), 1..4),
-        settings in settings(),
+        settings in any_settings(),
     ) {
         let acknowledgment_number = settings.isn.wrapping_add(1);
         let mut frame = Request { flags, acknowledgment_number, ..request }.frame();

@@ -6,10 +6,10 @@ use std::thread;
 
 use crate::common;
 
-use common::{ACK, Choice, FIN, PSH, Request, Segment, Setup, TestService};
+use common::{ACK, Choice, FIN, PSH, Part, Request, Segment, Setup, TestPayload, TestService};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::post_handshake::{UNSCALED, isn_offset};
-use tcp_bounce_wire::{Action, Ending, Frame, XdpAction};
+use tcp_bounce_wire::{Action, Ending, FieldKind, Frame, XdpAction};
 
 /// An upper limit for the answers in a chain. The longest chain has fewer: a FIN to the last ACK of a handshake, a FIN
 /// to that FIN, and an ACK to the second FIN.
@@ -83,12 +83,17 @@ fn bases(setups: [&Setup; 2]) -> Vec<(u32, u32)> {
 /// Returns the length of the longest chain of answers to segments with numbers close to `own` and `other`, the ISNs of
 /// the two hosts or their offsets from the client's ISN.
 fn longest_chain_near([first, second]: [&Setup; 2], request: &Request, own: u32, other: u32) -> usize {
+    let acknowledgments = match first.settings.action {
+        // The client may have sent a part of the window, or all of it and a FIN.
+        Action::Tarpit => &[0, 1, 2, 3, 0u32.wrapping_sub(1000), 0u32.wrapping_sub(65_536)][..],
+        _ => &[0, 1, 2, 3],
+    };
     let mut most = 0;
     for near in -3..=3i32 {
         // The first host's answer acknowledges this number. The second host accepts only acknowledgments close to its
         // own base.
         for sequence_number in [other.wrapping_add_signed(near), own.wrapping_add_signed(near), near as u32] {
-            for acknowledgment in 0..=3 {
+            for &acknowledgment in acknowledgments {
                 let acknowledgment_number = match first.settings.action.follows_client() {
                     true => sequence_number.wrapping_add(own).wrapping_add(acknowledgment).wrapping_sub(1),
                     false => own.wrapping_add(acknowledgment),
@@ -160,6 +165,13 @@ fn serving(ending: Ending, key: [u8; 16]) -> Setup {
     Setup::serving(service, Choice { key: Some(key), ..Choice::DEFAULT })
 }
 
+/// Returns a host on which every port identifies the connection, as `--on-connect identify` does.
+fn identifying(key: [u8; 16]) -> Setup {
+    let banner = TestPayload(vec![Part::Field(FieldKind::Token), Part::Bytes(vec![b'\n'])]);
+    let service = TestService::rendering(&banner, &[], Ending::Close);
+    Setup::serving(service, Choice { key: Some(key), ..Choice::DEFAULT })
+}
+
 /// Returns numbers close to the ISNs that a connection to this host can have: for a service, with each value of the
 /// upper bits; for close and discard, with and without window scaling.
 fn possible_isns(setup: &Setup, frame: &[u8]) -> Vec<u32> {
@@ -171,17 +183,16 @@ fn possible_isns(setup: &Setup, frame: &[u8]) -> Vec<u32> {
     (0..8).map(|upper: u32| base.wrapping_add(upper << 29)).collect()
 }
 
-/// Returns the length of the longest chain of answers that starts with a segment of `request`'s addresses.
-fn longest_chain_of_services(setups: [&Setup; 2], request: &Request) -> usize {
+/// Returns the length of the longest chain of answers that starts with a segment of `request`'s addresses. `received`
+/// lists the numbers of bytes that a client may have acknowledged, counting the SYN.
+fn longest_chain_of_services(setups: [&Setup; 2], request: &Request, received: &[u32]) -> usize {
     let mut back = request.clone();
     std::mem::swap(&mut back.source_port, &mut back.destination_port);
     std::mem::swap(&mut back.source, &mut back.destination);
     let [own, other] = [possible_isns(setups[0], &request.frame()), possible_isns(setups[1], &back.frame())];
-    // A client may have acknowledged the SYN, the banner, and the reply.
-    let received = [1, 2, 7, 8, 13, 14];
     let mut most = 0;
-    for acknowledgment in own.iter().flat_map(|own| received.map(|length| own.wrapping_add(length))) {
-        for sequence in other.iter().flat_map(|other| received.map(|length| other.wrapping_add(length))) {
+    for acknowledgment in own.iter().flat_map(|own| received.iter().map(|length| own.wrapping_add(*length))) {
+        for sequence in other.iter().flat_map(|other| received.iter().map(|length| other.wrapping_add(*length))) {
             for (flags, payload) in [(ACK, 0), (ACK, 6), (ACK | FIN, 0), (ACK | FIN, 6)] {
                 let request = Request {
                     sequence_number: sequence,
@@ -208,11 +219,20 @@ fn ends_chains_of_answers_to_services() {
         let actions = Action::ALL.map(|action| Setup::new(Choice { action, key: Some(keys[1]), ..Choice::DEFAULT }));
         for other in services.iter().chain([&same_key]).chain(&actions) {
             for setups in [[&own, other], [other, &own]] {
-                let longest = longest_chain_of_services(setups, &Request::ack());
+                let longest = longest_chain_of_services(setups, &Request::ack(), &[1, 2, 7, 8, 13, 14]);
                 assert!(longest <= MAX_ANSWERS_OF_SERVICES, "{ending:?} and {:?}: {longest}", other.settings.action);
                 most = most.max(longest);
             }
         }
+    }
+    let identifying = keys.map(identifying);
+    let other = serving(Ending::Close, keys[1]);
+    for other in identifying.iter().chain([&other]) {
+        // The banners have 17 and 6 bytes.
+        let received = [1, 2, 7, 8, 18, 19];
+        let longest = longest_chain_of_services([&identifying[0], other], &Request::ack(), &received);
+        assert!(longest <= MAX_ANSWERS_OF_SERVICES, "a host that identifies: {longest}");
+        most = most.max(longest);
     }
     assert!(most >= 1, "no forged segment was accepted");
 }

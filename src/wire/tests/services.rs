@@ -18,10 +18,10 @@ const HELLO: &[u8] = b"250 hello\r\n";
 const OTHER: &[u8] = b"500 unknown command\r\n";
 
 /// The fields of an answer: flags, sequence number, acknowledgment number, payload.
-type Fields = (u8, u32, u32, Vec<u8>);
+pub type Fields = (u8, u32, u32, Vec<u8>);
 
 /// A connection to a service. Methods take and return sequence numbers relative to the ISNs.
-struct Connection {
+pub struct Connection {
     setup: Setup,
     request: Request,
     /// The server's ISN.
@@ -30,7 +30,7 @@ struct Connection {
 
 impl Connection {
     /// Returns the connection whose segments look like `request`.
-    fn open(setup: &Setup, request: &Request, has_window_scale: bool) -> Self {
+    pub fn open(setup: &Setup, request: &Request, has_window_scale: bool) -> Self {
         let options = if has_window_scale { vec![3, 3, 7, 1] } else { Vec::new() };
         let syn = Request { sequence_number: CLIENT, flags: common::SYN, options, ..request.clone() };
         let (verdict, syn_ack) = setup.respond(&syn.frame());
@@ -69,7 +69,7 @@ impl Connection {
     }
 
     /// Sends a segment, and returns its verdict and the answer.
-    fn send(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> (Verdict, Option<Fields>) {
+    pub fn send(&self, flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> (Verdict, Option<Fields>) {
         let (verdict, result) = self.setup.respond(&self.frame(flags, sequence, acknowledgment, payload));
         let answer = (verdict.action() == XdpAction::Tx).then(|| {
             let segment = Segment::parse(&result).expect("a segment");
@@ -81,12 +81,12 @@ impl Connection {
     }
 }
 
-fn answer(flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> Option<Fields> {
+pub fn answer(flags: u8, sequence: u32, acknowledgment: u32, payload: &[u8]) -> Option<Fields> {
     Some((flags, sequence, acknowledgment, payload.to_vec()))
 }
 
 /// Returns the sequence number after a SYN and `data`.
-fn after(data: &[u8]) -> u32 {
+pub fn after(data: &[u8]) -> u32 {
     1 + data.len() as u32
 }
 

@@ -505,7 +505,6 @@ proptest! {
         let window = parsed.tcp.window_size();
         match action {
             Action::Echo => prop_assert_eq!(window, 536),
-            Action::Tarpit => prop_assert_eq!(window, 0),
             _ => prop_assert_ne!(window, 0),
         }
         if let Some((_, dont_fragment)) = ip_fields(&parsed).v4 {

@@ -4,11 +4,11 @@ use crate::common;
 
 use std::cell::Cell;
 
-use common::{ACK, FIN, PSH, RST, Request, SYN, Setup};
+use common::{ACK, Choice, FIN, PSH, RST, Request, SYN, Segment, Setup, TestService};
 use tcp_bounce_wire::address::AddressBits;
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::{
-    Bucket, ClientCounts, EventKind, PortSet, ProgramConfig, ProgramSettings, Slot, TelemetrySettings, Verdict,
+    Bucket, ClientCounts, Ending, EventKind, PortSet, ProgramConfig, ProgramSettings, Slot, TelemetrySettings, Verdict,
 };
 
 #[test]
@@ -20,7 +20,9 @@ fn maps_verdicts_to_events() {
                 Verdict::Completed | Verdict::Reset | Verdict::Closed | Verdict::Greeted | Verdict::Accepted => {
                     Some(EventKind::Completed)
                 }
-                Verdict::Later | Verdict::Replied if [ACK | FIN, ACK | RST, RST].contains(&flags) => {
+                Verdict::Later | Verdict::Replied | Verdict::NoRoomForPayload
+                    if [ACK | FIN, ACK | RST, RST].contains(&flags) =>
+                {
                     Some(EventKind::Disconnected)
                 }
                 _ => None,
@@ -155,6 +157,33 @@ fn counts_syns_to_excluded_ports_if_ports_are_counted() {
                 let expected = if is_counted && ports { vec![22] } else { vec![] };
                 assert_eq!(counted, expected, "{port} {flags:#x} {ports}");
             }
+        }
+    }
+}
+
+#[test]
+fn reports_handshakes_without_room_for_the_banner() {
+    let mut setup = Setup::serving(TestService::new(&[b'x'; 300], &[], Ending::Stay), Choice::DEFAULT);
+    setup.telemetry = TelemetrySettings { events: 1, ..TelemetrySettings::default() };
+    for request in [Request::ack(), Request::ack().over_ipv6()] {
+        let tuple = Segment::parse(&request.frame()).expect("a segment").tuple();
+        let isn = setup.settings.service_isn(&tuple, request.sequence_number.wrapping_sub(1), true);
+        let request = Request { acknowledgment_number: isn.wrapping_add(1), ..request };
+        for (room, flags, is_open, expected) in [
+            (300, ACK, true, (Verdict::Greeted, Some(EventKind::Completed))),
+            (299, ACK, true, (Verdict::NoRoomForPayload, Some(EventKind::Completed))),
+            (299, ACK, false, (Verdict::NoRoomForPayload, None)),
+            (299, ACK | FIN, false, (Verdict::NoRoomForPayload, Some(EventKind::Disconnected))),
+        ] {
+            (setup.room, setup.has_open_handshake) = (room, is_open);
+            let frame = Request { flags, ..request.clone() }.frame();
+            let mut bytes = [&frame[..], &vec![0; room]].concat();
+            let (verdict, events) = setup.run_and_report(&mut Buffer::new(&mut bytes, frame.len()));
+            assert_eq!(
+                (verdict, events.as_slice()),
+                (expected.0, expected.1.as_slice()),
+                "{room} {flags:#x} {is_open}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Assertions about verdicts and replies that hold for any packet.
 
 use etherparse::{IpNumber, NetSlice, SlicedPacket};
-use tcp_bounce_wire::{Action, Verdict, XdpAction};
+use tcp_bounce_wire::{Action, Identification, Verdict, XdpAction};
 
 use super::request::{ACK, CWR, ECE, ETHERNET_LENGTH, RST, SYN, URG};
 use super::segment::Segment;
@@ -38,23 +38,35 @@ fn is_fragment(frame: &[u8]) -> bool {
 
 /// Checks all fields of the SYN-ACK `reply` to `request`, and that only zeros follow the reply in the frame.
 pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    let settings = &settings.resolved();
     let parsed = Segment::parse(request).expect("only a complete segment is answered");
     assert_eq!(parsed.expected(settings), Verdict::Answered, "only a SYN is answered");
     let is_v6 = matches!(parsed.net, NetSlice::Ipv6(_));
     let offer = SynOptions::of(parsed.tcp.options()).only(settings.accepted);
     let client_isn = parsed.tcp.sequence_number();
-    let (mss, window) = (settings.mss(is_v6), settings.window(settings.mss(is_v6), offer.timestamp.is_some()));
+    let mss = settings.mss(is_v6);
+    let window = if offer.window_scale { Choice::scaled_window } else { Choice::window };
+    let window = window(settings, mss, offer.timestamp.is_some());
     let following = settings.offset_of(&parsed.tuple()).wrapping_add(client_isn);
     let (isn, mss, window, offer) = match settings.action {
         Action::Echo => (following, 536, 536, SynOptions { window_scale: false, ..offer }),
-        Action::Tarpit => (following, mss, 0, offer),
+        Action::Tarpit => (following, mss, window, offer),
         Action::Serve => (settings.service_isn(&parsed.tuple(), client_isn, offer.window_scale), mss, window, offer),
         Action::Close | Action::Discard if !offer.window_scale => {
             (parsed.isn(settings).wrapping_add(1 << 30), mss, window, offer)
         }
         _ => (parsed.isn(settings), mss, window, offer),
     };
-    let options = offer.taken_up(mss, settings.timestamp(&parsed.tuple()), settings.window_scale);
+    let timestamp = settings.timestamp(&parsed.tuple());
+    let options = match settings.system {
+        None => offer.taken_up(mss, timestamp, settings.window_scale),
+        Some(_) => {
+            let segment = Segment::parse(reply).expect("the reply is a complete segment");
+            let options = segment.tcp.options().to_vec();
+            assert_options_of_system(&options, &offer, mss, timestamp, settings.window_scale);
+            options
+        }
+    };
     let answer = assert_reply(request, reply, settings, options.len(), 0);
     assert_eq!(answer.tcp.sequence_number(), isn, "sequence number");
     assert_eq!(answer.tcp.acknowledgment_number(), client_isn.wrapping_add(1), "acknowledgment number");
@@ -65,8 +77,24 @@ pub fn assert_answer(request: &[u8], reply: &[u8], settings: &Choice) {
     assert_eq!(answer.tcp.options(), options, "options");
 }
 
+/// Checks the options of a SYN-ACK in any order: the MSS comes first, and each accepted option occurs.
+///
+/// `tests/systems.rs` checks the order of each system.
+fn assert_options_of_system(options: &[u8], offer: &SynOptions, mss: u16, timestamp: u32, window_scale: u8) {
+    assert!(options.starts_with(&[&[2, 4][..], &mss.to_be_bytes()].concat()), "MSS: {options:x?}");
+    let expected = SynOptions {
+        timestamp: offer.timestamp.map(|_| timestamp.to_be_bytes()),
+        echo_reply: offer.timestamp.unwrap_or_default(),
+        ..offer.clone()
+    };
+    assert_eq!(SynOptions::of(options), expected, "options: {options:x?}");
+    let has_scale = options.windows(3).any(|option| option == [3, 3, window_scale]);
+    assert!(has_scale || !offer.window_scale, "window scale: {options:x?}");
+}
+
 /// Checks the properties that all answers of services share: those of every reply, and swapped timestamps.
 pub fn assert_service_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    let settings = &settings.resolved();
     let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
     let (asked, answer) = (asked.expect("a complete segment"), answer.expect("a complete segment"));
     let asked_for = SynOptions::of(asked.tcp.options());
@@ -84,6 +112,7 @@ pub fn assert_service_answer(request: &[u8], reply: &[u8], settings: &Choice) {
 /// The frame of the answer is not longer than the frame of the request. The answer's data is a prefix of the request's
 /// data. If the request has timestamps, the answer has them with TSval and TSecr swapped.
 pub fn assert_later_answer(request: &[u8], reply: &[u8], settings: &Choice) {
+    let settings = &settings.resolved();
     assert!(reply.len() <= request.len(), "{} bytes are more than {}", reply.len(), request.len());
     let (asked, answer) = (Segment::parse(request), Segment::parse(reply));
     let (asked, answer) = (asked.expect("a complete segment"), answer.expect("a complete segment"));
@@ -172,8 +201,10 @@ fn assert_reply<'a>(request: &[u8], reply: &'a [u8], settings: &Choice, options:
             assert_eq!(header.ihl(), 5, "IHL");
             assert_eq!(header.slice()[1], 0, "type of service");
             assert_eq!(usize::from(header.total_len()), length - ip_offset, "total length");
-            assert_eq!(header.identification(), 0, "identification");
-            assert_eq!(header.slice()[6..8], [0x40, 0], "DF alone, and no fragment offset");
+            let has_zero = settings.system.is_none_or(|system| system.identification == Identification::Zero);
+            assert!(!has_zero || header.identification() == 0, "identification");
+            let dont_fragment = settings.system.is_none_or(|system| system.dont_fragment);
+            assert_eq!(header.slice()[6..8], [u8::from(dont_fragment) << 6, 0], "DF alone, and no fragment offset");
             assert_eq!(header.ttl(), settings.ttl, "TTL");
             assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum(), "IPv4 checksum");
         }

@@ -5,11 +5,11 @@ use std::ops::Range;
 use tcp_bounce_wire::address::{AddressBits, Ipv4Address};
 use tcp_bounce_wire::address_set::AddressRange;
 use tcp_bounce_wire::ethernet::VlanTag;
-use tcp_bounce_wire::{Action, TelemetrySettings};
+use tcp_bounce_wire::{Action, Ending, SystemReplies, TelemetrySettings};
 
 use super::{
-    ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, MACOS_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, URG, V6,
-    WINDOWS_OPTIONS,
+    ACK, CWR, Choice, ECE, FIN, LINUX_OPTIONS, MACOS_OPTIONS, PSH, RST, Request, SYN, Segment, Setup, TestService, URG,
+    V6, WINDOWS_OPTIONS,
 };
 
 /// A source of numbers and bytes: a random number generator, or the input of a fuzzer.
@@ -29,6 +29,20 @@ const PRIMARY: ([u8; 4], [u8; 16]) = ([10, 0, 0, 2], [0xfd, 0, 0, 0, 0, 0, 0, 0,
 
 /// Ports that packets often have: excluded ports, adjacent ports, and some others.
 const PORTS: [u16; 14] = [0, 1, 22, 23, 62, 63, 64, 65, 80, 443, 8080, 8081, u16::MAX - 1, u16::MAX];
+
+/// The systems that replies can imitate, besides Linux.
+pub const SYSTEMS: [SystemReplies; 7] = [
+    SystemReplies::WINDOWS_10,
+    SystemReplies::WINDOWS_SERVER_2016,
+    SystemReplies::FREEBSD,
+    SystemReplies::MACOS,
+    SystemReplies::OPENBSD,
+    SystemReplies::CISCO_IOS,
+    SystemReplies::LWIP,
+];
+
+/// The starts of requests that get a reply of a generated service. The empty one is the last, because it fits all.
+const PREFIXES: [&[u8]; 4] = [b"G", b"\x16\x03", b"\r\n\r\n\r\n\r\n", b""];
 
 /// The ranges of the address filters. They contain most generated addresses.
 const FILTERS: [AddressRange; 7] = [
@@ -137,10 +151,29 @@ impl Shape {
             setup.actions_by_port = PORTS.into_iter().zip(Action::ALL.into_iter().cycle()).collect();
         }
         if self.observed {
-            setup.telemetry = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+            setup.telemetry =
+                TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true, data: 64 };
         }
         setup
     }
+}
+
+/// Returns `setup` with a profile: replies in the style of another system, services on all ports, or both.
+pub fn with_profile(setup: Setup, choices: &mut impl Choices) -> Setup {
+    let mut generator = Generator { choices, setup: &setup };
+    let system = if generator.flip() { Some(generator.pick(&SYSTEMS)) } else { None };
+    if system.is_some() && generator.flip() {
+        return Setup { settings: Choice { system, ..setup.settings }, ..setup };
+    }
+    let lengths = [0, 1, 7, 8, 60, 300, 1208];
+    let mut payload = || vec![b'x'; generator.pick(&lengths)];
+    let (banner, reply) = (payload(), payload());
+    let first = generator.below(PREFIXES.len() + 1);
+    let replies: Vec<_> = PREFIXES[first..].iter().map(|&prefix| (prefix, &reply[..])).collect();
+    let ending = generator.pick(&[Ending::Stay, Ending::Close, Ending::Reset]);
+    let settings = Choice { system, ..setup.settings };
+    let serving = Setup::serving(TestService::new(&banner, &replies, ending), settings);
+    Setup { settings: serving.settings, service: serving.service, actions_by_port: Vec::new(), ..setup }
 }
 
 /// Generates packets for a setup. Most of them are TCP segments.
@@ -168,6 +201,7 @@ impl<C: Choices> Generator<'_, C> {
     fn segment(&mut self) -> Request {
         let ip_options = self.pick(&[0..1, 0..1, 0..1, 0..1, 0..1, 1..11]);
         let payload = self.pick(&[0..1, 0..1, 0..1, 1..2, 1..40, 1..1461, 1461..3300]);
+        let prefix: &[u8] = if self.setup.service.is_some() { self.pick(&PREFIXES) } else { &[] };
         let trailer = self.pick(&[0..1, 0..1, 0..1, 1..7, 1..40, 1..100]);
         let family = self.below(5);
         let mut request = Request {
@@ -190,7 +224,7 @@ impl<C: Choices> Generator<'_, C> {
             checksum: self.u16(),
             urgent_pointer: self.u16(),
             options: self.options(),
-            payload: self.bytes(payload),
+            payload: [prefix, &self.bytes(payload)].concat(),
             trailer: self.bytes(trailer),
             tags: self.tags(),
             ..Request::syn()
@@ -279,11 +313,20 @@ impl<C: Choices> Generator<'_, C> {
     /// Returns an acknowledgment number that, in most cases, acknowledges a SYN-ACK or a later answer.
     fn acknowledgment_number(&mut self, request: &Request) -> u32 {
         let tuple = Segment::parse(&request.frame()).map(|segment| segment.tuple()).unwrap_or_default();
+        if let Some(own) = &self.setup.service {
+            let client_isn = request.sequence_number.wrapping_sub(1);
+            let isn = self.setup.settings.service_isn(&tuple, client_isn, self.flip());
+            let banner = u32::from(own.services[usize::from(request.v6.is_some())].banner().length);
+            let any = self.below(6000) as u32;
+            return isn.wrapping_add(self.pick(&[1, 1, 1, banner, banner + 1, banner + 1, banner + 2, any]));
+        }
         if self.setup.settings.action.follows_client() || (!self.setup.actions_by_port.is_empty() && self.flip()) {
             let next = request.sequence_number.wrapping_add(self.setup.settings.offset_of(&tuple));
             let near = self.below(1200) as i32 - 600;
             let payload = request.payload.len() as i32;
-            let known = self.pick(&[0, 0, 0, 0, 1, 1, -1, payload, payload + 1, near]);
+            // Under tarpit, the client may have filled a window of the largest size.
+            let filled = -(self.below(66_000) as i32);
+            let known = self.pick(&[0, 0, 0, 0, 1, 1, -1, payload, payload + 1, near, filled]);
             return next.wrapping_add_signed(known);
         }
         let next = self.setup.settings.isn_of(&tuple).wrapping_add(1);

@@ -3,7 +3,7 @@
 use arbitrary::Unstructured;
 use tcp_bounce_wire::{Action, BroadcastSet, PortSet};
 
-use super::common::generator::{Choices, Generator, Shape};
+use super::common::generator::{Choices, Generator, Shape, with_profile};
 use super::common::{Setup, assert_expected};
 
 /// The maximum length of a frame, in bytes. Longer frames reach no additional code.
@@ -26,7 +26,11 @@ pub fn run(bytes: &[u8]) {
     let shapes = Shape::all();
     let shape = shapes[choices.below(shapes.len())];
     let mut setup = shape.setup(&mut choices);
-    setup.room = choices.below(65);
+    if choices.below(2) == 1 {
+        setup = with_profile(setup, &mut choices);
+    }
+    // The payloads of services need more room than other replies.
+    setup.room = choices.below(if setup.service.is_some() { 2049 } else { 65 });
     let mut frame = Generator { choices: &mut choices, setup: &setup }.packet(LONGEST);
     mutate(&mut choices, &mut frame);
     let verdict = setup.verdict(&frame);

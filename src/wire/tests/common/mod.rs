@@ -10,12 +10,14 @@
 
 pub mod assertions;
 pub mod generator;
+pub mod payload;
 pub mod request;
 pub mod segment;
 pub mod setup;
 pub mod syn_options;
 
 pub use assertions::*;
+pub use payload::*;
 pub use request::*;
 pub use segment::*;
 pub use setup::*;

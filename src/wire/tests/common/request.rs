@@ -1,5 +1,7 @@
 //! Builds frames field by field, valid or not.
 
+use tcp_bounce_wire::Action;
+
 use super::segment::Segment;
 use super::setup::Choice;
 
@@ -169,9 +171,11 @@ impl Request {
 
     /// Returns this request with the acknowledgment number that tcp-bounce expects after its SYN-ACK.
     pub fn acknowledging(self, settings: &Choice) -> Self {
-        let acknowledgment_number = match settings.action.follows_client() {
-            true => self.sequence_number.wrapping_add(settings.offset_of(&self.tuple())),
-            false => settings.isn_of(&self.tuple()).wrapping_add(1),
+        let tuple = self.tuple();
+        let acknowledgment_number = match settings.action {
+            Action::Serve => settings.service_isn(&tuple, self.sequence_number.wrapping_sub(1), true).wrapping_add(1),
+            action if action.follows_client() => self.sequence_number.wrapping_add(settings.offset_of(&tuple)),
+            _ => settings.isn_of(&tuple).wrapping_add(1),
         };
         Self { acknowledgment_number, ..self }
     }

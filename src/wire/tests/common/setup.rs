@@ -5,16 +5,17 @@ use std::cell::RefCell;
 use tcp_bounce_wire::address::{Ipv4Address, Ipv6Address, Mac};
 use tcp_bounce_wire::frame::Buffer;
 use tcp_bounce_wire::ip::Ip;
-use tcp_bounce_wire::segment::FourTuple;
+use tcp_bounce_wire::segment::{self, FourTuple};
 use tcp_bounce_wire::service::Reply;
 use tcp_bounce_wire::{
-    Action, ActionByPort, ActionSet, Block, Ending, Filters, Frame, Host, InterfaceState, Isn, Payload, Policy,
-    PortSet, ProgramConfig, ProgramSettings, ReplySettings, ReplyStyle, Service, SocketKind, SystemReplies,
-    TelemetrySettings, Verdict, XdpAction, respond,
+    Action, ActionByPort, ActionSet, Block, Ending, EventKind, Filters, Frame, Host, InterfaceState, Isn, Payload,
+    Policy, PortSet, ProgramConfig, ProgramSettings, ReplySettings, ReplyStyle, Service, SocketKind, SystemReplies,
+    SystemWindow, TelemetrySettings, Verdict, XdpAction, respond,
 };
 use zerocopy::FromZeros as _;
 
 use super::assertions::{assert_answer, assert_later_answer, assert_service_answer};
+use super::payload::TestPayload;
 use super::segment::Segment;
 
 /// The settings on which a reply depends: options of the user, properties of the interface, and the time.
@@ -91,6 +92,7 @@ impl Choice {
             filters_destinations,
             filters_sources,
             filters_vlans: false,
+            has_fields: false,
             telemetry: TelemetrySettings::default(),
             style: self.replies().style,
             frags: false,
@@ -137,6 +139,27 @@ impl Choice {
         self.system.map_or(settings, |system| system.settings(settings))
     }
 
+    /// Returns these settings with those that the imitated system determines.
+    pub fn resolved(self) -> Self {
+        let Some(system) = self.system else { return self };
+        let has_others = system.has_sack_and_window_scale;
+        let (window, space) = match system.window {
+            SystemWindow::Fixed(window) => (Some(window), self.space),
+            SystemWindow::Rounded(window) => (None, (window.into(), u32::MAX)),
+        };
+        Self {
+            ttl: system.ttl,
+            hop_limit: system.hop_limit,
+            window_scale: system.window_scale,
+            accepted: [system.has_timestamps, has_others, has_others],
+            ecn: system.has_ecn,
+            timestamp_offsets: (self.timestamp_offsets.0, system.has_connection_offsets),
+            window,
+            space,
+            ..self
+        }
+    }
+
     /// Returns the offset of the SYN-ACK's ISN from the client's ISN, for actions that follow the client.
     pub fn offset_of(&self, tuple: &[u8]) -> u32 {
         self.isn_of(tuple) / 4 + 0x2000_0000
@@ -168,6 +191,14 @@ impl Choice {
     /// the space of the receive buffer, or the whole space if not even one fits, up to the largest window.
     pub fn window(&self, mss: u16, timestamps: bool) -> u16 {
         self.receive_window(mss, timestamps).min(65535) as u16
+    }
+
+    /// Returns the window of a SYN-ACK with window scaling, in bytes.
+    pub fn scaled_window(&self, mss: u16, timestamps: bool) -> u16 {
+        match self.system.map(|system| system.window) {
+            Some(SystemWindow::Rounded(window)) => window,
+            _ => self.window(mss, timestamps),
+        }
     }
 
     /// Returns the receive window of a connection, in bytes. It may exceed the largest value of a window field.
@@ -232,6 +263,8 @@ pub struct Setup {
     pub filters_sources: bool,
     pub filters_vlans: bool,
     pub telemetry: TelemetrySettings,
+    /// Whether every connection has an open handshake, for [`Host::complete_handshake`].
+    pub has_open_handshake: bool,
     /// The number of bytes by which a frame can grow.
     pub room: usize,
     /// The service of all ports, for [`Action::Serve`].
@@ -241,23 +274,37 @@ pub struct Setup {
 /// A service, and the table of its payloads.
 #[derive(Clone, Debug)]
 pub struct TestService {
-    pub service: Service,
+    /// The service for clients over IPv4, and over IPv6. Without fields, both are equal.
+    pub services: [Service; 2],
     pub blocks: Vec<Block>,
+    /// Whether a payload has fields.
+    pub has_fields: bool,
 }
 
 impl TestService {
     /// Returns a service that sends `banner`, and answers each prefix in `replies` with a payload.
     pub fn new(banner: &[u8], replies: &[(&[u8], &[u8])], ending: Ending) -> Self {
+        let replies: Vec<_> = replies.iter().map(|&(prefix, payload)| (prefix, payload.into())).collect();
+        Self::rendering(&banner.into(), &replies, ending)
+    }
+
+    /// Returns a service like [`Self::new`], whose payloads may have fields.
+    pub fn rendering(banner: &TestPayload, replies: &[(&[u8], TestPayload)], ending: Ending) -> Self {
+        let has_fields = banner.has_fields() || replies.iter().any(|(_, payload)| payload.has_fields());
         let mut blocks = Vec::new();
-        let mut add = |payload: &[u8]| {
-            let first = blocks.len() as u32;
-            blocks.extend(Block::split(payload));
-            Payload::new(payload, first)
-        };
-        let banner = add(banner);
-        let replies: Vec<Reply> =
-            replies.iter().map(|(prefix, payload)| Reply::new(prefix, &[0xff; 8], add(payload))).collect();
-        Self { service: Service::new(banner, &replies, ending), blocks }
+        let services = [false, true].map(|is_v6| {
+            let mut add = |payload: &TestPayload| {
+                let first = blocks.len() as u32;
+                let (bytes, fields) = payload.stored(is_v6);
+                blocks.extend(Block::split(&bytes));
+                Payload::new(&bytes, fields, first)
+            };
+            let banner = add(banner);
+            let replies: Vec<Reply> =
+                replies.iter().map(|(prefix, payload)| Reply::new(prefix, &[0xff; 8], add(payload))).collect();
+            Service::new(banner, &replies, ending)
+        });
+        Self { services, blocks, has_fields }
     }
 }
 
@@ -277,6 +324,7 @@ impl Setup {
             filters_sources: false,
             filters_vlans: false,
             telemetry: TelemetrySettings::default(),
+            has_open_handshake: false,
             room: 64,
             service: None,
         }
@@ -315,6 +363,7 @@ impl Setup {
         let settings = self.settings.settings(self.filters_destinations, self.filters_sources);
         ProgramSettings {
             filters_vlans: self.filters_vlans,
+            has_fields: self.service.as_ref().is_some_and(|service| service.has_fields),
             telemetry: self.telemetry,
             actions: self.actions_by_port.iter().fold(settings.actions, |modes, &(_, action)| modes.with(action)),
             ..settings
@@ -343,16 +392,26 @@ impl Setup {
 
     /// Runs the packet logic on `frame`. Returns the verdict, and the ports of counted SYNs to excluded ports.
     pub fn run_and_count(&self, frame: &mut impl Frame) -> (Verdict, Vec<u16>) {
+        let (verdict, host) = self.run_on_host(frame);
+        (verdict, host.excluded_syns.into_inner())
+    }
+
+    /// Runs the packet logic on `frame`. Returns the verdict and the reported client events.
+    pub fn run_and_report(&self, frame: &mut impl Frame) -> (Verdict, Vec<EventKind>) {
+        let (verdict, host) = self.run_on_host(frame);
+        (verdict, host.events.into_inner())
+    }
+
+    fn run_on_host(&self, frame: &mut impl Frame) -> (Verdict, TestHost<'_>) {
         let config = ProgramConfig::new(self.settings());
-        let excluded_syns = RefCell::default();
-        let host = TestHost { setup: self, excluded_syns };
+        let host = TestHost { setup: self, excluded_syns: RefCell::default(), events: RefCell::default() };
         static NONE: ActionByPort = ActionByPort::new();
         let by_port = (!self.actions_by_port.is_empty()).then(|| self.actions_by_port());
         let actions_by_port = by_port.as_deref().unwrap_or(&NONE);
         let interface = &self.settings.interface();
         let policy = Policy::new(&config, interface, &self.filters, actions_by_port, host);
         let verdict = respond(frame, &policy);
-        (verdict, policy.host.excluded_syns.into_inner())
+        (verdict, policy.host)
     }
 
     /// Returns the verdict on `frame`, with the checks of [`Self::respond`].
@@ -410,6 +469,8 @@ struct TestHost<'a> {
     setup: &'a Setup,
     /// The ports of counted SYNs to excluded ports.
     excluded_syns: RefCell<Vec<u16>>,
+    /// The reported client events.
+    events: RefCell<Vec<EventKind>>,
 }
 
 impl Host for TestHost<'_> {
@@ -434,8 +495,17 @@ impl Host for TestHost<'_> {
         (self.setup.listening == Some(ends.destination_port.get())).then_some(SocketKind::Listener)
     }
 
-    fn service(&self, _port: u16) -> Option<&Service> {
-        self.setup.service.as_ref().map(|own| &own.service)
+    fn complete_handshake(&self, _id: u64) -> bool {
+        self.setup.has_open_handshake
+    }
+
+    fn report<I: Ip>(&self, _segment: segment::Segment<I>, _is_reply: bool, kind: EventKind) {
+        self.events.borrow_mut().push(kind);
+    }
+
+    fn service<I: Ip>(&self, _port: u16) -> Option<&Service> {
+        let [v4, v6] = &self.setup.service.as_ref()?.services;
+        Some(I::choose(v4, v6))
     }
 
     fn block(&self, index: u32) -> Option<&Block> {
