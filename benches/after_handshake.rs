@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use tcp_bounce::internals::XdpLink;
+use tempfile::NamedTempFile;
 
 use crate::fixtures::DEADLINE;
 use crate::fixtures::command::TcpBounce;
@@ -27,7 +28,10 @@ const CONNECTIONS: usize = 10_000;
 
 const DISCARD: u16 = 9;
 
-/// Measures servers that discard data, and servers that close connections.
+/// The banner of the servers that send one.
+const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n";
+
+/// Measures servers that discard data, close connections, or send a banner and close.
 pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.section(
         "After the handshake",
@@ -53,12 +57,25 @@ pub fn report(report: &mut Report) -> Result<(), Box<dyn Error>> {
         &servers[..3],
         &[1, 4],
         |clients| format!("clients: {clients}"),
-        |server, clients| close(server, clients).map(Some),
+        |server, clients| connections(server, clients, b"").map(Some),
     )?;
     for (server, ratios) in servers.iter().zip(&ratios).take(2) {
         let name = format!("{}: connections per second under `close`, four clients: of the std server", server.name());
         report.at_least(&name, 2.5, "", ratios[1]);
     }
+
+    report.paragraph(&format!(
+        "The same with a banner of {} bytes before the server closes: `--profile` against a listener that accepts each \
+         connection and writes the banner, as portspoof does. Thousands of connections per second:",
+        BANNER.len()
+    ));
+    table(
+        report,
+        &servers[..3],
+        &[1, 4],
+        |clients| format!("clients: {clients}"),
+        |server, clients| connections(server, clients, BANNER).map(Some),
+    )?;
     Ok(())
 }
 
@@ -186,18 +203,28 @@ fn discard(server: Server, cable: Cable) -> Result<f64, Box<dyn Error>> {
     Ok((VOLUME * chunk.len() * 8) as f64 / seconds / 1e9)
 }
 
-/// Returns the rate at which `clients` clients open connections and `server` closes them, in thousands per second.
-fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
+/// Returns the rate at which `clients` clients open connections and read them to the end, in thousands per second.
+/// `server` sends `banner` and closes.
+fn connections(server: Server, clients: usize, banner: &'static [u8]) -> Result<f64, Box<dyn Error>> {
     let cable = if server == Server::TcpBounce(Mode::Native) { Cable::Xdp } else { Cable::Bare };
     let (network, _program) = cable.connect(server);
     network.client.sysctl("ipv4/ip_local_port_range", "1024 65535");
     let each = CONNECTIONS / clients;
+    let mut profile = NamedTempFile::with_suffix(".toml")?;
+    let text = String::from_utf8(banner.escape_ascii().collect())?;
+    write!(profile, "[[service]]\nports = {DISCARD}\nbanner = \"{text}\"\nend = \"close\"\n")?;
     let running = match server {
-        Server::TcpBounce(_) => Running::TcpBounce { _process: network.start_responder("--on-connect close") },
+        Server::TcpBounce(_) if banner.is_empty() => {
+            Running::TcpBounce { _process: network.start_responder("--on-connect close") }
+        }
+        Server::TcpBounce(_) => {
+            let profile = profile.path().display();
+            Running::TcpBounce { _process: network.start_responder(&format!("--profile {profile}")) }
+        }
         Server::Std | Server::Netcat => {
             let listener = network.listen(DISCARD);
             let accept = |listener: TcpListener| {
-                thread::spawn(move || listener.incoming().take(each).try_for_each(|stream| stream.map(drop)))
+                thread::spawn(move || listener.incoming().take(each).try_for_each(|stream| stream?.write_all(banner)))
             };
             Running::Std((0..clients).map(|_| listener.try_clone().map(accept)).collect::<Result<_, _>>()?)
         }
@@ -206,10 +233,17 @@ fn close(server: Server, clients: usize) -> Result<f64, Box<dyn Error>> {
         for _ in 0..each {
             let mut stream = TcpStream::connect((HOST, DISCARD))?;
             stream.set_read_timeout(Some(DEADLINE))?;
-            stream.read_exact(&mut [0]).map_or_else(
-                |error| if error.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) },
-                |()| Err(io::Error::other("a server that closes sent data")),
-            )?;
+            let mut received = [0; 64];
+            let mut length = 0;
+            loop {
+                match stream.read(&mut received[length..])? {
+                    0 => break,
+                    more => length += more,
+                }
+            }
+            if received[..length] != *banner {
+                return Err(io::Error::other("a server sent other data than its banner"));
+            }
         }
         Ok(())
     };

@@ -14,8 +14,12 @@ use std::{env, fs};
 /// The first major version of LLVM with all code generation options that the build script uses. Rust 1.95 has it.
 const OLDEST_LLVM: u32 = 22;
 
-/// The advice in errors about missing tools. `main` removes it, because `scripts/setup` installs the tools.
+/// The advice in errors about missing tools in a clone. `main` removes it, because `scripts/setup` installs the tools.
 const ADVICE: &str = ": run `make setup` to install missing tools";
+
+/// The advice in errors about missing tools in a crate, which has no `make setup`.
+const ADVICE_IN_CRATE: &str = ": install Rust 1.95 or newer with its component rust-src, and bpf-linker with the same \
+                               LLVM, or set TCP_BOUNCE_BPF_OBJ to an object of the XDP program";
 
 /// A compiler or linker, and the major version of its LLVM.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ pub fn compiler() -> Result<Tool, String> {
         None => installed_compilers(),
     };
     first_suitable(candidates, check_compiler)
-        .map_err(|reasons| format!("no Rust compiler can build for BPF{ADVICE} ({reasons})"))
+        .map_err(|reasons| format!("no Rust compiler can build for BPF{} ({reasons})", advice()))
 }
 
 /// Finds the linker: `TCP_BOUNCE_BPF_LINKER` if it is set, else the bpf-linker that `make setup` built, else the
@@ -67,8 +71,12 @@ pub fn linker(compiler: &Tool) -> Result<Tool, String> {
         None => vec![built.into(), "bpf-linker".into()],
     };
     first_suitable(candidates, |linker| check_linker(linker, compiler)).map_err(|reasons| {
-        format!("no bpf-linker can link the output of {}{ADVICE} ({reasons})", compiler.path.display())
+        format!("no bpf-linker can link the output of {}{} ({reasons})", compiler.path.display(), advice())
     })
+}
+
+fn advice() -> &'static str {
+    if Path::new("Makefile").exists() { ADVICE } else { ADVICE_IN_CRATE }
 }
 
 /// Returns the first candidate that passes `check`, or an error with the reason against each candidate.

@@ -117,6 +117,8 @@ fn record_round() {
     let Clock { rounds, first, last } = CLOCK.get();
     if first.get() == 0 {
         first.set(now());
+        // The packets of an earlier run may have been at another address.
+        START.get().set(0);
     }
     rounds.set(rounds.get().wrapping_sub(1));
     if rounds.get() == 0 {

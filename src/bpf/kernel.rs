@@ -14,10 +14,11 @@ use tcp_bounce_wire::frame::{Frame, MAX_OFFSET, Span};
 use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::{self, Ipv6};
+use tcp_bounce_wire::render;
 use tcp_bounce_wire::segment::{FourTuple, Segment};
 use tcp_bounce_wire::syn_options::SynOptions;
 use tcp_bounce_wire::{
-    AddressBits, Block, EventKind, Host, Payload, Policy, ProgramConfig, Service, SocketKind, Verdict,
+    AddressBits, Block, EventKind, Fields, Host, Payload, Policy, ProgramConfig, Service, SocketKind, Verdict,
 };
 use zerocopy::TryFromBytes as _;
 
@@ -30,6 +31,15 @@ type GlobalFunction = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u32;
 
 /// The type of [`answer_syn_ipv4`], [`answer_styled_syn_ipv4`] and the functions for IPv6.
 type AnswerSyn = extern "C" fn(*mut xdp_md, u32, u32, u32) -> u32;
+
+/// The type of [`render_fields_ipv4`] and [`render_fields_ipv6`].
+type RenderFields = extern "C" fn(*mut xdp_md, u32, u64) -> u32;
+
+/// The type of [`render_field_ipv4`] and [`render_field_ipv6`].
+type RenderField = extern "C" fn(*mut xdp_md, u32, u32, u32) -> u64;
+
+/// The type of [`answer_request_ipv4`] and [`answer_request_ipv6`].
+type AnswerRequest = extern "C" fn(*mut xdp_md, u32, u32, u32, u32) -> u64;
 
 /// The type of [`owner_ipv4`] and [`owner_ipv6`].
 type FindOwner = extern "C" fn(*mut xdp_md, u32, u32) -> u32;
@@ -103,6 +113,11 @@ impl Host for Kernel {
     }
 
     #[inline(always)]
+    fn expects_first_data(&self, id: u64) -> bool {
+        OPEN_HANDSHAKES.get(0).is_some_and(|handshakes| handshakes.remove(id))
+    }
+
+    #[inline(always)]
     fn answer_syn<I: Ip, F: Frame>(
         &self,
         _frame: &mut F,
@@ -146,18 +161,19 @@ impl Host for Kernel {
         Segment { ip_offset, span, .. }: Segment<I>,
         isn_base: u32,
         _policy: &Policy<Self>,
-    ) -> Verdict {
-        let answer = I::choose::<GlobalFunction>(answer_request_ipv4, answer_request_ipv6);
+    ) -> (Verdict, Fields) {
+        let answer = I::choose::<AnswerRequest>(answer_request_ipv4, answer_request_ipv6);
         let answered = answer(self.ctx, ip_offset as u32, span.offset as u32, span.length as u32, isn_base);
-        verdict(answered).unwrap_or(Verdict::Later)
+        (verdict(answered as u8 as u32).unwrap_or(Verdict::Later), Fields(answered >> u8::BITS))
     }
 
     #[inline(always)]
-    fn service(&self, port: u16) -> Option<&Service> {
+    fn service<I: Ip>(&self, port: u16) -> Option<&Service> {
         if !CONFIG.get().has_services() {
             return None;
         }
-        SERVICES.get(SERVICE_BY_PORT.get(0)?.get(port).into())
+        let index = u32::from(SERVICE_BY_PORT.get(0)?.get(port));
+        SERVICES.get(if CONFIG.get().features.has_fields() { 2 * index + I::choose(0, 1) } else { index })
     }
 
     #[inline(always)]
@@ -168,6 +184,31 @@ impl Host for Kernel {
     #[inline(always)]
     fn write_payload<F: Frame>(&self, _frame: &mut F, start: usize, payload: Payload) -> Option<()> {
         (write_payload(self.ctx, start as u32, payload.first_block, payload.length.into()) == WRITTEN).then_some(())
+    }
+
+    #[inline(always)]
+    fn render_fields<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        ip_offset: usize,
+        fields: Fields,
+        _policy: &Policy<Self>,
+    ) -> Option<()> {
+        let render = I::choose::<RenderFields>(render_fields_ipv4, render_fields_ipv6);
+        (render(self.ctx, ip_offset as u32, fields.0) == WRITTEN).then_some(())
+    }
+
+    #[inline(always)]
+    fn render_field<I: Ip, F: Frame>(
+        &self,
+        _frame: &mut F,
+        ip_offset: usize,
+        (offset, kind): (usize, u16),
+        _policy: &Policy<Self>,
+    ) -> Option<Sum> {
+        let render = I::choose::<RenderField>(render_field_ipv4, render_field_ipv6);
+        let sum = render(self.ctx, ip_offset as u32, offset as u32, kind.into());
+        if sum == NO_SUM { None } else { Some(Sum(sum)) }
     }
 
     #[inline(always)]
@@ -225,6 +266,12 @@ impl Host for Kernel {
     fn report<I: Ip>(&self, Segment { ip_offset, span, .. }: Segment<I>, is_reply: bool, kind: EventKind) {
         let report = I::choose::<GlobalFunction>(telemetry::report_ipv4, telemetry::report_ipv6);
         report(self.ctx, ip_offset as u32, span.offset as u32, is_reply.into(), kind as u32);
+    }
+
+    #[inline(always)]
+    fn report_data<I: Ip>(&self, Segment { ip_offset, span, .. }: Segment<I>, header_length: usize) {
+        let report = I::choose::<GlobalFunction>(telemetry::report_data_ipv4, telemetry::report_data_ipv6);
+        report(self.ctx, ip_offset as u32, span.offset as u32, header_length as u32, span.length as u32);
     }
 
     #[inline(always)]
@@ -371,7 +418,8 @@ fn answer<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) ->
     segment.answer_later(&mut frame, isn_base, &policy) as u32
 }
 
-/// Calls [`Segment::answer_request`] over IPv4. Returns the verdict as a number.
+/// Calls [`Segment::answer_request`] over IPv4. Returns the verdict in the lowest byte, and the fields to render
+/// above it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn answer_request_ipv4(
@@ -380,11 +428,12 @@ pub extern "C" fn answer_request_ipv4(
     offset: u32,
     length: u32,
     isn_base: u32,
-) -> u32 {
+) -> u64 {
     answer_request::<Ipv4>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
 }
 
-/// Calls [`Segment::answer_request`] over IPv6. Returns the verdict as a number.
+/// Calls [`Segment::answer_request`] over IPv6. Returns the verdict in the lowest byte, and the fields to render
+/// above it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn answer_request_ipv6(
@@ -393,20 +442,21 @@ pub extern "C" fn answer_request_ipv6(
     offset: u32,
     length: u32,
     isn_base: u32,
-) -> u32 {
+) -> u64 {
     answer_request::<Ipv6>(ctx, ip_offset, Span { offset: offset as usize, length: length as usize }, isn_base)
 }
 
 #[inline(always)]
-fn answer_request<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) -> u32 {
+fn answer_request<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, span: Span, isn_base: u32) -> u64 {
     let policy = policy(ctx);
     let segment =
         Segment::<I>::new(ip_offset as usize & MAX_OFFSET, masked_span(span.offset as u32, span.length as u32));
     let mut frame = XdpFrame::new(XdpContext::new(ctx), policy.config);
-    segment.answer_request(&mut frame, isn_base, &policy) as u32
+    let (verdict, fields) = segment.answer_request(&mut frame, isn_base, &policy);
+    fields.0 << u8::BITS | verdict as u64
 }
 
-/// The result of [`write_payload`] if the payload was written.
+/// The result of [`write_payload`] and of the functions that render fields, if they succeed.
 const WRITTEN: u32 = 1;
 
 /// Calls [`Payload::write`] for a payload of `length` bytes at offset `start`. Returns [`WRITTEN`] or 0.
@@ -414,10 +464,65 @@ const WRITTEN: u32 = 1;
 #[inline(never)]
 pub extern "C" fn write_payload(ctx: *mut xdp_md, start: u32, first_block: u32, length: u32) -> u32 {
     let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
-    let payload = Payload { first_block, length: length as u16, sum: [0; 2] };
+    let payload = Payload { first_block, length: length as u16, ..Payload::EMPTY };
     let host = Kernel::new(ctx);
     let written = payload.write(&mut frame, start as usize & MAX_OFFSET, |index| host.block(index));
     if written.is_some() { WRITTEN } else { 0 }
+}
+
+/// Calls [`render::render_fields`] over IPv4. Returns [`WRITTEN`] or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn render_fields_ipv4(ctx: *mut xdp_md, ip_offset: u32, fields: u64) -> u32 {
+    render_fields::<Ipv4>(ctx, ip_offset, Fields(fields))
+}
+
+/// Calls [`render::render_fields`] over IPv6. Returns [`WRITTEN`] or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn render_fields_ipv6(ctx: *mut xdp_md, ip_offset: u32, fields: u64) -> u32 {
+    render_fields::<Ipv6>(ctx, ip_offset, Fields(fields))
+}
+
+#[inline(always)]
+fn render_fields<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, fields: Fields) -> u32 {
+    // Linux before 6.8 verifies these functions even if no other code calls them.
+    if !CONFIG.get().features.has_fields() {
+        return 0;
+    }
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
+    let ip_offset = ip_offset as usize & MAX_OFFSET;
+    let policy = policy(ctx);
+    let rendered = render::render_fields::<I, _>(&mut frame, ip_offset, fields, |frame, field| {
+        policy.host.render_field::<I, _>(frame, ip_offset, field, &policy)
+    });
+    if rendered.is_some() { WRITTEN } else { 0 }
+}
+
+/// Calls [`render::render_field`] over IPv4. Returns the sum, or [`NO_SUM`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn render_field_ipv4(ctx: *mut xdp_md, ip_offset: u32, offset: u32, kind: u32) -> u64 {
+    render_field::<Ipv4>(ctx, ip_offset, offset, kind)
+}
+
+/// Calls [`render::render_field`] over IPv6. Returns the sum, or [`NO_SUM`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn render_field_ipv6(ctx: *mut xdp_md, ip_offset: u32, offset: u32, kind: u32) -> u64 {
+    render_field::<Ipv6>(ctx, ip_offset, offset, kind)
+}
+
+#[inline(always)]
+fn render_field<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, kind: u32) -> u64 {
+    // Linux before 6.8 verifies these functions even if no other code calls them.
+    if !CONFIG.get().features.has_fields() {
+        return NO_SUM;
+    }
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), &ProgramConfig::BUILT_IN);
+    let [ip_offset, offset] = [ip_offset, offset].map(|offset| offset as usize & MAX_OFFSET);
+    let rendered = render::render_field::<I, _>(&mut frame, ip_offset, (offset, kind as u16), CONFIG.get());
+    rendered.map_or(NO_SUM, |Sum(sum)| sum)
 }
 
 /// The result of [`skip_extensions`] for [`Verdict::NotTcp`].
@@ -448,7 +553,8 @@ pub extern "C" fn parse_options(ctx: *mut xdp_md, offset: u32, length: u32, none
     SynOptions::parse(&mut frame, masked_span(offset, length), SynOptions(none)).0
 }
 
-/// The result of [`sum`] for a span that exceeds the accessible part. All sums are smaller.
+/// The result of [`sum`] for a span that exceeds the accessible part, and of the functions that render a field, if they
+/// fail. All sums are smaller.
 const NO_SUM: u64 = u64::MAX;
 
 /// Calls [`Sum::of`] and returns the sum, or [`NO_SUM`].

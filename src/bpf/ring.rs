@@ -24,21 +24,26 @@ impl Ring {
     }
 
     /// Adds the record that `record` returns. If there is no room, returns `None` without calling `record`.
+    #[inline(always)]
+    pub fn put<T: Copy>(&'static self, record: impl FnOnce() -> T) -> Option<()> {
+        // SAFETY: The reserved memory has the size of `T` and is aligned to eight bytes.
+        self.put_with(size_of::<T>(), |place| unsafe { place.cast::<T>().write(record()) })
+    }
+
+    /// Adds a record of `size` bytes, which `write` fills. The verifier must know the size. If there is no room, returns
+    /// `None` without calling `write`.
     ///
     /// The record wakes no reader, since a wakeup costs more than the record. Readers poll the ring buffer.
     #[inline(always)]
-    pub fn put<T: Copy>(&'static self, record: impl FnOnce() -> T) -> Option<()> {
+    pub fn put_with(&'static self, size: usize, write: impl FnOnce(*mut u8)) -> Option<()> {
         // SAFETY: `self` is the map that libbpf created from this definition, a ring buffer.
-        let place = unsafe { bpf_ringbuf_reserve(ptr::from_ref(self).cast_mut().cast(), size_of::<T>() as u64, 0) };
+        let place = unsafe { bpf_ringbuf_reserve(ptr::from_ref(self).cast_mut().cast(), size as u64, 0) };
         if place.is_null() {
             return None;
         }
-        // SAFETY: The reserved memory has the size of `T`, is aligned to eight bytes, and belongs to this program until
-        // it is submitted.
-        unsafe {
-            place.cast::<T>().write(record());
-            bpf_ringbuf_submit(place, BPF_RB_NO_WAKEUP.into());
-        }
+        write(place.cast());
+        // SAFETY: The memory was reserved above.
+        unsafe { bpf_ringbuf_submit(place, BPF_RB_NO_WAKEUP.into()) };
         Some(())
     }
 }

@@ -15,7 +15,7 @@ use tcp_bounce_wire::ip::Ip;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::segment::Segment;
-use tcp_bounce_wire::{Bucket, ClientCounters, Event, EventCounts, EventKind, TelemetrySettings};
+use tcp_bounce_wire::{Bucket, ClientCounters, DataEvent, Event, EventCounts, EventKind, TelemetrySettings};
 
 use crate::CONFIG;
 use crate::frame::XdpFrame;
@@ -35,7 +35,7 @@ static SOURCES: Array<Bucket, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static EXCLUDED_SYNS: Array<Cell<u64>, { 1 << u16::BITS }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// The ring buffer with [`Event`]s for user space.
+/// The ring buffer with [`Event`]s and [`DataEvent`]s for user space.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".maps")]
 static EVENTS: Ring = Ring::new();
@@ -79,7 +79,7 @@ fn report<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, is_reply: u32, k
         count_client(&event, kind, telemetry);
     }
     if telemetry.events != 0 {
-        deliver(Event { kind, ..event }, telemetry.events);
+        deliver(telemetry.events, |time| EVENTS.put(|| Event { time, kind, ..event }));
     }
     0
 }
@@ -101,9 +101,72 @@ fn count_client(event: &Event, kind: u32, telemetry: TelemetrySettings) {
     }
 }
 
-/// Writes one in `one_in` events into the ring buffer, and counts all events.
+/// Reports the data of an IPv4 segment, the first of its connection, and returns 0.
+///
+/// The IP header is at `ip_offset`, the TCP header at `offset`, both in bytes. `header_length` and `length` are the
+/// lengths of the TCP header with options, and of the whole segment.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report_data_ipv4(
+    ctx: *mut xdp_md,
+    ip_offset: u32,
+    offset: u32,
+    header_length: u32,
+    length: u32,
+) -> u32 {
+    report_data::<Ipv4>(ctx, ip_offset, offset, header_length, length)
+}
+
+/// Reports the data of an IPv6 segment, the first of its connection, and returns 0.
+///
+/// The IP header is at `ip_offset`, the TCP header at `offset`, both in bytes. `header_length` and `length` are the
+/// lengths of the TCP header with options, and of the whole segment.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report_data_ipv6(
+    ctx: *mut xdp_md,
+    ip_offset: u32,
+    offset: u32,
+    header_length: u32,
+    length: u32,
+) -> u32 {
+    report_data::<Ipv6>(ctx, ip_offset, offset, header_length, length)
+}
+
+/// Delivers a [`DataEvent`] with the first bytes of the segment's data.
 #[inline(always)]
-fn deliver(event: Event, one_in: u32) {
+fn report_data<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, header_length: u32, length: u32) -> u32 {
+    let TelemetrySettings { events, data: limit, .. } = CONFIG.get().telemetry();
+    // Linux before 6.8 verifies global functions even if nothing calls them. This check keeps that short.
+    if limit == 0 {
+        return 0;
+    }
+    let mut frame = XdpFrame::new(XdpContext::new(ctx), CONFIG.get());
+    let [ip_offset, offset] = [ip_offset, offset].map(|offset| offset as usize & MAX_OFFSET);
+    let segment = Segment::<I>::new(ip_offset, Span { offset, length: 0 });
+    let Ok(event) = segment.event(&mut frame, false) else { return 0 };
+    let data = Span { offset: offset + header_length as usize, length: length.wrapping_sub(header_length) as usize };
+    let limit = limit as usize;
+    let size = size_of::<DataEvent>() + limit.next_multiple_of(size_of::<u64>());
+    deliver(events, |time| {
+        EVENTS.put_with(size, |place| {
+            // SAFETY: The record has room for the header and for `limit` bytes in whole words. It is aligned to eight bytes.
+            let copied = data.read_words(&mut frame, limit, |index, word| unsafe {
+                place.add(size_of::<DataEvent>()).cast::<[u8; 8]>().add(index).write(word);
+            });
+            let event = Event { time, kind: EventKind::Data as u32, ..event };
+            let header = DataEvent { event, copied: copied as u32, length: data.length as u32 };
+            // SAFETY: As above.
+            unsafe { place.cast::<DataEvent>().write(header) };
+        })
+    });
+    0
+}
+
+/// Delivers one in `one_in` events with `put`, which gets the time, and counts all events. `put` returns `None` if the
+/// ring buffer has no room.
+#[inline(always)]
+fn deliver(one_in: u32, put: impl FnOnce(u64) -> Option<()>) {
     let Some(counts) = EVENT_COUNTS.get_ptr_mut(0) else { return };
     // SAFETY: The counts belong to this CPU, which handles one packet at a time.
     let counts = unsafe { &mut *counts };
@@ -114,7 +177,7 @@ fn deliver(event: Event, one_in: u32) {
         return;
     }
     // SAFETY: The helper takes no arguments.
-    match EVENTS.put(|| Event { time: unsafe { bpf_ktime_get_ns() }, ..event }) {
+    match put(unsafe { bpf_ktime_get_ns() }) {
         Some(()) => counts.delivered = counts.delivered.wrapping_add(1),
         None => counts.dropped = counts.dropped.wrapping_add(1),
     }

@@ -1,5 +1,6 @@
 //! Errors of loading, querying and reading XDP programs.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -67,7 +68,7 @@ impl XdpError {
         let hint = match self {
             Self::Verifier { .. } => "report this bug with the log and the output of `uname -a`",
             Self::Load { has_btf, source, .. } => {
-                let memory = diagnosis::memory_hint(self);
+                let memory = memory_hint(self);
                 return memory.or_else(|| load_hint(source.kind(), *has_btf).map(str::to_owned));
             }
             Self::Query { .. }
@@ -75,7 +76,7 @@ impl XdpError {
             | Self::Maps(_)
             | Self::ClientTables(_)
             | Self::LocalPorts(_) => {
-                return diagnosis::memory_hint(self);
+                return memory_hint(self);
             }
         };
         Some(hint.to_owned())
@@ -85,6 +86,16 @@ impl XdpError {
     pub fn libbpf_messages(&self) -> &[String] {
         if let Self::Load { messages, .. } = self { messages } else { &[] }
     }
+}
+
+/// Returns the hint for a lack of memory, if that is a cause of `error`. The errors of libbpf have kinds of their own.
+fn memory_hint(error: &XdpError) -> Option<String> {
+    let is_shortage = |error: &(dyn Error + 'static)| {
+        let kind = error.downcast_ref::<libbpf_rs::Error>().map(libbpf_rs::Error::kind);
+        matches!(kind, Some(ErrorKind::OutOfMemory | ErrorKind::WouldBlock))
+    };
+    let hint = || diagnosis::causes(error).any(is_shortage).then(|| diagnosis::MEMORY_HINT.to_owned());
+    diagnosis::memory_hint(error).or_else(hint)
 }
 
 fn load_hint(kind: ErrorKind, has_btf: bool) -> Option<&'static str> {

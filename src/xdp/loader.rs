@@ -43,12 +43,14 @@ pub struct ProgramInputs<'a> {
 /// The tables of services and their payloads. No table is empty.
 #[derive(Clone, Debug)]
 pub struct ServiceTables {
-    /// The services.
+    /// The services. If payloads have fields, there are two entries for each: the first for IPv4, the second for IPv6.
     pub services: Vec<Service>,
     /// The index of each port's service.
     pub by_port: Box<ServiceByPort>,
     /// The payloads of the services.
     pub blocks: Vec<Block>,
+    /// Whether payloads have fields. [`ProgramSettings::has_fields`] must be the same.
+    pub has_fields: bool,
 }
 
 /// Opens and loads the program.
@@ -164,7 +166,7 @@ fn size_services(skel: &mut OpenTcpBounceSkel, services: Option<&ServiceTables>)
 ///
 /// The error of `BPF_MAP_UPDATE_BATCH` or `BPF_MAP_UPDATE_ELEM`.
 fn fill_services(program: &TcpBounceSkel, tables: &ServiceTables) -> libbpf_rs::Result<()> {
-    let ServiceTables { services, by_port, blocks } = tables;
+    let ServiceTables { services, by_port, blocks, .. } = tables;
     let maps = &program.maps;
     maps.SERVICE_BY_PORT.update(&0u32.to_ne_bytes(), by_port.as_bytes(), MapFlags::ANY)?;
     fill(&maps.SERVICES, services.as_bytes(), services.len())?;

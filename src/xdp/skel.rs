@@ -1,4 +1,4 @@
-//! The libbpf-rs skeleton of the XDP program, which `build.rs` generates. Other modules use the types of
+//! The libbpf-rs skeleton of the XDP program, which `scripts/object.rs` generates. Other modules use the types of
 //! `tcp_bounce_wire` in place of the generated types of the globals.
 
 #![allow(missing_docs, reason = "generated")]
