@@ -1,14 +1,15 @@
 //! Errors of the configuration.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
 
 use crate::diagnosis;
 
-use super::{BuiltIn, ProfileError};
+use super::similar::most_similar;
+use super::{BuiltIn, ProfileError, TomlError};
 
 /// An invalid setting, a contradiction between settings, or a failure to prepare the key or the action table.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +94,13 @@ pub enum ConfigError {
     #[error("--profile cannot be combined with --on-connect")]
     ProfileWithActions,
     /// No port of the profile is selected.
-    #[error("no port left to answer on: --ports and --exclude-ports leave no port of the profile")]
-    NoProfilePorts,
+    #[error("no port left to answer on: {}", no_profile_ports(*has_ports, *has_excluded))]
+    NoProfilePorts {
+        /// Whether `--ports` is given.
+        has_ports: bool,
+        /// Whether `--exclude-ports` is given.
+        has_excluded: bool,
+    },
     /// There is neither a built-in profile nor a file with this name.
     #[error("no profile named \"{name}\"")]
     UnknownProfile {
@@ -106,7 +112,7 @@ pub enum ConfigError {
     ReadProfile {
         /// The path of the file.
         path: PathBuf,
-        /// The error of `open(2)` or `read(2)`, `InvalidData` if the content is not UTF-8, or `FileTooLarge`.
+        /// The error of `open(2)` or `read(2)`, or `FileTooLarge`.
         source: io::Error,
     },
     /// A profile breaks a rule.
@@ -117,6 +123,25 @@ pub enum ConfigError {
         /// The mistake.
         source: ProfileError,
     },
+    /// The file of a policy cannot be read.
+    #[error("cannot read the policy {}", path.display())]
+    ReadPolicy {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of `open(2)` or `read(2)`, `FileTooLarge`, or `InvalidData` if the content is not UTF-8.
+        source: io::Error,
+    },
+    /// A policy has a mistake.
+    #[error("cannot use the policy {policy}")]
+    Policy {
+        /// The path of the file.
+        policy: String,
+        /// The mistake.
+        source: TomlError,
+    },
+    /// The port report is JUnit XML, which shows the comparison with a policy, and there is no policy.
+    #[error("a report in JUnit XML (.xml) requires --expect")]
+    JunitWithoutPolicy,
     /// A key file is configured, but the ISN is fixed.
     #[error("--key-file requires --isn keyed")]
     UnusedKey,
@@ -167,13 +192,19 @@ impl ConfigError {
             }
             Self::ProfileNeedsKey | Self::NeedsKey { .. } => "remove --isn, or set it to keyed",
             Self::ProfileWithActions => "remove --on-connect, or set `end` in the services of the profile",
-            Self::NoProfilePorts => "remove --ports, or list ports of the profile",
-            Self::UnknownProfile { .. } => {
-                let names = BuiltIn::ALL.map(|profile| profile.name).join(", ");
-                return Some(format!("use a file such as ./FILE.toml, or one of {names}"));
+            Self::NoProfilePorts { has_ports: false, .. } => "remove at least one port from --exclude-ports",
+            Self::NoProfilePorts { .. } => "remove --ports, or list ports of the profile",
+            Self::UnknownProfile { name } => {
+                let names = BuiltIn::ALL.map(|profile| profile.name);
+                return Some(match most_similar(name, names.into_iter()) {
+                    Some(similar) => format!("did you mean {similar}?"),
+                    None => format!("use a file such as ./FILE.toml, or one of {}", names.join(", ")),
+                });
             }
-            Self::ReadProfile { .. } => "run `tcp-bounce --list-profiles` to list the built-in profiles",
+            Self::ReadProfile { path, source } => return read_profile_hint(path, source),
             Self::Profile { source, .. } => return source.hint(),
+            Self::Policy { source, .. } => return source.hint(),
+            Self::JunitWithoutPolicy => "add --expect FILE, or write a report that ends with .csv or .json",
             Self::UnusedKey => "add --isn keyed",
             Self::ReadKey { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run tcp-bounce as a user who may read it; in a systemd service, use LoadCredential="
@@ -186,7 +217,7 @@ impl ConfigError {
                 "create a key file with `(umask 077; openssl rand -hex 16 >FILE)`"
             }
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
-            Self::NoInterfaces | Self::OutOfRange | Self::NoRandomness(_) => return None,
+            Self::NoInterfaces | Self::OutOfRange | Self::NoRandomness(_) | Self::ReadPolicy { .. } => return None,
         };
         Some(hint.to_owned())
     }
@@ -194,14 +225,32 @@ impl ConfigError {
     /// Returns whether the configuration itself is wrong, so that a retry with this configuration fails too.
     pub fn is_usage_error(&self) -> bool {
         match self {
-            Self::ReadKey { source, .. } | Self::ReadProfile { source, .. } => !is_temporary(source),
+            Self::ReadKey { source, .. } | Self::ReadProfile { source, .. } | Self::ReadPolicy { source, .. } => {
+                !is_temporary(source)
+            }
             Self::NoRandomness(_) | Self::OutOfMemory => false,
             _ => true,
         }
     }
 }
 
-/// Returns whether a read of the key file may succeed later, because `error` comes from the state of the host.
+/// Returns advice on a profile that cannot be read.
+fn read_profile_hint(path: &Path, error: &io::Error) -> Option<String> {
+    let is_built_in = path.to_str().and_then(BuiltIn::find).is_some();
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound if is_built_in => "remove --profile-format to use the built-in profile",
+        io::ErrorKind::NotFound => {
+            "check the path; `tcp-bounce --list-profiles` lists the built-in profiles, which have no path"
+        }
+        io::ErrorKind::PermissionDenied => "run tcp-bounce as a user who may read the file",
+        io::ErrorKind::IsADirectory => "add the name of a file in this directory",
+        io::ErrorKind::FileTooLarge => "use a file of at most 16 MiB",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns whether a read of a file may succeed later, because `error` comes from the state of the host.
 fn is_temporary(error: &io::Error) -> bool {
     use Errno::{EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT};
     let errno = error.raw_os_error().map(Errno::from_raw);
@@ -211,4 +260,13 @@ fn is_temporary(error: &io::Error) -> bool {
 /// Returns the ports of two conflicting actions.
 fn conflict(port: Option<u16>) -> String {
     port.map_or("without ports".into(), |port| format!("for port {port}"))
+}
+
+/// Returns the options that leave no port of a profile.
+fn no_profile_ports(has_ports: bool, has_excluded: bool) -> &'static str {
+    match (has_ports, has_excluded) {
+        (true, true) => "--ports and --exclude-ports leave no port of the profile",
+        (true, false) => "--ports lists no port of the profile",
+        (false, _) => "--exclude-ports lists every port of the profile",
+    }
 }

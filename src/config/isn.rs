@@ -32,8 +32,8 @@ pub fn choose(
     }
 }
 
-/// Returns the ISN setting of the program. A keyed ISN gets the key in the key file, or a random key if no key file is
-/// configured.
+/// Returns the ISN setting of the program. A keyed ISN gets the configured key. Without one, it gets the key in the key
+/// file, or a random key if no key file is configured.
 ///
 /// # Errors
 ///
@@ -46,7 +46,8 @@ pub fn resolve(
 ) -> Result<Isn, ConfigError> {
     match choose(syn_ack, post_handshake, profile)? {
         IsnChoice::Fixed(isn) => Ok(Isn::Fixed(isn)),
-        IsnChoice::Keyed => key(syn_ack.key_file.as_deref()).map(Isn::Keyed),
+        // The key is not read again: the key file may be a FIFO.
+        IsnChoice::Keyed => syn_ack.key.map_or_else(|| key(syn_ack.key_file.as_deref()), Ok).map(Isn::Keyed),
     }
 }
 

@@ -7,31 +7,39 @@ mod attach_mode;
 mod error;
 pub mod isn;
 mod outputs;
+mod policy;
 mod port_list;
 mod port_pattern;
 mod post_handshake;
 pub mod prefixes;
 mod profile;
 mod scope;
+mod similar;
 mod syn_ack;
+mod text_file;
+mod toml_file;
 mod values;
 
 use std::time::Duration;
 
-use tcp_bounce_wire::Isn;
+use tcp_bounce_wire::{DataEvent, Isn};
 
 pub use attach_mode::AttachMode;
 pub use error::ConfigError;
 pub use outputs::{MetricsAddress, OutputOptions, ReportFile, ReportFormat};
+pub use policy::{Policy, PossibleRules};
 pub use port_list::{PortList, PortSelection};
 pub use port_pattern::PortPattern;
-pub use post_handshake::{ActionChoice, PostHandshake};
+pub use post_handshake::{ActionChoice, IdentityFormat, PostHandshake};
 pub use prefixes::PrefixList;
 pub use profile::{
-    BuiltIn, Prefix, Profile, ProfileError, ProfileFormat, ReplyConfig, ServiceConfig, ServicePorts, System,
+    BuiltIn, PayloadConfig, PlaceholderValues, Prefix, Profile, ProfileError, ProfileFormat, ReplyConfig,
+    ServiceConfig, ServicePorts, System, rfc_5322,
 };
 pub use scope::{DestinationChoice, DestinationList, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
+pub use text_file::read_text;
+pub use toml_file::TomlError;
 pub use values::{ValueError, parse_duration, parse_number, parse_optional_duration};
 
 /// The configuration of a run: the interfaces, the scope, the replies and the telemetry.
@@ -64,6 +72,13 @@ pub struct Observe {
     pub sources: bool,
     /// The sampling interval of client events: the program emits one event in this many. 0 disables events.
     pub events: u32,
+    /// The number of payload bytes in a `data` event, at most [`Self::MAX_DATA`]. 0 disables these events.
+    pub data: u32,
+}
+
+impl Observe {
+    /// The largest number of payload bytes in a `data` event.
+    pub const MAX_DATA: u32 = DataEvent::MAX_DATA as u32;
 }
 
 impl Config {
@@ -107,7 +122,7 @@ impl Config {
                 return Err(ConfigError::ProfileWithActions);
             }
             if !profile.may_serve(&self.scope.ports) {
-                return Err(ConfigError::NoProfilePorts);
+                return Err(no_profile_ports(&self.scope.ports));
             }
         }
         isn::choose(&self.syn_ack, &self.post_handshake, self.profile.as_ref()).map(drop)
@@ -126,8 +141,14 @@ impl Config {
             let served = PortList(profile.ports(&key).into_keys().filter(|&port| ports.contains(port)).collect());
             let only = (!served.is_complete()).then_some(served);
             let selected = PortSelection::new(only, ports.excluded().clone());
-            config.scope.ports = selected.map_err(|_| ConfigError::NoProfilePorts)?;
+            config.scope.ports = selected.map_err(|_| no_profile_ports(ports))?;
         }
         Ok(config)
     }
+}
+
+/// Returns the error for a profile without a port in `selection`.
+fn no_profile_ports(selection: &PortSelection) -> ConfigError {
+    let (has_ports, has_excluded) = (selection.only().is_some(), !selection.excluded().0.is_empty());
+    ConfigError::NoProfilePorts { has_ports, has_excluded }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::ValueError;
+use super::{ConfigError, Policy, ValueError};
 
 /// The outputs that the user selected on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,22 @@ pub struct OutputOptions {
     pub tui: bool,
     /// Writes the port report to this file.
     pub report: Option<ReportFile>,
+    /// Compares the port report with this policy at the end.
+    pub policy: Option<Policy>,
     /// Serves Prometheus metrics on this address.
     pub metrics: Option<MetricsAddress>,
+}
+
+impl OutputOptions {
+    /// Checks that the port report can have its format.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::JunitWithoutPolicy`] if it is JUnit XML and there is no policy.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let is_junit = self.report.as_ref().is_some_and(|report| report.format == ReportFormat::Junit);
+        if is_junit && self.policy.is_none() { Err(ConfigError::JunitWithoutPolicy) } else { Ok(()) }
+    }
 }
 
 /// The path of the port report. Its extension selects the format.
@@ -41,6 +55,8 @@ pub enum ReportFormat {
     Json,
     /// One line of comma-separated values for each port (`.csv`).
     Csv,
+    /// JUnit XML: the comparison with a policy (`.xml`).
+    Junit,
 }
 
 impl ReportFile {
@@ -81,11 +97,17 @@ impl FromStr for ReportFile {
         if text.ends_with('/') {
             return Err(ValueError::new("this is the name of a directory"));
         }
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => Ok(Self { path, format: ReportFormat::Json, interval: Self::INTERVAL }),
-            Some("csv") => Ok(Self { path, format: ReportFormat::Csv, interval: Self::INTERVAL }),
-            _ => Err(ValueError::new("the file name must end with .json or .csv, which selects the format")),
-        }
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => ReportFormat::Json,
+            Some("csv") => ReportFormat::Csv,
+            Some("xml") => ReportFormat::Junit,
+            _ => {
+                return Err(ValueError::new(
+                    "the file name must end with .json, .csv or .xml, which selects the format",
+                ));
+            }
+        };
+        Ok(Self { path, format, interval: Self::INTERVAL })
     }
 }
 

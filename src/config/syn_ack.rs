@@ -9,8 +9,7 @@ use super::{ValueError, parse_number};
 
 /// The configurable header fields of SYN-ACKs.
 ///
-/// On a port with the action echo, fixed values replace `window` and `mss`, and no window scale is sent. On a port with
-/// the action tarpit, the window is zero.
+/// On a port with the action echo, fixed values replace `window` and `mss`, and no window scale is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SynAckConfig {
     /// The source of the initial sequence number. `None` selects a fixed number, or a keyed hash if an action needs
@@ -18,6 +17,8 @@ pub struct SynAckConfig {
     pub isn: Option<IsnChoice>,
     /// The file with the key of a keyed ISN: 32 hexadecimal digits. `None` selects a random key.
     pub key_file: Option<PathBuf>,
+    /// The key of a keyed ISN, if it is known before the run starts. `None` selects the key in `key_file`.
+    pub key: Option<[u8; 16]>,
     /// The time to live (IPv4) or hop limit (IPv6). `None` selects those of the kernel.
     pub ttl: Option<u8>,
     /// The advertised receive window, in bytes and unscaled. `None` selects the window of a listener of the kernel.

@@ -1,5 +1,6 @@
 //! Parsers of numbers and durations, and the error for a malformed value.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::num::ParseIntError;
 use std::ops::RangeInclusive;
@@ -7,10 +8,10 @@ use std::time::Duration;
 
 /// A value that cannot be parsed. It displays as the reason, and the examples of valid values if there are any.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}{}", examples.map(|examples| format!("; {examples}")).unwrap_or_default())]
+#[error("{reason}{}", examples.as_ref().map(|examples| format!("; {examples}")).unwrap_or_default())]
 pub struct ValueError {
     reason: String,
-    examples: Option<&'static str>,
+    examples: Option<Cow<'static, str>>,
 }
 
 impl ValueError {
@@ -20,8 +21,8 @@ impl ValueError {
     }
 
     /// Sets the examples of valid values.
-    pub fn with_examples(self, examples: &'static str) -> Self {
-        Self { examples: Some(examples), ..self }
+    pub fn with_examples(self, examples: impl Into<Cow<'static, str>>) -> Self {
+        Self { examples: Some(examples.into()), ..self }
     }
 
     /// Returns the reason, without the examples.
@@ -30,8 +31,8 @@ impl ValueError {
     }
 
     /// Returns a phrase with examples of valid values, if there are any.
-    pub fn examples(&self) -> Option<&'static str> {
-        self.examples
+    pub fn examples(&self) -> Option<&str> {
+        self.examples.as_deref()
     }
 }
 

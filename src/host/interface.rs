@@ -58,6 +58,15 @@ impl Interface {
         Ok(links.iter().filter_map(|link| Self::parse(&link.0)).collect())
     }
 
+    /// Returns whether the network namespace of the calling thread has an interface with this index.
+    ///
+    /// # Errors
+    ///
+    /// The error of [`Interface::list`].
+    pub fn exists(index: u32) -> Result<bool, HostError> {
+        Ok(Self::list()?.iter().any(|interface| interface.index == index))
+    }
+
     /// Finds the interfaces with `names`, in the given order. Alternative names are accepted.
     ///
     /// # Errors
@@ -256,6 +265,13 @@ mod tests {
     use super::fake::{kind, link, name, number};
     use super::*;
     use crate::host::netlink::fake::attribute;
+
+    #[test]
+    fn only_used_indices_exist() {
+        // The loopback interface is the first one of each network namespace.
+        assert!(Interface::exists(1).unwrap());
+        assert!(!Interface::exists(i32::MAX as u32).unwrap());
+    }
 
     #[test]
     fn reads_an_interface() {

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::{array, fs};
 
-use tcp_bounce_wire::{ReplySettings, ReplyStyle};
+use tcp_bounce_wire::siphash::SipHash13;
+use tcp_bounce_wire::{Isn, ReplySettings, ReplyStyle};
 
 use super::{clock, kernel};
 
@@ -51,7 +52,7 @@ pub struct TcpSettings {
     pub flowlabel_reflect: u8,
 }
 
-/// Random numbers of a run, which make replies unpredictable.
+/// Numbers that make replies unpredictable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunSecrets {
     /// The number that flow labels depend on.
@@ -70,12 +71,20 @@ pub struct Ipv6Settings {
 }
 
 impl RunSecrets {
-    /// Generates the random numbers of a run. Without a source of randomness, returns zeros.
-    pub fn generate() -> Self {
+    /// Generates the numbers of a run: the seed from the key of the ISN, if there is one, and the others at random.
+    /// Without a source of randomness, random numbers are zero.
+    ///
+    /// With the seed from the key, a connection keeps its flow label when another run with the same key answers.
+    pub fn generate(isn: Isn) -> Self {
         let (mut seed, mut offset) = ([0; 8], [0; 4]);
         // The start of the run fails on its own if it needs a key and there is no randomness.
         let _ = getrandom::fill(&mut seed).and_then(|()| getrandom::fill(&mut offset));
-        Self { seed: u64::from_ne_bytes(seed), timestamp_offset: u32::from_ne_bytes(offset) }
+        let seed = match isn {
+            // No input of an ISN is as long as this text.
+            Isn::Keyed(key) => SipHash13::new(key).block(*b"tcp-boun").block(*b"ce flow ").finish(*b"seed", 20),
+            Isn::Fixed(_) => u64::from_ne_bytes(seed),
+        };
+        Self { seed, timestamp_offset: u32::from_ne_bytes(offset) }
     }
 }
 
@@ -238,6 +247,14 @@ mod tests {
 
     fn settings(tcp_rmem: [u32; 3], rmem_max: u32, tcp_adv_win_scale: Option<i8>) -> TcpSettings {
         TcpSettings { tcp_rmem, rmem_max, tcp_adv_win_scale, ..TcpSettings::DEFAULT }
+    }
+
+    #[test]
+    fn only_a_key_gives_equal_seeds() {
+        let seed = |isn| RunSecrets::generate(isn).seed;
+        assert_eq!(seed(Isn::Keyed([7; 16])), seed(Isn::Keyed([7; 16])));
+        assert_ne!(seed(Isn::Keyed([7; 16])), seed(Isn::Keyed([8; 16])));
+        assert_ne!(seed(Isn::Fixed(7)), seed(Isn::Fixed(7)));
     }
 
     /// The values come from SYN-ACKs of Linux 6.18, or of 5.10 and 6.1 where a divisor is given.

@@ -1,15 +1,11 @@
 //! The profile that the user names: built-in, or in a file.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, isn};
+use crate::config::toml_file::has_keys;
+use crate::config::{ConfigError, TomlError, text_file};
 
-use super::{BuiltIn, Profile};
-
-/// The largest file of a profile, in bytes.
-const LARGEST: u64 = 16 << 20;
+use super::{BuiltIn, Profile, ProfileError, portspoof};
 
 /// The extensions of files that are profiles even if they do not exist.
 const EXTENSIONS: [&str; 2] = [".toml", ".conf"];
@@ -27,48 +23,55 @@ pub enum ProfileFormat {
 }
 
 impl Profile {
+    /// Returns whether `name` is always a path, even if there is no such file.
+    pub(crate) fn is_path(name: &str) -> bool {
+        name.contains('/') || EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+    }
+
     /// Returns the profile that `name` stands for: a built-in profile, or the file at this path.
     ///
     /// A name with a slash and a name that ends with `.toml` or `.conf` are always paths, and so is every name if
-    /// `format` is another one than TOML. The key in `key_file`, or a random key, expands the payloads of portspoof.
+    /// `format` is another one than TOML. `key` expands the payloads of portspoof.
     ///
     /// # Errors
     ///
     /// - [`ConfigError::UnknownProfile`] if there is neither a built-in profile nor a file with this name.
     /// - [`ConfigError::ReadProfile`] if the file cannot be read.
     /// - [`ConfigError::Profile`] if the profile breaks a rule.
-    /// - [`ConfigError::ReadKey`], [`ConfigError::InvalidKey`] or [`ConfigError::NoRandomness`] for the key.
-    pub fn load(name: &str, format: ProfileFormat, key_file: Option<&Path>) -> Result<Self, ConfigError> {
+    pub fn load(name: &str, format: ProfileFormat, key: &[u8; 16]) -> Result<Self, ConfigError> {
         let path = PathBuf::from(name);
-        let is_path = name.contains('/') || EXTENSIONS.iter().any(|extension| name.ends_with(extension));
+        let is_path = Self::is_path(name);
         let profile = match (BuiltIn::find(name), format) {
             (Some(profile), ProfileFormat::Toml) if !is_path => profile.parse(),
             (_, ProfileFormat::Toml) if !is_path && !path.exists() => {
                 return Err(ConfigError::UnknownProfile { name: name.to_owned() });
             }
-            (_, ProfileFormat::Toml) => Self::parse(&read_text(&path)?, name),
-            (_, ProfileFormat::Portspoof) => Self::parse_portspoof(&read(&path)?, name, &isn::key(key_file)?),
-            (_, ProfileFormat::PortspoofSignatures) => {
-                Self::parse_signatures(&read(&path)?, name, &isn::key(key_file)?)
-            }
+            (_, ProfileFormat::Toml) => parse_toml(&read(&path)?, name),
+            (_, ProfileFormat::Portspoof) => Self::parse_portspoof(&read(&path)?, name, key),
+            (_, ProfileFormat::PortspoofSignatures) => Self::parse_signatures(&read(&path)?, name, key),
         };
         profile.map_err(|source| ConfigError::Profile { profile: name.to_owned(), source })
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let mut bytes = Vec::new();
-    // The file may be endless, such as /dev/zero.
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    let is_small = |&length: &usize| u64::try_from(length).is_ok_and(|length| length <= LARGEST);
-    let read = read.and_then(|length| Some(length).filter(is_small).ok_or(io::ErrorKind::FileTooLarge.into()));
-    read.map(|_| bytes).map_err(|source| ConfigError::ReadProfile { path: path.to_owned(), source })
+    text_file::read(path).map_err(|source| ConfigError::ReadProfile { path: path.to_owned(), source })
 }
 
-fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let text = String::from_utf8(read(path)?);
-    text.map_err(|error| ConfigError::ReadProfile {
-        path: path.to_owned(),
-        source: io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()),
+/// Parses a profile in TOML. A file in another format gets an error that names the format.
+fn parse_toml(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
+    let parsed = match str::from_utf8(bytes) {
+        Ok(text) => Profile::parse(text, name),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or(bytes);
+            Err(ProfileError::NotUtf8 { line: before.iter().filter(|&&byte| byte == b'\n').count() + 1 })
+        }
+    };
+    parsed.map_err(|error| match error {
+        ProfileError::NotUtf8 { .. } => portspoof::is_configuration(bytes).unwrap_or(error),
+        ProfileError::Toml(TomlError::Syntax { line, .. }) if !has_keys(bytes) => {
+            portspoof::is_configuration(bytes).unwrap_or(ProfileError::NotToml { line })
+        }
+        _ => error,
     })
 }

@@ -4,7 +4,9 @@
 //! each [`Profile`] can be served: its payloads fit into one segment, and no port has two services.
 
 mod built_in;
+mod date;
 mod error;
+mod keys;
 mod load;
 mod parse;
 mod payload;
@@ -16,8 +18,10 @@ mod service;
 mod system;
 
 pub use built_in::BuiltIn;
+pub use date::rfc_5322;
 pub use error::ProfileError;
 pub use load::ProfileFormat;
+pub use payload::{PayloadConfig, PlaceholderValues};
 pub use service::{Prefix, ReplyConfig, ServiceConfig, ServicePorts};
 pub use system::System;
 
@@ -34,6 +38,8 @@ impl Profile {
     /// The maximum length of a payload in bytes, so that every IPv6 path carries it in one segment: 1280, minus the
     /// headers (40 + 20) and the timestamps option (12).
     pub const MAX_PAYLOAD: usize = tcp_bounce_wire::service::MAX_PAYLOAD;
+    /// The maximum number of placeholders in a payload that the program renders for each client.
+    pub const MAX_FIELDS: usize = tcp_bounce_wire::Fields::MAX_COUNT;
     /// The maximum length of a reply's prefix in bytes.
     pub const MAX_PREFIX: usize = tcp_bounce_wire::service::MAX_PREFIX;
     /// The maximum number of replies of a service.

@@ -1,142 +1,37 @@
 //! The parser of profiles in TOML, and the rules that a profile must keep.
 
-use std::fmt::{self, Formatter};
-use std::ops::Range;
-
-use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use toml::Spanned;
-
 use tcp_bounce_wire::Ending;
+use toml::de::{DeTable, DeValue};
 
-use super::{Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System, payload, port_rules};
+use crate::config::ValueError;
+use crate::config::toml_file::{self, Key, Reader, Value};
 
-/// A profile as the file has it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProfileText {
-    system: Option<Spanned<String>>,
-    #[serde(default)]
-    service: Vec<Spanned<ServiceText>>,
-}
+use super::keys::{self, Table};
+use super::port_rules::OwnPorts;
+use super::{
+    PayloadConfig, Prefix, Profile, ProfileError, ReplyConfig, ServiceConfig, ServicePorts, System, payload, port_rules,
+};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServiceText {
-    name: Option<String>,
-    ports: Spanned<PortsText>,
-    banner: Option<Spanned<PayloadText>>,
-    #[serde(default)]
-    replies: Vec<Spanned<ReplyText>>,
-    #[serde(default)]
-    end: EndingText,
-}
+/// The word for all ports that no other service has.
+const OTHERS: &str = "others";
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReplyText {
-    prefix: Option<Spanned<PayloadText>>,
-    send: Spanned<PayloadText>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum EndingText {
-    #[default]
-    Stay,
-    Close,
-    Reset,
-}
-
-/// A string with ports, or a number.
-struct PortsText(String);
-
-/// A string, hexadecimal digits, or a list of both.
-enum PayloadText {
-    Text(String),
-    Hex(String),
-    Parts(Vec<Spanned<PayloadText>>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HexText {
-    hex: String,
-}
-
-impl<'de> Deserialize<'de> for PortsText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PortsVisitor;
-        impl Visitor<'_> for PortsVisitor {
-            type Value = PortsText;
-
-            fn expecting(&self, f: &mut Formatter) -> fmt::Result {
-                f.write_str("a string with ports, such as \"22,8000-8999\"")
-            }
-
-            fn visit_i64<E: Error>(self, port: i64) -> Result<PortsText, E> {
-                Ok(PortsText(port.to_string()))
-            }
-
-            fn visit_str<E: Error>(self, ports: &str) -> Result<PortsText, E> {
-                Ok(PortsText(ports.to_owned()))
-            }
-        }
-        deserializer.deserialize_any(PortsVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for PayloadText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PayloadVisitor;
-        impl<'de> Visitor<'de> for PayloadVisitor {
-            type Value = PayloadText;
-
-            fn expecting(&self, f: &mut Formatter) -> fmt::Result {
-                f.write_str("a string, bytes such as { hex = \"ff fd 18\" }, or a list of both")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<PayloadText, E> {
-                Ok(PayloadText::Text(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PayloadText, A::Error> {
-                HexText::deserialize(MapAccessDeserializer::new(map)).map(|text| PayloadText::Hex(text.hex))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<PayloadText, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(parts)).map(PayloadText::Parts)
-            }
-        }
-        deserializer.deserialize_any(PayloadVisitor)
-    }
-}
+/// The names of the endings.
+const ENDINGS: [(&str, Ending); 3] = [("stay", Ending::Stay), ("close", Ending::Close), ("reset", Ending::Reset)];
 
 impl Profile {
     /// Parses a profile in TOML. `name` becomes its name.
     ///
     /// # Errors
     ///
-    /// The first rule that the profile breaks, with its line.
+    /// The mistake in the first line that has one. The rules are checked if the syntax has no mistake.
     pub fn parse(text: &str, name: &str) -> Result<Self, ProfileError> {
-        let source = Source(text);
-        let profile: ProfileText = toml::from_str(text).map_err(|error| {
-            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-            ProfileError::Syntax { line: source.line(error.span()), message }
-        })?;
-        let system = profile.system.map(|system| source.system(&system)).transpose()?.unwrap_or_default();
-        let mut services = Vec::new();
-        let mut lines = Vec::new();
-        for service in profile.service {
-            lines.push(source.line(Some(service.get_ref().ports.span())));
-            services.push(source.service(service)?);
+        let table = toml_file::parse(text, &keys::DIALECT)?;
+        let mut reader = Reader::new(text);
+        let (system, services) = reader.profile(&table);
+        match reader.mistakes.into_iter().min_by_key(|mistake| mistake.line().unwrap_or(usize::MAX)) {
+            Some(mistake) => Err(mistake),
+            None => Ok(Self { name: name.to_owned(), system, services, skipped_lines: 0 }),
         }
-        if services.is_empty() {
-            return Err(ProfileError::NoService);
-        }
-        port_rules::check(services.iter().map(|service| &service.ports).zip(lines))?;
-        Ok(Self { name: name.to_owned(), system, services, skipped_lines: 0 })
     }
 }
 
@@ -146,138 +41,182 @@ enum Part<'a> {
     Bytes(Vec<u8>),
 }
 
-/// The text of a profile.
-struct Source<'a>(&'a str);
-
-impl Source<'_> {
-    /// Returns the line at which a span begins, counted from 1. Errors without a span concern the end of the file.
-    fn line(&self, span: Option<Range<usize>>) -> usize {
-        let start = span.map_or(self.0.len(), |span| span.start);
-        self.0.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1
+impl Reader<'_, ProfileError> {
+    fn profile(&mut self, table: &DeTable) -> (System, Vec<ServiceConfig>) {
+        self.check_keys(table, Table::Profile);
+        let system = table.get(keys::SYSTEM.name).and_then(|value| self.system(value)).unwrap_or_default();
+        let items = table.get(keys::SERVICE.name).and_then(|value| self.list(keys::SERVICE, value)).unwrap_or_default();
+        let mut services = Vec::new();
+        let mut ports = Vec::new();
+        for item in items {
+            if let Some(table) = self.table(keys::ONE_SERVICE, item) {
+                services.extend(self.service(table, self.line(item), &mut ports));
+            }
+        }
+        if items.is_empty() && self.mistakes.is_empty() {
+            self.mistakes.push(ProfileError::NoService);
+        }
+        self.mistakes.extend(port_rules::check(&ports).err());
+        (system, services)
     }
 
-    fn system(&self, system: &Spanned<String>) -> Result<System, ProfileError> {
-        System::from_name(system.get_ref()).ok_or_else(|| ProfileError::UnknownSystem {
-            line: self.line(Some(system.span())),
-            system: system.get_ref().escape_debug().to_string(),
+    fn system(&mut self, value: &Value) -> Option<System> {
+        let name = self.string(keys::SYSTEM, value)?;
+        System::from_name(name).or_else(|| {
+            let (line, system) = (self.line(value), name.escape_debug().to_string());
+            self.mistakes.push(ProfileError::UnknownSystem { line, system });
+            None
         })
     }
 
-    fn service(&self, service: Spanned<ServiceText>) -> Result<ServiceConfig, ProfileError> {
-        let line = self.line(Some(service.span()));
-        let ServiceText { name, ports, banner, replies, end } = service.into_inner();
-        let ports = self.ports(&ports)?;
-        let banner = banner.map(|banner| self.payload(&banner, "banner")).transpose()?.unwrap_or_default();
-        let ending = match end {
-            EndingText::Stay => Ending::Stay,
-            EndingText::Close => Ending::Close,
-            EndingText::Reset => Ending::Reset,
-        };
-        let replies = self.replies(&replies, ending)?;
-        if banner.is_empty() && replies.is_empty() {
-            return Err(ProfileError::EmptyService { line });
+    /// Reads a service, and adds its ports to `all_ports`.
+    fn service(&mut self, table: &DeTable, line: usize, all_ports: &mut Vec<OwnPorts>) -> Option<ServiceConfig> {
+        let earlier = self.mistakes.len();
+        let is_whole = self.check_keys(table, Table::Service);
+        let name = table.get(keys::NAME.name).and_then(|value| self.string(keys::NAME, value)).map(str::to_owned);
+        let ports = self.required(table, Table::Service, keys::PORTS, is_whole.then_some(line));
+        let ports = ports.and_then(|value| Some((self.ports(value)?, self.line(value))));
+        all_ports.extend(ports.clone().map(|(ports, line)| OwnPorts { name: name.clone(), ports, line }));
+        let banner =
+            table.get(keys::BANNER.name).and_then(|value| self.payload(keys::BANNER, value)).unwrap_or_default();
+        let ending = table.get(keys::END.name).and_then(|value| self.ending(value)).unwrap_or(Ending::Stay);
+        let replies = table.get(keys::REPLIES.name).and_then(|value| self.list(keys::REPLIES, value));
+        let replies = self.replies(replies.unwrap_or_default(), ending);
+        if banner.is_empty() && replies.is_empty() && self.mistakes.len() == earlier {
+            self.mistakes.push(ProfileError::EmptyService { line });
         }
-        Ok(ServiceConfig { name, ports, banner, replies, ending })
+        ports.map(|(ports, _)| ServiceConfig { name, ports, banner, replies, ending })
     }
 
-    fn ports(&self, ports: &Spanned<PortsText>) -> Result<ServicePorts, ProfileError> {
-        let text = &ports.get_ref().0;
-        if text == "others" {
-            return Ok(ServicePorts::Others);
+    fn ports(&mut self, value: &Value) -> Option<ServicePorts> {
+        let text = self.text(keys::PORTS, value)?;
+        if text.trim() == OTHERS {
+            return Some(ServicePorts::Others);
         }
-        let line = self.line(Some(ports.span()));
-        text.parse().map(ServicePorts::Pattern).map_err(|reason| ProfileError::InvalidPorts { line, reason })
+        let reason = match text.parse() {
+            Ok(pattern) => return Some(ServicePorts::Pattern(pattern)),
+            Err(_) if text.split(',').any(|item| item.trim() == OTHERS) => {
+                ValueError::new("\"others\" cannot be combined with other ports")
+                    .with_examples("write ports = \"others\": they are all ports that no other service has")
+            }
+            Err(reason) => reason,
+        };
+        self.refuse(value, reason)
+    }
+
+    fn ending(&mut self, value: &Value) -> Option<Ending> {
+        let name = self.string(keys::END, value)?;
+        let known = ENDINGS.iter().find(|(known, _)| *known == name);
+        if known.is_none() {
+            let (line, end) = (self.line(value), name.escape_debug().to_string());
+            self.mistakes.push(ProfileError::UnknownEnd { line, end });
+        }
+        known.map(|&(_, ending)| ending)
     }
 
     /// Returns the replies of a service with this ending.
-    fn replies(&self, texts: &[Spanned<ReplyText>], ending: Ending) -> Result<Vec<ReplyConfig>, ProfileError> {
+    fn replies(&mut self, values: &[Value], ending: Ending) -> Vec<ReplyConfig> {
         let mut replies: Vec<ReplyConfig> = Vec::new();
-        for text in texts {
-            let line = self.line(Some(text.span()));
+        for value in values {
+            let line = self.line(value);
             if replies.len() == Profile::MAX_REPLIES {
-                return Err(ProfileError::TooManyReplies { line, count: texts.len() });
+                self.mistakes.push(ProfileError::TooManyReplies { line, count: values.len() });
+                break;
             }
-            let reply = self.reply(text.get_ref())?;
+            let Some(reply) = self.table(keys::ONE_REPLY, value).and_then(|table| self.reply(table, line)) else {
+                continue;
+            };
             if replies.iter().any(|earlier| earlier.prefix.covers(&reply.prefix)) {
-                return Err(ProfileError::UnreachableReply { line });
+                self.mistakes.push(ProfileError::UnreachableReply { line });
             }
-            if reply.prefix == Prefix::default() && ending == Ending::Stay && texts.len() > 1 {
-                return Err(ProfileError::AmbiguousReply { line });
+            if reply.prefix == Prefix::default() && ending == Ending::Stay && values.len() > 1 {
+                self.mistakes.push(ProfileError::AmbiguousReply { line });
             }
             replies.push(reply);
         }
-        Ok(replies)
+        replies
     }
 
-    fn reply(&self, reply: &ReplyText) -> Result<ReplyConfig, ProfileError> {
-        let prefix = match &reply.prefix {
-            Some(prefix) => self.prefix(prefix)?,
-            None => Prefix::default(),
+    fn reply(&mut self, table: &DeTable, line: usize) -> Option<ReplyConfig> {
+        let is_whole = self.check_keys(table, Table::Reply);
+        let prefix = match table.get(keys::PREFIX.name) {
+            Some(value) => self.prefix(value),
+            None => Some(Prefix::default()),
         };
-        let payload = self.payload(&reply.send, "reply")?;
-        if payload.is_empty() {
-            return Err(ProfileError::EmptyReply { line: self.line(Some(reply.send.span())) });
-        }
-        Ok(ReplyConfig { prefix, payload })
+        let value = self.required(table, Table::Reply, keys::SEND, is_whole.then_some(line))?;
+        let payload = self.payload(keys::SEND, value)?;
+        Some(ReplyConfig { prefix: prefix?, payload })
     }
 
-    fn prefix(&self, text: &Spanned<PayloadText>) -> Result<Prefix, ProfileError> {
+    fn prefix(&mut self, value: &Value) -> Option<Prefix> {
         let mut prefix = Prefix::default();
-        self.parts(text, &mut |part| match part {
+        self.parts(keys::PREFIX, value, &mut |part| match part {
             Part::Text(text) => prefix.push_text(text),
             Part::Bytes(bytes) => prefix.push_exact(&bytes),
         })?;
-        match prefix.bytes().len() {
-            1..=Profile::MAX_PREFIX => Ok(prefix),
-            length => Err(ProfileError::PrefixLength { line: self.line(Some(text.span())), length }),
-        }
-    }
-
-    fn payload(&self, text: &Spanned<PayloadText>, kind: &'static str) -> Result<Vec<u8>, ProfileError> {
-        let mut bytes = Vec::new();
-        self.parts(text, &mut |part| match part {
-            Part::Text(text) => bytes.extend_from_slice(text.as_bytes()),
-            Part::Bytes(part) => bytes.extend(part),
-        })?;
-        let length = payload::longest(&bytes);
-        if length > Profile::MAX_PAYLOAD {
-            return Err(ProfileError::PayloadTooLong { line: self.line(Some(text.span())), payload: kind, length });
-        }
-        Ok(bytes)
-    }
-
-    /// Passes each part of a payload to `take`.
-    fn parts(&self, text: &Spanned<PayloadText>, take: &mut dyn FnMut(Part)) -> Result<(), ProfileError> {
-        let line = self.line(Some(text.span()));
-        match text.get_ref() {
-            PayloadText::Hex(digits) => {
-                let bytes = payload::parse_hex(digits);
-                take(Part::Bytes(bytes.map_err(|reason| ProfileError::InvalidHex { line, reason })?));
-            }
-            PayloadText::Text(string) => match self.ambiguous_escape(text.span()) {
-                Some(escape) => return Err(ProfileError::AmbiguousEscape { line, escape }),
-                None => take(Part::Text(string)),
-            },
-            PayloadText::Parts(parts) => parts.iter().try_for_each(|part| self.parts(part, take))?,
-        }
-        Ok(())
-    }
-
-    /// Returns the first escape above `\x7f` in the string at `span`. TOML reads it as a character, not as a byte.
-    fn ambiguous_escape(&self, span: Range<usize>) -> Option<String> {
-        // Strings in single quotes have no escapes.
-        let mut rest = self.0.get(span).filter(|string| string.starts_with('"'))?;
-        while let Some((_, escape)) = rest.split_once('\\') {
-            let mut characters = escape.chars();
-            match characters.next() {
-                Some('x') if !matches!(characters.next(), Some('0'..='7')) => {
-                    return Some(format!("\\{}", escape.get(..3)?));
-                }
-                _ => rest = characters.as_str(),
-            }
-        }
+        let line = self.line(value);
+        self.mistakes.push(match prefix.bytes().len() {
+            0 => ProfileError::EmptyPrefix { line },
+            1..=Profile::MAX_PREFIX => return Some(prefix),
+            length => ProfileError::PrefixTooLong { line, length },
+        });
         None
     }
+
+    fn payload(&mut self, key: Key, value: &Value) -> Option<PayloadConfig> {
+        let mut config = PayloadConfig::default();
+        self.parts(key, value, &mut |part| match part {
+            Part::Text(text) => config.push_text(text.as_bytes()),
+            Part::Bytes(bytes) => config.push_exact(&bytes),
+        })?;
+        let line = self.line(value);
+        let payload = if key == keys::BANNER { "banner" } else { "reply" };
+        self.mistakes.push(match (config.longest(), config.count_fields()) {
+            (0, _) if key == keys::BANNER => ProfileError::EmptyBanner { line },
+            (0, _) => ProfileError::EmptyReply { line },
+            (length, _) if length > Profile::MAX_PAYLOAD => ProfileError::PayloadTooLong { line, payload, length },
+            (_, count) if count > Profile::MAX_FIELDS => ProfileError::TooManyFields { line, payload, count },
+            _ => return Some(config),
+        });
+        None
+    }
+
+    /// Passes each part of a payload to `take`. Returns `None` if a part has a mistake.
+    fn parts(&mut self, key: Key, value: &Value, take: &mut dyn FnMut(Part)) -> Option<()> {
+        match value.get_ref() {
+            DeValue::String(text) => match self.source.ambiguous_escape(value.span()) {
+                Some((line, escape)) => {
+                    self.mistakes.push(ProfileError::AmbiguousEscape { line, escape });
+                    return None;
+                }
+                None => take(Part::Text(text)),
+            },
+            DeValue::Table(table) => take(Part::Bytes(self.bytes(table, self.line(value))?)),
+            DeValue::Array(parts) => {
+                for part in parts.iter() {
+                    self.parts(keys::item(key), part, take)?;
+                }
+            }
+            _ => return self.refuse_type(key, value),
+        }
+        Some(())
+    }
+
+    fn bytes(&mut self, table: &DeTable, line: usize) -> Option<Vec<u8>> {
+        let is_whole = self.check_keys(table, Table::Bytes);
+        let value = self.required(table, Table::Bytes, keys::HEX, is_whole.then_some(line))?;
+        let digits = self.string(keys::HEX, value)?;
+        let bytes = payload::parse_hex(digits).map_err(|reason| ProfileError::InvalidHex {
+            line: self.source.line_of(value.span(), is_no_digit),
+            reason,
+        });
+        bytes.map_err(|mistake| self.mistakes.push(mistake)).ok().filter(|_| is_whole)
+    }
+}
+
+/// Returns whether a character in the text of a string is neither a hexadecimal digit nor a separator.
+fn is_no_digit(character: char) -> bool {
+    !character.is_ascii_hexdigit() && !character.is_whitespace() && !"\"'\\".contains(character)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tcp_bounce_wire::siphash::SipHash13;
 use crate::config::{PortList, PortPattern};
 
 use super::portspoof_syntax::{Dialect, to_regex};
-use super::{Profile, ProfileError, ServiceConfig, ServicePorts, System};
+use super::{PayloadConfig, Profile, ProfileError, ServiceConfig, ServicePorts, System};
 
 /// The most repetitions of a part that may be repeated without limit, beyond the required ones. As in portspoof.
 const REPETITIONS: u32 = 9;
@@ -34,8 +34,9 @@ impl Profile {
     /// A line has another form, or its payload cannot be expanded.
     pub fn parse_portspoof(text: &[u8], name: &str, key: &[u8; 16]) -> Result<Self, ProfileError> {
         let mut payloads = BTreeMap::new();
-        for (line, text) in numbered(text).filter(|(_, text)| !text.is_empty() && !text.starts_with(b"#")) {
-            let (ports, payload) = entry(text).ok_or(ProfileError::InvalidEntry { line })?;
+        for (line, entry) in entries(text) {
+            let invalid = || is_toml(text).unwrap_or(ProfileError::InvalidEntry { line });
+            let (ports, payload) = parse_entry(entry).ok_or_else(invalid)?;
             let regex = compile(payload, Dialect::Portspoof);
             let regex = regex.map_err(|reason| ProfileError::InvalidRegex { line, reason })?;
             for port in ports.0 {
@@ -54,20 +55,33 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// [`ProfileError::NoService`] if no line can be expanded.
+    /// [`ProfileError::NoExpandableLine`] if no line can be expanded, and [`ProfileError::OtherFormat`] if the text is TOML or a
+    /// configuration of portspoof.
     pub fn parse_signatures(text: &[u8], name: &str, key: &[u8; 16]) -> Result<Self, ProfileError> {
+        // Nearly every line is a valid expression, even of a file in another format.
+        let has_entries_only = entries(text).all(|(_, entry)| parse_entry(entry).is_some());
+        if let Some(error) = is_toml(text).or_else(|| has_entries_only.then(|| is_configuration(text)).flatten()) {
+            return Err(error);
+        }
         let mut skipped = 0;
+        let mut first = None;
         let mut banners = Vec::new();
         for (line, text) in numbered(text).filter(|(_, text)| !text.is_empty()) {
-            let regex = compile(text, Dialect::Nmap).ok();
             let seed = u32::try_from(line).unwrap_or(u32::MAX);
-            match regex.and_then(|regex| expand(&regex, key, seed)).filter(|banner| !banner.is_empty()) {
-                Some(banner) => banners.push((PortList::default(), banner)),
-                None => skipped += 1,
+            let banner = compile(text, Dialect::Nmap).and_then(|regex| {
+                let banner = expand(&regex, key, seed).filter(|banner| !banner.is_empty());
+                banner.ok_or_else(|| "it is empty or too long".to_owned())
+            });
+            match banner {
+                Ok(banner) => banners.push((PortList::default(), banner)),
+                Err(reason) => {
+                    skipped += 1;
+                    first.get_or_insert(ProfileError::NoExpandableLine { line, reason });
+                }
             }
         }
         if banners.is_empty() {
-            return Err(ProfileError::NoService);
+            return Err(first.unwrap_or(ProfileError::NoPayload));
         }
         for port in 0..=u16::MAX {
             let index = hash(key, *b"choice", u32::from(port)) % banners.len() as u64;
@@ -84,16 +98,16 @@ impl Profile {
         name: &str,
         skipped_lines: usize,
     ) -> Result<Self, ProfileError> {
-        let service = |(ports, banner)| ServiceConfig {
+        let service = |(ports, banner): (PortList, Vec<u8>)| ServiceConfig {
             name: None,
             ports: ServicePorts::Pattern(PortPattern::from(ports)),
-            banner,
+            banner: PayloadConfig::from(&banner[..]),
             replies: Vec::new(),
             ending: Ending::Close,
         };
         let services: Vec<_> = banners.map(service).collect();
         if services.is_empty() {
-            return Err(ProfileError::NoService);
+            return Err(ProfileError::NoPayload);
         }
         Ok(Self { name: name.to_owned(), system: System::Host, services, skipped_lines })
     }
@@ -105,8 +119,25 @@ fn numbered(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     lines.enumerate().map(|(index, line)| (index + 1, line))
 }
 
+/// Returns the lines of a configuration that are neither empty nor a comment, with their numbers.
+fn entries(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    numbered(text).filter(|(_, text)| !text.is_empty() && !text.starts_with(b"#"))
+}
+
+/// Returns an error if `text` has a service of a profile in TOML.
+fn is_toml(text: &[u8]) -> Option<ProfileError> {
+    let heading = numbered(text).find(|(_, text)| text.trim_ascii() == b"[[service]]");
+    heading.map(|(line, _)| ProfileError::OtherFormat { line, format: "toml" })
+}
+
+/// Returns an error if the first line of `text` is one of a configuration of portspoof.
+pub fn is_configuration(text: &[u8]) -> Option<ProfileError> {
+    let (line, first) = entries(text).next()?;
+    parse_entry(first).map(|_| ProfileError::OtherFormat { line, format: "portspoof" })
+}
+
 /// Returns the ports of a line, and the text between its first two quotes.
-fn entry(line: &[u8]) -> Option<(PortList, &[u8])> {
+fn parse_entry(line: &[u8]) -> Option<(PortList, &[u8])> {
     let mut parts = line.splitn(3, |&byte| byte == b'"');
     let (ports, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     let ports = str::from_utf8(ports).ok()?.trim();
@@ -152,7 +183,8 @@ fn longest(hir: &Hir) -> usize {
 fn expand(regex: &Regex, key: &[u8; 16], seed: u32) -> Option<Vec<u8>> {
     let mut generator = Xoshiro256PlusPlus::seed_from_u64(hash(key, *b"banner", seed));
     let payload: Vec<u8> = regex.sample(&mut generator);
-    (payload.len() <= Profile::MAX_PAYLOAD).then_some(payload)
+    let config = PayloadConfig::from(&payload[..]);
+    (config.count_fields() <= Profile::MAX_FIELDS && config.longest() <= Profile::MAX_PAYLOAD).then_some(payload)
 }
 
 /// Returns a keyed hash of `number`, for one purpose.

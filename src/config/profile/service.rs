@@ -4,12 +4,11 @@ use tcp_bounce_wire::Ending;
 
 use crate::config::PortPattern;
 
-use super::payload;
+use super::PayloadConfig;
 
 /// A service: its ports, and the payloads that it sends.
 ///
-/// In the banner and in the payloads of replies, `{port}` stands for the service's port. [`ServiceConfig::on_port`]
-/// replaces it.
+/// The banner and the payloads of replies may contain placeholders such as `{port}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// The name of the service, for people.
@@ -17,7 +16,7 @@ pub struct ServiceConfig {
     /// The ports of the service.
     pub ports: ServicePorts,
     /// The payload that is sent when the handshake completes. Empty if the client speaks first.
-    pub banner: Vec<u8>,
+    pub banner: PayloadConfig,
     /// The replies to data of the client. The first reply that matches is sent.
     pub replies: Vec<ReplyConfig>,
     /// How the service ends a connection.
@@ -39,7 +38,7 @@ pub struct ReplyConfig {
     /// The data that gets this reply.
     pub prefix: Prefix,
     /// The payload of the reply.
-    pub payload: Vec<u8>,
+    pub payload: PayloadConfig,
 }
 
 /// The first bytes of data. The empty prefix matches all data.
@@ -91,17 +90,22 @@ impl Prefix {
 impl ServiceConfig {
     /// Returns whether a payload contains the port, so that each port of the service needs its own payloads.
     pub fn depends_on_port(&self) -> bool {
-        let replies = self.replies.iter().map(|reply| &reply.payload);
-        [&self.banner].into_iter().chain(replies).any(|payload| payload::contains_port(payload))
+        self.payloads().any(PayloadConfig::contains_port)
     }
 
-    /// Returns the service as `port` offers it, with the port in its payloads.
-    pub fn on_port(&self, port: u16) -> Self {
-        let mut service = self.clone();
-        let replies = service.replies.iter_mut().map(|reply| &mut reply.payload);
-        for payload in [&mut service.banner].into_iter().chain(replies) {
-            *payload = payload::on_port(payload, port);
-        }
-        service
+    /// Returns the length of the longest payload in bytes, on a port of five digits and over IPv6.
+    pub fn longest_payload(&self) -> usize {
+        self.payloads().map(PayloadConfig::longest).max().unwrap_or(0)
+    }
+
+    /// Returns whether a payload contains placeholders that the program renders for each client.
+    pub fn has_fields(&self) -> bool {
+        self.payloads().any(|payload| payload.count_fields() > 0)
+    }
+
+    /// Returns the banner and the payload of each reply.
+    fn payloads(&self) -> impl Iterator<Item = &PayloadConfig> {
+        let replies = self.replies.iter().map(|reply| &reply.payload);
+        [&self.banner].into_iter().chain(replies)
     }
 }

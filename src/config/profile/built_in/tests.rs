@@ -14,7 +14,7 @@ fn profiles() -> Vec<(&'static str, Profile)> {
 /// Returns each payload of `service`, as text in which each character is a byte.
 fn payloads(service: &ServiceConfig) -> Vec<String> {
     let replies = service.replies.iter().map(|reply| &reply.payload);
-    [&service.banner].into_iter().chain(replies).map(|bytes| bytes.iter().copied().map(char::from).collect()).collect()
+    [&service.banner].into_iter().chain(replies).map(|it| it.text().into_iter().map(char::from).collect()).collect()
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn each_profile_can_be_loaded_by_its_name() {
     for (name, profile) in profiles() {
         assert_eq!(profile.name(), name);
         assert_eq!(Profile::built_in(name), Some(profile.clone()));
-        assert_eq!(Profile::load(name, ProfileFormat::Toml, None).unwrap(), profile);
+        assert_eq!(Profile::load(name, ProfileFormat::Toml, &[0; 16]).unwrap(), profile);
     }
     assert_eq!(Profile::built_in("nosuch"), None);
 }
@@ -83,9 +83,9 @@ fn http_responses_have_the_length_that_they_announce() {
 fn payloads_fit_into_the_frames_of_most_drivers() {
     for (name, profile) in profiles() {
         for service in profile.services() {
-            assert!(service.banner.len() <= 200, "{name} {:?}: {}", service.name, service.banner.len());
+            assert!(service.banner.longest() <= 200, "{name} {:?}: {}", service.name, service.banner.longest());
             for reply in &service.replies {
-                assert!(reply.payload.len() <= 250, "{name} {:?}: {}", service.name, reply.payload.len());
+                assert!(reply.payload.longest() <= 250, "{name} {:?}: {}", service.name, reply.payload.longest());
             }
         }
     }
@@ -105,8 +105,8 @@ fn no_mail_server_offers_pipelining() {
 fn ssh_servers_reply_with_whole_disconnect_messages() {
     let mut count = 0;
     for (name, profile) in profiles() {
-        for service in profile.services().iter().filter(|service| service.banner.starts_with(b"SSH-2.0-")) {
-            let packet = &service.replies.first().unwrap().payload;
+        for service in profile.services().iter().filter(|service| service.banner.text().starts_with(b"SSH-2.0-")) {
+            let packet = service.replies.first().unwrap().payload.text();
             let (length, rest) = packet.split_first_chunk::<4>().unwrap();
             assert_eq!(u32::from_be_bytes(*length) as usize, rest.len(), "{name}");
             assert!(packet.len().is_multiple_of(8) && rest[0] >= 4 && rest[1] == 1, "{name}");

@@ -10,7 +10,7 @@ fn portspoof(text: &str) -> Result<Profile, ProfileError> {
 
 /// Returns the banner of `port`, or nothing if the port has no service.
 fn banner(profile: &Profile, port: u16) -> Option<Vec<u8>> {
-    profile.ports(&KEY).get(&port).map(|&index| profile.services()[index].banner.clone())
+    profile.ports(&KEY).get(&port).map(|&index| profile.services()[index].banner.text())
 }
 
 #[test]
@@ -74,14 +74,21 @@ fn other_lines_are_refused() {
     }
     for (payload, message) in [
         ("(a", "the payload cannot be expanded: unclosed group"),
-        ("", "the payload has no byte, or more than 1208, which one segment carries"),
+        ("", "the payload is empty, or longer than 1208 bytes"),
     ] {
         assert_eq!(portspoof(&format!("80 \"{payload}\"")).unwrap_err().to_string(), format!("line 1: {message}"));
     }
     let longest = |length| portspoof(&format!("80 \"{}\"", "a".repeat(length)));
     assert!(longest(1208).is_ok());
     assert_eq!(longest(1209).unwrap_err(), ProfileError::Expansion { line: 1 });
-    assert_eq!(portspoof("# nothing\n").unwrap_err(), ProfileError::NoService);
+    // The address of an IPv6 client has 39 bytes, and a payload has four placeholders of clients at most.
+    let with_client = |length: usize| portspoof(&format!("80 \"{}{{client}}\"", "a".repeat(length - 39)));
+    assert!(with_client(1208).is_ok());
+    assert_eq!(with_client(1209).unwrap_err(), ProfileError::Expansion { line: 1 });
+    let with_ports = |count| portspoof(&format!("80 \"{}\"", "{client_port}".repeat(count)));
+    assert!(with_ports(4).is_ok());
+    assert_eq!(with_ports(5).unwrap_err(), ProfileError::Expansion { line: 1 });
+    assert_eq!(portspoof("# nothing\n").unwrap_err(), ProfileError::NoPayload);
 }
 
 #[test]
@@ -95,14 +102,16 @@ fn signatures_are_regular_expressions() {
     assert_eq!(profile.services().len(), patterns.len());
     for pattern in patterns {
         let regex = regex::bytes::Regex::new(&format!("(?s-u){pattern}")).unwrap();
-        assert!(profile.services().iter().any(|service| regex.is_match(&service.banner)), "{pattern}");
+        assert!(profile.services().iter().any(|service| regex.is_match(&service.banner.text())), "{pattern}");
     }
     // Each signature has about a third of the ports.
     let ports = profile.ports(&KEY);
     let count = |service| ports.values().filter(|&&index| index == service).count();
     assert!((0..3).all(|service| (20_000..24_000).contains(&count(service))), "{:?}", [0, 1, 2].map(count));
     assert_eq!(Profile::parse_signatures(text.as_bytes(), "test", &KEY).unwrap(), profile);
-    assert_eq!(Profile::parse_signatures(b"(?=a)b\n", "test", &KEY).unwrap_err(), ProfileError::NoService);
+    let refused = |text: &[u8]| Profile::parse_signatures(text, "test", &KEY).unwrap_err().to_string();
+    assert_eq!(refused(b"\nab(\n\\bc\n"), "no line can be expanded: line 2: unclosed group");
+    assert_eq!(refused(b"\n"), "it has no payload");
 }
 
 #[test]
