@@ -9,6 +9,7 @@ pub mod key_file;
 pub mod privileges;
 pub mod profile;
 pub mod rules;
+mod services;
 pub mod sockets;
 mod table;
 
@@ -20,11 +21,13 @@ use tcp_bounce_wire::Isn;
 use self::facts::Facts;
 pub use self::finding::{Finding, Severity};
 use self::rules::{Answering, Choice};
+use self::services::ServiceTable;
 use crate::config::{AttachMode, Config, isn};
 use crate::host::Interface;
 use crate::host::kernel::{self, KernelFeatures};
 use crate::responder::{
     AffectedConnections, AnswerSummary, HostSnapshot, ProgramPlan, Responder, ResponderError, Scope, fragments, mode,
+    service_tables,
 };
 
 /// The result of the preflight check. It displays as the text of `--check`, and serializes to its JSON (`--json`).
@@ -37,6 +40,8 @@ pub struct Check {
     host: HostReport,
     #[serde(flatten)]
     answering: AnswerSummary,
+    /// The services of the profile, if there is one.
+    services: Option<ServiceTable>,
     /// The established connections that takeover would affect. `None` without takeover.
     affected_connections: Option<AffectedConnections>,
     interfaces: Vec<InterfaceReport>,
@@ -100,6 +105,7 @@ impl Check {
     /// - Settings of `config` contradict each other, or the key file cannot be read.
     /// - An interface does not exist or is named twice.
     /// - The kernel does not report the state of the host, or the attached programs.
+    /// - The memory for the services of the profile cannot be allocated.
     pub fn run(config: &Config, host_findings: Vec<Finding>) -> Result<Self, ResponderError> {
         let named = Interface::find_by_name(&config.interfaces)?;
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake, config.profile.as_ref())?;
@@ -115,13 +121,20 @@ impl Check {
         }
         host.findings.extend(host_findings);
         host.findings.extend(key_file::check(&config.syn_ack));
-        host.findings.extend(profile::check(config.profile.as_ref()));
+        host.findings.extend(profile::check(config, &snapshot.exclusions));
+        let tables = service_tables(config, isn)?;
+        let plan = |interface: &Interface| ProgramPlan::new(interface.clone(), config, isn, &snapshot, tables.clone());
         let interfaces: Vec<_> = named
             .iter()
-            .map(|interface| InterfaceReport::read(interface, config, isn, &snapshot, may_load))
+            .map(|interface| InterfaceReport::read(interface, config, &snapshot, plan, may_load))
             .collect::<Result<_, _>>()?;
         let answering = AnswerSummary::new(config, &snapshot.exclusions).imitating(snapshot.tcp_settings.as_ref());
-        let check = Self { starts: false, is_brief: false, host, answering, affected_connections, interfaces };
+        let services = match (&config.profile, isn) {
+            (Some(profile), Isn::Keyed(key)) => Some(ServiceTable::new(profile, &key, &config.scope.ports)),
+            _ => None,
+        };
+        let check =
+            Self { starts: false, is_brief: false, host, answering, services, affected_connections, interfaces };
         let starts = !check.findings().any(Finding::is_error);
         Ok(Self { starts, ..check })
     }
@@ -171,14 +184,14 @@ impl HostReport {
 }
 
 impl InterfaceReport {
-    /// Reads the facts about `interface` and applies the rules.
+    /// Reads the facts about `interface` and applies the rules. `plan` plans the program for the interface.
     ///
     /// If `may_load` is set, the kernel verifies the program, except in hw mode or on an unsupported interface.
     fn read(
         interface: &Interface,
         config: &Config,
-        isn: Isn,
         snapshot: &HostSnapshot,
+        plan: impl Fn(&Interface) -> Result<ProgramPlan, ResponderError>,
         may_load: bool,
     ) -> Result<Self, ResponderError> {
         let facts = Facts::read(interface, snapshot)?;
@@ -192,7 +205,7 @@ impl InterfaceReport {
         let has_fragments = fragments(mode, facts.mtu, facts.driver.as_deref()).first() == Some(&true);
         let answering = Answering { scope: &scope, mode, has_fragments, post_handshake: &config.post_handshake };
         findings.extend(rules::findings(&facts, &answering));
-        let (loads, refusal) = match ProgramPlan::new(interface.clone(), config, isn, snapshot) {
+        let (loads, refusal) = match plan(interface) {
             // In hw mode, verifying the program means loading it into the NIC, which the check must not change.
             Ok(plan) if may_load && mode != AttachMode::Hw => {
                 let verified = mode::verify(&plan, mode);
@@ -225,6 +238,7 @@ impl Display for Check {
         if self.starts {
             writeln!(f, "{}", self.answering)?;
         }
+        self.services.iter().try_for_each(|services| write!(f, "{services}"))?;
         if let Some(affected) = self.affected_connections.as_ref().filter(|affected| !affected.is_empty()) {
             writeln!(f, "{affected}")?;
         }

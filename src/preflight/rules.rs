@@ -7,7 +7,9 @@ use super::finding::{Finding, Severity};
 use crate::config::{AttachMode, PostHandshake};
 use crate::responder::mode::LOST_ON_VETH;
 use crate::responder::scope::join_first;
-use crate::responder::{MTU_OF_ETHERNET, MTU_WITHOUT_FRAGMENTS, ResponderError, Scope, is_tested_with_fragments};
+use crate::responder::{
+    MTU_OF_ETHERNET, MTU_OF_SMALL_BUFFERS, ResponderError, Scope, is_tested_with_fragments, supports_any_mtu,
+};
 use crate::xdp::AttachedProgram;
 
 /// The predicted attach mode, with its reason.
@@ -99,10 +101,10 @@ fn native_refusal(facts: &Facts) -> Option<Finding> {
 /// Returns a warning for each setting that makes some drivers refuse native mode.
 fn native_doubts(facts: &Facts) -> Vec<Finding> {
     let name = &facts.name;
-    let has_fragments = facts.xdp.is_some_and(|xdp| xdp.fragments);
-    let mtu = (facts.mtu > MTU_WITHOUT_FRAGMENTS && !has_fragments).then(|| {
+    let supports_mtu = facts.xdp.is_some_and(|xdp| xdp.fragments) || supports_any_mtu(facts.driver.as_deref());
+    let mtu = (facts.mtu > MTU_OF_SMALL_BUFFERS && !supports_mtu).then(|| {
         let message = format!("the driver may refuse native mode with MTU {}", facts.mtu);
-        Finding::warning("mtu", message).with_command(format!("ip link set dev {name} mtu {MTU_WITHOUT_FRAGMENTS}"))
+        Finding::warning("mtu", message).with_command(format!("ip link set dev {name} mtu {MTU_OF_SMALL_BUFFERS}"))
     });
     let merging = [("lro", "lro", facts.offloads.lro), ("gro_hw", "rx-gro-hw", facts.offloads.gro_hw)];
     let merging = merging.into_iter().filter(|(_, _, feature)| feature.is_some_and(|it| it.on && !it.fixed));
@@ -210,7 +212,7 @@ fn neighbours(facts: &Facts, answering: &Answering) -> Vec<Finding> {
         let hint = format!("run tcp-bounce on {name} instead{}", condition.unwrap_or_default());
         Some(Finding::warning(code, message).with_hint(hint))
     });
-    master.into_iter().chain(stripped_tags(facts)).collect()
+    master.into_iter().chain(stripped_tags(facts, answering.mode)).collect()
 }
 
 /// Returns a warning if GRO below the interface merges segments, and an action answers merged segments.
@@ -250,7 +252,7 @@ fn untested_fragments(facts: &Facts, answering: &Answering) -> Option<Finding> {
             driver => format!("and answering them was not tested with {}", driver.unwrap_or("this driver")),
         };
         // Some drivers require multi-buffer frames at a smaller MTU.
-        let smaller = if mtu > MTU_WITHOUT_FRAGMENTS { MTU_WITHOUT_FRAGMENTS } else { MTU_OF_ETHERNET };
+        let smaller = if mtu > MTU_OF_SMALL_BUFFERS { MTU_OF_SMALL_BUFFERS } else { MTU_OF_ETHERNET };
         Finding::warning("untested_fragments", format!("MTU {mtu} requires multi-buffer frames, {problem}"))
             .with_hint("use --mode skb, or a smaller MTU")
             .with_command(format!("ip link set dev {name} mtu {smaller}"))
@@ -258,8 +260,11 @@ fn untested_fragments(facts: &Facts, answering: &Answering) -> Option<Finding> {
 }
 
 /// Returns a warning if the NIC removes VLAN tags and the interface has VLAN devices.
-fn stripped_tags(facts: &Facts) -> Option<Finding> {
-    let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && !facts.vlans.is_empty())?;
+///
+/// In skb mode, the kernel keeps the tag beside the frame, and the driver inserts it into the reply.
+fn stripped_tags(facts: &Facts, mode: AttachMode) -> Option<Finding> {
+    let is_lost = mode != AttachMode::Skb && !facts.vlans.is_empty();
+    let rx_vlan = facts.offloads.rx_vlan.filter(|it| it.on && is_lost)?;
     let vlans = facts.vlans.join(", ");
     let message = format!("the NIC strips VLAN tags before XDP, so replies for {vlans} are sent untagged");
     let finding = Finding::warning("vlan_tags", message);

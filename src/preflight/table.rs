@@ -1,4 +1,4 @@
-//! The table of facts in the text of `--check`.
+//! The tables of facts and services in the text of `--check`.
 
 use std::fmt::{self, Formatter};
 
@@ -8,19 +8,28 @@ const WIDTH: usize = 80;
 /// The column in which the values begin.
 const VALUES: usize = 14;
 
+/// The column in which the labels begin.
+const LABELS: usize = 2;
+
 /// Writes a row with `label` and the list `items`. Breaks the row at the items if it is too long. Omits an empty list.
 pub fn write_row(f: &mut Formatter, label: &str, items: &[String]) -> fmt::Result {
+    write_wide_row(f, label, VALUES - LABELS - 1, items)
+}
+
+/// Writes a row as [`write_row`] does, with labels of the width `label_width`.
+pub fn write_wide_row(f: &mut Formatter, label: &str, label_width: usize, items: &[String]) -> fmt::Result {
     if items.is_empty() {
         return Ok(());
     }
-    write!(f, "  {label:<width$}", width = VALUES - 2)?;
-    let mut column = VALUES;
+    let values = LABELS + label_width + 1;
+    write!(f, "{:LABELS$}{label:<label_width$} ", "")?;
+    let mut column = values;
     for (index, item) in items.iter().enumerate() {
         let comma = if index + 1 < items.len() { "," } else { "" };
         let length = item.chars().count() + comma.len();
         if index > 0 && column + 1 + length > WIDTH {
-            write!(f, "\n{:VALUES$}", "")?;
-            column = VALUES;
+            write!(f, "\n{:values$}", "")?;
+            column = values;
         } else if index > 0 {
             f.write_str(" ")?;
             column += 1;

@@ -17,11 +17,17 @@ pub enum ProcessError {
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// A signal ended a run with a policy while the programs were being attached.
+    #[error("stopped before the start, so no port was compared with the policy")]
+    Stopped,
 }
 
 impl ProcessError {
     /// Returns the hint for the user, if the error has one.
     pub fn hint(&self) -> Option<String> {
-        diagnosis::memory_hint(self)
+        match self {
+            Self::Stopped => Some("stop it only after it has printed `answering on`".to_owned()),
+            _ => diagnosis::memory_hint(self),
+        }
     }
 }

@@ -55,6 +55,31 @@ impl Exclusions {
         self.only.as_ref()
     }
 
+    /// Returns whether every port is excluded.
+    pub fn leave_no_port(&self) -> bool {
+        let excluded = self.to_set();
+        (0..=u16::MAX).all(|port| excluded.contains(port))
+    }
+
+    /// Returns the ports of local listeners.
+    pub fn listeners(&self) -> &PortList {
+        &self.listeners
+    }
+
+    /// Writes the reasons why no port is answered.
+    fn fmt_no_port(&self, f: &mut Formatter) -> fmt::Result {
+        let Self { listeners, excluded, .. } = self;
+        let listener = if listeners.0.len() == 1 { "has a local listener" } else { "have local listeners" };
+        f.write_str("no TCP port")?;
+        if !listeners.0.is_empty() {
+            write!(f, ": {listeners} {listener}")?;
+        }
+        if !excluded.0.is_empty() {
+            write!(f, "{} --exclude-ports lists {excluded}", if listeners.0.is_empty() { ":" } else { ", and" })?;
+        }
+        Ok(())
+    }
+
     /// Returns all excluded ports.
     pub fn to_set(&self) -> PortSet {
         let mut set = self.configured();
@@ -76,6 +101,9 @@ impl Exclusions {
 impl Display for Exclusions {
     /// Writes the answered ports and their exceptions, such as `all TCP ports except 22 (local listener)`.
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        if self.leave_no_port() {
+            return self.fmt_no_port(f);
+        }
         match &self.only {
             None => f.write_str("all TCP ports")?,
             Some(only) if only.0.len() == 1 => write!(f, "TCP port {only}")?,
@@ -104,6 +132,9 @@ mod tests {
             ("22", "8000-8999", None, "all TCP ports except 22 (local listener) and 8000-8999 (--exclude-ports)"),
             ("", "", Some("80,443"), "TCP ports 80,443"),
             ("", "", Some("80"), "TCP port 80"),
+            ("80", "", Some("80"), "no TCP port: 80 has a local listener"),
+            ("80,443", "", Some("80,443"), "no TCP port: 80,443 have local listeners"),
+            ("80", "443", Some("80,443"), "no TCP port: 80 has a local listener, and --exclude-ports lists 443"),
             ("443", "", Some("80,443"), "TCP ports 80,443 except 443 (local listener)"),
         ] {
             let list = |text: &str| if text.is_empty() { PortList::default() } else { text.parse().unwrap() };

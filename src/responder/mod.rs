@@ -4,6 +4,7 @@ pub mod affected;
 mod error;
 pub mod exclusions;
 mod grace;
+mod identity;
 pub mod mode;
 mod parallel;
 mod plan;
@@ -20,7 +21,10 @@ mod vacancy;
 pub use affected::AffectedConnections;
 pub use error::ResponderError;
 pub use exclusions::Exclusions;
-pub use plan::{MTU_OF_ETHERNET, MTU_WITHOUT_FRAGMENTS, ProgramPlan, fragments, is_tested_with_fragments};
+pub use plan::{
+    MTU_OF_ETHERNET, MTU_OF_SMALL_BUFFERS, ProgramPlan, fragments, is_tested_with_fragments, service_tables,
+    supports_any_mtu,
+};
 pub use responder::{Responder, Sample};
 pub use scope::Scope;
 pub use set::{Change, RETRY_TIME, ResponderSet, tick_until};

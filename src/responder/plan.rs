@@ -1,5 +1,8 @@
 //! The plan of the program on one interface: settings to load it with, and state that is updated while it runs.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use tcp_bounce_wire::address::{Ipv4Address, Mac};
 use tcp_bounce_wire::{
     Action, ActionByPort, ActionSet, BroadcastSet, Filters, InterfaceState, Isn, ProgramSettings, ReplySettings,
@@ -7,7 +10,7 @@ use tcp_bounce_wire::{
 };
 use zerocopy::FromZeros as _;
 
-use super::{HostSnapshot, ResponderError, Scope, scope, services};
+use super::{HostSnapshot, ResponderError, Scope, identity, scope, services};
 use crate::config::{AttachMode, Config, Observe, Profile, SynAckConfig, System};
 use crate::host::{Interface, Ipv6Settings, RunSecrets, TcpSettings, VlanStack, clock, ethtool, kernel};
 use crate::xdp::loader::{self, ProgramInputs, ServiceTables};
@@ -16,15 +19,24 @@ use crate::xdp::{TcpBounceSkel, XdpError, client_tables, link};
 /// The largest MTU, in bytes, that native mode usually supports without multi-buffer frames.
 ///
 /// A frame must fit in one page of 4 KiB, next to the headroom and tailroom that the kernel reserves. The limit differs
-/// between drivers. The value is that of ena (`ENA_XDP_MAX_MTU` of Linux). Drivers that share a page between frames have
-/// smaller limits, such as 3046 (ice, i40e).
-pub const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
+/// between drivers. The value is that of ena (`ENA_XDP_MAX_MTU` of Linux).
+const MTU_WITHOUT_FRAGMENTS: u32 = 3498;
+
+/// The largest MTU, in bytes, that all drivers with receive buffers of 3 KiB or more support without multi-buffer
+/// frames.
+///
+/// The value is that of igb, ice and i40e: 3072 bytes, less the Ethernet header, two VLAN tags and the checksum.
+/// vmxnet3 supports 3494 on x86. Drivers with smaller buffers support only [`MTU_OF_ETHERNET`].
+pub const MTU_OF_SMALL_BUFFERS: u32 = 3046;
 
 /// The largest MTU, in bytes, that every driver with native mode supports without multi-buffer frames.
 pub const MTU_OF_ETHERNET: u32 = 1500;
 
 /// The only driver on which shortening multi-buffer frames was tested.
 const TESTED_DRIVER: &str = "virtio_net";
+
+/// The driver of TAP devices, which never needs multi-buffer support.
+const TAP_DRIVER: &str = "tun";
 
 /// The settings, state and filters of the program on one interface.
 pub struct ProgramPlan {
@@ -40,11 +52,13 @@ pub struct ProgramPlan {
     state: InterfaceState,
     filters: Box<Filters>,
     actions: Box<ActionByPort>,
-    services: Option<ServiceTables>,
+    /// The services of the profile or of `identify`, until the program is attached.
+    services: Option<Arc<ServiceTables>>,
 }
 
 impl ProgramPlan {
-    /// Plans the program for `interface`, from the configuration and the state of the host.
+    /// Plans the program for `interface`, from the configuration and the state of the host. `services` is the result of
+    /// [`service_tables`].
     ///
     /// # Errors
     ///
@@ -57,6 +71,7 @@ impl ProgramPlan {
         config: &Config,
         isn: Isn,
         snapshot: &HostSnapshot,
+        services: Option<Arc<ServiceTables>>,
     ) -> Result<Self, ResponderError> {
         let scope = Scope::of(&interface, &config.scope.destinations, snapshot);
         let Ok(mut filters) = Filters::new_box_zeroed() else { return Err(ResponderError::OutOfMemory) };
@@ -64,7 +79,7 @@ impl ProgramPlan {
         let active = filters.active_destinations as usize;
         scope.fill(&mut filters.destinations[active])?;
         set_local_filters(&mut filters, &interface, snapshot);
-        let secrets = RunSecrets::generate();
+        let secrets = RunSecrets::generate(isn);
         let replies = reply_settings(&interface, snapshot, secrets);
         let replies = replies
             .unwrap_or_else(|| TcpSettings::DEFAULT.reply_settings(interface.mtu, &Ipv6Settings::DEFAULT, secrets));
@@ -75,7 +90,7 @@ impl ProgramPlan {
             replies,
             telemetry: telemetry_settings(config.observe)?,
             actions: config.post_handshake.table()?,
-            services: service_tables(config, isn)?,
+            services,
             config: config.clone(),
             driver: ethtool::driver(&interface.name).ok(),
             interface,
@@ -119,8 +134,13 @@ impl ProgramPlan {
             interface: &self.state,
             filters: &self.filters,
             actions: &self.actions,
-            services: self.services.as_ref(),
+            services: self.services.as_deref(),
         }
+    }
+
+    /// Frees the services, which can take hundreds of megabytes. The program must be attached.
+    pub fn free_services(&mut self) {
+        self.services = None;
     }
 
     /// Updates the loaded `program` to the state of the host. Returns whether the scope changed.
@@ -173,6 +193,7 @@ impl ProgramPlan {
             filters_sources: !scope.sources.is_empty(),
             // With explicit destinations, tcp-bounce may answer for hosts in other VLANs.
             filters_vlans: matches!(self.scope, Scope::Own(_) | Scope::Local(_)),
+            has_fields: self.services.as_ref().is_some_and(|services| services.has_fields),
             telemetry: self.telemetry,
             style: self.replies.style,
             frags,
@@ -181,10 +202,17 @@ impl ProgramPlan {
     }
 }
 
-/// Returns the services of the profile, if there is one.
-fn service_tables(config: &Config, isn: Isn) -> Result<Option<ServiceTables>, ResponderError> {
+/// Returns the services of the profile or of `identify`, if there are any. The programs of all interfaces share them.
+///
+/// # Errors
+///
+/// The error of [`services::tables`] or [`identity::tables`].
+pub fn service_tables(config: &Config, isn: Isn) -> Result<Option<Arc<ServiceTables>>, ResponderError> {
     match (&config.profile, isn) {
-        (Some(profile), Isn::Keyed(key)) => services::tables(profile, &key).map(Some),
+        (Some(profile), Isn::Keyed(key)) => Ok(Some(Arc::new(services::tables(profile, &key, SystemTime::now())?))),
+        (None, Isn::Keyed(_)) if config.post_handshake.identifies() => {
+            Ok(Some(Arc::new(identity::tables(&config.post_handshake)?)))
+        }
         _ => Ok(None),
     }
 }
@@ -192,8 +220,8 @@ fn service_tables(config: &Config, isn: Isn) -> Result<Option<ServiceTables>, Re
 /// Returns the settings of the client tables and of the events. The number of CPUs determines the stripes.
 fn telemetry_settings(observe: Observe) -> Result<TelemetrySettings, XdpError> {
     let (stripes, shared) = client_tables::stripes().map_err(XdpError::ClientTables)?;
-    let Observe { ports, sources, events } = observe;
-    Ok(TelemetrySettings { ports, sources, events, stripes, shared })
+    let Observe { ports, sources, events, data } = observe;
+    Ok(TelemetrySettings { ports, sources, events, stripes, shared, data })
 }
 
 /// Sets the filters that depend on the state of the host: excluded ports, VLAN tags and broadcast addresses. Returns
@@ -282,8 +310,11 @@ fn interface_state(
 /// A program without multi-buffer support receives each frame in one buffer, and the driver limits the MTU to match.
 /// Between [`MTU_OF_ETHERNET`] and [`MTU_WITHOUT_FRAGMENTS`], some drivers refuse such a program. Native mode with a larger
 /// MTU requires multi-buffer support.
+///
+/// Linux hands each long packet of a TAP device to the program as in skb mode, even in native mode. It accepts a
+/// program without multi-buffer support at any MTU, and then copies the packet into one buffer.
 pub fn fragments(mode: AttachMode, mtu: u32, driver: Option<&str>) -> &'static [bool] {
-    if mode != AttachMode::Native || !kernel::has_frags() {
+    if mode != AttachMode::Native || !kernel::has_frags() || supports_any_mtu(driver) {
         return &[false];
     }
     if is_tested_with_fragments(driver) || mtu > MTU_WITHOUT_FRAGMENTS {
@@ -298,6 +329,11 @@ pub fn fragments(mode: AttachMode, mtu: u32, driver: Option<&str>) -> &'static [
 /// Returns whether shortening multi-buffer frames was tested with the `driver`.
 pub fn is_tested_with_fragments(driver: Option<&str>) -> bool {
     driver == Some(TESTED_DRIVER)
+}
+
+/// Returns whether the `driver` supports any MTU in native mode, without multi-buffer frames.
+pub fn supports_any_mtu(driver: Option<&str>) -> bool {
+    driver == Some(TAP_DRIVER)
 }
 
 #[cfg(test)]
@@ -316,6 +352,7 @@ mod tests {
                 assert_eq!(native(mtu, driver), others, "{driver} {mtu}");
             }
             assert_eq!(native(mtu, "virtio_net"), [true], "{mtu}");
+            assert_eq!(native(mtu, "tun"), [false], "{mtu}");
             assert_eq!(fragments(AttachMode::Native, mtu, None), others, "{mtu}");
             for mode in [AttachMode::Skb, AttachMode::Hw] {
                 assert_eq!(fragments(mode, mtu, Some("virtio_net")), [false], "{mode} {mtu}");

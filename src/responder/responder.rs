@@ -2,8 +2,6 @@
 
 use std::os::fd::BorrowedFd;
 
-use nix::errno::Errno;
-use nix::net::if_::if_indextoname;
 use tcp_bounce_wire::{Counters, EventCounts, TelemetrySettings};
 
 use super::mode::{self, Loaded};
@@ -43,8 +41,13 @@ impl Responder {
     /// # Errors
     ///
     /// The error of [`mode::attach`].
-    pub fn start(plan: ProgramPlan, loaded: Loaded, local_ports: Option<BorrowedFd>) -> Result<Self, ResponderError> {
+    pub fn start(
+        mut plan: ProgramPlan,
+        loaded: Loaded,
+        local_ports: Option<BorrowedFd>,
+    ) -> Result<Self, ResponderError> {
         let attached = mode::attach(&plan, loaded, local_ports)?;
+        plan.free_services();
         let mode::Attached { mode, remark, has_fragments, program, link } = attached;
         Ok(Self { interface: plan.interface().clone(), mode, remark, has_fragments, link, program, plan })
     }
@@ -75,10 +78,10 @@ impl Responder {
         match self.link.is_attached() {
             Ok(true) => Ok(()),
             // The kernel also detaches the link if the interface is removed.
-            Ok(false) if if_indextoname(self.interface.index) == Err(Errno::ENXIO) => {
-                Err(ResponderError::Removed { interface: name() })
-            }
-            Ok(false) => Err(ResponderError::Detached { interface: name() }),
+            Ok(false) => match Interface::exists(self.interface.index) {
+                Ok(false) => Err(ResponderError::Removed { interface: name() }),
+                _ => Err(ResponderError::Detached { interface: name() }),
+            },
             Err(source) => Err(XdpError::QueryLink { interface: name(), source }.into()),
         }
     }

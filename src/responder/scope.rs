@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::AddressSet;
 use tcp_bounce_wire::address::{IpAddress as _, Ipv4Address, Ipv6Address};
@@ -53,6 +53,15 @@ impl Scope {
             Self::Any => true,
             Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| prefix.contains(&address)),
             Self::Own(addresses) | Self::Local(addresses) => addresses.contains(&address),
+        }
+    }
+
+    /// Returns the prefixes of the addresses in the scope.
+    pub fn prefixes(&self) -> Vec<IpNet> {
+        match self {
+            Self::Any => vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
+            Self::Prefixes(prefixes) => prefixes.clone(),
+            Self::Own(addresses) | Self::Local(addresses) => to_prefixes(addresses),
         }
     }
 

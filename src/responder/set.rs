@@ -8,7 +8,7 @@ use tcp_bounce_wire::Isn;
 
 use super::grace::GraceTimes;
 use super::retry::{Reaction, RetryWindow};
-use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope, mode, parallel};
+use super::{Exclusions, HostSnapshot, ProgramPlan, Responder, ResponderError, Sample, Scope, mode, parallel, plan};
 use crate::config::Config;
 use crate::host::{Interface, TcpSettings};
 use crate::xdp::{ClientTables, SocketTracker, TcpBounceSkel, TrackingError, XdpError};
@@ -110,11 +110,14 @@ impl ResponderSet {
     ///
     /// # Errors
     ///
-    /// The error of [`HostSnapshot::read`], or the error of [`ProgramPlan::new`], [`mode::load`] or [`Responder::start`]
-    /// for the first interface that has one.
+    /// The error of [`HostSnapshot::read`] or [`plan::service_tables`], or the error of [`ProgramPlan::new`],
+    /// [`mode::load`] or [`Responder::start`] for the first interface that has one.
     pub fn attach(&mut self, interfaces: &[Interface], is_stopped: impl Fn() -> bool) -> Result<bool, ResponderError> {
         let snapshot = HostSnapshot::read(&self.config.scope)?;
-        let plan = |interface: &Interface| ProgramPlan::new(interface.clone(), &self.config, self.isn, &snapshot);
+        let services = plan::service_tables(&self.config, self.isn)?;
+        let plan = |interface: &Interface| {
+            ProgramPlan::new(interface.clone(), &self.config, self.isn, &snapshot, services.clone())
+        };
         let plans = interfaces.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
         let local_ports = self.sockets.as_ref().map(|sockets| sockets.tracker.as_fd());
         let load = |plan: &ProgramPlan| mode::load(plan, local_ports);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Exclusions;
 use super::scope::join_first;
-use crate::config::{Config, IsnChoice, PortList, PostHandshake, ScopeConfig, System};
+use crate::config::{Config, IsnChoice, PortList, PostHandshake, Profile, ScopeConfig, System};
 use crate::host::TcpSettings;
 
 /// The ports and clients that are answered, and the actions after the handshake.
@@ -22,11 +22,11 @@ pub struct AnswerSummary {
     ports: Option<PortList>,
     /// The prefixes of the answered clients. Empty if every client is answered.
     sources: Vec<String>,
-    /// The name of the profile, if there is one.
-    profile: Option<String>,
-    /// The post-handshake action of each port. With a profile, its services take the place of all actions.
+    /// The profile, if there is one.
+    profile: Option<ProfileSummary>,
+    /// The post-handshake action of each port. `None` with a profile, whose services take the place of all actions.
     #[serde(rename = "on_connect")]
-    post_handshake: PostHandshake,
+    post_handshake: Option<PostHandshake>,
     /// Whether initial sequence numbers are keyed.
     #[serde(rename = "keyed")]
     is_keyed: bool,
@@ -40,13 +40,20 @@ pub struct AnswerSummary {
     settings: Vec<String>,
 }
 
+/// The name of a profile, and the operating system that it imitates.
+#[derive(Clone, Debug, Serialize)]
+struct ProfileSummary {
+    name: String,
+    system: &'static str,
+}
+
 impl AnswerSummary {
     /// Summarizes `config`, and the ports that are currently excluded.
     pub fn new(config: &Config, exclusions: &Exclusions) -> Self {
         Self {
             sources: config.scope.sources.iter().map(IpNet::to_string).collect(),
-            profile: config.profile.as_ref().map(|profile| profile.name().to_owned()),
-            post_handshake: config.post_handshake.clone(),
+            profile: config.profile.as_ref().map(ProfileSummary::new),
+            post_handshake: config.profile.is_none().then(|| config.post_handshake.clone()),
             is_keyed: is_keyed(config),
             takeover: config.scope.takeover,
             follows_host: config.profile.as_ref().is_none_or(|profile| profile.system() == System::Host),
@@ -81,6 +88,12 @@ impl AnswerSummary {
     /// Returns the settings that differ from the default, such as `sources: 10.0.0.0/8`.
     pub fn settings(&self) -> &[String] {
         &self.settings
+    }
+}
+
+impl ProfileSummary {
+    fn new(profile: &Profile) -> Self {
+        Self { name: profile.name().to_owned(), system: profile.system().name() }
     }
 }
 

@@ -5,13 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Serialize, Serializer};
-use tcp_bounce_wire::{Event, EventKind};
+use tcp_bounce_wire::EventKind;
 
 use crate::xdp::client_tables::address;
+use crate::xdp::event_ring::{ClientData, Record};
 
-/// An event of a client: an answered SYN, a completed handshake, or the end of a connection.
+/// An event of a client: an answered SYN, a completed handshake, its first data, or the end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientEvent {
     /// The time at which the XDP program recorded the event.
@@ -27,13 +30,28 @@ pub struct ClientEvent {
     pub destination: IpAddr,
     /// The port that the client connects to.
     pub port: u16,
-    /// The kind: `syn`, `completed` or `disconnected`.
+    /// The kind: `syn`, `completed`, `data` or `disconnected`.
     pub event: &'static str,
+    /// The first data of the client, if the kind is `data`.
+    #[serde(flatten)]
+    pub data: Option<FirstData>,
+}
+
+/// The first data of a client.
+///
+/// Programs read the bytes in Base64, people read them with escapes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FirstData {
+    /// The first bytes.
+    #[serde(serialize_with = "base64")]
+    pub payload: Arc<[u8]>,
+    /// The number of bytes in the segment.
+    pub payload_length: u32,
 }
 
 impl ClientEvent {
     /// Converts an event that the program on `interface` recorded. `clock` converts the time.
-    pub(super) fn new(event: &Event, clock: &Clock, interface: &Arc<str>) -> Self {
+    pub(super) fn new(Record { event, data }: Record, clock: &Clock, interface: &Arc<str>) -> Self {
         let kind = EventKind::ALL.into_iter().find(|&kind| kind as u32 == event.kind);
         Self {
             time: clock.to_system_time(event.time),
@@ -46,20 +64,36 @@ impl ClientEvent {
                 Some(EventKind::Syn) => "syn",
                 Some(EventKind::Completed) => "completed",
                 Some(EventKind::Disconnected) => "disconnected",
+                Some(EventKind::Data) => "data",
                 None => "",
             },
+            data: data.map(|ClientData { bytes, length }| FirstData { payload: bytes.into(), payload_length: length }),
         }
     }
 }
 
 impl Display for ClientEvent {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { time, interface, event, .. } = self;
+        let Self { time, interface, event, data, .. } = self;
         let time = humantime::format_rfc3339_micros(*time);
         let source = SocketAddr::new(self.source, self.source_port);
         let destination = SocketAddr::new(self.destination, self.port);
-        write!(f, "{time} {interface} {source} > {destination} {event}")
+        write!(f, "{time} {interface} {source} > {destination} {event}")?;
+        data.iter().try_for_each(|data| write!(f, " {data}"))
     }
+}
+
+impl Display for FirstData {
+    /// Writes the bytes in quotes, with the escapes of Rust. An ellipsis stands for further bytes.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Self { payload, payload_length } = self;
+        let rest = if payload.len() < *payload_length as usize { "..." } else { "" };
+        write!(f, "\"{}\"{rest}", payload.escape_ascii())
+    }
+}
+
+fn base64<S: Serializer>(bytes: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    BASE64_STANDARD.encode(bytes).serialize(serializer)
 }
 
 fn timestamp<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
@@ -84,5 +118,18 @@ impl Clock {
     pub fn to_system_time(&self, nanoseconds: u64) -> SystemTime {
         let age = self.monotonic.saturating_sub(Duration::from_nanos(nanoseconds));
         self.system.checked_sub(age).unwrap_or(self.system)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_payloads_and_marks_missing_bytes() {
+        let payload: Arc<[u8]> = Arc::from(*b"a\0\xff\"\\\r\n");
+        for (payload_length, expected) in [(7, r#""a\x00\xff\"\\\r\n""#), (8, r#""a\x00\xff\"\\\r\n"..."#)] {
+            assert_eq!(FirstData { payload: Arc::clone(&payload), payload_length }.to_string(), expected);
+        }
     }
 }

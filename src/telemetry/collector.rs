@@ -9,12 +9,14 @@ use tcp_bounce_wire::ClientCounts;
 
 use super::TelemetryError;
 use super::client_event::ClientEvent;
+use super::comparison::{Comparison, Expectation};
 use super::event_reader::EventReader;
 use super::handshakes::CountedHandshakes;
-use super::port_report::{PortCounts, PortReport};
+use super::port_counts::PortCounts;
+use super::port_report::PortReport;
 use super::report_writer::ReportWriter;
 use super::summary::{EventTotals, InterfaceCounters, Summary, TopEntry, TopList};
-use crate::config::{Config, Observe, ReportFile};
+use crate::config::{Config, Observe, OutputOptions};
 use crate::responder::{ResponderSet, Sample};
 use crate::xdp::{ClientTables, TcpBounceSkel, XdpError, counters, event_ring};
 
@@ -39,6 +41,8 @@ pub trait EventSink: Send + Sync {
 pub struct Collector {
     observe: Observe,
     handshakes: CountedHandshakes,
+    /// Whether the ports have the services of a profile.
+    has_profile: bool,
     /// Whether the summary lists the busiest ports and clients.
     lists_top: bool,
     port_report: Option<Arc<Mutex<PortReport>>>,
@@ -57,18 +61,31 @@ pub struct RunningCollector {
     gates: Vec<Sender<()>>,
 }
 
+/// The results of a run.
+pub struct Collected {
+    /// The totals, or an error if a map cannot be read.
+    pub summary: Result<Summary, XdpError>,
+    /// The number of ports in the written report, if there is one, or an error if it cannot be written.
+    pub ports: Result<Option<usize>, TelemetryError>,
+    /// The comparison with the policy, if there is one.
+    pub comparison: Option<Comparison>,
+}
+
 impl Collector {
-    /// Creates a collector for the telemetry that `config` enables, and for the port report if there is a file for it.
+    /// Creates a collector for the telemetry that `config` enables and `outputs` need.
     ///
     /// # Errors
     ///
     /// The error of [`PortReport::new`].
-    pub fn new(config: &Config, lists_top: bool, report: Option<&ReportFile>) -> Result<Self, TelemetryError> {
-        let port_report = report.map(|file| PortReport::new(file, &config.scope.ports)).transpose()?;
+    pub fn new(config: &Config, outputs: &OutputOptions) -> Result<Self, TelemetryError> {
+        let port_report = outputs.report.as_ref().map(|file| PortReport::new(file, &config.scope.ports)).transpose()?;
+        let expectation = || outputs.policy.clone().map(|policy| Expectation::new(policy, config));
+        let port_report = port_report.map(|report| report.expecting(expectation()));
         Ok(Self {
             observe: config.observe,
             handshakes: CountedHandshakes::of(config),
-            lists_top,
+            has_profile: config.profile.is_some(),
+            lists_top: outputs.top || outputs.tui,
             port_report: port_report.map(|report| Arc::new(Mutex::new(report))),
         })
     }
@@ -149,14 +166,17 @@ impl RunningCollector {
 
     /// Rewrites the port report in its own thread if its interval has passed. `samples` are the current counters.
     ///
+    /// A comparison with a policy takes the current scopes of `responders` into account.
+    ///
     /// # Errors
     ///
     /// [`TelemetryError::Report`] if an earlier report could not be written. Further failures are errors only after a
     /// report was written again.
-    pub fn update_report(&mut self, samples: &[Sample]) -> Result<(), TelemetryError> {
+    pub fn update_report(&mut self, responders: &ResponderSet, samples: &[Sample]) -> Result<(), TelemetryError> {
         let (Some(writer), Some(report)) = (&mut self.report_writer, &self.collector.port_report) else {
             return Ok(());
         };
+        responders.responders().iter().for_each(|responder| lock(report).add_scope(responder.scope()));
         let dropped = samples.iter().filter_map(|sample| sample.events).map(|events| events.dropped).sum();
         match writer.update(dropped) {
             Some(source) => Err(TelemetryError::Report { path: lock(report).path().to_owned(), source }),
@@ -167,18 +187,9 @@ impl RunningCollector {
     /// Drains the remaining events, writes the port report and summarizes the run.
     ///
     /// The caller must have detached `programs`, since the reader threads end only when the ring buffers are empty.
-    ///
-    /// # Errors
-    ///
-    /// The first result is an error if a map cannot be read. The second is an error if the report cannot be written;
-    /// otherwise the number of ports in the report, if there is one.
-    pub fn finish(
-        self,
-        elapsed: Duration,
-        programs: &[TcpBounceSkel],
-    ) -> (Result<Summary, XdpError>, Result<Option<usize>, TelemetryError>) {
+    pub fn finish(self, elapsed: Duration, programs: &[TcpBounceSkel]) -> Collected {
         let Self { collector, interfaces, tables, reader, report_writer, sink, gates } = self;
-        let Collector { observe, handshakes, lists_top, port_report } = collector;
+        let Collector { observe, handshakes, has_profile, lists_top, port_report } = collector;
         // `reader.finish` waits for the reader threads, and a thread may be waiting for its gate.
         drop(gates);
         let delivered = reader.finish();
@@ -186,10 +197,14 @@ impl RunningCollector {
         let dropped = events.as_ref().ok().copied().flatten().map_or(0, |events| events.dropped);
         // An earlier report must not replace the last one.
         report_writer.into_iter().for_each(ReportWriter::finish);
-        let written = port_report.map(|report| {
-            let report = lock(&report).contents(&interfaces, |port| port_counts(&tables, port), dropped);
-            report.write().map(|()| report.ports())
+        let report = port_report.map(|report| {
+            let report = lock(&report);
+            let counts = |port| port_counts(&tables, port);
+            let contents = report.contents(&interfaces, counts, dropped);
+            let written = contents.write().map(|()| contents.ports());
+            (written, contents.into_comparison().or_else(|| report.compare(counts)))
         });
+        let (written, comparison) = report.unzip();
         // The sink may have dropped events that the reader threads delivered to it.
         let after_sink = |events: EventTotals| {
             let delivered = sink.and_then(|sink| sink.delivered()).unwrap_or(events.delivered);
@@ -201,9 +216,13 @@ impl RunningCollector {
             let counters = interfaces.iter().map(|interface| interface.counters).sum();
             let ports = lists_top.then(|| top_ports(&tables));
             let sources = lists_top.then(|| top_sources(&tables));
-            Ok(Summary { elapsed, counters, interfaces, handshakes, events: events?, ports, sources })
+            Ok(Summary { elapsed, counters, interfaces, handshakes, has_profile, events: events?, ports, sources })
         });
-        (summary.map_err(XdpError::Maps), written.transpose())
+        Collected {
+            summary: summary.map_err(XdpError::Maps),
+            ports: written.transpose(),
+            comparison: comparison.flatten(),
+        }
     }
 }
 

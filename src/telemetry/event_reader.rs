@@ -7,10 +7,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use libbpf_rs::{RingBuffer, RingBufferBuilder};
-use tcp_bounce_wire::Event;
 
 use super::client_event::{ClientEvent, Clock};
-use crate::xdp::{TcpBounceSkel, event_ring};
+use crate::xdp::TcpBounceSkel;
+use crate::xdp::event_ring::{self, Record};
 
 /// The time between two readings of the ring buffer while events arrive.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
@@ -50,8 +50,8 @@ impl EventReader {
         let filled = Arc::clone(&batch);
         let mut builder = RingBufferBuilder::new();
         builder.add(&program.maps.EVENTS, move |record| {
-            if let Some(event) = event_ring::decode(record) {
-                lock(&filled).add(event);
+            if let Some(record) = event_ring::decode(record) {
+                lock(&filled).add(record);
             }
             0
         })?;
@@ -86,14 +86,14 @@ impl Drop for EventReader {
 /// The undelivered events of one program, and the function that delivers them.
 struct Batch<F> {
     interface: Arc<str>,
-    events: Vec<Event>,
+    events: Vec<Record>,
     deliver: F,
     delivered: u64,
 }
 
 impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
-    fn add(&mut self, event: Event) {
-        self.events.push(event);
+    fn add(&mut self, record: Record) {
+        self.events.push(record);
         if self.events.len() >= MAX_BATCH {
             self.flush();
         }
@@ -104,8 +104,8 @@ impl<F: FnMut(Vec<ClientEvent>)> Batch<F> {
             // The system clock may be adjusted during the run, so it is read for each batch.
             let clock = Clock::now();
             self.delivered += self.events.len() as u64;
-            (self.deliver)(self.events.iter().map(|event| ClientEvent::new(event, &clock, &self.interface)).collect());
-            self.events.clear();
+            let events = self.events.drain(..).map(|record| ClientEvent::new(record, &clock, &self.interface));
+            (self.deliver)(events.collect());
         }
     }
 }
@@ -120,10 +120,10 @@ fn drain<F: FnMut(Vec<ClientEvent>)>(ring: &RingBuffer, batch: &Mutex<Batch<F>>,
         let is_last = is_stopped.load(Acquire);
         // Reads no event that arrives meanwhile. A reader that has caught up with the XDP program would share each
         // cache line with its CPU, which slows down the program.
-        let events = event_ring::available(ring);
-        if events > 0 {
-            // The callback never fails, so the result is only the number of events.
-            ring.consume_raw_n(events);
+        let records = event_ring::available(ring);
+        if records > 0 {
+            // The callback never fails, so the result is only the number of records.
+            ring.consume_raw_n(records);
         }
         let mut batch = lock(batch);
         batch.flush();
@@ -131,7 +131,7 @@ fn drain<F: FnMut(Vec<ClientEvent>)>(ring: &RingBuffer, batch: &Mutex<Batch<F>>,
             return batch.delivered;
         }
         drop(batch);
-        interval = if events > 0 { MIN_INTERVAL } else { MAX_INTERVAL.min(2 * interval) };
+        interval = if records > 0 { MIN_INTERVAL } else { MAX_INTERVAL.min(2 * interval) };
         thread::park_timeout(interval);
     }
 }

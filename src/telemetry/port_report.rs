@@ -1,22 +1,28 @@
 //! The port report (`--report`): the state, SYNs, completed handshakes, times and clients of each port.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Serialize, Serializer};
 use tcp_bounce_wire::ClientCounts;
 use tempfile::{NamedTempFile, PersistError};
 
-use super::{ClientEvent, SCHEMA_VERSION, TelemetryError};
+use super::comparison::{Comparison, ComparisonRow, Expectation};
+use super::port_activity::PortActivities;
+use super::port_counts::PortCounts;
+use super::{ClientEvent, TelemetryError};
 use crate::config::{PortSelection, ReportFile, ReportFormat};
-
-/// The maximum number of clients that the report lists for a port.
-const MAX_SOURCES: usize = 16;
+use crate::output::SCHEMA_VERSION;
+use crate::port_table::junit::{self, Case, Suite};
+use crate::port_table::words;
+use crate::responder::Scope;
 
 /// The free space that must be available for the report at the start, in bytes. A report of a few ports fits in it.
 const REQUIRED_SPACE: usize = 4096;
@@ -25,25 +31,9 @@ const REQUIRED_SPACE: usize = 4096;
 pub struct PortReport {
     file: ReportFile,
     selection: PortSelection,
-    ports: BTreeMap<u16, PortActivity>,
-}
-
-/// The counts of one port.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PortCounts {
-    /// The SYNs that tcp-bounce answered, and the completed handshakes.
-    pub answered: ClientCounts,
-    /// The SYNs that arrived while the port was excluded.
-    pub excluded_syns: u64,
-}
-
-/// The times and clients of the events at one port.
-struct PortActivity {
-    first: SystemTime,
-    last: SystemTime,
-    sources: BTreeSet<IpAddr>,
-    /// Whether there were more clients than `sources` contains.
-    has_more_sources: bool,
+    started: Instant,
+    activities: PortActivities,
+    expectation: Option<Expectation>,
 }
 
 /// The contents of the report file.
@@ -51,6 +41,12 @@ struct PortActivity {
 pub struct Report {
     #[serde(skip)]
     file: ReportFile,
+    /// The time since the run was prepared.
+    #[serde(skip)]
+    elapsed: Duration,
+    /// The comparison with the policy, if the file contains it.
+    #[serde(skip)]
+    comparison: Option<Comparison>,
     version: u32,
     r#type: &'static str,
     /// The time at which the report was written.
@@ -77,6 +73,10 @@ struct Row {
     sources: Vec<IpAddr>,
     #[serde(rename = "more_sources")]
     has_more_sources: bool,
+    #[serde(serialize_with = "encoded")]
+    payloads: Vec<Arc<[u8]>>,
+    #[serde(rename = "more_payloads")]
+    has_more_payloads: bool,
 }
 
 /// The treatment of a port during a run.
@@ -118,7 +118,25 @@ impl PortReport {
             return Err(TelemetryError::ReportNotRegular { path: path.to_owned() });
         }
         check_space(file).map_err(|source| TelemetryError::Report { path: path.to_owned(), source })?;
-        Ok(Self { file: file.clone(), selection: selection.clone(), ports: BTreeMap::new() })
+        Ok(Self {
+            file: file.clone(),
+            selection: selection.clone(),
+            started: Instant::now(),
+            activities: PortActivities::default(),
+            expectation: None,
+        })
+    }
+
+    /// Compares the arrivals with a policy, too.
+    pub fn expecting(self, expectation: Option<Expectation>) -> Self {
+        Self { expectation, ..self }
+    }
+
+    /// Adds the addresses that the comparison with a policy takes into account.
+    pub fn add_scope(&mut self, scope: &Scope) {
+        if let Some(expectation) = &mut self.expectation {
+            expectation.add_destinations(scope.prefixes());
+        }
     }
 
     /// Returns the time after which the report is written again during a run.
@@ -131,21 +149,11 @@ impl PortReport {
         self.file.path()
     }
 
-    /// Adds the time and the client of an event.
+    /// Adds the time, the client and the payload of an event.
     pub fn add(&mut self, event: &ClientEvent) {
-        let ClientEvent { time, source, port, .. } = *event;
-        let activity = self.ports.entry(port).or_insert_with(|| PortActivity {
-            first: time,
-            last: time,
-            sources: BTreeSet::new(),
-            has_more_sources: false,
-        });
-        activity.first = activity.first.min(time);
-        activity.last = activity.last.max(time);
-        if activity.sources.len() < MAX_SOURCES || activity.sources.contains(&source) {
-            activity.sources.insert(source);
-        } else {
-            activity.has_more_sources = true;
+        self.activities.add(event);
+        if let Some(expectation) = &mut self.expectation {
+            expectation.add(event);
         }
     }
 
@@ -153,6 +161,8 @@ impl PortReport {
     pub fn contents(&self, interfaces: &[String], counts: impl Fn(u16) -> PortCounts, events_dropped: u64) -> Report {
         Report {
             file: self.file.clone(),
+            elapsed: self.started.elapsed(),
+            comparison: (self.file.format() == ReportFormat::Junit).then(|| self.compare(&counts)).flatten(),
             version: SCHEMA_VERSION,
             r#type: "report",
             time: Some(SystemTime::now()),
@@ -160,6 +170,11 @@ impl PortReport {
             events_dropped,
             ports: (0..=u16::MAX).filter_map(|port| self.row(port, counts(port))).collect(),
         }
+    }
+
+    /// Compares the arrivals with the policy, if there is one. `counts` returns the counts of a port.
+    pub fn compare(&self, counts: impl Fn(u16) -> PortCounts) -> Option<Comparison> {
+        self.expectation.as_ref().map(|expectation| expectation.compare(counts))
     }
 
     /// Returns the row of `port`. `None` if nothing arrived at the port.
@@ -172,16 +187,20 @@ impl PortReport {
         } else {
             PortState::Answered
         };
-        let activity = self.ports.get(&port);
-        let row = || Row {
-            port,
-            state,
-            syns: syns + excluded_syns,
-            completed,
-            first: activity.map(|activity| activity.first),
-            last: activity.map(|activity| activity.last),
-            sources: activity.map(|activity| activity.sources.iter().copied().collect()).unwrap_or_default(),
-            has_more_sources: activity.is_some_and(|activity| activity.has_more_sources),
+        let row = || {
+            let activity = self.activities.get(port);
+            Row {
+                port,
+                state,
+                syns: syns + excluded_syns,
+                completed,
+                first: activity.first,
+                last: activity.last,
+                sources: activity.sources.into_iter().collect(),
+                has_more_sources: activity.has_more_sources,
+                payloads: activity.payloads,
+                has_more_payloads: activity.has_more_payloads,
+            }
         };
         (syns + excluded_syns + completed > 0).then(row)
     }
@@ -191,6 +210,11 @@ impl Report {
     /// Returns the number of ports in the report.
     pub fn ports(&self) -> usize {
         self.ports.len()
+    }
+
+    /// Returns the comparison with the policy, if the file contains it.
+    pub fn into_comparison(self) -> Option<Comparison> {
+        self.comparison
     }
 
     /// Writes the last report of a run. Replaces an existing file only when the new one is complete.
@@ -225,6 +249,7 @@ impl Report {
         write_temporary(&self.file, |writer| match self.file.format() {
             ReportFormat::Json => write_json(writer, self),
             ReportFormat::Csv => write_csv(writer, self),
+            ReportFormat::Junit => writer.write_all(junit_xml(self).as_bytes()),
         })
     }
 }
@@ -261,16 +286,43 @@ fn write_json(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
 
 /// Writes a header, and a line for each port.
 ///
-/// Spaces separate sources, and `...` after the last source stands for additional clients. No value needs quotes.
+/// Spaces separate sources and payloads, and `...` after the last one stands for additional ones. No value needs quotes.
 fn write_csv(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
-    writeln!(writer, "port,state,syns,completed,first,last,sources")?;
-    for Row { port, state, syns, completed, first, last, sources, has_more_sources } in &report.ports {
-        let [first, last] = [first, last].map(|time| time.map(format_time).unwrap_or_default());
-        let mut sources: Vec<String> = sources.iter().map(IpAddr::to_string).collect();
-        sources.extend(has_more_sources.then(|| "...".to_owned()));
-        writeln!(writer, "{port},{},{syns},{completed},{first},{last},{}", state.name(), sources.join(" "))?;
+    writeln!(writer, "port,state,syns,completed,first,last,sources,payloads")?;
+    for row in &report.ports {
+        let Row { port, state, syns, completed, .. } = row;
+        let [first, last] = [row.first, row.last].map(|time| time.map(format_time).unwrap_or_default());
+        let sources = words(row.sources.iter().map(IpAddr::to_string).collect(), row.has_more_sources);
+        let payloads = words(encode(&row.payloads).collect(), row.has_more_payloads);
+        writeln!(writer, "{port},{},{syns},{completed},{first},{last},{sources},{payloads}", state.name())?;
     }
     Ok(())
+}
+
+/// Returns the comparison with the policy as JUnit XML: a test case for each range of ports.
+fn junit_xml(report: &Report) -> String {
+    let rows = report.comparison.iter().flat_map(|comparison| &comparison.rows);
+    let suite = Suite { name: report.interfaces.join(", "), cases: rows.map(case).collect() };
+    junit::render("tcp-bounce", report.elapsed.as_secs_f64(), &[suite])
+}
+
+fn case(ComparisonRow { ports, outcome }: &ComparisonRow) -> Case {
+    let clients = outcome.clients();
+    let state = outcome.state.description();
+    Case {
+        name: format!("{}, {}", junit::name(*ports), outcome.rule_name()),
+        seen: if clients.is_empty() { state.to_owned() } else { format!("{state}: {clients}") },
+        expected: Some(outcome.expected).filter(|_| outcome.differs),
+    }
+}
+
+/// Returns the payloads in Base64.
+fn encode(payloads: &[Arc<[u8]>]) -> impl Iterator<Item = String> {
+    payloads.iter().map(|payload| BASE64_STANDARD.encode(payload))
+}
+
+fn encoded<S: Serializer>(payloads: &[Arc<[u8]>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(encode(payloads))
 }
 
 fn timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -287,8 +339,9 @@ mod tests {
 
     use super::*;
     use crate::config::PortList;
+    use crate::telemetry::client_event::FirstData;
 
-    const HEADER: &str = "port,state,syns,completed,first,last,sources\n";
+    const HEADER: &str = "port,state,syns,completed,first,last,sources,payloads\n";
 
     fn report(path: &Path, excluded: PortList) -> PortReport {
         let selection = PortSelection::new(None, excluded).unwrap();
@@ -314,6 +367,7 @@ mod tests {
                 destination: Ipv4Addr::new(198, 51, 100, 1).into(),
                 port: 80,
                 event: "syn",
+                data: None,
             });
         }
         let counts = |port| match port {
@@ -328,11 +382,33 @@ mod tests {
         let sources: Vec<String> = (0..16).map(|client| format!("192.0.2.{client}")).collect();
         let expected = format!(
             "{HEADER}\
-             80,answered,17,2,1970-01-01T00:00:00.000000Z,1970-01-01T00:00:00.000016Z,{} ...\n\
-             443,answered,1,0,,,\n",
+             80,answered,17,2,1970-01-01T00:00:00.000000Z,1970-01-01T00:00:00.000016Z,{} ...,\n\
+             443,answered,1,0,,,,\n",
             sources.join(" ")
         );
         assert_eq!(fs::read_to_string(path).unwrap(), expected);
+    }
+
+    #[test]
+    fn csv_has_payloads_in_base64() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.csv");
+        let mut report = report(&path, PortList::default());
+        for payload in [&b"GET / HTTP/1.0\r\n\r\n"[..], b"\x00\xff\"\n", b"a", b"b", b"c"] {
+            report.add(&ClientEvent {
+                time: SystemTime::UNIX_EPOCH,
+                interface: "eth0".into(),
+                source: Ipv4Addr::new(192, 0, 2, 1).into(),
+                source_port: 40_000,
+                destination: Ipv4Addr::new(198, 51, 100, 1).into(),
+                port: 80,
+                event: "data",
+                data: Some(FirstData { payload: payload.into(), payload_length: 9 }),
+            });
+        }
+        report.contents(&[], |port| counts(u64::from(port == 80), 0, 0), 0).write_interim().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.ends_with(",192.0.2.1,R0VUIC8gSFRUUC8xLjANCg0K AP8iCg== YQ== Yg== ...\n"), "{text}");
     }
 
     #[test]
@@ -350,7 +426,7 @@ mod tests {
         };
         report.contents(&[], counts, 0).write_interim().unwrap();
         let expected =
-            format!("{HEADER}22,listener,3,0,,,\n25,excluded,4,0,,,\n80,listener,6,1,,,\n81,answered,6,5,,,\n");
+            format!("{HEADER}22,listener,3,0,,,,\n25,excluded,4,0,,,,\n80,listener,6,1,,,,\n81,answered,6,5,,,,\n");
         assert_eq!(fs::read_to_string(path).unwrap(), expected);
     }
 

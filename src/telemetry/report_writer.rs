@@ -91,7 +91,8 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::Relaxed;
 
-    use super::super::port_report::{PortCounts, PortReport};
+    use super::super::port_counts::PortCounts;
+    use super::super::port_report::PortReport;
     use super::*;
     use crate::config::PortSelection;
 

@@ -27,6 +27,9 @@ pub struct Summary {
     /// The ports at which completed handshakes are counted.
     #[serde(skip)]
     pub handshakes: CountedHandshakes,
+    /// Whether the ports have the services of a profile.
+    #[serde(skip)]
+    pub has_profile: bool,
     /// The event totals, if events are enabled.
     pub events: Option<EventTotals>,
     /// The busiest ports, if they are counted.

@@ -89,11 +89,13 @@ fn virtio_net_refuses_native_mode_while_its_host_merges_packets() {
 #[test]
 fn warns_of_a_large_mtu_without_fragments() {
     let facts = |mtu, fragments| Facts { mtu, xdp: Some(XdpFeatures { fragments, ..NATIVE }), ..nic("igb") };
-    let command = "ip link set dev eth1 mtu 3498".to_owned();
+    let command = "ip link set dev eth1 mtu 3046".to_owned();
     assert_eq!(predict(&facts(9000, false), None), (AttachMode::Native, vec![("mtu", false, command)]));
     assert_eq!(predict(&facts(9000, false), Some(AttachMode::Skb)).1, []);
     assert_eq!(predict(&facts(9000, true), None).1, []);
-    assert_eq!(predict(&facts(3498, false), None).1, []);
+    assert_eq!(predict(&facts(3046, false), None).1, []);
+    let tap = Facts { driver: Some("tun".into()), ..facts(9000, false) };
+    assert_eq!(predict(&tap, None), (AttachMode::Native, vec![]));
 }
 
 #[test]
@@ -115,6 +117,19 @@ fn warns_of_stripped_tags_if_there_are_vlans() {
     assert_eq!(codes(&facts(FIXED, &["eth1.5"])), [("vlan_tags", None)]);
     assert_eq!(codes(&facts(ON, &[])), []);
     assert_eq!(codes(&facts(None, &["eth1.5"])), []);
+}
+
+#[test]
+fn skb_mode_keeps_stripped_tags() {
+    let facts = Facts {
+        offloads: Offloads { rx_vlan: ON, ..Offloads::default() },
+        vlans: vec!["eth1.5".into()],
+        ..nic("e1000e")
+    };
+    let codes =
+        |mode| -> Vec<_> { findings_with(&facts, mode, "ignore").into_iter().map(|finding| finding.code).collect() };
+    assert_eq!(codes(AttachMode::Skb), [] as [&str; 0]);
+    assert_eq!(codes(AttachMode::Native), ["vlan_tags"]);
 }
 
 #[test]
@@ -239,12 +254,13 @@ fn warns_of_untested_fragments() {
         [("untested_fragments", message, format!("ip link set dev eth1 mtu {smaller}"))]
     };
     let not_tested = |driver| format!("and answering them was not tested with {driver}");
-    assert_eq!(found(&facts("ice", true), true), warning(9000, not_tested("ice"), 3498));
-    assert_eq!(found(&Facts { mtu: 3400, ..facts("ice", true) }, true), warning(3400, not_tested("ice"), 1500));
+    assert_eq!(found(&facts("ice", true), true), warning(9000, not_tested("ice"), 3046));
+    assert_eq!(found(&Facts { mtu: 3400, ..facts("ice", true) }, true), warning(3400, not_tested("ice"), 3046));
+    assert_eq!(found(&Facts { mtu: 3000, ..facts("igc", true) }, true), warning(3000, not_tested("igc"), 1500));
     let unknown = Facts { xdp: None, driver: None, ..facts("", true) };
-    assert_eq!(found(&unknown, true), warning(9000, not_tested("this driver"), 3498));
+    assert_eq!(found(&unknown, true), warning(9000, not_tested("this driver"), 3046));
     let veth = "whose memory Linux 6.18 frees incorrectly on veth".to_owned();
-    assert_eq!(found(&facts("veth", true), true), warning(9000, veth, 3498));
+    assert_eq!(found(&facts("veth", true), true), warning(9000, veth, 3046));
     assert_eq!(found(&facts("ice", true), false), []);
     assert_eq!(found(&facts("ice", false), true), [], "the driver delivers no multi-buffer frames");
     assert_eq!(found(&facts("virtio_net", true), true), []);
