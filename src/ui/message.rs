@@ -7,12 +7,17 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tcp_bounce_wire::{Counters, Verdict};
 
-use super::journal::Priority;
 use super::numbers::{counted, grouped, rounded};
+use super::verdicts;
 use crate::config::AttachMode;
+use crate::output::{Entry, Priority};
+use crate::port_table;
 use crate::preflight::{Check, Finding};
 use crate::responder::{AffectedConnections, AnswerSummary, RETRY_TIME, Scope};
-use crate::telemetry::{ClientEvent, CountedHandshakes, EventTotals, InterfaceCounters, Summary, TopEntry, TopList};
+use crate::telemetry::{
+    ClientEvent, Comparison, ComparisonRow, CountedHandshakes, EventTotals, InterfaceCounters, Summary, TopEntry,
+    TopList,
+};
 
 /// A message to the user. `docs/output.schema.json` describes the JSON that it serializes to.
 #[derive(Debug, Serialize)]
@@ -83,6 +88,8 @@ pub enum Message {
         /// The number of ports in the report.
         ports: usize,
     },
+    /// The comparison of the port report with a policy.
+    Comparison(Comparison),
     /// Dropped events that no summary reports.
     EventsDropped {
         /// The number of dropped events.
@@ -90,27 +97,17 @@ pub enum Message {
     },
     /// The result of a preflight check.
     Check(Check),
-    /// An error that kept tcp-bounce from starting, or ended the run.
-    Error {
-        /// The error and its causes.
-        message: String,
-        /// A hint on how to resolve the error.
-        hint: Option<String>,
-        /// The lines that libbpf printed.
-        libbpf: Vec<String>,
-    },
 }
 
-impl Message {
-    /// Returns the priority of the message as a journal entry.
-    pub fn priority(&self) -> Priority {
+impl Entry for Message {
+    fn priority(&self) -> Priority {
         match self {
-            Self::Error { .. } => Priority::Error,
             Self::Check(check) if !check.starts() => Priority::Error,
             Self::AffectedConnections { .. }
             | Self::Warning { .. }
             | Self::HostUnreadable { .. }
             | Self::EventsDropped { .. } => Priority::Warning,
+            Self::Comparison(comparison) if comparison.differences > 0 => Priority::Warning,
             // journald limits the rate of each priority. A separate priority keeps events from crowding out the rest.
             Self::Event(_) => Priority::Debug,
             _ => Priority::Info,
@@ -134,7 +131,7 @@ impl Display for Message {
             Self::HostUnreadable { message, hint } => {
                 let retry_time = rounded(RETRY_TIME);
                 write!(f, "warning: {message}; keeping the last known state, retrying for {retry_time}")?;
-                write_hint(f, hint.as_ref())
+                hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
             }
             Self::HostReadable => f.write_str("the state of the host can be read again"),
             Self::Event(event) => write!(f, "{event}"),
@@ -142,22 +139,14 @@ impl Display for Message {
             Self::ReportWritten { path, ports } => {
                 write!(f, "report: {}, written to {}", counted(*ports as u64, "port"), path.display())
             }
+            Self::Comparison(comparison) => write!(f, "{comparison}"),
             Self::EventsDropped { events } => {
                 let were = if *events == 1 { "was" } else { "were" };
                 write!(f, "warning: {} {were} dropped", counted(*events, "event"))
             }
             Self::Check(check) => write!(f, "{check}"),
-            Self::Error { message, hint, libbpf } => {
-                write!(f, "error: {message}")?;
-                write_hint(f, hint.as_ref())?;
-                libbpf.iter().try_for_each(|line| write!(f, "\n  libbpf: {line}"))
-            }
         }
     }
-}
-
-fn write_hint(f: &mut Formatter, hint: Option<&String>) -> fmt::Result {
-    hint.map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
 }
 
 /// Writes the addresses that tcp-bounce answers for from now on, or that there are none.
@@ -171,16 +160,16 @@ fn write_scope_change(f: &mut Formatter, interface: &str, scope: &Scope) -> fmt:
 
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { elapsed, counters, interfaces, handshakes, events, ports, sources } = self;
+        let Self { elapsed, counters, interfaces, events, ports, sources, .. } = self;
         write!(f, "detached after {}", rounded(*elapsed))?;
         if interfaces.len() > 1 {
             for InterfaceCounters { interface, counters } in interfaces {
                 write!(f, "\n{interface}:")?;
-                write_counters(f, counters, *handshakes)?;
+                write_counters(f, counters, self)?;
             }
             write!(f, "\ntotal:")?;
         }
-        write_counters(f, counters, *handshakes)?;
+        write_counters(f, counters, self)?;
         if let Some(EventTotals { seen, delivered, dropped }) = *events {
             write!(f, "\nevents: {} delivered, {} dropped", grouped(delivered), grouped(dropped))?;
             match seen.saturating_sub(delivered + dropped) {
@@ -198,9 +187,27 @@ impl Display for Summary {
     }
 }
 
+impl Display for Comparison {
+    /// Writes a table, which begins with the ports that differ, and the verdict.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let headings = ["PORTS", "STATE", "EXPECTED", "RULE", "CLIENTS"].map(str::to_owned);
+        let cells = |ComparisonRow { ports, outcome }: &ComparisonRow| {
+            let expected = if outcome.differs { outcome.expected } else { "" };
+            let state = outcome.state.description().to_owned();
+            [ports.to_string(), state, expected.to_owned(), outcome.rule_name(), outcome.clients()]
+        };
+        let rows = [headings].into_iter().chain(self.rows.iter().map(cells)).map(Vec::from);
+        let table = port_table::table(&rows.collect::<Vec<_>>());
+        write!(f, "{table}{}", port_table::verdict(&self.policy, self.differences))
+    }
+}
+
 /// Writes a line for each counter that is not 0, and in any case for answered SYNs and completed handshakes.
-fn write_counters(f: &mut Formatter, counters: &Counters, handshakes: CountedHandshakes) -> fmt::Result {
-    for verdict in Verdict::ALL {
+///
+/// The counters are those of `summary`, or of one of its interfaces.
+fn write_counters(f: &mut Formatter, counters: &Counters, summary: &Summary) -> fmt::Result {
+    let handshakes = summary.handshakes;
+    for verdict in verdicts::in_order() {
         let count = counters[verdict];
         let is_always_shown = match verdict {
             Verdict::Answered => true,
@@ -213,7 +220,7 @@ fn write_counters(f: &mut Formatter, counters: &Counters, handshakes: CountedHan
         ) && handshakes == CountedHandshakes::ExceptEcho;
         let note = if is_partial { " (echo ports are not counted)" } else { "" };
         if is_always_shown || count > 0 {
-            write!(f, "\n{:>15} {}{note}", grouped(count), verdict.description(count))?;
+            write!(f, "\n{:>15} {}{note}", grouped(count), verdicts::description(verdict, count, summary.has_profile))?;
         }
     }
     Ok(())
@@ -255,6 +262,7 @@ mod tests {
                 .map(|&(name, counters)| InterfaceCounters { interface: name.to_owned(), counters })
                 .collect(),
             handshakes: CountedHandshakes::All,
+            has_profile: false,
             events: None,
             ports: None,
             sources: None,
@@ -311,6 +319,28 @@ total:
             let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
             assert_eq!((lines.len(), lines[2]), (3, expected), "{text}");
         }
+    }
+
+    #[test]
+    fn summary_with_a_profile_names_handshakes_without_banner_and_unanswered_ports() {
+        let counts = [
+            (Verdict::Answered, 9),
+            (Verdict::Greeted, 7),
+            (Verdict::Replied, 3),
+            (Verdict::Completed, 2),
+            (Verdict::Excluded, 1),
+        ];
+        for (has_profile, completed, excluded) in [
+            (false, "2 handshakes completed", "1 passed: to an excluded port"),
+            (true, "2 handshakes completed, no banner", "1 passed: to a port that is not answered"),
+        ] {
+            let text = Summary { has_profile, ..summary(&[("eth1", counters(&counts))]) }.to_string();
+            let lines: Vec<&str> = text.lines().skip(1).map(str::trim_start).collect();
+            let greeted = "7 handshakes completed, banner sent";
+            assert_eq!(lines, ["9 SYNs answered", completed, greeted, "3 later segments answered", excluded]);
+        }
+        let idle = Summary { has_profile: true, ..summary(&[("eth1", counters(&[]))]) }.to_string();
+        assert!(idle.ends_with(" 0 handshakes completed"), "{idle}");
     }
 
     #[test]

@@ -7,11 +7,10 @@ use std::time::Duration;
 use tcp_bounce_wire::Counters;
 
 use super::job::{Job, Shared};
+use crate::output::{Output, StatusLine};
 use crate::telemetry::{ClientEvent, CountedHandshakes};
 use crate::ui::message::Message;
-use crate::ui::output::Output;
 use crate::ui::progress;
-use crate::ui::status_line::StatusLine;
 
 /// The length of held-back text beyond which messages are dropped, in bytes.
 const HELD_LIMIT: usize = 1 << 20;

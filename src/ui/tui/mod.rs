@@ -44,18 +44,23 @@ pub struct Tui {
 
 impl Tui {
     /// Switches the terminal to the full-screen view, and draws in a separate thread. The view shows completed
-    /// handshakes if `handshakes` are counted.
+    /// handshakes if `handshakes` are counted. `has_profile` states that the ports have the services of a profile.
     ///
     /// Sends to `interrupt` when the user presses q or Ctrl-C, and when the thread ends because of an error or a panic.
     ///
     /// # Errors
     ///
     /// The terminal cannot be set up, or the thread cannot be started.
-    pub fn start(tables: Arc<ClientTables>, handshakes: CountedHandshakes, interrupt: Sender<()>) -> io::Result<Self> {
+    pub fn start(
+        tables: Arc<ClientTables>,
+        handshakes: CountedHandshakes,
+        has_profile: bool,
+        interrupt: Sender<()>,
+    ) -> io::Result<Self> {
         let feed = Feed::default();
         let stop = Arc::new(AtomicBool::new(false));
         let restore_state = Arc::new(RestoreState::default());
-        let mut renderer = Renderer::new(tables, handshakes, feed.clone());
+        let mut renderer = Renderer::new(tables, handshakes, has_profile, feed.clone());
         terminal::handle_resize_signal()?;
         // From here on, an error or a panic restores the terminal.
         let guard = RestoreGuard::new(Arc::clone(&restore_state));

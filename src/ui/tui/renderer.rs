@@ -37,13 +37,13 @@ pub struct Renderer {
 impl Renderer {
     /// Creates a renderer with an empty view. Its heat map has no colours if `NO_COLOR` is set and not empty
     /// (<https://no-color.org>).
-    pub fn new(tables: Arc<ClientTables>, handshakes: CountedHandshakes, feed: Feed) -> Self {
+    pub fn new(tables: Arc<ClientTables>, handshakes: CountedHandshakes, has_profile: bool, feed: Feed) -> Self {
         let has_colours = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let palette = if has_colours { Palette::Colours } else { Palette::Shades };
         Self {
             tables,
             feed,
-            view: View::new(HeatMap::new(palette), handshakes),
+            view: View::new(HeatMap::new(palette), handshakes, has_profile),
             started: Instant::now(),
             rates_updated: Instant::now(),
             last_counters: Counters::default(),

@@ -14,6 +14,7 @@ use tcp_bounce_wire::{Counters, Verdict};
 use super::heat_map::HeatMap;
 use crate::telemetry::{ClientEvent, CountedHandshakes};
 use crate::ui::numbers::{grouped, rounded, short};
+use crate::ui::verdicts;
 
 /// The smallest screen that has room for the view, in columns and rows.
 const MIN_SIZE: (u16, u16) = (80, 20);
@@ -47,6 +48,8 @@ pub struct View {
     pub history: Vec<u64>,
     /// The ports at which completed handshakes are counted.
     pub handshakes: CountedHandshakes,
+    /// Whether the ports have the services of a profile.
+    pub has_profile: bool,
     /// The heat map of the SYNs to each port.
     pub heat_map: HeatMap,
     /// The ports with the most SYNs, in descending order.
@@ -59,7 +62,7 @@ pub struct View {
 
 impl View {
     /// Creates a view without data.
-    pub fn new(heat_map: HeatMap, handshakes: CountedHandshakes) -> Self {
+    pub fn new(heat_map: HeatMap, handshakes: CountedHandshakes, has_profile: bool) -> Self {
         Self {
             title: String::new(),
             elapsed: Duration::ZERO,
@@ -67,6 +70,7 @@ impl View {
             rates: Counters::default(),
             history: Vec::new(),
             handshakes,
+            has_profile,
             heat_map,
             ports: Vec::new(),
             sources: Vec::new(),
@@ -190,11 +194,13 @@ fn draw_events(frame: &mut Frame, area: Rect, view: &View) {
         )
     };
     let line = |event: &ClientEvent| {
-        let ClientEvent { interface, source, source_port, destination, port, event, time } = event;
+        let ClientEvent { interface, source, source_port, destination, port, event, time, data } = event;
         let time = humantime::format_rfc3339_millis(*time).to_string();
         let time_of_day = time.get(11..23).unwrap_or_default();
         let client = SocketAddr::new(*source, *source_port).to_string();
-        Line::from(columns(time_of_day, event, &port.to_string(), &client, &destination.to_string(), interface))
+        let data = data.as_ref().map(|data| format!(" {data}")).unwrap_or_default();
+        let columns = columns(time_of_day, event, &port.to_string(), &client, &destination.to_string(), interface);
+        Line::from(columns + &data)
     };
     let headings = columns("time (UTC)", "event", "port", "client", "address", "interface");
     draw_list(frame, area, "latest events", headings, view.events[first..].iter().map(line));
@@ -216,7 +222,8 @@ fn verdict_lines(view: &View) -> impl Iterator<Item = Line<'static>> {
     verdicts.sort_by_key(|&verdict| Reverse((view.rates[verdict], view.counters[verdict])));
     verdicts.into_iter().map(|verdict| {
         let count = view.counters[verdict];
-        Line::from(format!("{:>6} {:>6} {}", short(count), short(view.rates[verdict]), verdict.description(count)))
+        let description = verdicts::description(verdict, count, view.has_profile);
+        Line::from(format!("{:>6} {:>6} {description}", short(count), short(view.rates[verdict])))
     })
 }
 

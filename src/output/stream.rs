@@ -1,5 +1,6 @@
 //! Output streams and their formats: text, JSON lines and systemd journal entries.
 
+use std::fmt::Display;
 use std::io::{self, Stdout, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -13,13 +14,17 @@ use nix::unistd;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::error::UiError;
-use super::journal::{self, Journal};
-use super::message::Message;
-use crate::telemetry::SCHEMA_VERSION;
+use super::SCHEMA_VERSION;
+use super::journal::{self, Journal, Priority};
 
 /// The maximum time to wait until standard error accepts the errors.
 const ERROR_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A message to the user. It displays as its text, and serializes to its JSON.
+pub trait Entry: Display + Serialize {
+    /// Returns the priority as a journal entry.
+    fn priority(&self) -> Priority;
+}
 
 /// A stream for messages, and the format of the messages on it.
 #[derive(Debug)]
@@ -40,7 +45,7 @@ enum Format {
 
 /// A message with the version of its schema, as in the JSON output.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line<'a, Message> {
     version: u32,
     #[serde(flatten)]
     message: &'a Message,
@@ -58,11 +63,11 @@ impl Output<Stdout> {
 ///
 /// # Errors
 ///
-/// [`UiError::Write`] if standard output cannot be written.
-pub fn print_text(text: &str) -> Result<(), UiError> {
+/// Standard output cannot be written.
+pub fn print_text(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(UiError::Write(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
 }
@@ -70,7 +75,7 @@ pub fn print_text(text: &str) -> Result<(), UiError> {
 /// Prints `messages` on standard error.
 ///
 /// Gives up after [`ERROR_TIMEOUT`] if standard error blocks. The exit status still reports the failure.
-pub fn print_errors(json: bool, messages: Vec<Message>) {
+pub fn print_errors<Message: Entry + Send + Sync + 'static>(json: bool, messages: Vec<Message>) {
     let (printed, is_printed) = mpsc::channel();
     let messages = Arc::new(messages);
     let print = move |messages: &[Message]| drop(Output::new(io::stderr(), json).print(messages));
@@ -104,7 +109,7 @@ impl<Stream: AsFd> Output<Stream> {
     /// # Errors
     ///
     /// Writing to the stream failed.
-    pub fn print<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
+    pub fn print<'a, Message: Entry + 'a>(&self, messages: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
         let mut messages = messages.into_iter();
         if let Format::Journal(journal) = &self.format {
             // A sandbox may hide the journal's socket. Text lines on the stream still reach the journal.
@@ -122,7 +127,7 @@ impl<Stream: AsFd> Output<Stream> {
     }
 
     /// Appends the text that is written to a stream for `message`, with a final newline. JSON takes one line.
-    pub fn append(&self, text: &mut Vec<u8>, message: &Message) {
+    pub fn append(&self, text: &mut Vec<u8>, message: &impl Entry) {
         // Memory accepts all output. Serialization cannot fail either: all keys are strings, and no implementation of
         // `Serialize` or `Display` fails.
         let _ = match &self.format {
@@ -161,7 +166,7 @@ impl<Stream: AsFd> Output<Stream> {
 }
 
 /// Sends `message` to the journal, with the members of its JSON as fields.
-fn log(journal: &Journal, message: &Message) -> io::Result<()> {
+fn log(journal: &Journal, message: &impl Entry) -> io::Result<()> {
     let mut fields = vec![("SYSLOG_IDENTIFIER".to_owned(), env!("CARGO_PKG_NAME").to_owned())];
     let values = serde_json::to_value(Line { version: SCHEMA_VERSION, message }).unwrap_or_default();
     add_fields(&mut fields, "TCP_BOUNCE".to_owned(), &values);
