@@ -28,16 +28,14 @@ pub fn quoted(path: &Path) -> String {
 /// `EAGAIN` is included: a thread that cannot be started usually means a limit of memory or of threads.
 pub fn memory_hint(error: &dyn Error) -> Option<String> {
     let is_shortage = |error: &(dyn Error + 'static)| {
-        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        let libbpf = error.downcast_ref::<libbpf_rs::Error>().map(libbpf_rs::Error::kind);
-        matches!(io, Some(io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock))
-            || matches!(libbpf, Some(libbpf_rs::ErrorKind::OutOfMemory | libbpf_rs::ErrorKind::WouldBlock))
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock))
     };
     causes(error).any(is_shortage).then(|| MEMORY_HINT.to_owned())
 }
 
 /// Returns the causes of `error`, from the direct cause to the root cause.
-fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+pub fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     iter::successors(error.source(), |&error| error.source())
 }
 

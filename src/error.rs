@@ -3,10 +3,11 @@
 use crate::config::ConfigError;
 use crate::diagnosis;
 use crate::host::HostError;
+use crate::output::ErrorMessage;
 use crate::process::ProcessError;
 use crate::responder::ResponderError;
 use crate::telemetry::TelemetryError;
-use crate::ui::{Message, UiError};
+use crate::ui::UiError;
 use crate::xdp::XdpError;
 
 /// The error that keeps tcp-bounce from starting, or that ends a run.
@@ -86,9 +87,9 @@ impl Error {
     }
 }
 
-impl From<&Error> for Message {
+impl From<&Error> for ErrorMessage {
     fn from(error: &Error) -> Self {
-        Self::Error { message: error.with_causes(), hint: error.hint(), libbpf: error.libbpf_messages().to_vec() }
+        Self { libbpf: error.libbpf_messages().to_vec(), ..Self::new(error, error.hint()) }
     }
 }
 

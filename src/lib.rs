@@ -30,6 +30,13 @@
 //! The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Root has these capabilities
 //! outside of user namespaces. A [`Run`] keeps its privileges; the command `tcp-bounce` drops them once it is attached.
 //!
+//! # Features
+//!
+//! | feature | contents |
+//! |---|---|
+//! | `responder` (default) | The XDP program and all items of the library; includes `probe` |
+//! | `probe` | The command `tcp-bounce`, with the subcommand `probe` alone. It needs neither a BPF toolchain nor libbpf |
+//!
 //! # Layers
 //!
 //! Each module imports only from lower layers. Only the listed items are public.
@@ -39,69 +46,101 @@
 //! | `cli` | The command line | |
 //! | `command`, `run` | The phases of the command; the library's handle on a run | [`Run`], [`Stopper`] |
 //! | `error` | The error type that combines the errors of all layers | [`Error`] |
-//! | `ui` | Messages, their formats, the full-screen view | [`UiError`] |
+//! | `ui` | Messages of a run, the full-screen view | [`UiError`] |
 //! | `preflight` | The check before a start: facts, rules, findings | [`preflight()`], [`Check`], [`Finding`] |
 //! | `telemetry` | Client events, the port report, metrics | [`ClientEvent`], [`TelemetryError`] |
 //! | `responder` | Attached programs: mode, scope, excluded ports | [`ResponderError`] |
 //! | `xdp` | Loads the XDP program, and accesses its maps | [`XdpError`], [`Counters`] |
 //! | `host` | Reads the state of the host | [`HostError`] |
 //! | `process` | Privileges, signals, the service manager | [`ProcessError`] |
+//! | `probe` | The unprivileged client of `tcp-bounce probe` | |
+//! | `output` | Output streams and their formats, messages about errors | |
 //! | `config` | The validated configuration | [`Config`] and its parts, [`ConfigError`] |
+//! | `port_table` | Tables of ports | |
 //!
 //! The packet logic is the crate [`tcp_bounce_wire`]. It determines the verdict of each packet, in the kernel and in
 //! tests. The XDP program's entry point is in `src/bpf` of the repository. `docs/internals/architecture.md` describes
 //! how the parts work together.
 
 #![warn(clippy::too_many_lines)]
+#![cfg_attr(not(feature = "responder"), allow(dead_code, unused_imports, reason = "the responder uses the rest"))]
 
 mod cli;
-mod command;
 mod config;
 mod diagnosis;
+mod output;
+mod port_table;
+mod probe;
+
+#[cfg(feature = "responder")]
+mod command;
+#[cfg(feature = "responder")]
 mod error;
+#[cfg(feature = "responder")]
 mod host;
+#[cfg(feature = "responder")]
 mod preflight;
+#[cfg(feature = "responder")]
 mod process;
+#[cfg(feature = "responder")]
 mod responder;
+#[cfg(feature = "responder")]
 mod run;
+#[cfg(feature = "responder")]
 mod telemetry;
+#[cfg(feature = "responder")]
 mod ui;
+#[cfg(feature = "responder")]
 mod xdp;
 
 pub use config::{
     ActionChoice, AttachMode, BuiltIn, Config, ConfigError, DestinationChoice, DestinationList, IsnChoice, Observe,
-    PortList, PortPattern, PortSelection, PostHandshake, Prefix, PrefixList, Profile, ProfileError, ProfileFormat,
-    ReplyConfig, ScopeConfig, ServiceConfig, ServicePorts, SynAckConfig, System, ValueError,
+    PayloadConfig, PortList, PortPattern, PortSelection, PostHandshake, Prefix, PrefixList, Profile, ProfileError,
+    ProfileFormat, ReplyConfig, ScopeConfig, ServiceConfig, ServicePorts, SynAckConfig, System, TomlError, ValueError,
 };
-pub use error::Error;
-pub use host::HostError;
 pub use ipnet::IpNet;
-pub use preflight::{Check, Finding, Severity};
-pub use process::ProcessError;
-pub use responder::ResponderError;
-pub use run::{Run, Stopper};
+#[cfg(feature = "responder")]
+pub use responder_items::*;
 pub use tcp_bounce_wire::{Counters, Ending, Verdict};
-pub use telemetry::{ClientEvent, TelemetryError};
-pub use ui::UiError;
-pub use xdp::{AttachedProgram, XdpError};
 
-/// Checks whether [`Run::start`] would succeed with `config`, and collects warnings for the user.
-///
-/// The program is loaded so that the kernel verifies it, and then unloaded. Nothing is attached or changed.
-///
-/// # Errors
-///
-/// - A setting of `config` is invalid or contradicts another one, or the key file cannot be read.
-/// - An interface does not exist or is named twice.
-/// - The kernel does not report the state of the host, or the attached programs.
-pub fn preflight(config: &Config) -> Result<Check, Error> {
-    config.validate()?;
-    Ok(Check::run(config, Vec::new())?)
+/// The public items that need the feature `responder`.
+#[cfg(feature = "responder")]
+mod responder_items {
+    pub use crate::error::Error;
+    pub use crate::host::HostError;
+    pub use crate::preflight::{Check, Finding, Severity};
+    pub use crate::process::ProcessError;
+    pub use crate::responder::ResponderError;
+    pub use crate::run::{Run, Stopper};
+    pub use crate::telemetry::{ClientEvent, TelemetryError};
+    pub use crate::ui::UiError;
+    pub use crate::xdp::{AttachedProgram, XdpError};
+
+    /// Checks whether [`Run::start`] would succeed with `config`, and collects warnings for the user.
+    ///
+    /// The program is loaded so that the kernel verifies it, and then unloaded. Nothing is attached or changed.
+    ///
+    /// # Errors
+    ///
+    /// - A setting of `config` is invalid or contradicts another one, or the key file cannot be read.
+    /// - An interface does not exist or is named twice.
+    /// - The kernel does not report the state of the host, or the attached programs.
+    pub fn preflight(config: &crate::Config) -> Result<Check, Error> {
+        config.validate()?;
+        Ok(Check::run(config, Vec::new())?)
+    }
 }
 
 /// Items for this project's own tests, benchmarks and packaging. They are not a public API, and change without notice.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::cli::{ProbeArgs, run as run_command_line};
+    #[cfg(feature = "responder")]
+    pub use crate::responder_internals::*;
+}
+
+#[cfg(feature = "responder")]
+mod responder_internals {
     pub use crate::cli::Args;
     pub use crate::command::run;
     pub use crate::config::{AttachMode, OutputOptions, ReportFile, prefixes};

@@ -3,8 +3,8 @@
 use std::env;
 use std::process::ExitCode;
 
-use tcp_bounce::internals::Args;
+use tcp_bounce::internals::run_command_line;
 
 fn main() -> ExitCode {
-    Args::run(env::args_os())
+    run_command_line(env::args_os())
 }

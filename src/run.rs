@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tcp_bounce_wire::Counters;
 
-use crate::config::{Config, isn};
+use crate::config::{Config, OutputOptions, isn};
 use crate::error::Error;
 use crate::host::{Interface, kernel};
 use crate::process::ProcessError;
@@ -88,7 +88,7 @@ impl Run {
         let dropped_events = Arc::new(AtomicU64::new(0));
         let queue = EventQueue { sender, dropped: Arc::clone(&dropped_events) };
         let tables = Arc::new(responders.client_tables()?);
-        let collector = Collector::new(config, false, None)?;
+        let collector = Collector::new(config, &OutputOptions::default())?;
         let mut collector = collector.start(&responders, tables, Some(Arc::new(queue)))?;
         collector.release();
 
@@ -178,8 +178,8 @@ fn follow(
         return result;
     };
     let programs = responders.detach();
-    let (summary, _) = collector.finish(started.elapsed(), &programs);
-    let counters = summary.map(|summary| summary.counters);
+    let collected = collector.finish(started.elapsed(), &programs);
+    let counters = collected.summary.map(|summary| summary.counters);
     *state = State::Detached(counters.as_ref().ok().copied());
     result.and(counters.map(drop).map_err(XdpError::into))
 }

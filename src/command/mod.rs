@@ -10,25 +10,31 @@ use self::session::Session;
 use crate::config::{Config, OutputOptions, ReportFile};
 use crate::error::Error;
 use crate::host::kernel;
+use crate::output::Output;
 use crate::preflight::{self, Check, Finding};
+use crate::process::ProcessError;
 use crate::telemetry::{MetricsServer, PortReport};
-use crate::ui::{Message, UiError, output, tui};
+use crate::ui::{Message, UiError, tui};
 
 /// Answers on all interfaces of `config` until a signal, an error or the configured duration ends the run.
 ///
 /// If attaching to one interface fails, the program stays attached to none. When the function returns, nothing is
 /// attached.
 ///
+/// Returns whether all ports are as the policy expects. Without a policy, they are.
+///
 /// # Errors
 ///
 /// The run cannot start, is ended by an error, or cannot write an output. If there are several errors, the last one is
 /// returned and the others are printed.
-pub fn run(config: &Config, outputs: &OutputOptions) -> Result<(), Error> {
+pub fn run(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
     let session = Session::prepare(config, outputs)?;
     // The file may be out of reach once privileges are dropped, and slow to reach on a network file system.
     let mut warnings: Vec<Finding> = preflight::key_file::check(&config.syn_ack).into_iter().collect();
-    warnings.extend(preflight::profile::check(config.profile.as_ref()));
-    let Some(attached) = session.attach()? else { return Ok(()) };
+    let Some(attached) = session.attach()? else {
+        return if outputs.policy.is_none() { Ok(true) } else { Err(ProcessError::Stopped.into()) };
+    };
+    warnings.extend(session.profile_findings(&attached));
     warnings.extend(attached.tracking_finding());
     warnings.extend(session.drop_privileges(&attached)?);
     session.serve(attached, warnings)?.finish()
@@ -50,7 +56,7 @@ pub fn check(config: &Config, outputs: &OutputOptions) -> Result<bool, Error> {
     if outputs.quiet && starts && !outputs.json {
         return Ok(true);
     }
-    match output::Output::stdout(outputs.json).print([&Message::Check(check)]) {
+    match Output::stdout(outputs.json).print([&Message::Check(check)]) {
         // A closed pipe (`| head`) is not an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(starts),
         written => written.map(|()| starts).map_err(|error| UiError::Write(error).into()),

@@ -77,7 +77,7 @@ impl<'a> Session<'a> {
         // Until this line, a signal ends the process at once. Nothing needs cleanup yet, and reading the key may block:
         // the key file may be a FIFO without a writer.
         signals.handlers.defer_exit();
-        let collector = Collector::new(&config, outputs.top || outputs.tui, outputs.report.as_ref())?;
+        let collector = Collector::new(&config, outputs)?;
         let manager = ServiceManager::from_environment();
         let listener = outputs.metrics.map(MetricsServer::bind).transpose()?;
         let handshakes = collector.handshakes();
@@ -109,6 +109,11 @@ impl<'a> Session<'a> {
         let findings =
             findings.map(|responder| preflight::start_findings(&self.config, responder, &snapshot)).collect();
         Ok(Some(Attached { responders, findings, started }))
+    }
+
+    /// Returns the warnings about the profile, given the local listeners at the start.
+    pub fn profile_findings(&self, attached: &Attached) -> Vec<Finding> {
+        preflight::profile::check(&self.config, attached.responders.exclusions())
     }
 
     /// Prints the established connections that takeover affects, if there are any.
@@ -154,7 +159,8 @@ impl<'a> Session<'a> {
         let Attached { mut responders, findings, started } = attached;
         let tables = Arc::new(responders.client_tables()?);
         let handshakes = collector.handshakes();
-        let tui = outputs.tui.then(|| Tui::start(Arc::clone(&tables), handshakes, signals.sender.clone()));
+        let has_profile = config.profile.is_some();
+        let tui = outputs.tui.then(|| Tui::start(Arc::clone(&tables), handshakes, has_profile, signals.sender.clone()));
         let views = Views { config, printer, tui: tui.transpose().map_err(UiError::Terminal)?, metrics };
         // Starting the reader threads may fail, so they start before the success is reported.
         let mut collector = collector.start(&responders, tables, views.event_sink(outputs))?;
@@ -168,7 +174,7 @@ impl<'a> Session<'a> {
         let deadline = views.config.duration.and_then(|duration| started.checked_add(duration));
         let mut publish = |responders: &ResponderSet| -> Result<(), Error> {
             let samples = responders.samples()?;
-            views.report_failed_rewrite(collector.update_report(&samples));
+            views.report_failed_rewrite(collector.update_report(responders, &samples));
             views.publish(started.elapsed(), samples);
             Ok(())
         };

@@ -1,0 +1,55 @@
+//! The deadlines of attempts. All attempts wait for one time, so deadlines come in their order.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A queue of deadlines, each with the value of its owner.
+#[derive(Debug)]
+pub struct Schedule<T> {
+    timeout: Duration,
+    queue: VecDeque<(Instant, T)>,
+}
+
+impl<T: Copy> Schedule<T> {
+    /// Creates a queue whose deadlines are `timeout` after they are added.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, queue: VecDeque::new() }
+    }
+
+    /// Adds a deadline, and returns it. `now` never decreases.
+    pub fn add(&mut self, now: Instant, owner: T) -> Instant {
+        let deadline = now + self.timeout;
+        self.queue.push_back((deadline, owner));
+        deadline
+    }
+
+    /// Removes the first deadline if it has passed, and returns it with its owner.
+    pub fn expire(&mut self, now: Instant) -> Option<(Instant, T)> {
+        self.first().filter(|&deadline| deadline <= now).and_then(|_| self.queue.pop_front())
+    }
+
+    /// Returns the first deadline.
+    pub fn first(&self) -> Option<Instant> {
+        self.queue.front().map(|&(deadline, _)| deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_pass_in_their_order() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut schedule = Schedule::new(3 * second);
+        assert_eq!(schedule.first(), None);
+        assert_eq!(schedule.add(start, 'a'), start + 3 * second);
+        schedule.add(start + second, 'b');
+        assert_eq!(schedule.first(), Some(start + 3 * second));
+        assert_eq!(schedule.expire(start + 2 * second), None);
+        assert_eq!(schedule.expire(start + 3 * second), Some((start + 3 * second, 'a')));
+        assert_eq!(schedule.expire(start + 3 * second), None);
+        assert_eq!(schedule.expire(start + 9 * second), Some((start + 4 * second, 'b')));
+        assert_eq!(schedule.expire(start + 9 * second), None);
+    }
+}
