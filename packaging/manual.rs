@@ -1,4 +1,4 @@
-//! Generates the manual page.
+//! Generates the manual pages of the command and of its subcommand.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -7,11 +7,14 @@ use chrono::{DateTime, Utc};
 use clap::Command;
 use clap_mangen::Man;
 
-/// The sections that are not generated from the definition of the command line, in roff.
-const SECTIONS: &str = include_str!("sections.8");
+/// The sections of `tcp-bounce` that are not generated from the definition of the command line, in roff.
+pub const SECTIONS: &str = include_str!("sections.8");
 
-/// Writes the manual page of `command` to `page`, with the given date.
-pub fn write(mut command: Command, date: DateTime<Utc>, page: &mut dyn Write) -> io::Result<()> {
+/// The sections of `tcp-bounce probe` that are not generated.
+pub const PROBE_SECTIONS: &str = include_str!("probe-sections.8");
+
+/// Writes the manual page of `command` to `page`, with the given date. The page ends with `sections`.
+pub fn write(mut command: Command, sections: &str, date: DateTime<Utc>, page: &mut dyn Write) -> io::Result<()> {
     let usage = command.render_usage().to_string();
     let headings: BTreeSet<String> =
         command.get_arguments().filter_map(|arg| arg.get_help_heading()).map(str::to_owned).collect();
@@ -24,7 +27,7 @@ pub fn write(mut command: Command, date: DateTime<Utc>, page: &mut dyn Write) ->
     let mut options = Vec::new();
     man.render_options_section(&mut options)?;
     page.write_all(nested(&String::from_utf8_lossy(&options), &headings).as_bytes())?;
-    page.write_all(SECTIONS.as_bytes())
+    page.write_all(sections.as_bytes())
 }
 
 /// Returns the options with each of `headings` as a subsection of OPTIONS. clap_mangen writes them as sections.

@@ -12,6 +12,9 @@ use serde::Deserialize;
 /// The prefixes of the names of licence files, in lower case.
 const LICENCE_FILES: [&str; 5] = ["licen", "copying", "copyright", "notice", "unlicense"];
 
+/// The target of the XDP program. Its licences are those of both byte orders.
+const BPF_PLATFORM: &str = "bpfel-unknown-none";
+
 /// The fields of `cargo metadata`'s output that are needed.
 #[derive(Deserialize)]
 struct Metadata {
@@ -54,11 +57,12 @@ struct DependencyKind {
     kind: Option<String>,
 }
 
-/// Returns a list of the linked packages, followed by each distinct licence text.
-pub fn notices() -> Result<String, Box<dyn Error>> {
+/// Returns a list of the packages that are linked into the command for `platform` and into the XDP program, followed by
+/// each distinct licence text. `platform` is a target of Rust, such as `aarch64-unknown-linux-gnu`.
+pub fn notices(platform: &str) -> Result<String, Box<dyn Error>> {
     let mut packages = BTreeMap::new();
-    for manifest in ["Cargo.toml", "src/bpf/Cargo.toml"] {
-        for package in linked_packages(read_metadata(manifest)?) {
+    for (manifest, platform) in [("Cargo.toml", platform), ("src/bpf/package/Cargo.toml", BPF_PLATFORM)] {
+        for package in linked_packages(read_metadata(manifest, platform)?) {
             packages.insert((package.name.clone(), package.version.clone()), package);
         }
     }
@@ -78,17 +82,16 @@ pub fn notices() -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-/// Runs `cargo metadata` for a manifest. The path is relative to the root of the repository.
-fn read_metadata(manifest: &str) -> Result<Metadata, Box<dyn Error>> {
+/// Runs `cargo metadata` for a manifest and a platform. The path is relative to the root of the repository.
+fn read_metadata(manifest: &str, platform: &str) -> Result<Metadata, Box<dyn Error>> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(manifest);
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"])
-        .arg("--manifest-path")
+        .args(["metadata", "--format-version=1", "--locked", "--filter-platform", platform, "--manifest-path"])
         .arg(&manifest)
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
-        return Err(format!("cargo metadata fails for {}", manifest.display()).into());
+        return Err(format!("cargo metadata fails for {} on {platform}", manifest.display()).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

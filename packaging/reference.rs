@@ -1,18 +1,37 @@
-//! Generates the reference page of the command line, `docs/reference/command-line.md`.
+//! Generates the reference pages of the command line: `command-line.md` and `probe-command-line.md` in `docs/reference`.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::{fs, io};
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, CommandFactory as _};
+use tcp_bounce::internals::{Args, ProbeArgs};
 
 /// The maximum length of a line, in characters.
 const WIDTH: usize = 120;
 
-const NOTICE: &str = "<!-- Generated from src/cli.rs by `make docs`. Change the comments there, not this page. -->";
+/// Returns the page of the command in Markdown.
+pub fn command_page() -> String {
+    page(Args::command(), "Command line", "src/cli/responder.rs")
+}
 
-/// Returns the page in Markdown: the usage, a section for each heading with its options, and the end of `--help`.
-pub fn page(mut command: Command) -> String {
+/// Returns the page of the subcommand `probe` in Markdown.
+pub fn probe_page() -> String {
+    page(ProbeArgs::command(), "Command line of probe", "src/cli/probe.rs")
+}
+
+/// Writes both pages to a directory.
+pub fn write(folder: &Path) -> io::Result<()> {
+    fs::write(folder.join("command-line.md"), command_page())?;
+    fs::write(folder.join("probe-command-line.md"), probe_page())
+}
+
+/// Returns a page: the usage, a section for each heading with its options, and the end of `--help`. `source` is the file
+/// with the comments.
+fn page(mut command: Command, title: &str, source: &str) -> String {
     command.build();
-    let mut page = format!("# Command line\n\n{NOTICE}\n\n");
+    let notice = format!("<!-- Generated from {source} by `make docs`. Change the comments there, not this page. -->");
+    let mut page = format!("# {title}\n\n{notice}\n\n");
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     add_text(&mut page, &about.replacen("\n\n", ".\n\n", 1));
     let usage = command.render_usage().to_string();

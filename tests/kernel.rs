@@ -7,8 +7,8 @@
 mod fixtures;
 
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Mutex;
@@ -18,26 +18,26 @@ use std::time::{Duration, SystemTime};
 use caps::{CapSet, Capability};
 use libbpf_rs::{PrintLevel, set_print};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use tcp_bounce::internals::loader::ProgramInputs;
-use tcp_bounce::internals::{ethtool, kernel, loader};
-use tcp_bounce_wire::{Action, Ending, SystemReplies, TelemetrySettings};
+use tcp_bounce::internals::{kernel, loader};
+use tcp_bounce_wire::{Action, Ending, FieldKind, SystemReplies, TelemetrySettings};
 
-use fixtures::DEADLINE;
-use fixtures::command::{BINARY, STARTED, TcpBounce};
+use fixtures::command::TcpBounce;
+use fixtures::is_silent;
 use fixtures::namespace::Namespace;
-use fixtures::packet::{Choice, Setup, TestService, service_tables};
-use fixtures::process::{Process, run};
-
-/// The address of the NIC on which tcp-bounce answers.
-const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The address of the client's NIC.
-const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+use fixtures::network::{HOST, Mode, Network};
+use fixtures::nics;
+use fixtures::packet::{Choice, Part, Setup, TestPayload, TestService, service_tables};
+use fixtures::process::run;
+use fixtures::programs::PROGRAM_OBJECT;
 
 /// The recorded numbers of verified instructions, with a line for each kernel and program.
 const RECORDED: &str = include_str!("kernel/verified.txt");
+
+/// The directory with xdp-tools and the libraries that they need.
+const XDP_TOOLS: &str = "/xdp-tools";
 
 /// The messages of libbpf while it loads a program.
 static MESSAGES: Mutex<String> = Mutex::new(String::new());
@@ -47,10 +47,12 @@ fn collect(_: PrintLevel, message: String) {
 }
 
 /// Returns the names and setups of the programs whose instructions are counted.
-fn programs() -> [(&'static str, Setup); 8] {
+fn programs() -> [(&'static str, Setup); 9] {
     let choice = |choice| Setup::new(choice);
     let service = TestService::new(b"220 ready\r\n", &[(b"EHLO ", b"250 ok\r\n")], Ending::Stay);
-    let all = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true };
+    let fields = TestPayload(FieldKind::ALL.map(Part::Field).to_vec());
+    let rendering = TestService::rendering(&fields, &[(b"EHLO ", fields.clone())], Ending::Stay);
+    let all = TelemetrySettings { ports: true, sources: true, events: 1, stripes: 1, shared: true, data: 1024 };
     let styled = Choice { system: Some(SystemReplies::OPENBSD), key: Some([1; 16]), ..Choice::DEFAULT };
     let filtered = Setup {
         filters_destinations: true,
@@ -63,6 +65,7 @@ fn programs() -> [(&'static str, Setup); 8] {
         ("discard", choice(Choice { action: Action::Discard, ..Choice::DEFAULT })),
         ("echo", choice(Choice { action: Action::Echo, key: Some([1; 16]), ..Choice::DEFAULT })),
         ("serve", Setup::serving(service, Choice::DEFAULT)),
+        ("fields", Setup::serving(rendering, Choice::DEFAULT)),
         ("filtered", filtered),
         ("styled", choice(styled)),
         ("observed", Setup { telemetry: all, ..choice(Choice::DEFAULT) }),
@@ -110,40 +113,6 @@ fn verified_instructions_grow_by_less_than_half() {
     assert_eq!(wrong, Vec::<String>::new(), "see tests/kernel/verified.txt");
 }
 
-/// Two NICs of the virtual machine on one cable. The client's NIC is in its own namespace.
-struct Cable {
-    here: String,
-    client: Namespace,
-}
-
-impl Cable {
-    fn new() -> Self {
-        let names =
-            fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut nics: Vec<String> =
-            names.filter(|name| ethtool::driver(name).is_ok_and(|it| it == "virtio_net")).collect();
-        nics.sort();
-        let [here, there] = &nics[..] else { panic!("this is not a virtual machine of `make test-kernels`: {nics:?}") };
-        let client = Namespace::new();
-        ip(&format!("link set {there} netns {}", client.path()));
-        for (run, name, address) in
-            [(&ip as &dyn Fn(&str), here, HERE), (&|arguments: &str| drop(client.ip(arguments)), there, THERE)]
-        {
-            run(&format!("address add {address}/24 dev {name}"));
-            run(&format!("link set {name} up"));
-        }
-        Self { here: here.clone(), client }
-    }
-
-    fn connect(&self, port: u16) -> io::Result<TcpStream> {
-        self.client.enter(|| TcpStream::connect_timeout(&SocketAddr::new(IpAddr::V4(HERE), port), DEADLINE))
-    }
-}
-
-fn ip(arguments: &str) {
-    run(Command::new("ip").args(arguments.split_whitespace())).success();
-}
-
 /// Prints the end of the verifier's log, if `output` names one. The files of a virtual machine end with it.
 fn print_verifier_log(output: &str) {
     if let Some((path, _)) = output.split_once("(log: ").and_then(|(_, rest)| rest.split_once(')')) {
@@ -153,60 +122,85 @@ fn print_verifier_log(output: &str) {
     }
 }
 
-fn start(arguments: &str) -> Process {
-    let mut command = Command::new(BINARY);
-    let process = Process::start(command.args(arguments.split_whitespace()));
-    process.wait_for(STARTED);
-    process
-}
-
 #[test]
 fn client_connects_in_each_mode() {
-    let cable = Cable::new();
+    let (host, client) = nics::host_and_client();
+    let network = Network::of_interfaces(host, client, Mode::Skb);
+    let host = &network.host;
     for (mode, shown) in [("native", " xdp "), ("skb", " xdpgeneric "), ("auto", " xdp ")] {
-        let check = run(Command::new(BINARY).args(["--check", "--mode", mode, &cable.here]));
+        let check = run(&mut TcpBounce::command(host, &format!("--check --mode {mode} host0")));
         print_verifier_log(&check.stdout);
         let facts = check.success();
         println!("{facts}");
         assert!(!facts.contains("socket lookup"), "the kernel does not record sockets");
-        let process = start(&format!("--mode {mode} --events {}", cable.here));
-        let link = run(Command::new("ip").args(["link", "show", "dev", &cable.here])).success();
+        let responder = TcpBounce::start(host, &format!("--mode {mode} --events host0"));
+        let link = host.ip("link show dev host0");
         assert!(link.contains(shown), "{mode}: {link}");
         for port in [22, 80, 65535] {
-            cable.connect(port).unwrap_or_else(|error| panic!("{mode}, port {port}: {error}"));
-            process.wait_for(&format!("{HERE}:{port} completed"));
+            network.connect(port).unwrap_or_else(|error| panic!("{mode}, port {port}: {error}"));
+            responder.0.wait_for(&format!("{HOST}:{port} completed"));
         }
-        process.signal(Signal::SIGINT);
-        let output = process.finish().success();
-        assert!(output.contains("3 SYNs answered"), "{output}");
-        let link = run(Command::new("ip").args(["link", "show", "dev", &cable.here])).success();
+        assert_eq!(responder.interrupt().count("SYNs answered"), 3, "{mode}");
+        let link = host.ip("link show dev host0");
         assert!(!link.contains("xdp"), "{link}");
     }
-    run_survives_a_clock_set_back(&cable);
+    run_survives_a_clock_set_back(&network);
 }
 
 /// Checks that a run survives a wall clock that is set back by a day, as NTP or an administrator may do.
 ///
 /// Only a virtual machine allows this change.
-fn run_survives_a_clock_set_back(cable: &Cable) {
+fn run_survives_a_clock_set_back(network: &Network) {
     let report = std::env::temp_dir().join("report.json");
-    let process = start(&format!("--mode skb --events --top-talkers --report {} {}", report.display(), cable.here));
-    cable.connect(80).unwrap();
-    process.wait_for(&format!("{HERE}:80 completed"));
+    let responder = network.start_responder(&format!("--events --top-talkers --report {}", report.display()));
+    network.connect(80).unwrap();
+    responder.0.wait_for(&format!("{HOST}:80 completed"));
     let now = clock_gettime(ClockId::CLOCK_REALTIME).unwrap();
     clock_settime(ClockId::CLOCK_REALTIME, now - TimeSpec::from_duration(Duration::from_secs(86_400))).unwrap();
     assert!(
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() < Duration::from(now),
         "the clock is set back"
     );
-    cable.connect(80).unwrap();
-    cable.connect(81).unwrap();
-    process.wait_for(&format!("{HERE}:81 completed"));
-    process.signal(Signal::SIGINT);
-    let output = process.finish().success();
-    assert!(output.contains("3 SYNs answered"), "{output}");
+    network.connect(80).unwrap();
+    network.connect(81).unwrap();
+    responder.0.wait_for(&format!("{HOST}:81 completed"));
+    assert_eq!(responder.interrupt().count("SYNs answered"), 3);
     let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!((&report["ports"][0]["syns"], &report["ports"][1]["syns"]), (&2.into(), &1.into()), "{report}");
+}
+
+/// Checks the object in the dispatcher of libxdp, next to xdp-filter, which drops SYNs to one port.
+#[test]
+fn object_runs_next_to_another_program() {
+    if kernel::is_older_than((6, 1)) {
+        // Linux 5.10 does not attach the object to the dispatcher: `EINVAL`.
+        return;
+    }
+    let (host, client) = nics::host_and_client();
+    let network = Network::of_interfaces(host, client, Mode::Skb);
+    for directory in ["proc", "sys"] {
+        fs::create_dir_all(format!("{XDP_TOOLS}/{directory}")).unwrap();
+        let mount = format!("-o rbind /{directory} {XDP_TOOLS}/{directory}");
+        run(Command::new("mount").args(mount.split_whitespace())).success();
+    }
+    fs::copy(PROGRAM_OBJECT, format!("{XDP_TOOLS}/tcp_bounce.bpf.o")).unwrap();
+    let xdp_tools = |arguments: &str| {
+        println!("{arguments}");
+        network.host.run("chroot", &format!("{XDP_TOOLS} /usr/sbin/{arguments}"))
+    };
+    for mode in ["skb", "native"] {
+        xdp_tools(&format!("xdp-filter load --mode {mode} --features tcp --policy allow host0"));
+        xdp_tools("xdp-filter port --mode dst --proto tcp 81");
+        xdp_tools(&format!("xdp-loader load --mode {mode} host0 /tcp_bounce.bpf.o"));
+        println!("{}", xdp_tools("xdp-loader status host0"));
+
+        let mut answered = network.connect(80).unwrap_or_else(|error| panic!("{mode}: {error}"));
+        assert!(is_silent(&mut answered), "{mode}");
+        let filtered = || TcpStream::connect_timeout(&(HOST, 81).into(), Duration::from_secs(2)).unwrap_err();
+        assert_eq!(network.client.enter(filtered).kind(), ErrorKind::TimedOut, "{mode}");
+        xdp_tools("xdp-loader unload host0 --all");
+        network.assert_nothing_is_attached();
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The command line: accepted arguments, and the errors for invalid ones. These tests need no root.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -148,7 +150,7 @@ fn malformed_argument_error_names_the_argument() {
         (&["--ttl", "1", "--ttl", "2", "nosuch0"], "cannot be used multiple times"),
         (&["--sample", "10", "nosuch0"], "--sample requires --events"),
         (&["--events", "--sample", "0", "nosuch0"], "not a number from 1 to 4294967295"),
-        (&["--report", "report.txt", "nosuch0"], "the file name must end with .json or .csv"),
+        (&["--report", "report.txt", "nosuch0"], "the file name must end with .json, .csv or .xml"),
         (&["--report", "", "nosuch0"], "--report <FILE>"),
         (&["--report", "a.csv", "--events", "--sample", "2", "nosuch0"], "cannot be used with"),
         (&["--tui", "--json", "nosuch0"], "cannot be used with"),
@@ -161,6 +163,12 @@ fn malformed_argument_error_names_the_argument() {
         (&["--on-connect", "-1", "nosuch0"], "\"-1\" is not one of ignore,"),
         (&["--quiet=yes", "nosuch0"], "'yes'"),
         (&["--profile"], "--profile <NAME|FILE>"),
+        (
+            &["--profile", "eth1"],
+            "no interface given: eth1 is the value of --profile\n  hint: name a profile before it",
+        ),
+        (&["--profile=eth1"], "no interface given: eth1 is the value of --profile\n  hint: name a profile before it"),
+        (&["--profile", "./eth1"], "no interface given\n  hint: add one"),
         (&["--profile-format", "portspoof", "nosuch0"], "--profile-format requires --profile\n  hint: add --profile\n"),
         (&["--profile", "router", "--on-connect", "close", "nosuch0"], "cannot be used with '--on-connect"),
         (&["--show-profile", "nosuch"], "possible values: linux-server, windows-server, "),
@@ -314,6 +322,16 @@ fn contradicting_settings_are_refused() {
             "no port left to answer on: --ports and --exclude-ports leave no port of the profile",
             "remove --ports, or list ports of the profile",
         ),
+        (
+            "--profile router --ports 25",
+            "no port left to answer on: --ports lists no port of the profile",
+            "remove --ports, or list ports of the profile",
+        ),
+        (
+            "--profile router --exclude-ports 1-9000",
+            "no port left to answer on: --exclude-ports lists every port of the profile",
+            "remove at least one port from --exclude-ports",
+        ),
         ("--key-file key", "--key-file requires --isn keyed", "add --isn keyed"),
         ("--isn 5 --key-file key", "--key-file requires --isn keyed", "add --isn keyed"),
     ] {
@@ -378,16 +396,12 @@ fn profile_file(text: impl AsRef<[u8]>) -> NamedTempFile {
 fn mistakes_in_a_profile_are_refused_with_their_line() {
     let long = format!("# A comment.\n[[service]]\nports = 80\nbanner = \"{}\"\n", "x".repeat(1300));
     for (text, message, hint) in [
-        (
-            long.as_str(),
-            "line 4: the banner has 1300 bytes, and one segment carries at most 1208",
-            "shorten the payload",
-        ),
+        (long.as_str(), "line 4: the banner is 1300 bytes long; the limit is 1208", "shorten it, best to 250 bytes"),
         ("\n\nsystem = \"amiga\"", "line 3: \"amiga\" is not a known system", "use one of host, linux, "),
         ("", "it has no service", "add a [[service]]; "),
         (
             "[[service]]\nports = \"80-90\"\nbanner = \"a\"\n[[service]]\nports = \"90\"\nbanner = \"b\"\n",
-            "line 5: port 90 has a service already, in line 2",
+            "line 5: port 90 already belongs to the service in line 2",
             "list port 90 for one service only",
         ),
     ] {
@@ -400,33 +414,94 @@ fn mistakes_in_a_profile_are_refused_with_their_line() {
         let error = json_error(&["--json", "--profile", path, "nosuch0"], 2);
         assert_eq!(error["message"], format!("cannot use profile {path}: {message}"));
     }
-    let file = profile_file("[[service]]\nports = 80\nbaner = \"a\"\n");
-    let path = file.path().to_str().unwrap();
-    let fields = "expected one of `name`, `ports`, `banner`, `replies`, `end`";
-    assert_eq!(
-        refused(&["--profile", path, "--check", "nosuch0"], 2),
-        format!("error: cannot use profile {path}: line 3: unknown field `baner`, {fields}\n")
-    );
+    for (text, message, hint) in [
+        ("ports = 80\nbaner = \"a\"", "line 3: \"baner\" is not a key of a service", "did you mean banner?"),
+        ("ports = 22,80", "line 2: the value of ports is not in quotes", "write ports = \"22,80\""),
+    ] {
+        let file = profile_file(format!("[[service]]\n{text}\n"));
+        let path = file.path().to_str().unwrap();
+        let error = format!("error: cannot use profile {path}: {message}\n  hint: {hint}\n");
+        assert_eq!(refused(&["--profile", path, "--check", "nosuch0"], 2), error);
+    }
 }
 
 #[test]
 fn profiles_that_cannot_be_read_are_refused() {
-    let hint = "  hint: run `tcp-bounce --list-profiles` to list the built-in profiles\n";
-    let binary = profile_file([0xff, 0xfe]);
-    for (path, reason) in [
-        ("./nosuch.toml", "No such file or directory (os error 2)"),
-        ("nosuch.toml", "No such file or directory (os error 2)"),
-        ("/", "Is a directory (os error 21)"),
-        ("/dev/zero", "file too large"),
-        (binary.path().to_str().unwrap(), "invalid utf-8 sequence of 1 bytes from index 0"),
+    let missing = "check the path; `tcp-bounce --list-profiles` lists the built-in profiles, which have no path";
+    for (path, reason, hint) in [
+        ("./nosuch.toml", "No such file or directory (os error 2)", missing),
+        ("nosuch.toml", "No such file or directory (os error 2)", missing),
+        ("/", "Is a directory (os error 21)", "add the name of a file in this directory"),
+        ("/dev/zero", "file too large", "use a file of at most 16 MiB"),
     ] {
         let error = refused(&["--profile", path, "nosuch0"], 2);
-        assert_eq!(error, format!("error: cannot read the profile {path}: {reason}\n{hint}"));
+        assert_eq!(error, format!("error: cannot read the profile {path}: {reason}\n  hint: {hint}\n"));
     }
-    let error = refused(&["--profile", "linux-sever", "nosuch0"], 2);
-    let (line, hint) = error.split_once('\n').unwrap();
-    assert_eq!(line, "error: no profile named \"linux-sever\"");
-    assert!(hint.starts_with("  hint: use a file such as ./FILE.toml, or one of linux-server, "), "{error}");
+    for (name, hint) in [
+        ("linux-sever", "did you mean linux-server?\n"),
+        ("xyz", "use a file such as ./FILE.toml, or one of linux-server, "),
+    ] {
+        let error = refused(&["--profile", name, "nosuch0"], 2);
+        assert!(error.starts_with(&format!("error: no profile named \"{name}\"\n  hint: {hint}")), "{error}");
+    }
+}
+
+/// Checks that a profile that its user may not read gets a hint. Root may read every file, so root runs the command as
+/// another user.
+#[test]
+fn unreadable_profile_is_refused_with_a_hint() {
+    let file = profile_file("");
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    let path = file.path().to_str().unwrap();
+    let mut command = Command::new(BINARY);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.args(["--profile", path, "nosuch0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        format!(
+            "error: cannot read the profile {path}: Permission denied (os error 13)\n  \
+             hint: run tcp-bounce as a user who may read the file\n"
+        )
+    );
+}
+
+#[test]
+fn profile_in_another_encoding_or_format_is_refused_with_a_hint() {
+    const TOML: &str = "# A comment.\n\n[[service]]\nports = 80\nbanner = \"a\"\n";
+    const PORTSPOOF: &str = "# A comment.\n80 \"a\"\n51-60 \"b\"\n";
+    let utf8 = "save the file in UTF-8, and write other bytes as in { hex = \"ff fd 18\" }";
+    let expressions = "expected KEY = VALUE or [[service]]; ";
+    for (text, format, message, hint) in [
+        (b"# a\n\n# b \xe4\n" as &[u8], "toml", "line 3: not UTF-8", utf8),
+        (b"\xff\xfes\0y\0s\0", "toml", "line 1: not UTF-8", utf8),
+        (
+            PORTSPOOF.as_bytes(),
+            "toml",
+            "line 2: this line is in the format portspoof",
+            "add --profile-format portspoof",
+        ),
+        (b"80 \"\xff\"", "toml", "line 1: this line is in the format portspoof", "add --profile-format portspoof"),
+        (b"220 [\\w]+ ready\\.\\r\\n\n", "toml", "line 1: not a profile in TOML", expressions),
+        (TOML.as_bytes(), "portspoof", "line 3: this line is in the format toml", "remove --profile-format"),
+        (TOML.as_bytes(), "portspoof-signatures", "line 3: this line is in the format toml", "remove --profile-format"),
+        (
+            PORTSPOOF.as_bytes(),
+            "portspoof-signatures",
+            "line 2: this line is in the format portspoof",
+            "add --profile-format portspoof",
+        ),
+        // A mistake in TOML is not taken for another format.
+        (b"system = linux\n", "toml", "line 1: the value of system is not in quotes", "write system = \"linux\""),
+    ] {
+        let file = profile_file(text);
+        let path = file.path().to_str().unwrap();
+        let error = refused(&["--profile", path, "--profile-format", format, "nosuch0"], 2);
+        let expected = format!("error: cannot use profile {path}: {message}\n  hint: {hint}");
+        assert!(error.starts_with(&expected) && error.lines().count() == 2, "{error}");
+    }
 }
 
 #[test]
@@ -445,12 +520,17 @@ fn files_of_portspoof_are_accepted() {
     assert_eq!(
         load("80 \"a\"\n80\n", "portspoof", 2),
         "error: cannot use profile FILE: line 2: not a port or a range of ports, and a payload in double quotes\n  \
-         hint: a line looks like 51-60 \"220 ready\\r\\n\"\n"
+         hint: a line looks like 51-60 \"220 ready\\r\\n\"; for a list of regular expressions, use the format \
+         portspoof-signatures\n"
     );
-    assert!(load("(\n", "portspoof-signatures", 2).starts_with("error: cannot use profile FILE: it has no service\n"));
+    assert!(
+        load("(\n", "portspoof-signatures", 2)
+            .starts_with("error: cannot use profile FILE: no line can be expanded: line 1: ")
+    );
     // With this format, a name is always a file.
     let error = refused(&["--profile", "router", "--profile-format", "portspoof", "nosuch0"], 2);
     assert!(error.starts_with("error: cannot read the profile router: "), "{error}");
+    assert!(error.ends_with("  hint: remove --profile-format to use the built-in profile\n"), "{error}");
 }
 
 #[test]
@@ -463,7 +543,7 @@ fn built_in_profiles_are_listed_and_shown() {
     assert_eq!(heading.iter().map(|cell| cell.trim()).collect::<Vec<_>>(), ["NAME", "SYSTEM", "PORTS", "LOOKS LIKE"]);
     let rows: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
     assert_eq!(rows.len(), 8, "{list}");
-    assert!(rows.iter().any(|row| row[..3] == ["ip-camera", "linux", "80,554,8000"]), "{list}");
+    assert!(rows.iter().any(|row| row[..3] == ["ip-camera", "host", "80,554,8000"]), "{list}");
     for row in rows {
         let shown = tcp_bounce(&["--show-profile", row[0]]);
         assert!(shown.status.success() && shown.stderr.is_empty(), "{shown:?}");
@@ -552,7 +632,8 @@ fn short_help_has_one_line_per_option() {
     }
     let headings: Vec<&str> = help.lines().filter(|line| HEADINGS.contains(line)).collect();
     assert_eq!(headings, HEADINGS);
-    assert!(help.ends_with("\nRun `tcp-bounce --help` for details, values and examples.\n"), "{help}");
+    let end = "\nRun `tcp-bounce --help` for details and examples, and `tcp-bounce probe -h` to probe ports.\n";
+    assert!(help.ends_with(end), "{help}");
 }
 
 #[test]
@@ -568,13 +649,113 @@ fn long_help_has_values_examples_and_documentation() {
     }
     let examples = help.lines().filter_map(|line| line.strip_prefix("    sudo tcp-bounce "));
     let examples: Vec<&str> = examples.collect();
-    assert_eq!(examples.len(), 4, "{help}");
+    assert_eq!(examples.len(), 5, "{help}");
+    assert!(examples.iter().any(|example| example.starts_with("--profile ")), "{help}");
     for example in examples {
         let arguments: Vec<&str> =
             example.split(' ').map(|word| if word == "eth1" { "nosuch0" } else { word }).collect();
         refused(&arguments, 1);
     }
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+}
+
+#[test]
+fn probe_has_its_own_help() {
+    let [short, long] = ["-h", "--help"].map(|option| {
+        let output = tcp_bounce(&["probe", option]);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    });
+    assert!(short.lines().count() <= 30, "{short}");
+    assert!(short.ends_with("\nRun `tcp-bounce probe --help` for details, values and examples.\n"), "{short}");
+    for option in
+        ["--ports", "--ipv4", "--ipv6", "--rate", "--timeout", "--retries", "--format", "--expect", "--far", "HOST"]
+    {
+        assert!(short.contains(option) && long.contains(option), "{option} {short}");
+    }
+    for line in short.lines().chain(long.lines()) {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    assert!(long.contains("\nExit status:\n"), "{long}");
+}
+
+#[test]
+fn malformed_arguments_of_probe_are_refused() {
+    for (arguments, code, message, hint) in [
+        (
+            "",
+            2,
+            "no host given",
+            "add one, as in `tcp-bounce probe 192.0.2.1`; `tcp-bounce probe -h` lists the options",
+        ),
+        ("--colour ::1", 2, "unexpected argument '--colour' found", "run `tcp-bounce probe -h` to list the options"),
+        (
+            "--ports 9-x ::1",
+            2,
+            "invalid value '9-x' for '--ports <LIST>': \"x\" is not a port from 0 to 65535",
+            "a list looks like 22,8000-8999",
+        ),
+        ("--format xml ::1", 2, "invalid value 'xml' for '--format <FORMAT>'", "possible values: text, json, junit"),
+        ("-4 -6 ::1", 2, "the argument '--ipv4' cannot be used with '--ipv6'", "remove one of these options"),
+        ("-4 ::1", 2, "\"::1\" has no IPv4 address", "remove --ipv4"),
+        ("-6 127.0.0.1", 2, "\"127.0.0.1\" has no IPv6 address", "remove --ipv6"),
+    ] {
+        let arguments: Vec<&str> = ["probe"].into_iter().chain(arguments.split_whitespace()).collect();
+        assert_eq!(refused(&arguments, code), format!("error: {message}\n  hint: {hint}\n"), "{arguments:?}");
+        let error = json_error(&[&arguments[..], &["--format=json"]].concat(), code);
+        if !arguments.contains(&"xml") {
+            assert_eq!((&error["message"], &error["hint"]), (&message.into(), &hint.into()));
+        }
+    }
+    for arguments in ["--rate 0", "--rate 1000001", "--retries 101", "--timeout 0s", "--timeout 5"] {
+        let arguments: Vec<&str> = ["probe", "::1"].into_iter().chain(arguments.split(' ')).collect();
+        let error = refused(&arguments, 2);
+        assert!(error.contains(": not a number from ") || error.contains(": not a duration above zero"), "{error}");
+    }
+    for host in ["no such host", "", "[]"] {
+        let error = refused(&["probe", "--ports", "1", host], 1);
+        assert!(error.starts_with(&format!("error: cannot resolve {host:?}: ")), "{error}");
+        assert!(error.ends_with("\n  hint: check the name, or use an address\n"), "{error}");
+    }
+}
+
+#[test]
+fn mistakes_in_a_policy_are_refused_with_their_line() {
+    let probe = |path: &str| refused(&["probe", "--ports", "1", "--expect", path, "127.0.0.1"], 2);
+    for (text, message) in [
+        (
+            "[[rule]]\nprots = 22\nopen = true\n",
+            "line 2: \"prots\" is not a key of a rule\n  hint: did you mean ports?\n",
+        ),
+        (
+            "\n[[rule]]\nports = \"22-x\"\nopen = true\n",
+            "line 3: \"x\" is not a port from 0 to 65535\n  hint: a list looks like 22,8000-8999\n",
+        ),
+        (
+            "[[rule]]\nopen = true\nto = \"web1\"\n",
+            "line 3: \"web1\" is not an address or a prefix\n  hint: a list looks like 192.0.2.1,10.0.0.0/8,2001:db8::/32\n",
+        ),
+    ] {
+        let file = profile_file(text);
+        let path = file.path().to_str().unwrap();
+        assert_eq!(probe(path), format!("error: cannot use the policy {path}: {message}"));
+    }
+    let binary = profile_file([0xff, 0xfe]);
+    for (path, reason) in [
+        ("./nosuch.toml", "No such file or directory (os error 2)"),
+        ("/dev/zero", "file too large"),
+        (binary.path().to_str().unwrap(), "invalid utf-8 sequence of 1 bytes from index 0"),
+    ] {
+        assert_eq!(probe(path), format!("error: cannot read the policy {path}: {reason}\n"));
+    }
+}
+
+#[test]
+fn an_interface_can_be_called_probe() {
+    for arguments in [&["--", "probe"] as &[_], &["--mode", "skb", "probe"], &["nosuch0", "probe"]] {
+        let error = refused(arguments, 1);
+        assert!(error.starts_with("error: no interface named \""), "{error}");
+    }
 }
 
 #[test]
@@ -592,6 +773,9 @@ fn help_names_every_option() {
             "--src",
             "--ports",
             "--exclude-ports",
+            "--profile",
+            "--profile linux-server",
+            "--profile-format",
             "--takeover",
             "--ttl",
             "--window",
@@ -642,14 +826,14 @@ fn long_version_shows_commit_and_object() {
 }
 
 #[test]
-fn post_handshake_action_is_one_of_six_per_port() {
+fn refuses_unknown_and_conflicting_actions() {
     for value in ["", "nothing", "Drop", "echo:", "echo:x", "echo:9-7", "echo:65536", ":7", "echo 7", "echo:7:8"] {
         let error = refused(&["--on-connect", value, "nosuch0"], 2);
         assert!(error.contains("--on-connect"), "{value:?} {error}");
     }
     let unknown = refused(&["--on-connect", "close:80", "--on-connect", "hang", "nosuch0"], 2);
-    let words =
-        ": \"hang\" is not one of ignore, reset, close, discard, echo, tarpit\n  hint: an action with ports looks";
+    let words = ": \"hang\" is not one of ignore, reset, close, discard, echo, tarpit, identify, identify=json\n  \
+                 hint: an action with ports looks";
     assert!(unknown.contains(words), "{unknown}");
     for (arguments, words) in [
         (

@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd as _;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tcp_bounce::internals::{OutputOptions, ReportFile, run as run_command};
@@ -21,11 +19,11 @@ use tcp_bounce_wire::Verdict;
 use crate::fixtures::command::{TcpBounce, assert_error, refusal, usage_error};
 use crate::fixtures::flood::{Flood, Kind, Sink};
 use crate::fixtures::machine::MachineLock;
-use crate::fixtures::network::{CLIENT, HOST, Mode, Network, switched};
+use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network, switched};
 use crate::fixtures::process::{Process, in_own_process, run};
 use crate::fixtures::programs::pass;
 use crate::fixtures::schema::validate;
-use crate::fixtures::{accept, exchange, set_tcp_option, until};
+use crate::fixtures::{accept, exchange, until};
 
 in_each_mode! {
     each_scanned_port_is_an_event,
@@ -33,6 +31,8 @@ in_each_mode! {
     quiet_run_reports_lost_events,
     report_lists_the_ports_that_a_firewall_passes,
     handshakes_that_complete_with_data_are_counted,
+    requests_of_clients_are_reported,
+    handshakes_without_room_for_the_banner_are_events,
     closed_output_changes_nothing,
     idle_reader_loses_only_events,
 }
@@ -190,14 +190,7 @@ fn report_lists_the_ports_that_a_firewall_passes(mode: Mode) {
 
 /// Connects to `port` of the host, with an option that delays the last ACK of the handshake, and sends a byte.
 fn connect_with_data(network: &Network, port: u16, option: i32, value: i32) -> TcpStream {
-    network.client.enter(|| {
-        let opened = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-        set_tcp_option(&opened, option, value).unwrap();
-        connect(opened.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(HOST.into(), port))).unwrap();
-        let mut stream = TcpStream::from(opened);
-        stream.write_all(b"x").unwrap();
-        stream
-    })
+    network.open_with_data(SocketAddr::from((HOST, port)), option, value, b"x")
 }
 
 /// Checks clients that send the last ACK of the handshake with their first data, next to clients that send it at once.
@@ -234,6 +227,70 @@ fn handshakes_that_complete_with_data_are_counted(mode: Mode) {
             assert_eq!(events.count(), CLIENTS, "{action} {port}: {lines:?}");
         }
     }
+}
+
+/// Checks the requests of curl, and bytes that are not text, in the JSON output and in the report.
+fn requests_of_clients_are_reported(mode: Mode) {
+    // The first 40 of 74 bytes: the request line, the header `Host` and the start of `User-Agent`.
+    const REQUEST: &str = "R0VUIC9sb2dpbiBIVFRQLzEuMQ0KSG9zdDogMTkyLjAuMi4xDQpVcw==";
+    const OTHER: &str = "AP8iCg==";
+    let network = Network::new(mode);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    for arguments in ["--profile linux-server", "--on-connect close"] {
+        let responder = start(&network, &format!("{arguments} --events --payload 40 --report {}", file.display()));
+        for host in [HOST.to_string(), format!("[{HOST_V6}]")] {
+            let options = "--silent --max-time 20 --user-agent scanner --header";
+            let mut curl = network.client.command("curl");
+            // The action closes the connection, so curl may fail.
+            curl.args(options.split(' ')).args(["Host: 192.0.2.1", &format!("http://{host}/login")]);
+            curl.stdout(Stdio::null()).status().unwrap();
+        }
+        let mut stream = network.connect(22).unwrap();
+        stream.write_all(b"\x00\xff\"\n").unwrap();
+        responder.0.wait_for(OTHER);
+        let lines = lines(responder);
+        assert_eq!(validate(&lines), Ok(()));
+        let events: Vec<&Value> = lines.iter().filter(|line| line["event"] == "data").collect();
+        let expected = [
+            (CLIENT.to_string(), 80, REQUEST, 74),
+            (CLIENT_V6.to_string(), 80, REQUEST, 74),
+            (CLIENT.to_string(), 22, OTHER, 4),
+        ];
+        assert_eq!(events.len(), expected.len(), "{arguments}: {events:?}");
+        for (event, (source, port, payload, length)) in events.into_iter().zip(expected) {
+            let fields = ["source", "port", "payload", "payload_length"].map(|name| event[name].clone());
+            assert_eq!(fields, [json!(source), json!(port), json!(payload), json!(length)], "{arguments}");
+        }
+        let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert_eq!(validate(std::slice::from_ref(&report)), Ok(()));
+        for (port, payload) in [(22, OTHER), (80, REQUEST)] {
+            let entry = report["ports"].as_array().unwrap().iter().find(|entry| entry["port"] == port).unwrap();
+            assert_eq!([&entry["payloads"], &entry["more_payloads"]], [&json!([payload]), &json!(false)], "{report}");
+        }
+    }
+}
+
+/// Checks a banner that is too long for the frame of the last ACK on veth. The client repeats its data and then closes.
+fn handshakes_without_room_for_the_banner_are_events(mode: Mode) {
+    const PORT: u16 = 80;
+    let network = Network::new(mode);
+    let folder = tempfile::tempdir().unwrap();
+    let (profile, report) = (folder.path().join("long.toml"), folder.path().join("report.json"));
+    fs::write(&profile, format!("[[service]]\nports = \"{PORT}\"\nbanner = \"{}\"\n", "x".repeat(1208))).unwrap();
+    let arguments = format!("--profile {} --events --report {}", profile.display(), report.display());
+    let responder = start(&network, &arguments);
+    let mut stream = network.connect(PORT).unwrap();
+    network.wait_until_counted(Verdict::NoRoomForPayload, 1);
+    stream.write_all(b"x").unwrap();
+    network.wait_until_counted(Verdict::NoRoomForPayload, 3);
+    drop(stream);
+    let lines = lines(responder);
+    let count = |event: &str| lines.iter().filter(|line| line["event"] == event && line["port"] == PORT).count();
+    assert_eq!((count("syn"), count("completed")), (1, 1), "{lines:?}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
+    let entry = report["ports"].as_array().unwrap().iter().find(|entry| entry["port"] == PORT).unwrap();
+    assert_eq!([&entry["syns"], &entry["completed"]], [1, 1], "{report}");
 }
 
 fn closed_output_changes_nothing(mode: Mode) {
@@ -464,9 +521,9 @@ fn report_lists_ports_that_are_left_to_the_host() {
     assert!(summary.0.ends_with(&format!("report: 3 ports, written to {}\n", file.display())), "{summary:?}");
     let text = fs::read_to_string(&file).unwrap();
     let mut lines = text.lines();
-    assert_eq!(lines.next(), Some("port,state,syns,completed,first,last,sources"));
-    assert_eq!(lines.next(), Some("22,listener,2,0,,,"));
-    assert_eq!(lines.next(), Some("23,excluded,1,0,,,"));
+    assert_eq!(lines.next(), Some("port,state,syns,completed,first,last,sources,payloads"));
+    assert_eq!(lines.next(), Some("22,listener,2,0,,,,"));
+    assert_eq!(lines.next(), Some("23,excluded,1,0,,,,"));
     assert!(lines.next().unwrap().starts_with("80,answered,1,1,2"), "{text}");
     // The busiest ports are those that were answered.
     assert!(summary.0.contains("busiest ports (of 1):\n              1 SYN to port 80\n"), "{summary:?}");

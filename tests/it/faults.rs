@@ -30,6 +30,23 @@ fn is_loaded(program: u32) -> bool {
     ProgInfoIter::default().any(|info| info.id == program)
 }
 
+/// Checks a run without `/proc` and `/sys`, as in a chroot that contains only the command.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn answers_and_counts_without_proc_and_sys() {
+    let network = Network::new(Mode::Skb);
+    let hidden = "mount -t tmpfs tmpfs /sys && mount -t tmpfs tmpfs /proc && exec \"$@\"";
+    let mut command = network.host.command("unshare");
+    command.args(["--mount", "sh", "-c", hidden, "sh", BINARY, "--mode", "skb", "--top-talkers", "host0"]);
+    let responder = TcpBounce(Process::start(&mut command));
+    let started = responder.0.wait_for(STARTED);
+    network.open(HOST.into(), 80);
+    network.wait_until_counted(Verdict::Completed, 1);
+    let summary = responder.interrupt();
+    assert_eq!(summary.count("SYNs answered"), 1, "{started} {summary:?}");
+    assert_eq!(summary.count("handshakes completed"), 1, "{started} {summary:?}");
+}
+
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn sigkill_at_any_moment_leaves_nothing_attached() {

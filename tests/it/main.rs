@@ -8,6 +8,7 @@ mod fixtures;
 
 /// Post-handshake actions.
 mod actions {
+    mod identity;
     mod loops;
     mod lossy;
     mod outcomes;
@@ -25,12 +26,14 @@ mod attach {
 mod cli;
 /// Connections from many kinds of clients.
 mod clients {
+    mod anycast;
     mod connections;
     mod fingerprints;
     mod tools;
 }
 mod docs;
 mod events;
+mod expectations;
 mod faults;
 /// The host's own listeners, connections and forwarded traffic.
 mod host_coexistence {
@@ -39,6 +42,7 @@ mod host_coexistence {
     mod sockets;
     mod takeover;
 }
+mod kubernetes;
 mod library;
 mod metrics;
 /// Messages and their destinations: the terminal, the journal and the service manager.
@@ -52,6 +56,7 @@ mod output {
 /// The loaded program, one packet at a time.
 mod packets {
     mod agreement;
+    mod captures;
     mod cases;
     mod databases;
     mod services;
@@ -66,11 +71,28 @@ mod privileges {
     mod gaps;
     mod required;
 }
+/// The client of `tcp-bounce probe`.
+mod probe {
+    mod far;
+    mod firewall;
+    mod identity;
+    mod policies;
+    mod router;
+    mod states;
+}
 /// Hosts with the services of a profile.
 mod profiles {
     mod clients;
+    mod encryption;
+    mod file;
+    mod logins;
+    mod memory;
+    mod placeholders;
+    mod scanner_rules;
     mod scanners;
+    mod systems;
 }
+mod project;
 /// Replies on the wire.
 mod replies {
     mod oracle;
@@ -82,8 +104,10 @@ mod scope;
 /// of their names.
 mod stress {
     mod crowd;
+    mod day;
     mod endurance;
     mod flood;
     mod malformed;
+    mod probe;
 }
 mod structure;

@@ -12,7 +12,7 @@ use regex::Regex;
 const TOP_PAGES: [&str; 4] = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
 /// Options that were renamed before the first release, without their dashes.
-const OLD_OPTIONS: [&str; 8] = ["then", "to", "from", "except", "for", "top", "watch", "metrics"];
+const OLD_OPTIONS: [&str; 7] = ["then", "to", "from", "except", "top", "watch", "metrics"];
 
 /// The links and anchors of a page.
 #[derive(Default)]

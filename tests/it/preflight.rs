@@ -1,5 +1,6 @@
 //! `--check`: it reports findings, agrees with a real start, and changes nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -120,6 +121,94 @@ fn describes_a_veth() {
     assert_eq!(host0["addresses"][0], HOST.to_string());
     assert!(text(&host0["reason"]).starts_with("native mode on veth loses replies"), "{report:#}");
     network.assert_nothing_is_attached();
+}
+
+/// Checks that `--check` and the start message name the actions, or the profile and its system in their place.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn actions_or_the_profile_are_named() {
+    let network = Network::new(Mode::Skb);
+    for (arguments, profile, on_connect) in [
+        ("--on-connect echo:7 host0", json!(null), json!(["echo:7", "ignore"])),
+        ("--on-connect identify host0", json!(null), json!(["identify"])),
+        (
+            "--on-connect identify=json --on-connect identify:80,8080 host0",
+            json!(null),
+            json!(["identify:80,8080", "identify=json"]),
+        ),
+        (
+            "--profile windows-server host0",
+            json!({"name": "windows-server", "system": "windows-server-2016"}),
+            json!(null),
+        ),
+    ] {
+        let report = check(&network.host, arguments);
+        let mut start = TcpBounce::command(&network.host, &format!("--json --duration 1ms {arguments}"));
+        let started = run(&mut start).success();
+        let started: Value = serde_json::from_str(started.lines().next().unwrap()).unwrap();
+        assert_eq!(validate(std::slice::from_ref(&started)), Ok(()));
+        for message in [report, started] {
+            assert_eq!((&message["profile"], &message["on_connect"]), (&profile, &on_connect), "{message:#}");
+        }
+    }
+}
+
+/// Checks that `--check` lists the services with the ports on which a start with the same key answers.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn lists_the_services_of_a_profile() {
+    const PROFILE: &str = "[[service]]\nname = \"web\"\nports = \"80,random:2,8000-8001\"\nbanner = \"a\"\n\
+                           [[service]]\nports = 22\nbanner = \"b\"\n";
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("host.toml"), PROFILE).unwrap();
+    fs::write(path("key"), "0123456789abcdef0123456789abcdef").unwrap();
+    let arguments = format!(
+        "--profile {} --key-file {} --exclude-ports 8001 host0",
+        path("host.toml").display(),
+        path("key").display()
+    );
+    let report = check(&network.host, &arguments);
+    let web = text(&report["services"][0]["ports"]);
+    let mut ports: BTreeSet<&str> = web.split(',').collect();
+    assert!(ports.len() == 4 && ports.contains("80") && ports.contains("8000"), "{report:#}");
+    assert_eq!(report["services"], json!([{ "name": "web", "ports": web }, { "name": null, "ports": "22" }]));
+    let answered = start_with(&mut TcpBounce::command(&network.host, &arguments)).unwrap();
+    ports.insert("22");
+    let (_, answered) = answered.split_once(" answering on TCP ports ").unwrap();
+    assert_eq!(answered.split_whitespace().next().unwrap().split(',').collect::<BTreeSet<_>>(), ports);
+    let output = run(&mut TcpBounce::command(&network.host, &format!("--check {arguments}"))).success();
+    let rows = format!("\nservices:\n  web {}\n  -   22\n", web.replace(',', ", "));
+    assert!(output.contains(&rows), "{rows} {output}");
+    assert_eq!(check(&network.host, "host0")["services"], json!(null));
+}
+
+/// Checks that `--check` and the start warn about a profile without a free port, and about long payloads.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn warns_of_a_profile_without_effect() {
+    let network = Network::new(Mode::Skb);
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let profile = format!("[[service]]\nname = \"web\"\nports = \"80,554\"\nbanner = \"{}\"\n", "x".repeat(251));
+    fs::write(&file, profile).unwrap();
+    let file = format!("--profile {}", file.path().display());
+    let _http = network.listen(80);
+    for (arguments, code, message) in [
+        (
+            "--profile ip-camera --ports 80",
+            "no_port_left",
+            "the profile may have no effect: every selected port has a local listener (80)",
+        ),
+        (&file, "long_payloads", "payloads may be too long for the driver: web (251 bytes)"),
+    ] {
+        let report = check(&network.host, &format!("{arguments} host0"));
+        only(&report["host"]["findings"], "warning", code);
+        let start = run(&mut TcpBounce::command(&network.host, &format!("--duration 1ms {arguments} host0"))).success();
+        assert!(start.contains(&format!("\nwarning: {message}")), "{start}");
+    }
+    let report = check(&network.host, "--profile ip-camera host0");
+    assert_eq!(report["host"]["findings"], json!([]));
 }
 
 #[test]
@@ -291,7 +380,7 @@ fn warns_of_untested_multi_buffer_frames() {
         assert_eq!(codes("--mode skb host0"), [] as [&str; 0]);
         let output = start();
         assert!(output.contains("\nwarning: host0: MTU 9000 requires multi-buffer frames, "), "{output}");
-        assert!(output.contains("\n  hint: run `ip link set dev host0 mtu 3498`"), "{output}");
+        assert!(output.contains("\n  hint: run `ip link set dev host0 mtu 3046`"), "{output}");
     }
     for mtu in [3498, 1500] {
         set_mtu(mtu);

@@ -4,10 +4,13 @@ use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+use nix::sys::stat::Mode as Permissions;
+use nix::unistd::mkfifo;
 use serde_json::Value;
 use tcp_bounce_wire::Verdict;
 use tempfile::NamedTempFile;
@@ -16,7 +19,7 @@ use crate::fixtures::capture::Capture;
 use crate::fixtures::command::{BINARY, TcpBounce, assert_error, usage_error};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{CLIENT, HOST, HOST_V6, Mode, Network};
-use crate::fixtures::process::run;
+use crate::fixtures::process::{Process, run};
 use crate::fixtures::segment::{ACK, Endpoint, Injector, Mac, SYN, Segment, mac, text};
 use crate::fixtures::{DEADLINE, SILENCE, accept, exchange, until};
 
@@ -580,17 +583,20 @@ fn key_file(text: &str) -> NamedTempFile {
     file
 }
 
+/// Starts tcp-bounce with `arguments`. Returns its start message, and the ISN of its SYN-ACK from port 80.
+fn start_and_isn(network: &Network, arguments: &str) -> (String, Vec<String>) {
+    let responder = network.start_responder(arguments);
+    let start = responder.0.stdout.text();
+    let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &["tcp.seq_raw"]);
+    inject(network, mac(&network.host, "host0"), SYN, 0);
+    let number = capture.packets().concat();
+    responder.interrupt();
+    (start, number)
+}
+
 fn equal_keys_give_equal_isn(mode: Mode) {
     let network = Network::new(mode);
-    let host = mac(&network.host, "host0");
-    let number = |arguments: &str| {
-        let responder = network.start_responder(&format!("--isn keyed {arguments}"));
-        let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &["tcp.seq_raw"]);
-        inject(&network, host, SYN, 0);
-        let number = capture.packets().concat();
-        responder.interrupt();
-        number
-    };
+    let number = |arguments: &str| start_and_isn(&network, &format!("--isn keyed {arguments}")).1;
     let with_key = |text: &str| {
         let file = key_file(text);
         number(&format!("--key-file {}", file.path().display()))
@@ -600,6 +606,34 @@ fn equal_keys_give_equal_isn(mode: Mode) {
     let others = [with_key("000102030405060708090a0b0c0d0e0e"), number(""), number("")];
     for (index, other) in others.iter().enumerate() {
         assert!(*other != first && !others[..index].contains(other), "{first:?} {others:?}");
+    }
+}
+
+/// Checks a key file that can be read only once, as `/dev/stdin` or the output of a command.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn key_file_may_be_a_fifo() {
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+    let network = Network::new(Mode::Skb);
+    let folder = tempfile::tempdir().unwrap();
+    let (fifo, file) = (folder.path().join("fifo"), key_file(KEY));
+    mkfifo(&fifo, Permissions::S_IRUSR | Permissions::S_IWUSR).unwrap();
+    let [configuration, signatures] = ["portspoof.conf", "signatures.conf"].map(|name| folder.path().join(name));
+    fs::write(&configuration, "80 \"[a-z]+\"\n").unwrap();
+    fs::write(&signatures, "[a-z]+\n").unwrap();
+    for arguments in [
+        "--isn keyed",
+        "--isn keyed --ports 80,random:3",
+        &format!("--profile {} --profile-format portspoof", configuration.display()),
+        &format!("--profile {} --profile-format portspoof-signatures", signatures.display()),
+    ] {
+        let with_key = |path: &Path| start_and_isn(&network, &format!("{arguments} --key-file {}", path.display()));
+        let expected = with_key(file.path());
+        // After the key, the FIFO has no writer, so a second reader would wait.
+        let mut writer = Command::new("sh");
+        let writer = Process::start(writer.args(["-c", "printf \"$1\" >\"$0\""]).arg(&fifo).arg(KEY));
+        assert_eq!(with_key(&fifo), expected, "{arguments}");
+        drop(writer);
     }
 }
 

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// The layers from the lowest to the highest. Modules in one layer may not import each other.
-const LAYERS: [&[&str]; 12] = [
-    &["diagnosis"],
+const LAYERS: [&[&str]; 14] = [
+    &["diagnosis", "port_table"],
     &["config"],
+    &["output"],
+    &["probe"],
     &["process"],
     &["host"],
     &["xdp"],
@@ -25,7 +27,7 @@ const LAYERS: [&[&str]; 12] = [
 ];
 
 /// The only files that may use clap.
-const KNOW_CLAP: [&str; 1] = ["cli.rs"];
+const KNOW_CLAP: [&str; 3] = ["cli/probe.rs", "cli/responder.rs", "cli/usage.rs"];
 
 /// A module, as its path below `src`: `["responder", "scope"]`.
 type Module = Vec<String>;

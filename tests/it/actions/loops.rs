@@ -9,6 +9,7 @@ use tcp_bounce_wire::ip::Ip as _;
 use tcp_bounce_wire::ipv4::Ipv4;
 use tcp_bounce_wire::ipv6::Ipv6;
 use tcp_bounce_wire::post_handshake::isn_offset;
+use tcp_bounce_wire::serve::service_isn;
 use tcp_bounce_wire::siphash::SipHash13;
 use tcp_bounce_wire::{Action, Counters, Verdict, XdpAction};
 
@@ -55,9 +56,9 @@ fn forged_segments_cause_no_loop_with_keyed_isn(mode: Mode) {
     assert!(seen <= MAX_SEGMENTS, "{seen}");
 }
 
-/// The post-handshake actions of ports 1 to 6, in this order.
-const ACTIONS: [Action; 6] =
-    [Action::Ignore, Action::Reset, Action::Close, Action::Discard, Action::Echo, Action::Tarpit];
+/// The post-handshake actions of ports 1 to 7, in this order. The last is that of `identify`.
+const ACTIONS: [Action; 7] =
+    [Action::Ignore, Action::Reset, Action::Close, Action::Discard, Action::Echo, Action::Tarpit, Action::Serve];
 
 /// Checks every pair of post-handshake actions.
 ///
@@ -70,7 +71,7 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     write!(file, "{}", "5a".repeat(16)).unwrap();
     let network = Network::new(Mode::Skb);
     let arguments = format!(
-        "--mode {} --key-file {} --on-connect reset:2 --on-connect close:3 --on-connect discard:4 --on-connect echo:5 --on-connect tarpit:6",
+        "--mode {} --key-file {} --on-connect reset:2 --on-connect close:3 --on-connect discard:4 --on-connect echo:5 --on-connect tarpit:6 --on-connect identify:7",
         mode.name(),
         file.path().display()
     );
@@ -79,15 +80,17 @@ fn forged_segments_cause_no_loop_between_any_two_actions(mode: Mode) {
     let mut forged = 0;
     for (from, to) in [(&client, &host), (&host, &client)] {
         let injector = Injector::new(from.namespace, from.interface);
-        for (pair, family) in (0..36).flat_map(|pair| [(pair, 0), (pair, 1)]) {
-            let (own, other) = (ACTIONS[pair / 6], ACTIONS[pair % 6]);
-            let (from_end, to_end) = (from.end(family, pair as u16 % 6 + 1), to.end(family, pair as u16 / 6 + 1));
+        for (pair, family) in (0..49).flat_map(|pair| [(pair, 0), (pair, 1)]) {
+            let (own, other) = (ACTIONS[pair / 7], ACTIONS[pair % 7]);
+            let (from_end, to_end) = (from.end(family, pair as u16 % 7 + 1), to.end(family, pair as u16 / 7 + 1));
             let (base, back) = (base(key, own, from_end, to_end), base(key, other, to_end, from_end));
             let before = to.counters().total(XdpAction::Tx);
             for sequence_number in [-1, 0, 1, 2].map(|near| back.wrapping_add_signed(near)) {
                 for near in [0, 1, 2] {
                     for (flags, payload) in [(ACK, &b""[..]), (ACK, b"x"), (ACK | FIN, b""), (ACK | FIN, b"xyz")] {
-                        let acknowledgment_number = if own.follows_client() {
+                        let acknowledgment_number = if own == Action::Serve {
+                            service_isn(base, sequence_number.wrapping_sub(1), true).wrapping_add(near)
+                        } else if own.follows_client() {
                             sequence_number.wrapping_add(base).wrapping_add(near).wrapping_sub(1)
                         } else {
                             base.wrapping_add(near)

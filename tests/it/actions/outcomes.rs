@@ -26,6 +26,7 @@ in_each_mode! {
     discard_accepts_100_megabytes,
     echo_returns_data_to_netcat,
     tarpit_accepts_no_data_and_holds_clients,
+    tarpit_holds_clients_that_fill_the_window,
     conntrack_sees_the_end_of_connections,
     each_port_has_its_own_action,
     responder_leaves_matching_host_connection_alone,
@@ -158,23 +159,80 @@ fn echo_returns_data_to_netcat(mode: Mode) {
     drop(responder);
 }
 
+/// Checks clients that send a line. The kernel retransmits data that is in flight when the window closes. It probes a
+/// window that was closed from the start, with another timer.
 fn tarpit_accepts_no_data_and_holds_clients(mode: Mode) {
-    let network = Network::new(mode);
-    let responder = network.start_responder("--on-connect tarpit");
-    let mut streams = HOSTS.map(|address| network.open(address, 22));
-    for stream in &mut streams {
-        stream.write_all(b"SSH-2.0-scanner\r\n").unwrap();
+    const LINE: &[u8] = b"SSH-2.0-scanner\r\n";
+    for (options, timer) in [("--on-connect tarpit", "timer:(on"), ("--on-connect tarpit --window 0", "timer:(persist")]
+    {
+        let network = Network::new(mode);
+        let responder = network.start_responder(options);
+        let mut streams = HOSTS.map(|address| network.open(address, 22));
+        network.wait_until_counted(Verdict::Completed, 2);
+        assert_eq!(network.counters()[Verdict::Replied], 0, "a last ACK without data gets no answer");
+        for stream in &mut streams {
+            stream.write_all(LINE).unwrap();
+        }
+        // Wait for eight answers to data or window probes, about four on each connection.
+        network.wait_until_counted(Verdict::Replied, 8);
+        let held = network.client.sockets("established");
+        assert_eq!(held.matches(timer).count(), 2, "{options}: {held}");
+        assert_eq!(held.matches("bytes_acked:1 ").count(), 2, "only the SYN is acknowledged: {held}");
+        assert_eq!(send_queues(&held), [LINE.len(); 2], "{held}");
+        assert!(streams.iter_mut().all(is_silent));
+        drop(streams);
+        // The FINs wait behind data that the host does not accept.
+        let are_held = || network.client.sockets("fin-wait-1").matches(timer).count() == 2;
+        until("for the timers of both clients", || are_held().then_some(()));
+        drop(responder);
     }
-    // Wait for eight answered window probes, about four on each connection.
-    network.wait_until_counted(Verdict::Replied, 8);
-    let held = network.client.sockets("established");
-    assert_eq!(held.matches("timer:(persist").count(), 2, "{held}");
-    assert_eq!(held.matches("bytes_acked:1 ").count(), 2, "only the SYN is acknowledged: {held}");
-    assert!(streams.iter_mut().all(is_silent));
-    drop(streams);
-    // The FINs wait behind data that the host does not accept.
-    assert_eq!(network.client.sockets("fin-wait-1").matches("timer:(persist").count(), 2);
-    drop(responder);
+}
+
+/// Checks clients that have many segments in flight when the window closes. Without SACK, the kernel takes the answers
+/// for signs of a loss.
+fn tarpit_holds_clients_that_fill_the_window(mode: Mode) {
+    const SIZE: usize = 40_000;
+    /// The segments of the largest window, at the MTU of Ethernet.
+    const MAX_SEGMENTS: u64 = 65_535 / 1428 + 1;
+
+    for has_sack in ["1", "0"] {
+        let network = Network::new(mode);
+        network.client.sysctl("ipv4/tcp_sack", has_sack);
+        let responder = network.start_responder("--on-connect tarpit");
+        let mut streams = HOSTS.map(|address| network.open(address, 80));
+        for stream in &mut streams {
+            stream.write_all(&[b'x'; SIZE]).unwrap();
+        }
+        let held = until("for four retransmissions on each connection", || {
+            let held = network.client.sockets("established");
+            let enough = retransmissions(&held).iter().filter(|&&count| count >= 4).count();
+            (enough == 2).then_some(held)
+        });
+        assert_eq!(held.matches("timer:(on").count(), 2, "{held}");
+        assert_eq!(held.matches("bytes_acked:1 ").count(), 2, "only the SYN is acknowledged: {held}");
+        assert_eq!(send_queues(&held), [SIZE; 2], "{held}");
+        assert!(streams.iter_mut().all(is_silent));
+        let counters = network.counters();
+        assert_eq!(counters[Verdict::OtherTcp], 0, "no segment was passed to the host: {counters:?}");
+        assert!(counters[Verdict::Replied] <= 2 * (MAX_SEGMENTS + 8), "{counters:?}");
+        drop(responder);
+    }
+}
+
+/// Returns the number of retransmitted segments of each socket in a listing of [`Namespace::sockets`].
+///
+/// [`Namespace::sockets`]: crate::fixtures::namespace::Namespace::sockets
+fn retransmissions(listing: &str) -> Vec<u64> {
+    let fields = listing.split_whitespace().filter_map(|field| field.strip_prefix("retrans:"));
+    fields.map(|field| field.rsplit('/').next().unwrap().parse().unwrap()).collect()
+}
+
+/// Returns the number of unacknowledged bytes of each socket in a listing of [`Namespace::sockets`].
+///
+/// [`Namespace::sockets`]: crate::fixtures::namespace::Namespace::sockets
+fn send_queues(listing: &str) -> Vec<usize> {
+    let sockets = listing.lines().filter(|line| !line.starts_with(char::is_whitespace));
+    sockets.map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect()
 }
 
 /// Checks that conntrack, on which firewalls and load balancers rely, sees the end of connections and can forget them.
@@ -233,7 +291,11 @@ fn each_port_has_its_own_action(mode: Mode) {
             stream.write_all(b"hello?").unwrap();
             assert!(is_silent(stream), "{stream:?}");
         }
-        assert_eq!(network.client.sockets("established").matches("timer:(persist").count(), 2, "tarpit on 22, 23");
+        let held = network.client.sockets("established");
+        // All three clients retransmit. The details of a socket show its window, unless the window is closed.
+        assert_eq!(held.matches("timer:(on").count(), 3, "{held}");
+        let details = held.lines().filter(|line| line.starts_with(char::is_whitespace));
+        assert_eq!(details.filter(|line| !line.contains(" snd_wnd:")).count(), 2, "tarpit on 22, 23: {held}");
     }
     drop(responder);
 }

@@ -80,9 +80,11 @@ fn answers_jumbo_frames(mode: Mode) {
 #[ignore = "needs root: makes network namespaces"]
 fn refuses_offload_without_nic_support() {
     let network = Network::new(Mode::Skb);
-    let reason = refusal(&network.host, "--mode hw host0");
-    assert_error(&reason, &["host0", "refuses hw mode"], "--mode auto");
-    network.assert_nothing_is_attached();
+    for arguments in ["", "--profile linux-server", "--on-connect tarpit --events --top-talkers"] {
+        let reason = refusal(&network.host, &format!("--mode hw {arguments} host0"));
+        assert_error(&reason, &["host0", "refuses hw mode"], "--mode auto");
+        network.assert_nothing_is_attached();
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use nix::unistd::{Pid, ttyname};
 use tcp_bounce::internals::client_tables::ClientTables;
 use tcp_bounce::internals::{CountedHandshakes, Tui};
 use tcp_bounce_wire::TelemetrySettings;
+use tempfile::TempDir;
 
 use crate::fixtures::command::{BINARY, TcpBounce, assert_error, usage_error};
 use crate::fixtures::network::{HOST, Mode, Network};
@@ -30,17 +31,19 @@ struct Terminal<'a> {
     socket: String,
     /// The tmux server, which is killed when this value is dropped.
     _server: Process,
+    /// The folder of the socket.
+    _folder: TempDir,
 }
 
 impl<'a> Terminal<'a> {
     fn new(network: &'a Network, width: u16, height: u16) -> Self {
-        let folder = tempfile::tempdir().unwrap().keep();
-        let socket = folder.join("tmux").display().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("tmux").display().to_string();
         let mut command = network.host.command("tmux");
         // With `-D`, the server stays in the foreground, so it is killed with the test.
         command.args(["-D", "-S", &socket, "-f", "/dev/null"]);
         let server = Process::start(&mut command);
-        let terminal = Self { network, socket, _server: server };
+        let terminal = Self { network, socket, _server: server, _folder: folder };
         let (width, height) = (width.to_string(), height.to_string());
         until("for tmux", || {
             let mut new = terminal.tmux(&["new-session", "-d", "-x", &width, "-y", &height, "sh"]);
@@ -308,7 +311,7 @@ fn terminal_is_restored_after_a_panic() {
     if env::var_os(IN_TERMINAL).is_some() {
         let (interrupt, interrupted) = mpsc::channel();
         let tables = Arc::new(ClientTables::new(iter::empty(), TelemetrySettings::default()).unwrap());
-        let _tui = Tui::start(tables, CountedHandshakes::All, interrupt).unwrap();
+        let _tui = Tui::start(tables, CountedHandshakes::All, false, interrupt).unwrap();
         let _ = interrupted.recv_timeout(DEADLINE);
         panic!("deliberate panic");
     }

@@ -21,7 +21,7 @@ use crate::fixtures::packet::{ACK, Choice, FIN, RST, Request, SYN, Setup, port_s
 
 const STRIPES: u32 = 4;
 const NOTHING: TelemetrySettings =
-    TelemetrySettings { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false };
+    TelemetrySettings { ports: false, sources: false, events: 0, stripes: STRIPES, shared: false, data: 0 };
 
 /// Loads the program. The caller must hold a [`MachineLock`].
 fn load(telemetry: TelemetrySettings) -> TcpBounceSkel<'static> {
@@ -126,7 +126,13 @@ fn counts_syns_to_excluded_ports() {
 /// Sends `requests` through a program that reports one event in `one_in`. Returns the reported events as text without
 /// their times, and the number of all events.
 fn client_events(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
-    let program = load(TelemetrySettings { events: one_in, ..NOTHING });
+    client_events_of(TelemetrySettings { events: one_in, ..NOTHING }, requests)
+}
+
+/// Sends `requests` through a program with this telemetry. Returns the reported events as text without their times, and
+/// the number of all events.
+fn client_events_of(telemetry: TelemetrySettings, requests: &[Request]) -> (Vec<String>, u64) {
+    let program = load(telemetry);
     let events_read = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&events_read);
     let mut reader = EventReader::default();
@@ -138,6 +144,39 @@ fn client_events(one_in: u32, requests: &[Request]) -> (Vec<String>, u64) {
     assert_eq!(event_ring::counts(&program).unwrap().dropped, 0);
     let words = events_read.iter().map(|event| event.to_string().split_once(' ').unwrap().1.to_owned());
     (words.collect(), event_ring::counts(&program).unwrap().seen)
+}
+
+/// Checks the lengths around the limit, up to the largest one.
+#[test]
+#[ignore = "needs root: loads BPF programs"]
+fn first_data_of_a_client_is_an_event() {
+    let _machine = MachineLock::shared();
+    for limit in [1, 7, 64, 1024] {
+        let telemetry = TelemetrySettings { events: 1, data: limit, ..NOTHING };
+        let lengths = [1, 7, 8, 9, 63, 64, 65, 1023, 1024, 1400];
+        let payload = |length: usize| (0..length).map(|index| b'a' + (index % 26) as u8).collect::<Vec<u8>>();
+        let connection = |(index, length): (usize, usize)| {
+            let syn = Request { source_port: 1000 + index as u16, destination_port: 80, ..Request::syn() };
+            let syn = if index % 2 == 0 { syn } else { syn.over_ipv6().tagged() };
+            let data = Request {
+                flags: ACK,
+                acknowledgment_number: Request::ack().acknowledgment_number,
+                payload: payload(length),
+                ..syn.clone()
+            };
+            [syn, data.clone(), data]
+        };
+        let requests: Vec<Request> = lengths.into_iter().enumerate().flat_map(connection).collect();
+        let (events, _) = client_events_of(telemetry, &requests);
+        let data: Vec<&str> =
+            events.iter().filter_map(|event| event.split_once(" data ")).map(|(_, data)| data).collect();
+        let expected = lengths.map(|length| {
+            let copied = length.min(limit as usize);
+            let text = String::from_utf8(payload(copied)).unwrap();
+            if copied < length { format!("\"{text}\"...") } else { format!("\"{text}\"") }
+        });
+        assert_eq!(data, expected, "{limit}");
+    }
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Scanners on a host with a profile.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::thread;
 
-use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, Network};
+use crate::fixtures::network::{HOST, HOSTS, Mode, Network};
+use crate::fixtures::nmap::services;
+use crate::fixtures::zmap;
 
 in_each_mode! {
     nmap_names_the_services_of_every_profile,
-    nmap_finds_the_same_services_in_two_scans,
     masscan_gets_the_banners,
+    zmap_tells_open_ports_from_closed_ones,
 }
 
 /// The names that nmap gives to the services of each profile. nmap does not probe port 9100, since printers print what
@@ -40,30 +41,16 @@ const NAMES: [(&str, &[(u16, &str)]); 7] = [
     ("database", &[(22, "ssh"), (3306, "mysql"), (5432, "postgresql"), (6379, "redis"), (11211, "memcached")]),
 ];
 
-/// Returns nmap's name and version for each open port of `host`.
-fn service_scan(network: &Network, host: IpAddr, ports: &str) -> BTreeMap<u16, (String, String)> {
-    let family = if host.is_ipv6() { "-6" } else { "" };
-    let report = network.client.run("nmap", &format!("{family} -n -Pn -T4 -sV -p {ports} -oG - {host}"));
-    let ports = report.lines().filter_map(|line| line.split_once("Ports: ")).flat_map(|(_, ports)| ports.split(", "));
-    let services = ports.filter_map(|port| {
-        // An entry looks like `22/open/tcp//ssh//OpenSSH 9.2p1/`.
-        let fields: Vec<&str> = port.split('/').collect();
-        let [number, "open", "tcp", _, name, _, version, ..] = fields[..] else { return None };
-        Some((number.parse().unwrap(), (name.to_owned(), version.to_owned())))
-    });
-    services.collect()
-}
-
 fn nmap_names_the_services_of_every_profile(mode: Mode) {
     // A scan mostly waits for probes without an answer, so the profiles are scanned at the same time.
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for (profile, expected) in NAMES {
             scope.spawn(move || {
                 let network = Network::new(mode);
                 let _responder = network.start_responder(&format!("--profile {profile}"));
-                let ports = expected.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(",");
+                let ports: Vec<u16> = expected.iter().map(|&(port, _)| port).collect();
                 for host in HOSTS {
-                    let found = service_scan(&network, host, &ports);
+                    let found = services(&network, host, &ports);
                     let names: Vec<(u16, &str)> =
                         found.iter().map(|(&port, (name, _))| (port, name.as_str())).collect();
                     assert_eq!(names, expected, "{profile} on {host}");
@@ -73,16 +60,21 @@ fn nmap_names_the_services_of_every_profile(mode: Mode) {
     });
 }
 
-fn nmap_finds_the_same_services_in_two_scans(mode: Mode) {
+fn zmap_tells_open_ports_from_closed_ones(mode: Mode) {
     let network = Network::new(mode);
     let _responder = network.start_responder("--profile linux-server");
-    let report = network.client.run("nmap", &format!("-n -Pn -sS -p 0-65535 -T4 --max-retries 10 -oG - {HOST}"));
-    assert_eq!(report.matches("/open/tcp/").count(), 7, "{report}");
-    assert!(report.contains("Ignored State: closed (65529)"), "{report}");
-    let first = service_scan(&network, HOST.into(), "21,22,25,80,110,143,587");
-    assert!(first.values().all(|(_, version)| !version.is_empty()), "{first:?}");
-    assert_eq!(first, service_scan(&network, HOST.into(), "21,22,25,80,110,143,587"));
-    assert_eq!(first, service_scan(&network, HOST_V6.into(), "21,22,25,80,110,143,587"));
+    let fields = "--output-module=csv --output-fields=saddr,classification --output-filter=repeat=0";
+    let network = &network;
+    thread::scope(|scope| {
+        // zmap ends with the first SYN-ACK. After a RST, it waits for others as long as `-c` says, in seconds.
+        for (port, limit, class) in [(22, "-N 1 -c 30", "synack"), (80, "-N 1 -c 30", "synack"), (443, "-c 3", "rst")] {
+            scope.spawn(move || {
+                let scan = zmap::scan(network, port, &format!("{fields} {limit}"));
+                let answers: Vec<&str> = scan.output.lines().skip(1).collect();
+                assert_eq!(answers, [format!("{HOST},{class}")], "port {port}");
+            });
+        }
+    });
 }
 
 fn masscan_gets_the_banners(mode: Mode) {

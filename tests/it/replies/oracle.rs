@@ -1,5 +1,5 @@
 //! The kernel as the oracle: a listener of the kernel and tcp-bounce get identical segments, and must give identical
-//! replies. The kernel has its default settings, then others. tcp-bounce gets no options.
+//! replies. The kernel has its default settings, then others. tcp-bounce gets no options, except for a tarpit.
 //!
 //! The ISN, TSval, a flow label that is a hash, and the TCP checksum differ for each connection. The checksums are
 //! verified separately.
@@ -31,6 +31,7 @@ in_each_mode! {
     answers_equal_the_kernels_with_other_windows,
     answers_equal_the_kernels_with_other_hop_limits,
     answers_equal_the_kernels_with_other_flow_labels,
+    answers_of_tarpit_equal_the_kernels,
 }
 
 /// SYNs that the kernel does not answer with a SYN-ACK.
@@ -161,6 +162,14 @@ fn answers_equal_the_kernels_with_other_hop_limits(mode: Mode) {
 
 fn answers_equal_the_kernels_with_other_flow_labels(mode: Mode) {
     assert_identical_in(mode, &state::FLOW_LABELS);
+}
+
+/// Checks that a tarpit does not differ from a listener before the client sends data.
+fn answers_of_tarpit_equal_the_kernels(mode: Mode) {
+    for state in [&DEFAULTS, &state::WINDOWS[2], &state::MTUS[5]] {
+        let wire = Wire::new(mode, state).unwrap();
+        assert_identical(&wire.compare_with(&compared(), "--on-connect tarpit"));
+    }
 }
 
 /// Checks that tcp-bounce answers each SYN as the kernel does, in each of `states` that the kernel has.

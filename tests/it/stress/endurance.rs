@@ -35,19 +35,19 @@ sys.stdin.read()
 
 fn tarpit_holds_thousands_of_clients(mode: Mode) {
     const PROCESSES: usize = 4;
-    /// The time from the data to the first window probe, in seconds. The kernel doubles it after each probe.
-    const FIRST_PROBE: f64 = 0.2;
+    /// The time from the data to the first retransmission, in seconds. The kernel doubles it after each one.
+    const FIRST_RETRANSMISSION: f64 = 0.2;
 
     let count = amount("CLIENTS", 500, 2500) * PROCESSES;
     let hold = Duration::from_secs(amount("HOLD_SECONDS", 6, 60) as u64);
-    // The number of probes of each client in the first half of the time.
-    let probes = (hold.as_secs_f64() / 2.0 / FIRST_PROBE + 1.0).log2() as u64;
+    // The number of retransmissions of each client in the first half of the time.
+    let retransmissions = (hold.as_secs_f64() / 2.0 / FIRST_RETRANSMISSION + 1.0).log2() as u64;
 
     let _machine = MachineLock::exclusive();
     let _statistics = Statistics::start();
 
     let network = Network::new(mode);
-    // The kernel sends thousands of probes at once, but a veth end has room for 256 frames. This qdisc queues them.
+    // The kernel sends thousands of segments at once, but a veth end has room for 256 frames. This qdisc queues them.
     network.client.run("tc", "qdisc add dev client0 root tbf rate 5mbit burst 10kb limit 10mb");
     let responder = network.start_responder("--on-connect tarpit");
     let before = Memory::of(&responder);
@@ -62,12 +62,12 @@ fn tarpit_holds_thousands_of_clients(mode: Mode) {
     for client in &clients {
         client.wait_for("connected");
     }
-    // The cable may lose a few probes.
-    network.wait_until_counted(Verdict::Replied, probes * count as u64 - 100);
+    // The cable may lose a few segments. Each client also gets an answer to its first data.
+    network.wait_until_counted(Verdict::Replied, (retransmissions + 1) * count as u64 - 100);
     thread::sleep(hold.saturating_sub(start.elapsed()));
 
     let held = network.client.sockets("established");
-    assert_eq!(held.matches("timer:(persist").count(), count);
+    assert_eq!(held.matches("timer:(on").count(), count);
     assert_eq!(held.matches("bytes_acked:1 ").count(), count, "only the SYN is acknowledged");
     before.assert_no_more(&responder);
     let program = programs::program_info(programs::attached(&network.host, "host0").unwrap());

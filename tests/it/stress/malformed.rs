@@ -1,21 +1,18 @@
 //! Malformed packets from the network: the program counts each of them, and the host keeps working.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::sync::LazyLock;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::sockopt::RcvBufForce;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket};
 use tcp_bounce_wire::{Counters, Verdict};
 
+use crate::fixtures::kernel_log::KernelLog;
 use crate::fixtures::machine::MachineLock;
 use crate::fixtures::network::{HOST, HOST_V6, Mode, Network};
 use crate::fixtures::packet::{ACK, ECE, SYN, Segment, hex};
@@ -34,7 +31,8 @@ const SEED: u32 = 0x5eed;
 const FUZZED: usize = 4000;
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stress/corpus.py");
 
-const HOST_MAC: Mac = [2, 0, 0, 0, 0, 1];
+/// The MAC address to which the packets go.
+pub const HOST_MAC: Mac = [2, 0, 0, 0, 0, 1];
 /// The source MAC address of the packets. No host has it, so nothing answers the host's packets.
 const SENDER_MAC: Mac = [2, 0, 0, 0, 0, 0x42];
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
@@ -46,10 +44,10 @@ const LISTENING: u16 = 2222;
 const ISN: u32 = 0x7463_7062;
 
 /// The number of packets sent at once. In native mode, a veth end has room for 256 frames.
-const BATCH: usize = 128;
+pub const BATCH: usize = 128;
 
-/// The frames that `corpus.py` generates, shared by the tests of both modes.
-static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+/// The frames that `corpus.py` generates, shared by the tests of this file and of a day.
+pub static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     // The system's Python has scapy; another `python3` in PATH may not.
     let mut python = Command::new("/usr/bin/python3");
     python.args([CORPUS, &SEED.to_string(), &FUZZED.to_string()]).args([text(HOST_MAC), text(SENDER_MAC)]);
@@ -64,34 +62,6 @@ static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     }
     frames
 });
-
-/// The kernel's log, from the call of [`KernelLog::open`] on.
-struct KernelLog(File);
-
-impl KernelLog {
-    fn open() -> Self {
-        let mut options = OpenOptions::new();
-        let mut log = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/kmsg").unwrap();
-        log.seek(SeekFrom::End(0)).unwrap();
-        Self(log)
-    }
-
-    /// Returns the records since the last call that report a fault of the kernel.
-    fn complaints(&mut self) -> Vec<String> {
-        const SIGNS: [&str; 6] = ["WARNING: CPU", "BUG: ", "Oops", "Call Trace", "general protection", "csum failure"];
-        let (mut complaints, mut record) = (Vec::new(), [0; 8192]);
-        loop {
-            match self.0.read(&mut record) {
-                Ok(length) => complaints.push(String::from_utf8_lossy(&record[..length]).into_owned()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // `EPIPE`: the kernel overwrote records before this test read them.
-                Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}"),
-            }
-        }
-        complaints.retain(|record| SIGNS.iter().any(|sign| record.contains(sign)));
-        complaints
-    }
-}
 
 /// Opens a non-blocking socket that receives every frame on `client0`.
 fn listen_to_all(network: &Network) -> OwnedFd {

@@ -5,12 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Instant;
 
-use nix::ifaddrs::getifaddrs;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::sys::socket::sockopt::ReceiveTimeout;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, shutdown, socket,
-};
+use nix::sys::socket::{MsgFlags, Shutdown, SockProtocol, recv, send, setsockopt, shutdown};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::unistd::Pid;
 
@@ -22,6 +19,7 @@ use super::state::State;
 use super::syns;
 use crate::fixtures::command::TcpBounce;
 use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, Mode, Network};
+use crate::fixtures::segment::packet_socket;
 use crate::fixtures::{DEADLINE, namespace::Namespace};
 
 const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -95,7 +93,8 @@ impl Wire {
         }
         // On one CPU the replies arrive in the order of the segments.
         let pinned = Pinned::new();
-        let socket = client.enter(packet_socket);
+        let socket = packet_socket(client, "client0", Some(SockProtocol::EthAll));
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(DEADLINE.as_secs() as i64)).unwrap();
         Some(Self { network, mode, state, socket, _pinned: pinned })
     }
 
@@ -125,9 +124,15 @@ impl Wire {
     /// Sends each SYN to the kernel and to tcp-bounce, and compares the SYN-ACKs.
     #[track_caller]
     pub fn compare(&self, syns: &[Segment]) -> Vec<Comparison> {
+        self.compare_with(syns, "")
+    }
+
+    /// Sends each SYN to the kernel, and to tcp-bounce with `arguments`, and compares the SYN-ACKs.
+    #[track_caller]
+    pub fn compare_with(&self, syns: &[Segment], arguments: &str) -> Vec<Comparison> {
         let requests = self.requests(syns);
         let kernel = self.ask_kernel(&requests);
-        let responder = self.respond("");
+        let responder = self.respond(arguments);
         let replies = self.ask(&requests);
         responder.interrupt();
         self.comparisons(&requests, kernel, replies)
@@ -274,14 +279,4 @@ fn prepare(
     for peer in peers.iter().filter(|peer| peer.is_ipv4() || state.families.contains(&V6)) {
         namespace.ip(&format!("neighbor replace {peer} lladdr {} dev {interface} nud permanent", text(peer_mac)));
     }
-}
-
-/// Opens a packet socket on `client0`.
-fn packet_socket() -> OwnedFd {
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll).unwrap();
-    let mut addresses = getifaddrs().unwrap().filter(|entry| entry.interface_name == "client0");
-    let address = addresses.find_map(|entry| entry.address.filter(|address| address.as_link_addr().is_some()));
-    bind(socket.as_raw_fd(), &address.unwrap()).unwrap();
-    setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(DEADLINE.as_secs() as i64)).unwrap();
-    socket
 }
