@@ -34,8 +34,7 @@ fn p0f_prints_the_signature_of_a_listener(mode: Mode) {
     let responder = network.start_responder("");
     for address in HOSTS {
         let p0f = P0f::start(&network.client, "client0");
-        let [listener, answered] =
-            [LISTENING, ANSWERED].map(|port| p0f.answer_to(network.open(address, port).local_addr().unwrap()));
+        let [listener, answered] = [LISTENING, ANSWERED].map(|port| p0f.answer_to(&network.open(address, port)));
         assert_eq!(answered, listener, "{address}");
     }
     responder.interrupt();

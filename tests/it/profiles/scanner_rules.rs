@@ -161,7 +161,7 @@ fn p0f_sees_one_system(mode: Mode) {
     let _listeners = HOSTS.map(|host| network.host.enter(|| TcpListener::bind((host, LISTENING))).unwrap());
     let _responder = network.start_responder(PROFILE);
     let p0f = P0f::start(&network.client, "client0");
-    let answer = |host, port| p0f.answer_to(network.open(host, port).local_addr().unwrap());
+    let answer = |host, port| p0f.answer_to(&network.open(host, port));
     for host in HOSTS {
         let listener = answer(host, LISTENING);
         for port in PORTS {

@@ -40,7 +40,7 @@ fn p0f_names_the_systems_in_its_database(mode: Mode) {
             profile(&format!("system = \"{system}\"\n[[service]]\nports = \"80\"\nbanner = \"220 ready\\r\\n\"\n"));
         let responder = network.start_responder(&format!("--profile {} {arguments}", file.path().display()));
         // Linux offers MSS, SACK, timestamps and window scale, so the SYN-ACK has all options of the system.
-        let answer = p0f.answer_to(network.open(HOST.into(), 80).local_addr().unwrap());
+        let answer = p0f.answer_to(&network.open(HOST.into(), 80));
         assert_eq!(answer.system, name, "{system}: {answer:?}");
         responder.interrupt();
     }
