@@ -133,7 +133,8 @@ fn cable_panel(report: &str) -> Result<Panel, Box<dyn Error>> {
     })
 }
 
-/// Returns the chart of the cost of a handshake in the program. Leaves out the article's program if it was not measured.
+/// Returns the chart of the cost of a handshake in the program. Leaves out the article's program if it was not
+/// measured.
 fn handshake_panel(report: &str) -> Result<Panel, Box<dyn Error>> {
     let rows = rows(report, in_kernel::SECTION, in_kernel::HANDSHAKE)?;
     let mut bars = Vec::new();

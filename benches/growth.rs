@@ -38,8 +38,8 @@ fn excluded_ports(report: &mut Report) -> Result<(), Box<dyn Error>> {
         let mut filters = own_addresses()?;
         // Excludes ports from the highest one down, because the SYN is for port 5000.
         (0..count).for_each(|port| filters.excluded_ports.insert(u16::MAX - port));
-        // The set may change while the program runs, so the program looks up the port even if the set is empty. The case
-        // with no excluded ports therefore includes the cost of the lookup.
+        // The set may change while the program runs, so the program looks up the port even if the set is empty. The
+        // case with no excluded ports therefore includes the cost of the lookup.
         load(settings(), &filters)
     };
     let programs = counts.iter().map(|&count| program(count)).collect::<Result<Vec<_>, Box<dyn Error>>>()?;

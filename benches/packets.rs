@@ -161,8 +161,8 @@ pub fn acknowledge_keyed(packet: &mut [u8], follows_client: bool) {
     correct(packet);
 }
 
-/// Sets the acknowledgment number of a segment over IPv4 to a service, so that it acknowledges `received` bytes after the
-/// SYN-ACK. The key is [`KEY`].
+/// Sets the acknowledgment number of a segment over IPv4 to a service, so that it acknowledges `received` bytes after
+/// the SYN-ACK. The key is [`KEY`].
 pub fn acknowledge_service(packet: &mut [u8], received: u32) {
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| packet[at + byte]));
     let [source, destination] = [26, 30].map(|offset| Ipv4Address(number(offset).to_be_bytes()));

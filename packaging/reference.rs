@@ -1,4 +1,5 @@
-//! Generates the reference pages of the command line: `command-line.md` and `probe-command-line.md` in `docs/reference`.
+//! Generates the reference pages of the command line: `command-line.md` and `probe-command-line.md` in
+//! `docs/reference`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -26,8 +27,8 @@ pub fn write(folder: &Path) -> io::Result<()> {
     fs::write(folder.join("probe-command-line.md"), probe_page())
 }
 
-/// Returns a page: the usage, a section for each heading with its options, and the end of `--help`. `source` is the file
-/// with the comments.
+/// Returns a page: the usage, a section for each heading with its options, and the end of `--help`. `source` is the
+/// file with the comments.
 fn page(mut command: Command, title: &str, source: &str) -> String {
     command.build();
     let notice = format!("<!-- Generated from {source} by `make docs`. Change the comments there, not this page. -->");

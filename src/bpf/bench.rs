@@ -68,7 +68,8 @@ const INTERVAL: u64 = 1000;
 #[unsafe(link_section = ".data.pace")]
 static DUE: Global<Cell<u64>> = Global::new(Cell::new(0));
 
-/// The address at which the packet starts in the first round. The program under test may extend the packet at its start.
+/// The address at which the packet starts in the first round. The program under test may extend the packet at its
+/// start.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.start")]
 static START: Global<Cell<u64>> = Global::new(Cell::new(0));

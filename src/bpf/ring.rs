@@ -30,8 +30,8 @@ impl Ring {
         self.put_with(size_of::<T>(), |place| unsafe { place.cast::<T>().write(record()) })
     }
 
-    /// Adds a record of `size` bytes, which `write` fills. The verifier must know the size. If there is no room, returns
-    /// `None` without calling `write`.
+    /// Adds a record of `size` bytes, which `write` fills. The verifier must know the size. If there is no room,
+    /// returns `None` without calling `write`.
     ///
     /// The record wakes no reader, since a wakeup costs more than the record. Readers poll the ring buffer.
     #[inline(always)]

@@ -150,7 +150,8 @@ fn report_data<I: Ip>(ctx: *mut xdp_md, ip_offset: u32, offset: u32, header_leng
     let size = size_of::<DataEvent>() + limit.next_multiple_of(size_of::<u64>());
     deliver(events, |time| {
         EVENTS.put_with(size, |place| {
-            // SAFETY: The record has room for the header and for `limit` bytes in whole words. It is aligned to eight bytes.
+            // SAFETY: The record has room for the header and for `limit` bytes in whole words. It is aligned to eight
+            // bytes.
             let copied = data.read_words(&mut frame, limit, |index, word| unsafe {
                 place.add(size_of::<DataEvent>()).cast::<[u8; 8]>().add(index).write(word);
             });

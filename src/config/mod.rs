@@ -105,8 +105,8 @@ impl Config {
     /// - The error of [`ScopeConfig::validate`] for the destinations and sources.
     /// - [`ConfigError::ProfileWithActions`] if there are a profile and post-handshake actions.
     /// - [`ConfigError::NoProfilePorts`] if no port of the profile is selected.
-    /// - [`ConfigError::ProfileNeedsKey`] or [`ConfigError::NeedsKey`] if a profile or an action requires a keyed ISN and
-    ///   the ISN is fixed.
+    /// - [`ConfigError::ProfileNeedsKey`] or [`ConfigError::NeedsKey`] if a profile or an action requires a keyed ISN
+    ///   and the ISN is fixed.
     /// - [`ConfigError::UnusedKey`] if a key file is configured for a fixed ISN.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let SynAckConfig { ttl, window_scale, mss, .. } = self.syn_ack;

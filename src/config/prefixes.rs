@@ -72,8 +72,8 @@ pub fn parse_prefix(text: &str) -> Result<IpNet, ValueError> {
 /// # Errors
 ///
 /// [`ConfigError::MappedPrefix`] if a prefix is IPv4-mapped; [`ConfigError::NeverAnswered`] if there are prefixes, but
-/// no address in them is ever answered; [`ConfigError::TooManyPrefixes`] if the prefixes do not fit in an address set of
-/// the program.
+/// no address in them is ever answered; [`ConfigError::TooManyPrefixes`] if the prefixes do not fit in an address set
+/// of the program.
 pub fn validate(option: &'static str, prefixes: &[IpNet]) -> Result<(), ConfigError> {
     if let Some((prefix, ipv4)) = prefixes.iter().find_map(|prefix| Some((*prefix, unmapped(prefix)?))) {
         return Err(ConfigError::MappedPrefix { option, prefix, ipv4 });

@@ -74,8 +74,8 @@ impl ScopeConfig {
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::MappedPrefix`], [`ConfigError::NeverAnswered`] or [`ConfigError::TooManyPrefixes`] for one of the
-    ///   two lists.
+    /// - [`ConfigError::MappedPrefix`], [`ConfigError::NeverAnswered`] or [`ConfigError::TooManyPrefixes`] for one of
+    ///   the two lists.
     /// - [`ConfigError::NoCommonVersion`] if no packet matches both lists.
     pub fn validate(&self) -> Result<(), ConfigError> {
         prefixes::validate("--src", &self.sources)?;

@@ -23,8 +23,8 @@ pub struct SynAckConfig {
     pub ttl: Option<u8>,
     /// The advertised receive window, in bytes and unscaled. `None` selects the window of a listener of the kernel.
     pub window: Option<u16>,
-    /// The advertised window scale, 0 to 14 (RFC 7323). A SYN-ACK has this option only if the SYN has it. `None` selects
-    /// the window scale of a listener of the kernel.
+    /// The advertised window scale, 0 to 14 (RFC 7323). A SYN-ACK has this option only if the SYN has it. `None`
+    /// selects the window scale of a listener of the kernel.
     pub window_scale: Option<u8>,
     /// The advertised maximum segment size, in bytes. `None` derives it from the MTU.
     pub mss: Option<u16>,

@@ -15,8 +15,8 @@ impl Interface {
     /// Returns the NICs and veth ends through which the interface receives packets, in the order of `all`: the ports of
     /// a bridge or bond, and the interface below a VLAN or similar device. Devices may be nested.
     ///
-    /// `all` contains all interfaces of the namespace. The interface itself and other kinds of devices, such as tunnels,
-    /// are not included.
+    /// `all` contains all interfaces of the namespace. The interface itself and other kinds of devices, such as
+    /// tunnels, are not included.
     pub fn receivers_below<'a>(&self, all: &'a [Self]) -> Vec<&'a Self> {
         let mut indices = BTreeSet::from([self.index]);
         loop {
@@ -170,8 +170,8 @@ mod tests {
     fn finds_the_nics_below_nested_devices() {
         let on = |lower| number(libc::IFLA_LINK, lower);
         let port_of = |master| number(libc::IFLA_MASTER, master);
-        // Bridge 1 has the ports 2 (a NIC), 3 (a bond of the NICs 4 and 5), 6 (a VLAN device on the NIC 7), 8 (veth) and
-        // 9 (a tunnel on the NIC 10).
+        // Bridge 1 has the ports 2 (a NIC), 3 (a bond of the NICs 4 and 5), 6 (a VLAN device on the NIC 7), 8 (veth)
+        // and 9 (a tunnel on the NIC 10).
         let all = [
             interface(1, &[kind("bridge")]),
             interface(2, &[port_of(1)]),

@@ -64,7 +64,8 @@ impl Finding {
 
     /// Returns the text of the finding with its subject, such as `warning: eth1: MESSAGE`, and a line for each hint.
     ///
-    /// `interface` is the subject. It is omitted if the message names it, or if it is `None`, which stands for the host.
+    /// `interface` is the subject. It is omitted if the message names it, or if it is `None`, which stands for the
+    /// host.
     pub fn about<'a>(&'a self, interface: Option<&'a str>) -> impl Display + 'a {
         About { finding: self, subject: interface }
     }

@@ -8,7 +8,8 @@ use crate::process::privileges::{self, PrivilegeGap};
 
 /// Returns a warning for each protection that will not take effect when a run drops its privileges.
 ///
-/// `folder` is the directory of the port report. If privileges cannot be dropped at all, returns an error finding instead.
+/// `folder` is the directory of the port report. If privileges cannot be dropped at all, returns an error finding
+/// instead.
 pub fn predict(folder: Option<&Path>) -> Vec<Finding> {
     match privileges::predict_gaps(folder).map_err(ProcessError::Privileges) {
         Ok(gaps) => gaps.into_iter().map(warning).collect(),

@@ -5,8 +5,8 @@ use crate::config::{Config, PortList, Profile, ServiceConfig, ServicePorts};
 use crate::responder::Exclusions;
 use crate::responder::scope::join_first;
 
-/// The length in bytes above which a payload may not fit into the frame of its request. In native mode on veth, payloads
-/// up to this length were sent (`docs/reference/profiles.md`, "Room for the payload").
+/// The length in bytes above which a payload may not fit into the frame of its request. In native mode on veth,
+/// payloads up to this length were sent (`docs/reference/profiles.md`, "Room for the payload").
 const ROOM: usize = 250;
 
 /// Returns the warnings about the profile of `config`, whose only selected ports are those of the profile.

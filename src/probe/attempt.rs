@@ -165,7 +165,8 @@ pub fn unsent(errno: Errno) -> PortState {
     }
 }
 
-/// Returns whether a failure to start an attempt comes from a limit of this host, so that fewer attempts at a time help.
+/// Returns whether a failure to start an attempt comes from a limit of this host, so that fewer attempts at a time
+/// help.
 pub fn is_shortage(errno: Errno) -> bool {
     use Errno::{EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
     matches!(errno, EADDRNOTAVAIL | EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM | ENOSPC)

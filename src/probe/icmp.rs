@@ -58,7 +58,8 @@ impl IcmpError {
         })
     }
 
-    /// Returns the name of the message, in the words of the RFCs 792, 1122, 1812 and 4443. `None` for uncommon messages.
+    /// Returns the name of the message, in the words of the RFCs 792, 1122, 1812 and 4443. `None` for uncommon
+    /// messages.
     fn name(&self) -> Option<&'static str> {
         Some(match (self.is_v6, self.kind, self.code) {
             (false, 3, 0) => "network unreachable",

@@ -83,8 +83,8 @@ mod tests {
         assert_eq!(count(None, &[19, 1]), 3);
     }
 
-    /// The answers are those of a path that loses a share of the attempts. After six rounds, 2000 * 0.1^6 = 0.002 ports are
-    /// left, and after four, 20 * 0.09^4 = 0.001. With half of the attempts lost, the rounds end at their maximum.
+    /// The answers are those of a path that loses a share of the attempts. After six rounds, 2000 * 0.1^6 = 0.002 ports
+    /// are left, and after four, 20 * 0.09^4 = 0.001. With half of the attempts lost, the rounds end at their maximum.
     #[test]
     fn retries_follow_the_loss() {
         assert_eq!(count(None, &[1800, 180, 18, 2]), 6);

@@ -308,8 +308,8 @@ fn interface_state(
 /// was tested only with [`TESTED_DRIVER`].
 ///
 /// A program without multi-buffer support receives each frame in one buffer, and the driver limits the MTU to match.
-/// Between [`MTU_OF_ETHERNET`] and [`MTU_WITHOUT_FRAGMENTS`], some drivers refuse such a program. Native mode with a larger
-/// MTU requires multi-buffer support.
+/// Between [`MTU_OF_ETHERNET`] and [`MTU_WITHOUT_FRAGMENTS`], some drivers refuse such a program. Native mode with a
+/// larger MTU requires multi-buffer support.
 ///
 /// Linux hands each long packet of a TAP device to the program as in skb mode, even in native mode. It accepts a
 /// program without multi-buffer support at any MTU, and then copies the packet into one buffer.

@@ -78,8 +78,8 @@ pub enum Change {
 }
 
 impl ResponderSet {
-    /// Creates an empty set, and starts to track the host's sockets, except under takeover. `config` and `isn` configure
-    /// the responders that are added later.
+    /// Creates an empty set, and starts to track the host's sockets, except under takeover. `config` and `isn`
+    /// configure the responders that are added later.
     ///
     /// # Errors
     ///

@@ -39,8 +39,8 @@ impl HostSnapshot {
 
     /// Returns the ports that the filter of the program on the interface with this index excludes.
     ///
-    /// The filter excludes a listener only if it is bound to another device, such as a bridge or a VLAN device above the
-    /// interface. The program does not find such a listener by a lookup.
+    /// The filter excludes a listener only if it is bound to another device, such as a bridge or a VLAN device above
+    /// the interface. The program does not find such a listener by a lookup.
     pub fn filtered_ports(&self, interface: u32) -> PortSet {
         let mut set = self.exclusions.configured();
         let is_bound_elsewhere = |listener: &&Listener| ![0, interface].contains(&listener.device);

@@ -142,8 +142,8 @@ impl Expectation {
         self.destinations.extend(prefixes);
     }
 
-    /// Adds the client of an event. Events of later segments may belong to a connection from before the run, so they are
-    /// ignored.
+    /// Adds the client of an event. Events of later segments may belong to a connection from before the run, so they
+    /// are ignored.
     pub fn add(&mut self, event: &ClientEvent) {
         if !matches!(event.event, "syn" | "completed") {
             return;

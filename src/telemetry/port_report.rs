@@ -286,7 +286,8 @@ fn write_json(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
 
 /// Writes a header, and a line for each port.
 ///
-/// Spaces separate sources and payloads, and `...` after the last one stands for additional ones. No value needs quotes.
+/// Spaces separate sources and payloads, and `...` after the last one stands for additional ones. No value needs
+/// quotes.
 fn write_csv(writer: &mut dyn Write, report: &Report) -> io::Result<()> {
     writeln!(writer, "port,state,syns,completed,first,last,sources,payloads")?;
     for row in &report.ports {

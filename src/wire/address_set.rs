@@ -82,8 +82,8 @@ impl AddressSet {
         Some(())
     }
 
-    /// Adds up to `levels` levels of tables for the part between two addresses of the ranges with these indexes. Returns
-    /// the slot that leads to these ranges.
+    /// Adds up to `levels` levels of tables for the part between two addresses of the ranges with these indexes.
+    /// Returns the slot that leads to these ranges.
     ///
     /// The number of slots in use is `used`.
     fn add(&mut self, part: Range<usize>, (from, to): (u128, u128), used: &mut usize, levels: usize) -> Slot {

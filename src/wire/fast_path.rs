@@ -23,8 +23,8 @@ struct PlainHeaders<I: Unaligned> {
     tcp: Tcp,
 }
 
-/// Returns the TCP segment in a plain frame that passes all filters, with a length that the caller has to check. Returns
-/// `None` for a frame that has to take the general path.
+/// Returns the TCP segment in a plain frame that passes all filters, with a length that the caller has to check.
+/// Returns `None` for a frame that has to take the general path.
 ///
 /// The frame must be addressed to the MAC address and a primary IP address of the interface, and the port must not be
 /// excluded. The source must be unicast, and must not look like a broadcast address of the interface's subnets. With a

@@ -89,8 +89,8 @@ impl Fields {
         self.0 == 0
     }
 
-    /// Removes the first field. Returns its offset in bytes and its [`FieldKind`] as a number, or `None` if there are no
-    /// fields.
+    /// Removes the first field. Returns its offset in bytes and its [`FieldKind`] as a number, or `None` if there are
+    /// no fields.
     #[inline(always)]
     pub const fn pop(&mut self) -> Option<(usize, u16)> {
         if self.is_empty() {

@@ -10,8 +10,8 @@ pub const MAX_OFFSET: usize = 0x7fff;
 
 /// The largest number of bytes by which a frame grows at its start.
 ///
-/// Most drivers reserve 256 bytes of headroom for XDP, and so does skb mode. The kernel keeps a `struct xdp_frame` of 40
-/// bytes there, and virtio-net the 12 bytes of its header.
+/// Most drivers reserve 256 bytes of headroom for XDP, and so does skb mode. The kernel keeps a `struct xdp_frame` of
+/// 40 bytes there, and virtio-net the 12 bytes of its header.
 pub const HEADROOM: usize = 200;
 
 /// The number of bytes by which a frame can grow at its start with any driver.
@@ -33,11 +33,11 @@ pub struct Span {
 }
 
 impl Span {
-    /// Reads the first `limit` bytes in words of eight bytes, and passes each word to `write` with its index. Zeros fill
-    /// the last word. At least eight bytes must precede the span in the frame.
+    /// Reads the first `limit` bytes in words of eight bytes, and passes each word to `write` with its index. Zeros
+    /// fill the last word. At least eight bytes must precede the span in the frame.
     ///
-    /// Returns the number of bytes that were read. It is smaller than `limit` if the span is shorter, or if a part is not
-    /// accessible.
+    /// Returns the number of bytes that were read. It is smaller than `limit` if the span is shorter, or if a part is
+    /// not accessible.
     #[inline(always)]
     pub fn read_words<F: Frame>(self, frame: &mut F, limit: usize, mut write: impl FnMut(usize, [u8; 8])) -> usize {
         const WORD: usize = size_of::<u64>();

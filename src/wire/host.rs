@@ -94,8 +94,8 @@ pub trait Host: Sized {
         segment.answer_later(frame, isn_base, policy)
     }
 
-    /// Calls [`Segment::answer_request`]. The host may resize the frame through another view, so the caller must not use
-    /// `frame` afterwards, except for [`Host::render_fields`].
+    /// Calls [`Segment::answer_request`]. The host may resize the frame through another view, so the caller must not
+    /// use `frame` afterwards, except for [`Host::render_fields`].
     #[inline(always)]
     fn answer_request<I: Ip, F: Frame>(
         &self,

@@ -41,8 +41,8 @@ pub trait Ip: View + Copy + Debug {
         skip_extensions: impl FnOnce(&mut F, u8, usize) -> Result<(u8, usize), Verdict>,
     ) -> Result<Span, Verdict>;
 
-    /// Returns the span of the TCP segment in a plain frame: without VLAN tags, IP options or extension headers, and not
-    /// a fragment. Returns `None` for any other frame.
+    /// Returns the span of the TCP segment in a plain frame: without VLAN tags, IP options or extension headers, and
+    /// not a fragment. Returns `None` for any other frame.
     ///
     /// The caller has to check the length of the span. It may exceed the frame, and it wraps if the header claims a
     /// length shorter than itself. The function compares several fields at once, to take few instructions.

@@ -50,8 +50,8 @@ pub struct LocalPorts {
     padding: u8,
     /// For each port, the epoch in which a socket was last seen, or 0.
     stamps: [Cell<u8>; 1 << u16::BITS],
-    /// For each port, 0 if no listener is in its grace time. The kernel writes [`Self::NEWLY_CLOSED`] when a listener is
-    /// closed.
+    /// For each port, 0 if no listener is in its grace time. The kernel writes [`Self::NEWLY_CLOSED`] when a listener
+    /// is closed.
     closed_listeners: [Cell<u8>; 1 << u16::BITS],
 }
 

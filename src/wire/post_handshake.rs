@@ -170,8 +170,8 @@ impl SegmentVariables {
         }
     }
 
-    /// Returns whether this segment may be the last ACK of a handshake, with or without data. The segment must belong to
-    /// a connection that tcp-bounce accepted. The arguments are those of [`Self::classify`].
+    /// Returns whether this segment may be the last ACK of a handshake, with or without data. The segment must belong
+    /// to a connection that tcp-bounce accepted. The arguments are those of [`Self::classify`].
     ///
     /// With echo, the last ACK looks like any other segment. With tarpit, it is the client's first segment, or a probe.
     #[inline(always)]
@@ -257,8 +257,8 @@ impl SegmentVariables {
 
     /// Classifies a segment under [`Action::Tarpit`], which acknowledges neither data nor FIN.
     ///
-    /// The SYN-ACK advertises a window. Each answer closes it, so that the client keeps its data. Linux then retransmits
-    /// its first segment. A client without data in flight probes the window.
+    /// The SYN-ACK advertises a window. Each answer closes it, so that the client keeps its data. Linux then
+    /// retransmits its first segment. A client without data in flight probes the window.
     #[inline(always)]
     fn tarpit(self, offset: u32) -> Option<(Verdict, Option<Answer>)> {
         // The client's first sequence number after its SYN. The tarpit always expects this number next.

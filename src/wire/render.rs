@@ -21,8 +21,8 @@ struct Headers<I: Unaligned> {
 
 /// Writes `fields` into the payload of a reply, and corrects the checksum of TCP. The fields must be zero before.
 ///
-/// The IP header, without options, is at `ip_offset` from the start of the frame, in bytes. The client is the destination
-/// of the reply. `render` is [`render_field`], or calls it. Returns `None` if the frame is too short.
+/// The IP header, without options, is at `ip_offset` from the start of the frame, in bytes. The client is the
+/// destination of the reply. `render` is [`render_field`], or calls it. Returns `None` if the frame is too short.
 #[inline(always)]
 pub fn render_fields<I: Ip, F: Frame>(
     frame: &mut F,

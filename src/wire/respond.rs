@@ -248,11 +248,11 @@ impl<I: Ip> Segment<I> {
         policy.host.owns(frame, *self, policy).map_or(Ok(()), Err)
     }
 
-    /// Returns the verdict on an ACK without data if it belongs to a connection that tcp-bounce accepted, and is neither
-    /// answered nor reported. Returns `None` for any other segment, and if the host may have a socket.
+    /// Returns the verdict on an ACK without data if it belongs to a connection that tcp-bounce accepted, and is
+    /// neither answered nor reported. Returns `None` for any other segment, and if the host may have a socket.
     ///
-    /// [`Self::dispatch`] gives the same verdict, in more instructions. Here, the flags and the length are constants, so
-    /// the compiler leaves little of [`SegmentVariables::classify`].
+    /// [`Self::dispatch`] gives the same verdict, in more instructions. Here, the flags and the length are constants,
+    /// so the compiler leaves little of [`SegmentVariables::classify`].
     #[inline(always)]
     fn drop_fast<F: Frame, H: Host>(&self, frame: &mut F, policy: &Policy<H>) -> Option<Verdict> {
         if policy.features.has_telemetry() || !Tcp::is_bare_ack(self.offset_and_flags(frame)?, self.span.length) {
@@ -532,8 +532,9 @@ impl<I: Ip> Segment<I> {
 }
 
 impl<I: Ip> Segment<I> {
-    /// Turns `frame` into the answer of a service to this segment, which [`respond`] has recognised. Returns the verdict,
-    /// and the fields of the payload, which the caller renders. `isn_base` is the result of [`service_isn_base`].
+    /// Turns `frame` into the answer of a service to this segment, which [`respond`] has recognised. Returns the
+    /// verdict, and the fields of the payload, which the caller renders. `isn_base` is the result of
+    /// [`service_isn_base`].
     #[inline(always)]
     pub fn answer_request<F: Frame, H: Host>(
         &self,
@@ -551,8 +552,8 @@ impl<I: Ip> Segment<I> {
         isn_base: u32,
         policy: &Policy<H>,
     ) -> Option<(Verdict, Fields)> {
-        // Checked first. After a check at a variable offset, the compiler omits this check, and the verifier does not know
-        // why.
+        // Checked first. After a check at a variable offset, the compiler omits this check, and the verifier does not
+        // know why.
         frame.at::<TaggedEthernet>(0)?;
         let header_length = self.header_length(frame).ok()?;
         let data = Span { offset: self.span.offset + header_length, length: self.span.length - header_length };

@@ -91,7 +91,8 @@ impl<I: Ip> Segment<I> {
         self.span.offset + self.span.length
     }
 
-    /// Returns a number that identifies the connection, most likely. Each segment from the client gives the same number.
+    /// Returns a number that identifies the connection, most likely. Each segment from the client gives the same
+    /// number.
     ///
     /// # Errors
     ///

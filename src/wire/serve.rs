@@ -8,15 +8,16 @@
 //! |  | ACK without data | none, or a RST if the service ends with one |
 //! | the banner and a FIN | ACK without data | ACK |
 //!
-//! The acknowledgment number minus the ISN tells how much the client has received. No state is needed: a payload is sent
-//! again until the client acknowledges it, and never afterwards.
+//! The acknowledgment number minus the ISN tells how much the client has received. No state is needed: a payload is
+//! sent again until the client acknowledges it, and never afterwards.
 //!
 //! The banner acknowledges only what precedes the segment. A client that sends its request before it has the banner
 //! retransmits it, and gets the reply then.
 //!
 //! **Two responders cannot answer each other forever.** The ISN of a SYN-ACK is the keyed hash in its lower bits. Its
 //! upper bits place it ahead of the client's ISN by a quarter of the sequence space, give or take an eighth. A segment
-//! is recognised only if its acknowledgment number lies ahead of its sequence number, too. In an answer, it lies behind.
+//! is recognised only if its acknowledgment number lies ahead of its sequence number, too. In an answer, it lies
+//! behind.
 
 use crate::post_handshake::{AnswerWindow, SegmentVariables};
 use crate::service::{Ending, MAX_PAYLOAD, Payload, Request, Service};
@@ -26,7 +27,8 @@ use crate::verdict::Verdict;
 /// The bits of the ISN that come from the keyed hash.
 const HASHED: u32 = (1 << 29) - 1;
 
-/// The bit of the ISN that is set if the SYN-ACK has no window scale (see [`UNSCALED`](crate::post_handshake::UNSCALED)).
+/// The bit of the ISN that is set if the SYN-ACK has no window scale (see
+/// [`UNSCALED`](crate::post_handshake::UNSCALED)).
 const WITHOUT_SCALE: u32 = 1 << 29;
 
 /// The smallest distance from the client's ISN to the ISN of the SYN-ACK.
@@ -35,7 +37,8 @@ const LEAD: u32 = 1 << 29;
 /// The number of bytes that the distance may change during a connection.
 const LEAD_CHANGE: u32 = 1 << 28;
 
-/// The largest number of bytes after the banner for which a segment is recognised. A client cannot receive more replies.
+/// The largest number of bytes after the banner for which a segment is recognised. A client cannot receive more
+/// replies.
 ///
 /// The limit keeps the share of acknowledgment numbers small that a segment can have by chance.
 pub const MAX_REPLIED: u32 = 1 << 12;
@@ -137,17 +140,17 @@ impl SegmentVariables {
             let closes = if closes { Tcp::FIN } else { self.flags & Tcp::FIN };
             (Verdict::Replied, Some(ServiceAnswer { flags: Tcp::ACK | pushes | closes, payload, ..answer }))
         } else if self.has(Tcp::FIN) {
-            // Before the first reply is acknowledged, the client may have sent a request. If the reply is on its way, this
-            // FIN arrives too late and changes nothing. The client's FIN is not acknowledged, so that the client repeats
-            // it after the reply.
+            // Before the first reply is acknowledged, the client may have sent a request. If the reply is on its way,
+            // this FIN arrives too late and changes nothing. The client's FIN is not acknowledged, so that the client
+            // repeats it after the reply.
             let end = if acknowledges_last { self.end() } else { self.sequence_number };
             (Verdict::Replied, Some(ServiceAnswer { flags: Tcp::FIN | Tcp::ACK, acknowledgment_number: end, ..answer }))
         } else if service.ends_with(Ending::Reset) && acknowledges_last {
             let window = AnswerWindow::value(0);
             (Verdict::Replied, Some(ServiceAnswer { flags: Tcp::RST | Tcp::ACK, window, ..answer }))
         } else if service.has_replies() && acknowledged == u32::from(banner.length) + 2 {
-            // The client acknowledges the FIN above, so it waits for the acknowledgment of its own. If the byte after the
-            // banner was a reply instead, this ACK changes nothing.
+            // The client acknowledges the FIN above, so it waits for the acknowledgment of its own. If the byte after
+            // the banner was a reply instead, this ACK changes nothing.
             (Verdict::Replied, Some(answer))
         } else {
             (if acknowledged == 1 { Verdict::Completed } else { Verdict::Later }, None)

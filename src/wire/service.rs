@@ -9,8 +9,8 @@ use crate::checksum::Sum;
 use crate::field::Fields;
 use crate::frame::{Frame, MAX_OFFSET, Span};
 
-/// The length of the longest payload, in bytes: one segment on every path that IPv6 supports. Its 1280 bytes hold an IPv6
-/// header, a TCP header and timestamps.
+/// The length of the longest payload, in bytes: one segment on every path that IPv6 supports. Its 1280 bytes hold an
+/// IPv6 header, a TCP header and timestamps.
 pub const MAX_PAYLOAD: usize = 1208;
 
 /// The length of the longest prefix of a request that selects a reply, in bytes.
@@ -35,8 +35,8 @@ impl Block {
 
     /// Splits a payload into blocks. Zeros precede the payload, so that it ends at the end of a word.
     ///
-    /// The program writes whole words, and the last word ends at the end of the frame. The zeros of the first word then lie
-    /// in the TCP header, which is written afterwards.
+    /// The program writes whole words, and the last word ends at the end of the frame. The zeros of the first word then
+    /// lie in the TCP header, which is written afterwards.
     pub fn split(payload: &[u8]) -> impl Iterator<Item = Self> {
         let words = payload.len().div_ceil(size_of::<Word>());
         let padding = words * size_of::<Word>() - payload.len();

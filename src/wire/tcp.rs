@@ -95,8 +95,9 @@ impl Tcp {
     /// Returns 1 if this SYN requests ECN in a way that Linux accepts (`tcp_ecn_create_request`), or else 0. `ecn` is
     /// the ECN field of the IP header.
     ///
-    /// RFC 3168 forbids an ECN mark on a SYN. Linux then suspects a broken router, unless a reserved bit announces a newer
-    /// version of ECN. The function has no branches, because each branch doubles the paths that the verifier follows.
+    /// RFC 3168 forbids an ECN mark on a SYN. Linux then suspects a broken router, unless a reserved bit announces a
+    /// newer version of ECN. The function has no branches, because each branch doubles the paths that the verifier
+    /// follows.
     #[inline(always)]
     pub const fn requests_ecn(&self, ecn: u8) -> u8 {
         let has_both_flags = self.flags >> 6 & self.flags >> 7;

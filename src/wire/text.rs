@@ -33,7 +33,8 @@ pub struct Ipv4Endpoint {
     end: [u8; 6],
 }
 
-/// An IPv6 address in brackets, a colon, a port and a copy of the byte before the brackets. Spaces follow a shorter port.
+/// An IPv6 address in brackets, a colon, a port and a copy of the byte before the brackets. Spaces follow a shorter
+/// port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Ipv6Endpoint {
@@ -167,8 +168,8 @@ impl<const WORDS: usize> Characters<WORDS> {
     }
 }
 
-/// Returns `octet` in decimal digits and one more character, with the first character in the lowest byte, and their length
-/// in bits.
+/// Returns `octet` in decimal digits and one more character, with the first character in the lowest byte, and their
+/// length in bits.
 #[inline(always)]
 const fn octet_text(octet: u8, end: u8) -> (u64, u32) {
     let octet = octet as u64;
@@ -177,8 +178,8 @@ const fn octet_text(octet: u8, end: u8) -> (u64, u32) {
     (word >> (8 * leading_zeros), 32 - 8 * leading_zeros)
 }
 
-/// Returns `port` in decimal digits and one more character, with the first character in the lowest byte, and their length
-/// in bits.
+/// Returns `port` in decimal digits and one more character, with the first character in the lowest byte, and their
+/// length in bits.
 #[inline(always)]
 const fn port_text(port: u16, end: u8) -> (u64, u32) {
     let port = port as u64;

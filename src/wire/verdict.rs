@@ -15,8 +15,8 @@ pub enum XdpAction {
 
 /// The reason for a frame's XDP action. The numeric value is the index of the verdict's counter.
 ///
-/// Verdicts on frames that are sent come first, then those on frames that are dropped, and last those on frames that are
-/// passed.
+/// Verdicts on frames that are sent come first, then those on frames that are dropped, and last those on frames that
+/// are passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Verdict {
@@ -157,8 +157,8 @@ impl Verdict {
         }
     }
 
-    /// Returns the description of `count` frames with this verdict, for a line of the summary. The number precedes it, so
-    /// that the description is in the singular or in the plural.
+    /// Returns the description of `count` frames with this verdict, for a line of the summary. The number precedes it,
+    /// so that the description is in the singular or in the plural.
     pub const fn description(self, count: u64) -> &'static str {
         let (singular, plural) = self.descriptions();
         if count == 1 { singular } else { plural }

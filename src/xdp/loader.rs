@@ -80,7 +80,8 @@ pub fn load(inputs: &ProgramInputs, offload: Option<u32>) -> Result<TcpBounceSke
     load_filled(skel, inputs)
 }
 
-/// Opens and loads the program for the host CPUs, like [`load`], with the map `local_ports` as its table of local ports.
+/// Opens and loads the program for the host CPUs, like [`load`], with the map `local_ports` as its table of local
+/// ports.
 ///
 /// # Errors
 ///

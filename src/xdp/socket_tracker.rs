@@ -43,8 +43,8 @@ struct Recorder {
     _link: Link,
 }
 
-/// The reason why the kernel does not record the host's sockets. The XDP program then looks up a socket for each SYN and
-/// ACK.
+/// The reason why the kernel does not record the host's sockets. The XDP program then looks up a socket for each SYN
+/// and ACK.
 #[derive(Debug, thiserror::Error)]
 pub enum TrackingError {
     /// The kernel refuses the program, for example in lockdown mode.
@@ -75,8 +75,8 @@ impl TrackingError {
 }
 
 impl SocketTracker {
-    /// Creates the table, attaches the program that records sockets, and identifies the network namespace of the calling
-    /// thread.
+    /// Creates the table, attaches the program that records sockets, and identifies the network namespace of the
+    /// calling thread.
     ///
     /// Without the program, the tracker still has a table, which stays incomplete.
     ///

@@ -55,8 +55,8 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// [`ProfileError::NoExpandableLine`] if no line can be expanded, and [`ProfileError::OtherFormat`] if the text is TOML or a
-    /// configuration of portspoof.
+    /// [`ProfileError::NoExpandableLine`] if no line can be expanded, and [`ProfileError::OtherFormat`] if the text is
+    /// TOML or a configuration of portspoof.
     pub fn parse_signatures(text: &[u8], name: &str, key: &[u8; 16]) -> Result<Self, ProfileError> {
         // Nearly every line is a valid expression, even of a file in another format.
         let has_entries_only = entries(text).all(|(_, entry)| parse_entry(entry).is_some());

@@ -43,7 +43,8 @@ pub struct ReplyConfig {
 
 /// The first bytes of data. The empty prefix matches all data.
 ///
-/// Letters of a prefix that is written as a string match in upper and in lower case. Those in hexadecimal match exactly.
+/// Letters of a prefix that is written as a string match in upper and in lower case. Those in hexadecimal match
+/// exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefix {
     bytes: Vec<u8>,
@@ -67,7 +68,8 @@ impl Prefix {
         self.mask.extend(text.bytes().map(mask));
     }
 
-    /// Returns the bytes. A byte of the data matches if it is equal to them after the mask of the same index is applied.
+    /// Returns the bytes. A byte of the data matches if it is equal to them after the mask of the same index is
+    /// applied.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

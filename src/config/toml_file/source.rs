@@ -42,8 +42,8 @@ impl<'a> Source<'a> {
         self.line(span.start + within.unwrap_or(0))
     }
 
-    /// Returns the first escape above `\x7f` in the string at `span`, with its line. TOML reads it as a character, not as
-    /// a byte.
+    /// Returns the first escape above `\x7f` in the string at `span`, with its line. TOML reads it as a character, not
+    /// as a byte.
     pub fn ambiguous_escape(&self, span: Range<usize>) -> Option<(usize, String)> {
         // Strings in single quotes have no escapes.
         let mut rest = self.text.get(span.clone()).filter(|string| string.starts_with('"'))?;

@@ -16,8 +16,8 @@ use crate::probe::state::PortResult;
 use crate::probe::state::{Answer, PortState, Silence};
 use crate::probe::target::Target;
 
-/// Returns the results of a host. Port 22 sends data, tcp-bounce answers on ports 80 and 443 to 445, and the other ports
-/// have the other states.
+/// Returns the results of a host. Port 22 sends data, tcp-bounce answers on ports 80 and 443 to 445, and the other
+/// ports have the other states.
 fn host(name: &str, policy: Option<&Policy>) -> HostResults {
     let identified = |port: u16, source: &str| {
         let identity = Identity {

@@ -72,8 +72,8 @@ fn host_table(host: &HostResults) -> String {
     table(&rows)
 }
 
-/// Returns the cells of a row: the ports, the state, the expectation if it differs, the median of the latencies, and the
-/// answer.
+/// Returns the cells of a row: the ports, the state, the expectation if it differs, the median of the latencies, and
+/// the answer.
 fn cells(host: &HostResults, row: &Row<Key>) -> Vec<String> {
     let results = &host.ports[row.indices.clone()];
     let Key { differs, state, answer } = &row.key;

@@ -69,7 +69,8 @@ struct InterruptOnDrop {
 
 impl Drop for InterruptOnDrop {
     fn drop(&mut self) {
-        // During the shutdown, an interrupt would act like a second signal: the printer would abandon its pending output.
+        // During the shutdown, an interrupt would act like a second signal: the printer would abandon its pending
+        // output.
         if !self.stop.load(Relaxed) {
             // Fails if the run has already ended.
             let _ = self.interrupt.send(());

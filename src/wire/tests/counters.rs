@@ -113,7 +113,8 @@ fn converts_from_numbers_in_the_order_of_the_verdicts() {
 
 #[test]
 fn counts_completed_handshakes_of_all_actions() {
-    // The ACK that completes a handshake gets one of four verdicts, depending on the action of the port and on its data.
+    // The ACK that completes a handshake gets one of four verdicts, depending on the action of the port and on its
+    // data.
     let completed = [Verdict::Completed, Verdict::Reset, Verdict::Closed, Verdict::Greeted, Verdict::Accepted];
     for (verdict, count) in completed.into_iter().zip([5, 70, 900, 3]) {
         let mut counters = Counters::default();

@@ -123,8 +123,8 @@ fn discard_accepts_all_data_with_20_percent_loss(mode: Mode) {
     drop(responder);
 }
 
-/// Checks that each client of a service gets all payloads, and no other bytes, over IPv4 and over IPv6, with `percent` of
-/// the segments lost.
+/// Checks that each client of a service gets all payloads, and no other bytes, over IPv4 and over IPv6, with `percent`
+/// of the segments lost.
 fn services(mode: Mode, percent: u32) {
     const PROFILE: &str = r#"
         [[service]]

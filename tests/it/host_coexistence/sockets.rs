@@ -123,8 +123,8 @@ fn assert_serves(network: &Network, address: impl Into<IpAddr>, listener: &TcpLi
     exchange(&mut stream, &mut accept(listener));
 }
 
-/// Opens `number` listeners on the host, one after another, and returns how many of them serve a client that connects as
-/// soon as it knows the port.
+/// Opens `number` listeners on the host, one after another, and returns how many of them serve a client that connects
+/// as soon as it knows the port.
 fn count_served(network: &Network, number: usize, open: impl Fn() -> (TcpListener, SocketAddr) + Send) -> usize {
     let (sender, addresses) = mpsc::channel();
     let serve = move || {
@@ -369,7 +369,8 @@ fn syns_for_closing_connections_reach_the_host(mode: Mode) {
     responder.interrupt();
 }
 
-/// Checks the answer to a SYN with the addresses and ports of a connection that the host has closed: an ACK, no SYN-ACK.
+/// Checks the answer to a SYN with the addresses and ports of a connection that the host has closed: an ACK, no
+/// SYN-ACK.
 fn host_answers_syns_for_closing_connections(mode: Mode) {
     let network = Network::new(mode);
     // Otherwise, the kernel sends at most one such ACK in half a second.

@@ -111,7 +111,8 @@ impl Coverage {
         }
     }
 
-    /// Checks that every kind of reply occurred often, and every verdict but those of services, `NoRoom` and `Accepted`.
+    /// Checks that every kind of reply occurred often, and every verdict but those of services, `NoRoom` and
+    /// `Accepted`.
     fn check(&self, packets: usize) {
         for verdict in Verdict::ALL {
             println!("{:>9} {}", self.verdicts[verdict], verdict.name());

@@ -49,7 +49,8 @@ fn nothing_but(user: u32, capabilities: u64) -> Vec<String> {
 #[ignore = "needs root: makes network namespaces"]
 fn threads_run_as_nobody_without_capabilities() {
     let network = Network::new(Mode::Skb);
-    // `--metrics-listen` and `--events` each start a thread. Port 946 requires a capability, as all ports below 1024 do.
+    // `--metrics-listen` and `--events` each start a thread. Port 946 requires a capability, as all ports below 1024
+    // do.
     let responder = network.start_responder("--metrics-listen 946 --events --top-talkers");
     // A thread sets its name after it has started.
     let threads = until("for the names of all threads", || {

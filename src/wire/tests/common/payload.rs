@@ -66,7 +66,8 @@ impl TestPayload {
     }
 }
 
-/// Returns the text of a field, given the addresses and ports of a segment from the client, and the byte before the field.
+/// Returns the text of a field, given the addresses and ports of a segment from the client, and the byte before the
+/// field.
 fn text(kind: FieldKind, tuple: &[u8], key: &[u8; 16], before: Option<&u8>) -> Vec<u8> {
     let (client, rest) = tuple.split_at(if tuple.len() > 12 { 16 } else { 4 });
     let (server, rest) = rest.split_at(client.len());

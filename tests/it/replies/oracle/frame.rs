@@ -133,8 +133,8 @@ impl Frame {
         frame
     }
 
-    /// Returns this frame without padding, with fixed values in the fields that differ for each connection: the client's
-    /// port, a SYN-ACK's ISN, TSval, and the TCP checksum.
+    /// Returns this frame without padding, with fixed values in the fields that differ for each connection: the
+    /// client's port, a SYN-ACK's ISN, TSval, and the TCP checksum.
     ///
     /// A flow label that is neither 0 nor `request_label`, the flow label of the request, differs as well. Only its
     /// highest bit is kept if `marks_flow_labels`.

@@ -169,8 +169,8 @@ impl Wire {
     /// Sends SYNs from the client, and returns the SYN-ACK to each of them, if any. An RST is not an answer: without a
     /// listener, the host sends an RST for each SYN that tcp-bounce passes.
     ///
-    /// Each SYN has a different source port. A random flow label is 0 once in 2^20, so a SYN whose answer has this label
-    /// is sent again.
+    /// Each SYN has a different source port. A random flow label is 0 once in 2^20, so a SYN whose answer has this
+    /// label is sent again.
     #[track_caller]
     pub fn ask(&self, syns: &[(Family, Segment)]) -> Vec<Option<Frame>> {
         let ask = |((family, syn), port): (&(Family, Segment), u16)| {
@@ -266,8 +266,8 @@ fn host(family: Family) -> IpAddr {
     if family == V4 { HOST.into() } else { HOST_V6.into() }
 }
 
-/// Sets the MAC address and MTU of one end of the cable. Adds the addresses of its peers to the neighbour table, so that
-/// this end sends no ARP requests or neighbour solicitations for them.
+/// Sets the MAC address and MTU of one end of the cable. Adds the addresses of its peers to the neighbour table, so
+/// that this end sends no ARP requests or neighbour solicitations for them.
 fn prepare(
     namespace: &Namespace,
     (interface, mac): (&str, [u8; 6]),
