@@ -58,7 +58,7 @@ impl Error {
 
     /// Returns whether the error is a mistake in the configuration, for which the command exits with status 2.
     ///
-    /// Examples are contradicting options and an invalid key file. A retry with the same configuration fails again. All
+    /// Examples are contradictory options and an invalid key file. A retry with the same configuration fails again. All
     /// other errors are failures, with status 1: they depend on the host, which may change.
     pub fn is_usage_error(&self) -> bool {
         match self {

@@ -27,8 +27,9 @@
 //!
 //! # Requirements
 //!
-//! The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, and Linux 5.9 or newer. Root has these capabilities
-//! outside of user namespaces. A [`Run`] keeps its privileges; the command `tcp-bounce` drops them once it is attached.
+//! The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, before Linux 5.11 also `CAP_SYS_RESOURCE`, and Linux
+//! 5.9 or newer. Root has these capabilities outside of user namespaces. A [`Run`] keeps its privileges; the command
+//! `tcp-bounce` drops them once it is attached.
 //!
 //! # Features
 //!
@@ -36,6 +37,7 @@
 //! |---|---|
 //! | `responder` (default) | The XDP program and all items of the library; includes `probe` |
 //! | `probe` | The command `tcp-bounce`, with the subcommand `probe` alone. It needs neither a BPF toolchain nor libbpf |
+//! | `static` | Links libbpf, libelf and zlib statically |
 //!
 //! # Layers
 //!

@@ -33,7 +33,7 @@ Examples:
     tcp-bounce probe --expect policy.toml 192.0.2.1
   Write the differences from a policy for a CI system:
     tcp-bounce probe --expect policy.toml --format junit 192.0.2.1 >probe.xml
-  Probe all ports at 500 connections a second, with JSON:
+  Probe all ports at 500 connections per second, and print JSON:
     tcp-bounce probe --rate 500 --format json 2001:db8::1
 
 Exit status:
@@ -42,7 +42,7 @@ Exit status:
   2  usage error, or a mistake in the policy
   3  ports differ from the policy";
 
-/// Find the open ports of hosts, and show what answers there
+/// Find the open ports of hosts, and show their answers
 ///
 /// The probe connects to each port, and waits for data. It needs no privileges. If a tcp-bounce with `--on-connect
 /// identify` answers, the probe shows that, and the address that the far side saw.
@@ -76,9 +76,10 @@ pub struct ProbeArgs {
 
     /// Compare the open ports with the policy in FILE
     ///
-    /// FILE is TOML. Its rules name the ports that must be open, and those that must not:
-    /// `[[rule]] ports = "22,80" from = "203.0.113.0/24" to = "192.0.2.1" open = true`. The first rule that matches a
-    /// port decides. Ports without a rule must not be open, unless the file has `default_open = true`.
+    /// FILE is TOML. Each rule is a line `[[rule]]` with its keys below it, one in a line: `ports = "22,80"`,
+    /// `from = "203.0.113.0/24"`, `to = "192.0.2.1"`, `open = true`. With `open = true`, the ports must be open, and
+    /// with `open = false`, they must not. The first rule that matches a port decides. Ports without a rule must not be
+    /// open, unless `default_open = true` precedes the rules.
     #[arg(long, value_name = "FILE", help_heading = EXPECTATION)]
     expect: Option<PathBuf>,
 
@@ -92,12 +93,12 @@ pub struct ProbeArgs {
 
     /// Check the tokens of the far side with the key in FILE
     ///
-    /// FILE is the key file of `tcp-bounce --on-connect identify --key-file FILE` on the far side. An answer with a wrong
-    /// token comes from an impostor, and its port counts as closed.
+    /// FILE is the key file of `tcp-bounce --on-connect identify --key-file FILE` on the far side. An answer with a
+    /// wrong token comes from an impostor, and --expect counts its port as closed.
     #[arg(long, value_name = "FILE", help_heading = EXPECTATION)]
     key_file: Option<PathBuf>,
 
-    /// Connection attempts in a second
+    /// Connection attempts per second
     ///
     /// N is a number from 1 to 1000000, decimal or 0x hexadecimal. All hosts share the rate. A firewall on the path may
     /// keep an entry for each attempt: lower the rate if its table is small.
@@ -107,7 +108,7 @@ pub struct ProbeArgs {
 
     /// Time to wait for a handshake, and then for data
     ///
-    /// Servers that look up the client's name, such as those of mail, may send their banner after several seconds.
+    /// Servers that look up the client's name, such as mail servers, may send their banner after several seconds.
     #[arg(long, value_name = "TIME", help_heading = SPEED, allow_hyphen_values = true)]
     #[arg(value_parser = duration, default_value = "1s")]
     timeout: Duration,

@@ -169,16 +169,17 @@ pub struct Args {
     /// A profile implies `--isn keyed`. The key also selects ports for a service with random:20 or share:3%. Without
     /// --key-file, they differ for each run.
     ///
-    /// FILE is a profile in TOML. Its name contains a slash or ends with .toml, or differs from all NAMEs. To write
-    /// one, edit the output of --show-profile. NAME is a built-in profile:
+    /// FILE is a profile in TOML. Its name contains a slash, ends with .toml or .conf, or differs from all NAMEs. To
+    /// write one, edit the output of --show-profile. NAME is a built-in profile:
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "on_connect", help_heading = BEHAVIOUR)]
     #[arg(value_parser = WordsParser::<ProfileName, BuiltIn>::new())]
     pub profile: Option<ProfileName>,
 
     /// Format of FILE, such as portspoof
     ///
-    /// portspoof expands regular expressions to banners. The key of --key-file selects the expansions, so that each run
-    /// has the same banners. A name given with another format than toml is always a file.
+    /// The formats of portspoof contain regular expressions, which tcp-bounce expands to banners. The key of --key-file
+    /// selects the expansions, so that each run has the same banners. With a format other than toml, the value of
+    /// --profile is always a file.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, requires = "profile", help_heading = BEHAVIOUR)]
     pub profile_format: Format,
 
@@ -205,8 +206,9 @@ pub struct Args {
 
     /// Report the first N bytes that each client sends
     ///
-    /// The first data of a connection causes the event data. N is at most 1024. Text has escapes, JSON has Base64. The
-    /// report lists up to four different payloads for each port. Requires --events, --report or --tui.
+    /// The first data of a connection causes an event called data. N is at most 1024. In text, the bytes are escaped,
+    /// and in JSON, they are in Base64. The report lists up to four different payloads for each port. Requires
+    /// --events, --report or --tui.
     #[arg(long, value_name = "N", help_heading = OUTPUT, allow_hyphen_values = true)]
     #[arg(value_parser = number(1..=Observe::MAX_DATA), requires = "event outputs")]
     pub payload: Option<u32>,
@@ -220,11 +222,11 @@ pub struct Args {
     #[arg(value_parser = parse::<ReportFile>)]
     pub report: Option<ReportFile>,
 
-    /// Compare the arrivals with the policy in FILE
+    /// Compare the port report with the policy in FILE
     ///
     /// FILE is a policy in TOML, as for `tcp-bounce probe --expect`. A port is open for a client that completes a
     /// handshake. On exit, tcp-bounce prints the ports, beginning with those that differ from the policy. The exit
-    /// status is 3 if there are any. Requires --report.
+    /// status is 3 if a port differs. Requires --report.
     ///
     /// `from` is compared with the addresses of the clients, and `to` with those that they connect to. Rules for
     /// clients outside --src, and for addresses that tcp-bounce does not answer for, are left out.

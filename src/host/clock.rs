@@ -1,4 +1,4 @@
-//! The kernel's clock of timestamps: its rate, and its distance from the time since the host booted.
+//! The kernel's clock of timestamps: its rate, and its offset from the time since the host booted.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};

@@ -124,7 +124,7 @@ fn offload_refusal(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Returns the findings about the interface and its surroundings, other than those of [`choose`].
+/// Returns the findings about the interface and its neighbours, other than those of [`choose`].
 pub fn findings(facts: &Facts, answering: &Answering) -> Vec<Finding> {
     let mut findings = attached_programs(facts);
     findings.extend(warnings(facts, answering));
@@ -199,7 +199,7 @@ fn neighbours(facts: &Facts, answering: &Answering) -> Vec<Finding> {
         let (code, message) = match kind {
             "bond" | "team" => (
                 "bond_port",
-                format!("the interface is one port of {kind} {name}, and the other ports are not answered"),
+                format!("the interface is one port of {kind} {name}, and the other interfaces of the {kind} do not answer"),
             ),
             "bridge" if matches!(answering.scope, Scope::Own(_)) => {
                 ("bridge_port", format!("the interface is a port of bridge {name}, whose addresses are not answered"))

@@ -95,7 +95,7 @@ impl Attempt {
         }
     }
 
-    /// Returns the state after the time-out.
+    /// Returns the state after the timeout.
     pub fn expire(&mut self) -> PortState {
         match self.latency {
             None => PortState::Filtered,

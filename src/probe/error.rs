@@ -46,8 +46,8 @@ pub enum ProbeError {
         /// The error of `open(2)` or `read(2)`, or `InvalidData` if the content is not UTF-8.
         source: io::Error,
     },
-    /// A file is no port report.
-    #[error("{} is no port report in JSON", path.display())]
+    /// A file is not a port report.
+    #[error("{} is not a port report in JSON", path.display())]
     FarReport {
         /// The path of the file.
         path: PathBuf,

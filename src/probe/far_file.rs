@@ -1,4 +1,4 @@
-//! The file of a port report, which is complete only when it is written after the probe.
+//! The file of the far side's port report. Only a version that is written after the probe counts.
 
 use std::fs;
 use std::path::Path;

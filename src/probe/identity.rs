@@ -1,7 +1,8 @@
 //! The line by which a tcp-bounce with `--on-connect identify` identifies itself.
 //!
-//! It is the body of an HTTP/1.0 response: `tcp-bounce 192.0.2.1:80 reached from 203.0.113.7:53211 token=0123456789abcdef`.
-//! Spaces pad the two endpoints.
+//! It is the body of an HTTP/1.0 response, in which spaces pad the two endpoints:
+//!
+//! `tcp-bounce 192.0.2.1:80 reached from 203.0.113.7:53211 token=0123456789abcdef`
 
 use std::net::SocketAddr;
 

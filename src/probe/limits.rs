@@ -1,4 +1,4 @@
-//! The number of connections at a time: the limit of open files, less those that the process has open otherwise.
+//! The maximum number of concurrent connections: the limit of open files, minus the descriptors for other files.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

@@ -54,7 +54,7 @@ pub struct ProbeConfig {
 pub struct ScanSettings {
     /// The ports to probe, in ascending order.
     pub ports: Vec<u16>,
-    /// The maximum number of connection attempts in a second, to all hosts together.
+    /// The maximum number of connection attempts per second, to all hosts together.
     pub rate: u32,
     /// The time to wait for a handshake, and after it for data.
     pub timeout: Duration,

@@ -1,4 +1,4 @@
-//! The deadlines of attempts. All attempts wait for one time, so deadlines come in their order.
+//! The deadlines of attempts. All attempts have one timeout, so their deadlines pass in the order of their starts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

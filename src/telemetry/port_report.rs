@@ -127,7 +127,7 @@ impl PortReport {
         })
     }
 
-    /// Compares the arrivals with a policy, too.
+    /// Compares the report with a policy, too.
     pub fn expecting(self, expectation: Option<Expectation>) -> Self {
         Self { expectation, ..self }
     }
@@ -172,7 +172,7 @@ impl PortReport {
         }
     }
 
-    /// Compares the arrivals with the policy, if there is one. `counts` returns the counts of a port.
+    /// Compares the report with the policy, if there is one. `counts` returns the counts of a port.
     pub fn compare(&self, counts: impl Fn(u16) -> PortCounts) -> Option<Comparison> {
         self.expectation.as_ref().map(|expectation| expectation.compare(counts))
     }

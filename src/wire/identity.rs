@@ -1,4 +1,4 @@
-//! Tokens, by which the receiver of a payload proves that this connection was answered under a key.
+//! Tokens. A client that receives one can prove that a responder with the key answered its connection.
 
 use core::net::SocketAddr;
 

@@ -72,7 +72,7 @@
 //! | [`post_handshake`] | verdicts on segments after the handshake |
 //! | [`serve`] | verdicts on segments of a connection to a service |
 //! | [`reply`] | writes a reply over its request |
-//! | [`styled_reply`] | writes SYN-ACKs and IPv4 headers in the style of another system than Linux |
+//! | [`styled_reply`] | writes SYN-ACKs and IPv4 headers in the style of a system other than Linux |
 //! | [`payload_reply`] | writes the answer of a service |
 //! | [`fast_path`] | locates and filters the segments in plain frames, and recognises the SYNs of common clients |
 //! | [`mod@respond`] | the path of a packet from frame to verdict |

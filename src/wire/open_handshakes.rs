@@ -1,9 +1,9 @@
-//! The table of open handshakes, by which the last ACK of a handshake is recognised if it carries data, and the first
-//! data of a connection.
+//! The table of open handshakes. It serves to recognise the last ACK of a handshake if that ACK carries data, and the
+//! first data of a connection.
 //!
-//! A client may send its last ACK with its first data (`TCP_QUICKACK`, `TCP_DEFER_ACCEPT`). This segment looks like
-//! data after the last ACK. The table only serves to report such handshakes and the first data, if telemetry is enabled.
-//! No reply depends on it.
+//! A client may send its last ACK with its first data (`TCP_QUICKACK` off, `TCP_DEFER_ACCEPT`). This segment looks like
+//! data after the last ACK. The table only serves to report such handshakes and the first data, if telemetry is
+//! enabled. No reply depends on it.
 
 use core::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! Everything besides the packet that a verdict depends on.
+//! The inputs of a verdict besides the packet: settings, interface state, filters, actions and the host.
 
 use crate::action::{ActionByPort, ActionSet};
 use crate::config::{Features, ProgramConfig};

@@ -1,4 +1,4 @@
-//! Writes SYN-ACKs and IPv4 headers in the style of another system than Linux.
+//! Writes SYN-ACKs and IPv4 headers in the style of a system other than Linux.
 
 use zerocopy::byteorder::network_endian::U32;
 

@@ -519,7 +519,7 @@ fn files_of_portspoof_are_accepted() {
     }
     assert_eq!(
         load("80 \"a\"\n80\n", "portspoof", 2),
-        "error: cannot use profile FILE: line 2: not a port or a range of ports, and a payload in double quotes\n  \
+        "error: cannot use profile FILE: line 2: expected a port or a range of ports, then a payload in double quotes\n  \
          hint: a line looks like 51-60 \"220 ready\\r\\n\"; for a list of regular expressions, use the format \
          portspoof-signatures\n"
     );

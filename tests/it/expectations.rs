@@ -1,4 +1,4 @@
-//! The comparison of arrivals with a policy: `tcp-bounce --report FILE --expect POLICY`.
+//! The comparison of the port report with a policy: `tcp-bounce --report FILE --expect POLICY`.
 
 use std::fs::{self, File};
 use std::net::TcpStream;

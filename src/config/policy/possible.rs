@@ -1,4 +1,4 @@
-//! The rules that can decide, if the clients and the addresses of the host are limited.
+//! The rules of a policy that can decide, given the possible clients and the possible addresses of the host.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -163,7 +163,7 @@ pub enum ProfileError {
         left: u32,
     },
     /// A line of a portspoof configuration has another form.
-    #[error("line {line}: not a port or a range of ports, and a payload in double quotes")]
+    #[error("line {line}: expected a port or a range of ports, then a payload in double quotes")]
     InvalidEntry {
         /// The line.
         line: usize,

@@ -42,7 +42,7 @@ fn p0f_prints_the_signature_of_a_listener(mode: Mode) {
 
 /// Checks the replies to all probes of `nmap -O`, to the open and to the closed port.
 ///
-/// `nmap -O` compares the sequence numbers of several connections, so it recognizes a fixed ISN.
+/// `nmap -O` compares the sequence numbers of several connections, so it recognises a fixed ISN.
 fn nmap_prints_the_fingerprint_of_a_listener(mode: Mode) {
     let network = Network::new(mode);
     let _listeners = listen(&network);

@@ -259,7 +259,7 @@ fn excludes_listeners_over_ipv6(mode: Mode) {
 /// Checks that no segment of a long transfer is mistaken for a segment to the responder.
 ///
 /// In a long test run, each direction carries more than 4 GiB, and so uses every sequence number. These include all
-/// numbers by which the responder recognizes its clients. In native mode, segments are small, so most likely one of
+/// numbers by which the responder recognises its clients. In native mode, segments are small, so most likely one of
 /// them starts with such a number.
 fn long_host_transfer_is_left_alone(mode: Mode) {
     let pieces = amount("MEGABYTES", 400, 4200);

@@ -699,7 +699,7 @@ fn reply_follows_the_settings() {
 
 #[test]
 #[ignore = "needs root: loads a BPF program"]
-fn recognizes_acknowledgments_of_the_configured_isn() {
+fn recognises_acknowledgments_of_the_configured_isn() {
     let case = |name, isn, acknowledgment_number, verdict| {
         let packet = Request { acknowledgment_number, ..ack() }.frame();
         let case = match verdict {

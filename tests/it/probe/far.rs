@@ -27,7 +27,7 @@ fn only_a_new_report_is_used() {
     assert_eq!(finished.status.code(), Some(1), "{finished:?}");
     assert!(finished.stdout.starts_with("192.0.2.1: 0 open, 1 refused\n"), "{finished:?}");
     let error = finished.stderr.lines().nth(1).unwrap();
-    assert!(error.starts_with(&format!("error: {} is no port report in JSON: ", file.display())), "{error}");
+    assert!(error.starts_with(&format!("error: {} is not a port report in JSON: ", file.display())), "{error}");
     drop(host);
     let error = run_probe(&client, &format!("--far arrived.json {HOST} {HOST_V6}"));
     assert_eq!(error.status.code(), Some(2));

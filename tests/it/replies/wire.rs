@@ -130,7 +130,7 @@ fn settings_show_on_the_wire(mode: Mode) {
         let capture = Capture::start(&network.client, "client0", SYN_ACKS, 1, &FIELDS);
         network.connect(80).unwrap();
         assert_eq!(capture.packets(), [expected], "{arguments}");
-        // The program recognizes the ACK of the configured ISN.
+        // The program recognises the ACK of the configured ISN.
         network.wait_until_counted(Verdict::Completed, 1);
         responder.interrupt();
     }

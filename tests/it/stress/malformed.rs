@@ -40,7 +40,7 @@ const SENDER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66);
 
 /// The port of the host's listener. Some packets go to it.
 const LISTENING: u16 = 2222;
-/// The default ISN, by which the program's SYN-ACKs are recognized.
+/// The default ISN, by which the program's SYN-ACKs are recognised.
 const ISN: u32 = 0x7463_7062;
 
 /// The number of packets sent at once. In native mode, a veth end has room for 256 frames.

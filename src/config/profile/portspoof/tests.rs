@@ -68,7 +68,7 @@ fn other_lines_are_refused() {
     for line in ["ssh \"a\"", "80 a", "80 \"a", "\"a\"", "70000 \"a\"", "9-7 \"a\"", "80,81 \"a\"", "80 81 \"a\""] {
         assert_eq!(
             portspoof(&format!("1 \"a\"\n\n{line}\n")).unwrap_err().to_string(),
-            "line 3: not a port or a range of ports, and a payload in double quotes",
+            "line 3: expected a port or a range of ports, then a payload in double quotes",
             "{line}"
         );
     }
