@@ -199,7 +199,9 @@ fn neighbours(facts: &Facts, answering: &Answering) -> Vec<Finding> {
         let (code, message) = match kind {
             "bond" | "team" => (
                 "bond_port",
-                format!("the interface is one port of {kind} {name}, and the other interfaces of the {kind} do not answer"),
+                format!(
+                    "the interface is one port of {kind} {name}, and the other interfaces of the {kind} do not answer"
+                ),
             ),
             "bridge" if matches!(answering.scope, Scope::Own(_)) => {
                 ("bridge_port", format!("the interface is a port of bridge {name}, whose addresses are not answered"))
