@@ -205,9 +205,8 @@ fn when_silent(host: Side, client: Side) -> u64 {
         let before = seen();
         assert!(before <= 2 * 3 * FORGED, "the hosts keep answering each other: {before}");
         thread::sleep(SILENCE);
-        (seen() == before).then_some(before)
+        (before >= 2 * (FORGED + SYNS) && seen() == before).then_some(before)
     });
-    assert!(total >= 2 * (FORGED + SYNS), "some forged segments or answers are missing: {total}");
     for side in [host, client] {
         let summary = side.responder.interrupt();
         assert_eq!(summary.count("SYNs answered"), SYNS, "{summary:?}");

@@ -49,7 +49,7 @@ impl LossyNetwork {
         // BBR, the default on some machines, mistakes these losses for low bandwidth and slows down.
         client.sysctl("ipv4/tcp_congestion_control", "reno");
         // With the default of 6 retries, one client in a thousand would give up before its handshake completes.
-        client.sysctl("ipv4/tcp_syn_retries", "10");
+        client.sysctl("ipv4/tcp_syn_retries", "20");
         Self { host, client, _switch: switch, _pass: pass, mode }
     }
 

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
-use libbpf_rs::query::LinkInfoIter;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode as Permissions;
@@ -16,7 +15,7 @@ use crate::fixtures::command::{BINARY, STARTED, Summary, TcpBounce};
 use crate::fixtures::namespace::Namespace;
 use crate::fixtures::network::{HOST, Mode, Network, connect};
 use crate::fixtures::process::{Process, rerun, run, stop_main_thread};
-use crate::fixtures::programs::{attached, pass};
+use crate::fixtures::programs::{attached, link_of, pass};
 use crate::fixtures::until;
 
 in_each_mode! {
@@ -183,8 +182,7 @@ fn forced_detachment_ends_the_run(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("");
     let program = attached(&network.host, "host0").unwrap();
-    let link = LinkInfoIter::default().find(|link| link.prog_id == program).unwrap();
-    network.host.run("bpftool", &format!("link detach id {}", link.id));
+    network.host.run("bpftool", &format!("link detach id {}", link_of(program)));
     let reason = responder.failure();
     assert!(reason.contains("detached the program from host0"), "{reason}");
     network.assert_nothing_is_attached();

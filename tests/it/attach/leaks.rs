@@ -13,7 +13,7 @@ use crate::fixtures::amount;
 use crate::fixtures::network::{Mode, Network};
 use crate::fixtures::packet::{Choice, Kernel, Setup};
 use crate::fixtures::process::in_own_process;
-use crate::fixtures::programs::program_info;
+use crate::fixtures::programs::{link_of, program_info};
 use crate::fixtures::until;
 
 /// Returns the number of open descriptors of this process.
@@ -64,8 +64,7 @@ impl Objects {
     fn add(&mut self, program: u32) {
         self.programs.insert(program);
         self.maps.extend(program_info(program).map_ids);
-        let links = LinkInfoIter::default().filter(|link| link.prog_id == program);
-        self.links.extend(links.map(|link| link.id));
+        self.links.insert(link_of(program));
     }
 
     /// Returns whether any of the objects still exists.

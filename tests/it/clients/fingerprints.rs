@@ -21,7 +21,7 @@ const CLOSED: u16 = 81;
 /// The number of scans in which two guesses must be equal at least once.
 ///
 /// The kernel's sequence numbers and timestamps are random, and sometimes resemble another system's.
-const SCANS: usize = 4;
+const SCANS: usize = 8;
 
 /// Opens listeners on port [`LISTENING`] of the host.
 fn listen(network: &Network) -> Vec<TcpListener> {

@@ -1,5 +1,6 @@
 //! Scanners, clients and packet generators that users run.
 
+use std::collections::BTreeSet;
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
 
@@ -51,12 +52,16 @@ fn masscan_finds_every_port(mode: Mode) {
         (HOST_V6.into(), CLIENT_V6.into(), "--router-mac-ipv6"),
     ] {
         let from = format!("--interface client0 --adapter-ip {client} --adapter-port 40000 {router} {mac}");
-        let report = network.client.run("masscan", &format!("{host} -p1-100 {from} --rate 100 --wait 5 -oL -"));
-        let mut found: Vec<u16> = report.lines().filter_map(|line| masscan_port(line, host)).collect();
-        found.sort_unstable();
-        // masscan lists a port again if its SYN-ACK arrives twice.
-        found.dedup();
-        assert_eq!(found, Vec::from_iter(1..=100), "{}", head(&report));
+        let mut found = BTreeSet::new();
+        // masscan sends each SYN once, and misses answers if the machine is busy.
+        for _ in 0..5 {
+            let report = network.client.run("masscan", &format!("{host} -p1-100 {from} --rate 100 --wait 5 -oL -"));
+            found.extend(report.lines().filter_map(|line| masscan_port(line, host)));
+            if found.len() == 100 {
+                break;
+            }
+        }
+        assert!(found.iter().copied().eq(1..=100), "{found:?}");
     }
     let summary = responder.interrupt();
     assert!(summary.count("SYNs answered") >= 200, "{summary:?}");

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::socket::sockopt::{BindToDevice, Ipv6V6Only, ReceiveTimeout, ReuseAddr, SendTimeout};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SetSockOpt, SockFlag, SockType, SockaddrStorage, bind, connect, listen, setsockopt, socket,
+    AddressFamily, Backlog, SetSockOpt, Shutdown, SockFlag, SockType, SockaddrStorage, bind, connect, listen,
+    setsockopt, shutdown, socket,
 };
 use nix::sys::time::TimeVal;
 use tcp_bounce_wire::Verdict;
@@ -220,6 +221,11 @@ fn excludes_listeners_that_are_bound_to_the_bridge_above(mode: Mode) {
     responder.interrupt();
 }
 
+/// Closes a listener, and its copies in processes that other tests start at this moment.
+fn close(listener: TcpListener) {
+    shutdown(listener.as_raw_fd(), Shutdown::Read).unwrap();
+}
+
 /// Listens on a port of the host whose last listener has just been closed.
 ///
 /// A process that another test starts holds a copy of the closed listener for a moment, until it executes its program.
@@ -233,13 +239,13 @@ fn closed_listener_is_refused_for_the_grace_time(mode: Mode) {
     let responder = network.start_responder("--listener-grace 2s");
     assert!(responder.0.stdout.text().contains("\n  listener grace: 2s\n"), "{}", responder.0.stdout.text());
     assert_serves(&network, HOST, &listener);
-    drop(listener);
+    close(listener);
     until("for the port to be refused", || network.connect(2222).err());
     // A service that starts again is served at once.
     let listener = listen_again(&network, 2222);
     assert_serves(&network, HOST, &listener);
     let closed = Instant::now();
-    drop(listener);
+    close(listener);
     until("for the port to be refused", || network.connect(2222).err());
     responder.0.wait_for("\nnow answering on all TCP ports\n");
     assert!(closed.elapsed() >= Duration::from_secs(2), "{:?}", closed.elapsed());
@@ -254,7 +260,7 @@ fn closed_listener_is_refused_for_ten_seconds_by_default(mode: Mode) {
     let responder = network.start_responder("");
     assert_serves(&network, HOST, &listener);
     let closed = Instant::now();
-    drop(listener);
+    close(listener);
     until("for the port to be refused", || network.connect(2222).err());
     responder.0.wait_for("\nnow answering on all TCP ports\n");
     assert!(closed.elapsed() >= Duration::from_secs(10), "{:?}", closed.elapsed());
@@ -269,7 +275,7 @@ fn closed_listener_is_refused_if_the_kernel_selected_its_port(mode: Mode) {
     let port = listener.local_addr().unwrap().port();
     let responder = network.start_responder("--listener-grace 5s");
     assert!(responder.0.stdout.text().contains(&format!("except {port} (local listener)\n")));
-    drop(listener);
+    close(listener);
     until("for the port to be refused", || network.connect(port).err());
     network.assert_refused(port);
     responder.0.wait_for("\nnow answering on all TCP ports\n");
@@ -283,7 +289,7 @@ fn without_grace_a_closed_listener_is_answered_at_once(mode: Mode) {
     for _ in 0..20 {
         let listener = listen_again(&network, 2222);
         assert_serves(&network, HOST, &listener);
-        drop(listener);
+        close(listener);
         network.connect(2222).unwrap();
     }
     assert_answers(&network, HOST, 2222);
@@ -487,7 +493,7 @@ fn serves_listeners_without_the_tracepoint(mode: Mode) {
     assert_eq!(count_served(&network, 50, open), 50);
     let listener = network.listen(2222);
     process.wait_for("except 2222 (local listener)\n");
-    drop(listener);
+    close(listener);
     until("for the port to be refused", || network.connect(2222).err());
     process.wait_for("\nnow answering on all TCP ports\n");
     assert_answers(&network, HOST, 2222);

@@ -32,6 +32,10 @@ fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
     let mut command = TcpBounce::command(&network.host, &format!("--mode skb {arguments} host0"));
     let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
     network.wait_until_attached();
+    // Before it drops its privileges, a signal ends the start without output.
+    let status = format!("/proc/{}/status", process.child.id());
+    let is_dropped = || fs::read_to_string(&status).unwrap().contains("NoNewPrivs:\t1").then_some(());
+    until("for the privileges to be dropped", is_dropped);
     (process, reader)
 }
 

@@ -114,16 +114,20 @@ fn finds_the_holes_with_5_percent_loss(mode: Mode) {
     let responder = network.start_responder("");
     let report = probe(&network.client, &format!("--timeout 400ms --ports 1-{LAST} {HOST} {HOST_V6}"));
     for host in [0, 1] {
-        check_states(&report, host, &holes, LAST);
-        // A FIN is lost more often than a SYN-ACK. Hardly ever does a port lack it in all rounds.
+        let in_state = |state| ports_in_state(&report, host, state).into_iter().collect::<BTreeSet<u16>>();
+        let open = in_state("open");
+        // All rounds miss one of 1000 holes in one of 12,000 probes, and practically never two.
+        assert!(open.is_subset(&holes) && open.len() + 1 >= holes.len(), "{report}");
+        assert_eq!(in_state("filtered").len(), usize::from(LAST) - open.len());
+        // A FIN is lost more often than a SYN-ACK. Hardly ever do two ports lack it in all rounds.
         let closed = ports(&report, host).into_values().filter(|port| port["answer"]["end"] == "closed");
-        assert!(closed.count() + 1 >= holes.len(), "{report}");
+        assert!(closed.count() + 2 >= holes.len(), "{report}");
     }
     responder.interrupt();
-    // In each of ten attempts, an open port loses a segment with a probability of 0.19. All ten fail once in 20
+    // In each of twelve attempts, an open port loses a segment with a probability of 0.19. All twelve fail once in 600
     // million.
     for host in HOSTS {
-        check(&network.probe_with_far(host, "--timeout 300ms --retries 9 --ports 1-200"), &holes, 200);
+        check(&network.probe_with_far(host, "--timeout 300ms --retries 11 --ports 1-200"), &holes, 200);
     }
 }
 

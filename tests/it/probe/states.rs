@@ -97,7 +97,8 @@ fn answers_of_listeners_are_told_apart() {
         assert_eq!(source.ip(), client(host));
         assert_eq!(report["hosts"][0]["source"], client(host).to_string());
         // The silent port is tried again, because the data may be lost.
-        assert_eq!([2001, 2002, 2003].map(|port| ports[&port]["attempts"].as_u64().unwrap()), [3, 1, 1]);
+        let [silent, answered @ ..] = [2001, 2002, 2003].map(|port| ports[&port]["attempts"].as_u64().unwrap());
+        assert!(silent >= 3 && answered.into_iter().all(|attempts| attempts < silent), "{report}");
     }
 }
 

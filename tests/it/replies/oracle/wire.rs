@@ -169,16 +169,17 @@ impl Wire {
     /// Sends SYNs from the client, and returns the SYN-ACK to each of them, if any. An RST is not an answer: without a
     /// listener, the host sends an RST for each SYN that tcp-bounce passes.
     ///
-    /// Each SYN has a different source port. A random flow label is 0 once in 2^20, so a SYN whose answer has this
-    /// label is sent again.
+    /// Each SYN has a different source port. A random flow label is 0 or that of the SYN once in 2^19, so a SYN whose
+    /// answer has such a label is sent again.
     #[track_caller]
     pub fn ask(&self, syns: &[(Family, Segment)]) -> Vec<Option<Frame>> {
         let ask = |((family, syn), port): (&(Family, Segment), u16)| {
             let ask = |port| self.replies(*family, syn, Source::Client, port).into_iter().find(Frame::is_syn_ack);
             let answer = ask(port);
-            let has_no_label = answer.as_ref().is_some_and(|answer| answer.flow_label() == 0);
-            let again = if *family == V6 && has_no_label { ask(port + 10_000) } else { None };
-            again.filter(|again| again.flow_label() != 0).or(answer)
+            let is_random = |answer: &Frame| ![0, syn.flow_label].contains(&answer.flow_label());
+            let asks_again = *family == V6 && answer.as_ref().is_some_and(|answer| !is_random(answer));
+            let again = if asks_again { ask(port + 10_000) } else { None };
+            again.filter(is_random).or(answer)
         };
         iter::zip(syns, 10_000..).map(ask).collect()
     }
