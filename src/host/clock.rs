@@ -32,10 +32,18 @@ pub fn offset_since_boot() -> u32 {
 }
 
 fn measured_offset(clock: Clock) -> Option<u32> {
+    let now = || Some(Duration::from(clock_gettime(COARSE).ok()?).as_millis() as u32);
+    // If another process ran between the readings, they belong to different jiffies.
+    (0..20).find_map(|_| {
+        let (before, jiffies, after) = (now()?, jiffies()?, now()?);
+        (before == after).then(|| before.wrapping_sub(clock.milliseconds(jiffies)))
+    })
+}
+
+/// Returns the jiffies, which only root can read.
+fn jiffies() -> Option<u64> {
     let mut lines = BufReader::new(File::open("/proc/timer_list").ok()?).lines();
-    let jiffies = lines.find_map(|line| line.ok()?.strip_prefix("jiffies: ")?.trim().parse::<u64>().ok())?;
-    let now = Duration::from(clock_gettime(COARSE).ok()?);
-    Some((now.as_millis() as u32).wrapping_sub(clock.milliseconds(jiffies)))
+    lines.find_map(|line| line.ok()?.strip_prefix("jiffies: ")?.trim().parse().ok())
 }
 
 #[cfg(test)]
