@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::fixtures::command::{STARTED, TcpBounce};
+use crate::fixtures::command::{STARTED, TcpBounce, assert_error};
 use crate::fixtures::network::{Mode, Network, connect};
 use crate::fixtures::process::Process;
 use crate::fixtures::programs::{attached, pass};
@@ -57,14 +57,15 @@ fn every_interface_answers(mode: Mode) {
 }
 
 /// Checks that no program is attached while another one is being loaded, and that a signal then prevents the start.
+/// With a policy, that is an error, because no port was compared.
 #[test]
 #[ignore = "needs root: makes network namespaces"]
 fn sigint_during_loading_attaches_nothing() {
     const COUNT: usize = 8;
     let network = Network::new(Mode::Skb);
     let names = add_cables(&network, COUNT);
-    let prevents_start = || {
-        let process = Process::start(&mut TcpBounce::command(&network.host, &names.join(" ")));
+    let prevents_start = |options: &str| {
+        let process = Process::start(&mut TcpBounce::command(&network.host, &format!("{options} {}", names.join(" "))));
         let descriptors = format!("/proc/{}/fdinfo", process.child.id());
         let loaded = || {
             let files = fs::read_dir(&descriptors).unwrap();
@@ -79,10 +80,22 @@ fn sigint_during_loading_attaches_nothing() {
         process.signal(Signal::SIGINT);
         process.signal(Signal::SIGCONT);
         let finished = process.finish();
-        assert!(finished.status.success(), "{finished:?}");
         network.assert_nothing_is_attached();
-        is_loading && !finished.stdout.contains(STARTED)
+        let is_prevented = !finished.stdout.contains(STARTED);
+        if is_prevented && !options.is_empty() {
+            assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+            assert_error(&finished.stderr, &["stopped before the start", "policy"], "`answering on`");
+        } else {
+            assert!(finished.status.success(), "{finished:?}");
+        }
+        is_loading && is_prevented
     };
+    let folder = tempfile::tempdir().unwrap();
+    let [policy, report] = ["policy.toml", "report.csv"].map(|name| folder.path().join(name));
+    fs::write(&policy, "[[rule]]\nports = \"1\"\nopen = false\n").unwrap();
+    let compares = format!("--report {} --expect {}", report.display(), policy.display());
     // Sometimes all programs are loaded before the test notices the first one, so it makes up to ten attempts.
-    assert!((0..10).any(|_| prevents_start()));
+    for options in ["", &compares] {
+        assert!((0..10).any(|_| prevents_start(options)), "{options}");
+    }
 }
