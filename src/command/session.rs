@@ -70,7 +70,8 @@ impl<'a> Session<'a> {
         let interfaces = Interface::find(&config.interfaces)?;
         kernel::check()?;
         interfaces.iter().try_for_each(responder::check_vacant)?;
-        let signals = Signals::handle()?;
+        // A run with a policy must not seem to have compared the ports.
+        let signals = Signals::handle(i32::from(outputs.policy.is_some()))?;
 
         let isn = isn::resolve(&config.syn_ack, &config.post_handshake, config.profile.as_ref())?;
         let config = config.with_ports_of_profile(isn)?;
@@ -190,10 +191,10 @@ impl<'a> Session<'a> {
 }
 
 impl Signals {
-    /// Installs the handlers of Ctrl-C, SIGTERM and SIGHUP.
-    fn handle() -> Result<Self, Error> {
+    /// Installs the handlers of Ctrl-C, SIGTERM and SIGHUP. `early_status` is the exit status until the exit is deferred.
+    fn handle(early_status: i32) -> Result<Self, Error> {
         let (sender, receiver) = mpsc::channel();
-        let handlers = unprivileged(|| SignalHandlers::install(sender.clone(), tui::restore_now))??;
+        let handlers = unprivileged(|| SignalHandlers::install(early_status, sender.clone(), tui::restore_now))??;
         Ok(Self { sender, receiver, handlers, are_received: Cell::new(false) })
     }
 

@@ -19,9 +19,9 @@ const BURST: Duration = Duration::from_millis(250);
 
 /// The installed handlers of Ctrl-C, SIGTERM and SIGHUP.
 ///
-/// Until [`SignalHandlers::defer_exit`] is called, any signal ends the process with status 0. Afterwards, the first
-/// signal is sent to the main thread, and SIGHUP is ignored from then on. The process ends with status 1 at a second
-/// Ctrl-C or SIGTERM after [`BURST`], or if the main thread no longer receives signals.
+/// Until [`SignalHandlers::defer_exit`] is called, any signal ends the process. Afterwards, the first signal is sent to
+/// the main thread, and SIGHUP is ignored from then on. The process ends with status 1 at a second Ctrl-C or SIGTERM
+/// after [`BURST`], or if the main thread no longer receives signals.
 pub struct SignalHandlers {
     is_deferred: Arc<AtomicBool>,
 }
@@ -29,15 +29,24 @@ pub struct SignalHandlers {
 impl SignalHandlers {
     /// Installs the handlers. SIGHUP stays ignored under `nohup`.
     ///
-    /// `interrupt` sends the first signal to the main thread. `before_exit` runs before the process ends with status 1,
-    /// and must return soon.
+    /// `early_status` is the exit status until the exit is deferred. `interrupt` sends the first signal to the main
+    /// thread. `before_exit` runs before the process ends because of a second signal, and must return soon.
     ///
     /// # Errors
     ///
     /// [`ProcessError::Signals`] if a handler cannot be installed.
-    pub fn install(interrupt: Sender<()>, before_exit: impl Fn() + Send + 'static) -> Result<Self, ProcessError> {
+    pub fn install(
+        early_status: i32,
+        interrupt: Sender<()>,
+        before_exit: impl Fn() + Send + 'static,
+    ) -> Result<Self, ProcessError> {
         let is_deferred = Arc::new(AtomicBool::new(false));
-        let handler = handler(interrupt, Arc::clone(&is_deferred), before_exit);
+        let has_deferred = Arc::clone(&is_deferred);
+        let mut handle_late = handler(interrupt, before_exit);
+        let handler = move || match has_deferred.load(Ordering::SeqCst) {
+            true => handle_late(),
+            false => exit(early_status),
+        };
         let has_nohup = matches!(set_hangup(SigHandler::SigIgn)?, SigHandler::SigIgn);
         ctrlc::set_handler(handler).map_err(|error| match error {
             // The message of `ctrlc::Error` omits the error of the system call.
@@ -61,13 +70,10 @@ impl SignalHandlers {
     }
 }
 
-/// Returns the function that the signal thread calls for each signal.
-fn handler(interrupt: Sender<()>, is_deferred: Arc<AtomicBool>, before_exit: impl Fn()) -> impl FnMut() {
+/// Returns the function that the signal thread calls for each signal once the exit is deferred.
+fn handler(interrupt: Sender<()>, before_exit: impl Fn()) -> impl FnMut() {
     let mut sequence = SignalSequence { first: None };
     move || {
-        if !is_deferred.load(Ordering::SeqCst) {
-            exit(0);
-        }
         let ends_process = match sequence.next(Instant::now()) {
             Reaction::Interrupt => {
                 // When a terminal closes, the kernel and the shell may send SIGHUP at different times. A second SIGHUP

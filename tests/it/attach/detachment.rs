@@ -62,8 +62,13 @@ fn signals_end_the_wait_for_a_key() {
     let fifo = folder.path().join("key");
     // Nothing writes to the FIFO, so opening it blocks.
     mkfifo(&fifo, Permissions::S_IRUSR).unwrap();
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let arguments = format!("--mode skb --isn keyed --key-file {} host0", fifo.display());
+    let [policy, report] = ["policy.toml", "report.csv"].map(|name| folder.path().join(name));
+    fs::write(&policy, "default_open = true\n").unwrap();
+    let compares = format!("--report {} --expect {}", report.display(), policy.display());
+    // With a policy, success would mean that the ports were compared.
+    for (signal, options, status) in [(Signal::SIGINT, "", 0), (Signal::SIGTERM, "", 0), (Signal::SIGINT, &compares, 1)]
+    {
+        let arguments = format!("--mode skb --isn keyed --key-file {} {options} host0", fifo.display());
         let process = Process::start(&mut TcpBounce::command(&network.host, &arguments));
         let system_call = format!("/proc/{}/syscall", process.child.id());
         let open = format!("{} ", libc::SYS_openat);
@@ -72,7 +77,7 @@ fn signals_end_the_wait_for_a_key() {
         });
         process.signal(signal);
         let finished = process.finish();
-        assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
+        assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(status), ""), "{finished:?}");
         network.assert_nothing_is_attached();
     }
 }
