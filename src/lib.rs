@@ -27,9 +27,9 @@
 //!
 //! # Requirements
 //!
-//! The process needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, before Linux 5.11 also `CAP_SYS_RESOURCE`, and Linux
-//! 5.9 or newer. Root has these capabilities outside of user namespaces. A [`Run`] keeps its privileges; the command
-//! `tcp-bounce` drops them once it is attached.
+//! The process needs Linux 5.9 or newer, and `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`. Before Linux 5.11, it also
+//! needs `CAP_SYS_RESOURCE`. Root has these capabilities outside of user namespaces. A [`Run`] keeps its privileges; the
+//! command `tcp-bounce` drops them once it is attached.
 //!
 //! # Features
 //!

@@ -76,7 +76,7 @@ pub struct ProbeArgs {
 
     /// Compare the open ports with the policy in FILE
     ///
-    /// FILE is TOML. Each rule is a line `[[rule]]` with its keys below it, one in a line: `ports = "22,80"`,
+    /// FILE is TOML. Each rule is a line `[[rule]]` with its keys below it, one per line: `ports = "22,80"`,
     /// `from = "203.0.113.0/24"`, `to = "192.0.2.1"`, `open = true`. With `open = true`, the ports must be open, and
     /// with `open = false`, they must not. The first rule that matches a port decides. Ports without a rule must not be
     /// open, unless `default_open = true` precedes the rules.

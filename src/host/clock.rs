@@ -33,7 +33,7 @@ pub fn offset_since_boot() -> u32 {
 
 fn measured_offset(clock: Clock) -> Option<u32> {
     let now = || Some(Duration::from(clock_gettime(COARSE).ok()?).as_millis() as u32);
-    // If another process ran between the readings, they belong to different jiffies.
+    // If another process ran between the readings, they may belong to different jiffies.
     (0..20).find_map(|_| {
         let (before, jiffies, after) = (now()?, jiffies()?, now()?);
         (before == after).then(|| before.wrapping_sub(clock.milliseconds(jiffies)))

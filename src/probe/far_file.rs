@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// The time between two looks at the file.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The precision of the times of files. A file may seem to be older than it is, by less than this time.
+/// The precision of the times of files. A file may seem to be older than it is, usually by less than this time.
 const PRECISION: Duration = Duration::from_millis(20);
 
 impl FarReport {

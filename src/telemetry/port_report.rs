@@ -127,7 +127,7 @@ impl PortReport {
         })
     }
 
-    /// Compares the report with a policy, too.
+    /// Sets the policy that the report is compared with. `None` stands for no comparison.
     pub fn expecting(self, expectation: Option<Expectation>) -> Self {
         Self { expectation, ..self }
     }

@@ -195,13 +195,14 @@ fn all_flags_in_both_directions(mode: Mode, arguments: &str) -> u64 {
     when_silent(host, client)
 }
 
-/// Waits until no more TCP segments arrive, and returns their total number at both sides.
+/// Waits until all forged segments and answers have arrived and no more follow. Returns the total number of TCP
+/// segments at both sides.
 ///
 /// Also stops both sides, and checks that each of them answered exactly [`SYNS`] segments with a SYN-ACK.
 #[track_caller]
 fn when_silent(host: Side, client: Side) -> u64 {
     let seen = || segments(&host.counters()) + segments(&client.counters());
-    let total = until("for silence", || {
+    let total = until("for all forged segments and their answers, and then for silence", || {
         let before = seen();
         assert!(before <= 2 * 3 * FORGED, "the hosts keep answering each other: {before}");
         thread::sleep(SILENCE);

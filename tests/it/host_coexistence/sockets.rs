@@ -226,13 +226,6 @@ fn close(listener: TcpListener) {
     shutdown(listener.as_raw_fd(), Shutdown::Read).unwrap();
 }
 
-/// Listens on a port of the host whose last listener has just been closed.
-///
-/// A process that another test starts holds a copy of the closed listener for a moment, until it executes its program.
-fn listen_again(network: &Network, port: u16) -> TcpListener {
-    until("for the port to be free", || network.host.enter(|| TcpListener::bind((HOST, port))).ok())
-}
-
 fn closed_listener_is_refused_for_the_grace_time(mode: Mode) {
     let network = Network::new(mode);
     let listener = network.listen(2222);
@@ -242,7 +235,7 @@ fn closed_listener_is_refused_for_the_grace_time(mode: Mode) {
     close(listener);
     until("for the port to be refused", || network.connect(2222).err());
     // A service that starts again is served at once.
-    let listener = listen_again(&network, 2222);
+    let listener = network.listen(2222);
     assert_serves(&network, HOST, &listener);
     let closed = Instant::now();
     close(listener);
@@ -287,7 +280,7 @@ fn without_grace_a_closed_listener_is_answered_at_once(mode: Mode) {
     let network = Network::new(mode);
     let responder = network.start_responder("--listener-grace 0");
     for _ in 0..20 {
-        let listener = listen_again(&network, 2222);
+        let listener = network.listen(2222);
         assert_serves(&network, HOST, &listener);
         close(listener);
         network.connect(2222).unwrap();

@@ -26,13 +26,13 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Starts tcp-bounce with a full output pipe, and waits until it is attached.
+/// Starts tcp-bounce with a full output pipe, and waits until it is attached and has dropped its privileges.
 fn start_unread(network: &Network, arguments: &str) -> (Process, PipeReader) {
     let (reader, writer) = full_pipe();
     let mut command = TcpBounce::command(&network.host, &format!("--mode skb {arguments} host0"));
     let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
     network.wait_until_attached();
-    // Before it drops its privileges, a signal ends the start without output.
+    // A signal that arrives while the programs are being attached ends the start without output.
     let status = format!("/proc/{}/status", process.child.id());
     let is_dropped = || fs::read_to_string(&status).unwrap().contains("NoNewPrivs:\t1").then_some(());
     until("for the privileges to be dropped", is_dropped);
