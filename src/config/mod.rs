@@ -38,7 +38,7 @@ pub use profile::{
 };
 pub use scope::{DestinationChoice, DestinationList, ScopeConfig};
 pub use syn_ack::{IsnChoice, SynAckConfig};
-pub use text_file::read_text;
+pub use text_file::read_text_up_to;
 pub use toml_file::TomlError;
 pub use values::{ValueError, parse_duration, parse_number, parse_optional_duration};
 

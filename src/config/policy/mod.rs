@@ -10,7 +10,8 @@ use ipnet::IpNet;
 
 pub use possible::PossibleRules;
 
-use super::{ConfigError, PortList, read_text};
+use super::text_file::read_text;
+use super::{ConfigError, PortList};
 
 /// A list of rules. The first rule that matches a port decides.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! The file of the port report that `--far` waits for.
 
-use std::fs::{self, File};
-use std::time::SystemTime;
+use std::fs;
 
 use crate::fixtures::command::BINARY;
 use crate::fixtures::network::{HOST, HOST_V6, switched};
@@ -17,7 +16,6 @@ fn only_a_new_report_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("arrived.json");
     fs::write(&file, "{\"type\": \"report\", \"ports\": []}").unwrap();
-    File::options().write(true).open(&file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let mut command = client.command(BINARY);
     command.args(["probe", "--timeout", "300ms", "--ports", "79", "--far"]).arg(&file).arg(HOST.to_string());
     let probe = Process::start(&mut command);
@@ -29,6 +27,9 @@ fn only_a_new_report_is_used() {
     let error = finished.stderr.lines().nth(1).unwrap();
     assert!(error.starts_with(&format!("error: {} is not a port report in JSON: ", file.display())), "{error}");
     drop(host);
+    let error = run_probe(&client, &format!("--far {}/arrived.json {HOST}", file.display()));
+    assert_eq!((error.status.code(), error.stdout.as_str()), (Some(1), ""));
+    assert!(error.stderr.ends_with(": Not a directory (os error 20)\n"), "{error:?}");
     let error = run_probe(&client, &format!("--far arrived.json {HOST} {HOST_V6}"));
     assert_eq!(error.status.code(), Some(2));
     assert!(error.stderr.starts_with("error: --far requires exactly one host\n  hint: "), "{error:?}");
