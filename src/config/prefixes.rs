@@ -101,7 +101,7 @@ fn never_answered(prefix: &IpNet) -> Option<&'static str> {
 /// Returns the IPv4 form of an IPv4-mapped IPv6 prefix, and `None` for any other prefix.
 ///
 /// An IPv4-mapped prefix never matches, because IPv6 packets do not carry such addresses.
-fn unmapped(prefix: &IpNet) -> Option<IpNet> {
+pub fn unmapped(prefix: &IpNet) -> Option<IpNet> {
     let IpNet::V6(prefix) = prefix else { return None };
     let length = prefix.prefix_len().checked_sub(96)?;
     let address = prefix.addr().to_ipv4_mapped()?;

@@ -65,8 +65,8 @@ impl Output<Stdout> {
 ///
 /// Standard output cannot be written.
 pub fn print_text(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    let output = Output { stream: io::stdout(), format: Format::Text };
+    match output.write(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }

@@ -9,8 +9,8 @@ use nix::libc;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, Linger, SocketError};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, getsockname, getsockopt, recv, setsockopt,
-    socket,
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, getpeername, getsockname, getsockopt, recv,
+    setsockopt, socket,
 };
 
 use super::icmp::IcmpError;
@@ -86,6 +86,9 @@ impl Attempt {
                 libc::ECONNRESET | libc::EPIPE => self.was_reset = true,
                 errno => return Step::Ended(self.failure(Errno::from_raw(errno))),
             }
+            if self.is_connected_to_itself() {
+                return Step::Ended(PortState::Refused);
+            }
             self.latency = Some(now.saturating_duration_since(self.started));
         }
         match self.receive(tokens) {
@@ -148,6 +151,14 @@ impl Attempt {
         }
         self.received.truncate(Answer::MAX_DATA);
         PortState::Open(Answer::Data(std::mem::take(&mut self.received)))
+    }
+
+    /// Returns whether the kernel chose the probed address and port for this side, too. A socket can connect to itself
+    /// only if no listener has the port.
+    fn is_connected_to_itself(&self) -> bool {
+        let socket = self.socket.as_raw_fd();
+        let ends = (getsockname::<SockaddrStorage>(socket), getpeername::<SockaddrStorage>(socket));
+        matches!(ends, (Ok(local), Ok(peer)) if local == peer)
     }
 
     fn local(&self) -> Option<SocketAddr> {

@@ -20,17 +20,22 @@ use crate::output::{SCHEMA_VERSION, StatusLine, print_text};
 ///
 /// # Errors
 ///
-/// The policy or the key cannot be used, a name cannot be resolved, no connection can be opened, or standard output
-/// cannot be written. If the port report cannot be used, the results are printed without it.
+/// The policy or the key cannot be used, a name cannot be resolved, a host with a policy has no route, no connection can
+/// be opened, or standard output cannot be written. If the port report cannot be used, the results are printed without
+/// it.
 pub fn run(config: &ProbeConfig) -> Result<bool, ProbeError> {
     if config.far.is_some() && config.hosts.len() != 1 {
         return Err(ProbeError::FarHosts);
     }
+    config.far.as_deref().map(FarReport::check_path).transpose()?;
     let policy = config.policy.as_deref().map(Policy::load).transpose()?;
     let key = config.key_file.as_deref().map(|path| isn::key(Some(path))).transpose()?;
     let settings = ScanSettings { tokens: TokenCheck(key), ..config.scan.clone() };
     let resolve = |host: &String| Target::resolve(host, config.family);
     let targets = config.hosts.iter().map(resolve).collect::<Result<Vec<_>, ProbeError>>()?;
+    if let Some(target) = targets.iter().find(|target| policy.is_some() && target.source.is_none()) {
+        return Err(ProbeError::NoRoute { host: target.host.clone() });
+    }
     let started = Instant::now();
     let mut line = StatusLine::new(true);
     let results = scan(&targets, &settings, &mut |progress| line.set(describe(progress)))?;

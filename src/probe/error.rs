@@ -26,6 +26,12 @@ pub enum ProbeError {
         /// The selected IP version: "IPv4" or "IPv6".
         version: &'static str,
     },
+    /// No SYN can be sent to a host, so its ports would seem to be closed.
+    #[error("there is no route to {host}, so its ports cannot be compared with the policy")]
+    NoRoute {
+        /// The name or address of the host.
+        host: String,
+    },
     /// The policy or the key cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -71,6 +77,9 @@ impl ProbeError {
         let hint = match self {
             Self::Resolve { .. } => "check the name, or use an address",
             Self::NoAddress { version, .. } => return Some(format!("remove --{}", version.to_lowercase())),
+            Self::NoRoute { .. } => {
+                "check the routes of this host; a link-local address needs its interface, as in fe80::1%eth0"
+            }
             Self::FarHosts => "probe the hosts one by one",
             Self::NoFarReport { .. } => "stop the tcp-bounce on the far side, and copy its report to this file",
             Self::FarReport { .. } => "use the file of `tcp-bounce --report FILE.json`",

@@ -166,10 +166,14 @@ impl<'a> Scanner<'a> {
 
     /// Starts an attempt. Returns `false` if this host is short of sockets, memory or ports.
     fn start(&mut self, place: Place, now: Instant) -> Result<bool, ProbeError> {
-        let address = self.targets[place.host].endpoint(self.settings.ports[place.port]);
+        let target = &self.targets[place.host];
+        let address = target.endpoint(self.settings.ports[place.port]);
         let attempt = match Attempt::start(address, now) {
             Ok(attempt) => attempt,
-            Err(errno) if attempt::is_shortage(errno) => return self.lower_limit(errno).map(|()| false),
+            // Without a source address, EADDRNOTAVAIL is no shortage of ports.
+            Err(errno) if attempt::is_shortage(errno) && (errno != Errno::EADDRNOTAVAIL || target.source.is_some()) => {
+                return self.lower_limit(errno).map(|()| false);
+            }
             Err(errno) => {
                 self.record(place, attempt::unsent(errno), None);
                 return Ok(true);

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// A timeout that no scan reaches. Longer ones could exceed the range of [`Instant`].
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// A queue of deadlines, each with the value of its owner.
 #[derive(Debug)]
 pub struct Schedule<T> {
@@ -13,7 +16,7 @@ pub struct Schedule<T> {
 impl<T: Copy> Schedule<T> {
     /// Creates a queue whose deadlines are `timeout` after they are added.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, queue: VecDeque::new() }
+        Self { timeout: timeout.min(LONGEST), queue: VecDeque::new() }
     }
 
     /// Adds a deadline, and returns it. `now` never decreases.
@@ -51,5 +54,11 @@ mod tests {
         assert_eq!(schedule.expire(start + 3 * second), None);
         assert_eq!(schedule.expire(start + 9 * second), Some((start + 4 * second, 'b')));
         assert_eq!(schedule.expire(start + 9 * second), None);
+    }
+
+    #[test]
+    fn the_longest_timeout_is_a_deadline() {
+        let start = Instant::now();
+        assert_eq!(Schedule::new(Duration::MAX).add(start, ()), start + LONGEST);
     }
 }

@@ -63,7 +63,7 @@ impl Target {
         if name.is_empty() {
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "the name is empty")));
         }
-        let addresses: Vec<SocketAddr> = (name, 0).to_socket_addrs().map_err(failed)?.collect();
+        let addresses: Vec<SocketAddr> = (name, 0).to_socket_addrs().map_err(failed)?.map(canonical).collect();
         let address = addresses.iter().find(|address| family.includes(address));
         let version = family.version();
         let address = address.ok_or_else(|| ProbeError::NoAddress { host: host.to_owned(), version })?;
@@ -94,6 +94,14 @@ impl Target {
     }
 }
 
+/// Returns the IPv4 address in an IPv4-mapped one, which the kernel connects to over IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
 /// Returns the source address of packets to `address`.
 fn source(address: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -115,6 +123,7 @@ mod tests {
             ("::1", "::1"),
             ("[::1]", "[::1] (::1)"),
             ("0:0:0:0:0:0:0:1", "0:0:0:0:0:0:0:1 (::1)"),
+            ("::ffff:127.0.0.1", "::ffff:127.0.0.1 (127.0.0.1)"),
         ] {
             let target = Target::resolve(host, Family::Any).unwrap();
             assert_eq!(target.title(), title);

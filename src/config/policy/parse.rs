@@ -2,11 +2,12 @@
 
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::{Policy, Rule};
 use crate::config::toml_file::{self, Dialect, Key, Reader};
-use crate::config::{PrefixList, TomlError, ValueError};
+use crate::config::{PrefixList, TomlError, ValueError, prefixes};
 
 /// The words of policies.
 const DIALECT: Dialect = Dialect {
@@ -62,6 +63,21 @@ impl toml_file::Table for Table {
     }
 }
 
+/// The addresses of a rule.
+struct Addresses(Vec<IpNet>);
+
+impl FromStr for Addresses {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let PrefixList(prefixes) = text.parse()?;
+        match prefixes.iter().find_map(|prefix| Some((prefix, prefixes::unmapped(prefix)?))) {
+            Some((prefix, ipv4)) => Err(ValueError::new(format!("{prefix} is an IPv4-mapped prefix: write {ipv4}"))),
+            None => Ok(Self(prefixes)),
+        }
+    }
+}
+
 impl Policy {
     /// Parses a policy in TOML. `name` becomes its name.
     ///
@@ -97,8 +113,8 @@ impl Reader<'_> {
     fn rule(&mut self, table: &DeTable, line: usize) -> Option<Rule> {
         let is_whole = self.check_keys(table, Table::Rule);
         let ports = self.optional(table, PORTS);
-        let from: Option<PrefixList> = self.optional(table, FROM);
-        let to: Option<PrefixList> = self.optional(table, TO);
+        let from: Option<Addresses> = self.optional(table, FROM);
+        let to: Option<Addresses> = self.optional(table, TO);
         let open = self.required(table, Table::Rule, OPEN, is_whole.then_some(line))?;
         let open = self.boolean(OPEN, open)?;
         Some(Rule { line: Some(line), ports, from: from.map(|list| list.0), to: to.map(|list| list.0), open })
@@ -126,6 +142,7 @@ mod tests {
             ("ports = 70000", "\"70000\" is not a port from 0 to 65535", "a list looks like 22,8000-8999"),
             ("ports = [22]", "ports must be a string, not a list", "write ports = \"22,8000-8999\""),
             ("from = \"10.0.0.0/33\"", "\"10.0.0.0/33\" is not an address or a prefix", "a list looks like 192.0.2.1,"),
+            ("to = \"::ffff:192.0.2.1\"", "::ffff:192.0.2.1/128 is an IPv4-mapped prefix: write 192.0.2.1/32", ""),
             ("to = \"web1\"", "\"web1\" is not an address or a prefix", "a list looks like 192.0.2.1,"),
             ("to = \"\"", "empty entry in the list", "a list looks like 192.0.2.1,"),
         ] {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
+use crate::fixtures::command::assert_error;
 use crate::fixtures::network::{HOST, HOST_V6, HOSTS, Mode, Network};
 use crate::fixtures::probe::{Server, parse, run_probe};
 use crate::fixtures::process::Process;
@@ -48,6 +49,29 @@ fn differences_have_the_exit_status_3() {
             );
         }
     }
+}
+
+/// Checks that a host without a route is an error. Otherwise, a policy that only forbids ports would be met.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn hosts_without_a_route_are_not_compared() {
+    let network = Network::without_program(Mode::Skb);
+    let file = policy("default_open = false\n");
+    let error = run_probe(&network.client, &format!("--expect {} {HOST} 203.0.113.1", file.path().display()));
+    assert_eq!((error.status.code(), error.stdout.as_str()), (Some(1), ""), "{error:?}");
+    assert_error(&error.stderr, &["there is no route to 203.0.113.1", "policy"], "routes");
+}
+
+/// Checks that an IPv4-mapped address is the IPv4 address in it.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn mapped_addresses_match_ipv4_rules() {
+    let network = Network::without_program(Mode::Skb);
+    let _listener = network.listen(80);
+    let file = policy("[[rule]]\nports = 80\nfrom = \"192.0.2.0/24\"\nto = \"192.0.2.1\"\nopen = true\n");
+    let arguments = format!("--timeout 300ms --ports 80-81 --expect {} ::ffff:{HOST}", file.path().display());
+    let finished = run_probe(&network.client, &arguments);
+    assert_eq!(finished.status.code(), Some(0), "{finished:?}");
 }
 
 /// The parser of Python's standard library reads the XML.

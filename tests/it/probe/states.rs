@@ -1,15 +1,20 @@
 //! The state of each kind of port: refused, rejected, dropped, silent, and with answers.
 
+use std::fs;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::process::Stdio;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::{Value, json};
 
 use crate::fixtures::command::BINARY;
 use crate::fixtures::network::{CLIENT, CLIENT_V6, HOST, HOST_V6, HOSTS, Mode, Network};
-use crate::fixtures::probe::{Server, identify, ports, ports_in_state, probe};
-use crate::fixtures::process::run;
+use crate::fixtures::probe::{Server, identify, parse, ports, ports_in_state, probe};
+use crate::fixtures::process::{Process, run};
+use crate::fixtures::until;
 
 in_each_mode! {
     actions_of_a_responder_have_different_answers,
@@ -148,4 +153,61 @@ fn ports_without_a_route_are_unreachable() {
     network.client.run("nft", "add rule inet filter output tcp dport 80 reject");
     let report = probe(&network.client, &format!("--ports 80 --timeout 300ms {HOST}"));
     assert_eq!(ports(&report, 0)[&80]["state"], "unreachable", "{report}");
+}
+
+/// Checks a host for which this side has no address, beside one that answers. The kernel reports EADDRNOTAVAIL, as for
+/// a lack of ports.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn hosts_without_a_source_address_do_not_end_the_probe() {
+    let network = Network::without_program(Mode::Skb);
+    for interface in ["lo", "client0"] {
+        network.client.ip(&format!("-6 address flush dev {interface}"));
+    }
+    network.client.ip("-6 route add 2001:db8:2::/64 dev client0");
+    let report = probe(&network.client, &format!("--ports 80 2001:db8:2::1 {HOST}"));
+    assert_eq!(ports(&report, 0)[&80]["error"]["errno"], "EADDRNOTAVAIL", "{report}");
+    assert_eq!(ports_in_state(&report, 1, "refused"), [80]);
+}
+
+/// Checks a closed port of this side that the kernel chooses as the client's port. The socket then connects to itself.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn ports_that_connect_to_themselves_are_refused() {
+    let network = Network::without_program(Mode::Skb);
+    network.client.sysctl("ipv4/ip_local_port_range", "40001 40001");
+    for host in ["127.0.0.1", "::1"] {
+        let report = probe(&network.client, &format!("--timeout 300ms --ports 40001 {host}"));
+        assert_eq!(ports_in_state(&report, 0, "refused"), [40001], "{report}");
+    }
+}
+
+/// Checks the longest time that the command line accepts.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn any_timeout_is_possible() {
+    let network = Network::without_program(Mode::Skb);
+    let report = probe(&network.client, &format!("--timeout {}s --ports 80 {HOST}", u64::MAX));
+    assert_eq!(ports_in_state(&report, 0, "refused"), [80]);
+}
+
+/// Checks that the report is whole even if another process has set standard output to non-blocking.
+#[test]
+#[ignore = "needs root: makes network namespaces"]
+fn waits_for_the_reader_of_the_report() {
+    let network = Network::without_program(Mode::Skb);
+    let (mut reader, writer) = io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut command = network.client.command(BINARY);
+    command.args(["probe", "--format", "json", "--ports", "1-1000", &HOST.to_string()]);
+    let process = Process::start_as_is(command.stdout(writer).stderr(Stdio::piped()));
+    // Until the reader starts, the report fills the pipe.
+    let status = format!("/proc/{}/syscall", process.child.id());
+    let polls = format!("{} ", libc::SYS_poll);
+    until("for the probe to wait", || fs::read_to_string(&status).unwrap().starts_with(&polls).then_some(()));
+    drop(command);
+    let mut json = String::new();
+    reader.read_to_string(&mut json).unwrap();
+    assert!(process.finish().status.success());
+    assert_eq!(ports(&parse(&json), 0).len(), 1000);
 }
