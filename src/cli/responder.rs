@@ -566,7 +566,7 @@ impl Args {
             policy: self.expect.as_deref().map(Policy::load).transpose()?,
             metrics: self.metrics_listen,
         };
-        outputs.validate()?;
+        outputs.validate(&config.scope.ports)?;
         Ok((config, outputs))
     }
 }

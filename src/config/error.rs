@@ -142,6 +142,9 @@ pub enum ConfigError {
     /// The port report is JUnit XML, which shows the comparison with a policy, and there is no policy.
     #[error("a report in JUnit XML (.xml) requires --expect")]
     JunitWithoutPolicy,
+    /// The port report would be compared with a policy, and has no port that a client can connect to.
+    #[error("--expect compares the ports from 1 to 65535, and none of them is selected")]
+    NothingToCompare,
     /// A key file is configured, but the ISN is fixed.
     #[error("--key-file requires --isn keyed")]
     UnusedKey,
@@ -171,7 +174,9 @@ impl ConfigError {
     /// Returns advice on how to resolve the error, if there is any.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoPortsLeft => "remove at least one port from --exclude-ports",
+            Self::NoPortsLeft | Self::NoProfilePorts { has_ports: false, .. } => {
+                "remove at least one port from --exclude-ports"
+            }
             Self::TooManySelectedPorts { .. } => "lower the numbers of random: and share:",
             Self::LocalWithPrefixes => {
                 "list the local addresses instead of local, or use --dst any to answer for every address"
@@ -192,7 +197,6 @@ impl ConfigError {
             }
             Self::ProfileNeedsKey | Self::NeedsKey { .. } => "remove --isn, or set it to keyed",
             Self::ProfileWithActions => "remove --on-connect, or set `end` in the services of the profile",
-            Self::NoProfilePorts { has_ports: false, .. } => "remove at least one port from --exclude-ports",
             Self::NoProfilePorts { .. } => "remove --ports, or list ports of the profile",
             Self::UnknownProfile { name } => {
                 let names = BuiltIn::ALL.map(|profile| profile.name);
@@ -205,17 +209,10 @@ impl ConfigError {
             Self::Profile { source, .. } => return source.hint(),
             Self::Policy { source, .. } => return source.hint(),
             Self::JunitWithoutPolicy => "add --expect FILE, or write a report that ends with .csv or .json",
+            Self::NothingToCompare => "select more ports with --ports, or exclude fewer",
             Self::UnusedKey => "add --isn keyed",
-            Self::ReadKey { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "run tcp-bounce as a user who may read it; in a systemd service, use LoadCredential="
-            }
-            Self::ReadKey { path, source } if source.kind() == io::ErrorKind::NotFound => {
-                let path = diagnosis::quoted(path);
-                return Some(format!("create it with `(umask 077; openssl rand -hex 16 >{path})`"));
-            }
-            Self::ReadKey { .. } | Self::InvalidKey { .. } => {
-                "create a key file with `(umask 077; openssl rand -hex 16 >FILE)`"
-            }
+            Self::ReadKey { path, source } => return Some(read_key_hint(path, source)),
+            Self::InvalidKey { .. } => NEW_KEY,
             Self::OutOfMemory => diagnosis::MEMORY_HINT,
             Self::NoInterfaces | Self::OutOfRange | Self::NoRandomness(_) | Self::ReadPolicy { .. } => return None,
         };
@@ -231,6 +228,22 @@ impl ConfigError {
             Self::NoRandomness(_) | Self::OutOfMemory => false,
             _ => true,
         }
+    }
+}
+
+/// Advice on a key file that cannot be used.
+const NEW_KEY: &str = "create a key file with `(umask 077; openssl rand -hex 16 >FILE)`";
+
+/// Returns advice on a key file that cannot be read.
+fn read_key_hint(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run tcp-bounce as a user who may read it; in a systemd service, use LoadCredential=".to_owned()
+        }
+        io::ErrorKind::NotFound => {
+            format!("create it with `(umask 077; openssl rand -hex 16 >{})`", diagnosis::quoted(path))
+        }
+        _ => NEW_KEY.to_owned(),
     }
 }
 

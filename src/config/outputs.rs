@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{ConfigError, Policy, ValueError};
+use super::{ConfigError, Policy, PortSelection, ValueError};
 
 /// The outputs that the user selected on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,14 +29,19 @@ pub struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// Checks that the port report can have its format.
+    /// Checks that the port report can have its format, and that the policy is compared with at least one of `ports`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::JunitWithoutPolicy`] if it is JUnit XML and there is no policy.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// [`ConfigError::JunitWithoutPolicy`] if the report is JUnit XML and there is no policy;
+    /// [`ConfigError::NothingToCompare`] if there is a policy and `ports` has at most port 0.
+    pub fn validate(&self, ports: &PortSelection) -> Result<(), ConfigError> {
         let is_junit = self.report.as_ref().is_some_and(|report| report.format == ReportFormat::Junit);
-        if is_junit && self.policy.is_none() { Err(ConfigError::JunitWithoutPolicy) } else { Ok(()) }
+        match self.policy.is_some() {
+            false if is_junit => Err(ConfigError::JunitWithoutPolicy),
+            true if !(1..=u16::MAX).any(|port| ports.contains(port)) => Err(ConfigError::NothingToCompare),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -291,6 +291,8 @@ fn mistakes_in_the_policy_prevent_the_start() {
     assert_error(&output, &["--expect requires --report"], "add --report FILE");
     let output = usage_error(&network.host, &format!("--report {} host0", files.path("arrived.xml")));
     assert_error(&output, &["a report in JUnit XML (.xml) requires --expect"], "add --expect FILE");
+    let output = usage_error(&network.host, &format!("--ports 0 {} host0", files.options("arrived.csv")));
+    assert_error(&output, &["--expect compares the ports from 1 to 65535"], "--ports");
     network.assert_nothing_is_attached();
     assert!(!Path::new(&files.path("arrived.csv")).exists());
     let check = run(&mut TcpBounce::command(&network.host, &format!("--check {} host0", files.options("arrived.csv"))));
