@@ -85,7 +85,7 @@ pub fn start_findings(config: &Config, responder: &Responder, snapshot: &HostSna
         scope: responder.scope(),
         mode: responder.mode(),
         has_fragments: responder.has_fragments(),
-        post_handshake: &config.post_handshake,
+        short_answers: rules::short_answers(&config.post_handshake, config.profile.as_ref()),
     };
     let mut findings = rules::warnings(&facts, &answering);
     if config.attach_mode.is_none() && responder.mode() == AttachMode::Skb {
@@ -203,7 +203,8 @@ impl InterfaceReport {
         let (Choice { mode, reason }, mut findings) = rules::choose(&facts, config.attach_mode);
         // If the driver refuses the first choice, a start tries the next one, and warns about it.
         let has_fragments = fragments(mode, facts.mtu, facts.driver.as_deref()).first() == Some(&true);
-        let answering = Answering { scope: &scope, mode, has_fragments, post_handshake: &config.post_handshake };
+        let short_answers = rules::short_answers(&config.post_handshake, config.profile.as_ref());
+        let answering = Answering { scope: &scope, mode, has_fragments, short_answers };
         findings.extend(rules::findings(&facts, &answering));
         let (loads, refusal) = match plan(interface) {
             // In hw mode, verifying the program means loading it into the NIC, which the check must not change.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::facts::{Above, Facts};
 use super::finding::{Finding, Severity};
-use crate::config::{AttachMode, PostHandshake};
+use crate::config::{AttachMode, PostHandshake, Profile};
 use crate::responder::mode::LOST_ON_VETH;
 use crate::responder::scope::join_first;
 use crate::responder::{
@@ -22,7 +22,6 @@ pub struct Choice {
 }
 
 /// How tcp-bounce answers on an interface, or would answer.
-#[derive(Clone, Copy)]
 pub struct Answering<'a> {
     /// The addresses that are answered.
     pub scope: &'a Scope,
@@ -30,8 +29,19 @@ pub struct Answering<'a> {
     pub mode: AttachMode,
     /// Whether the program supports multi-buffer frames.
     pub has_fragments: bool,
-    /// The post-handshake actions.
-    pub post_handshake: &'a PostHandshake,
+    /// The answers to data that are shorter than the data, as from [`short_answers`].
+    pub short_answers: Option<String>,
+}
+
+/// Returns the settings that answer data with less data: post-handshake actions, or a profile with replies. `None` if
+/// there are none.
+pub fn short_answers(post_handshake: &PostHandshake, profile: Option<&Profile>) -> Option<String> {
+    let actions = post_handshake.acknowledging_actions();
+    let has_replies = |profile: &Profile| profile.services().iter().any(|service| !service.replies.is_empty());
+    match actions.is_empty() {
+        true => profile.filter(|profile| has_replies(profile)).map(|_| "the profile".to_owned()),
+        false => Some(format!("--on-connect {}", actions.join(" and "))),
+    }
 }
 
 /// Predicts the attach mode of an interface, and returns it with the findings about the mode.
@@ -68,16 +78,20 @@ pub fn choose(facts: &Facts, configured: Option<AttachMode>) -> (Choice, Vec<Fin
 }
 
 /// Returns a warning with the reason why the driver will refuse native mode, if a reason is known.
-///
-/// The rules for `virtio_net` and `ena` follow `virtnet_xdp_set` and `ena_xdp_set` of Linux.
 fn native_refusal(facts: &Facts) -> Option<Finding> {
+    // While a setting prevents native mode, ena (since Linux 6.3) and mlx5 report no support for it.
+    refusal_by_setting(facts).or_else(|| {
+        let is_unsupported = facts.xdp.is_some_and(|xdp| !xdp.native);
+        let refusal = Finding::warning("no_native_xdp", "the driver does not support native XDP");
+        is_unsupported.then(|| refusal.with_hint("use --mode skb, which works with every driver"))
+    })
+}
+
+/// Returns a warning if a setting of the NIC prevents native mode.
+///
+/// The rules follow `virtnet_xdp_set`, `ena_xdp_set` and `mlx5e_set_xdp_feature` of Linux.
+fn refusal_by_setting(facts: &Facts) -> Option<Finding> {
     let name = &facts.name;
-    if facts.xdp.is_some_and(|xdp| !xdp.native) {
-        let message = "the driver does not support native XDP";
-        return Some(
-            Finding::warning("no_native_xdp", message).with_hint("use --mode skb, which works with every driver"),
-        );
-    }
     match (facts.driver.as_deref()?, facts.offloads.gro_hw, facts.queues) {
         ("virtio_net", Some(gro), _) if gro.on && gro.fixed => {
             let message = "virtio_net refuses native mode while the hypervisor merges packets (rx-gro-hw)";
@@ -86,33 +100,38 @@ fn native_refusal(facts: &Facts) -> Option<Finding> {
                     .with_hint("use --mode skb, or turn off packet merging in the hypervisor"),
             )
         }
-        ("ena", _, Some(queues)) if queues.combined > queues.max_combined / 2 => {
+        ("ena", _, Some(queues)) if queues.max_combined > 1 && queues.combined > queues.max_combined / 2 => {
             let message = format!(
                 "ena needs half of its channels free for native mode: {} of {} are in use",
                 queues.combined, queues.max_combined
             );
-            let command = format!("ethtool -L {name} combined {}", (queues.max_combined / 2).max(1));
+            let command = format!("ethtool -L {name} combined {}", queues.max_combined / 2);
             Some(Finding::warning("channels", message).with_command(command))
         }
+        ("mlx5_core", ..) if facts.xdp.is_some_and(|xdp| !xdp.native) => merging(facts).next(),
         _ => None,
     }
 }
 
 /// Returns a warning for each setting that makes some drivers refuse native mode.
 fn native_doubts(facts: &Facts) -> Vec<Finding> {
-    let name = &facts.name;
     let supports_mtu = facts.xdp.is_some_and(|xdp| xdp.fragments) || supports_any_mtu(facts.driver.as_deref());
     let mtu = (facts.mtu > MTU_OF_SMALL_BUFFERS && !supports_mtu).then(|| {
         let message = format!("the driver may refuse native mode with MTU {}", facts.mtu);
-        Finding::warning("mtu", message).with_command(format!("ip link set dev {name} mtu {MTU_OF_SMALL_BUFFERS}"))
+        let command = format!("ip link set dev {} mtu {MTU_OF_SMALL_BUFFERS}", facts.name);
+        Finding::warning("mtu", message).with_command(command)
     });
-    let merging = [("lro", "lro", facts.offloads.lro), ("gro_hw", "rx-gro-hw", facts.offloads.gro_hw)];
-    let merging = merging.into_iter().filter(|(_, _, feature)| feature.is_some_and(|it| it.on && !it.fixed));
-    let merging = merging.map(|(code, feature, _)| {
+    mtu.into_iter().chain(merging(facts)).collect()
+}
+
+/// Returns a warning for each feature by which the NIC merges packets.
+fn merging(facts: &Facts) -> impl Iterator<Item = Finding> {
+    let features = [("lro", "lro", facts.offloads.lro), ("gro_hw", "rx-gro-hw", facts.offloads.gro_hw)];
+    let active = features.into_iter().filter(|(_, _, feature)| feature.is_some_and(|it| it.on && !it.fixed));
+    active.map(|(code, feature, _)| {
         let message = format!("the driver may refuse native mode while the NIC merges packets ({feature})");
-        Finding::warning(code, message).with_command(format!("ethtool -K {name} {feature} off"))
-    });
-    mtu.into_iter().chain(merging).collect()
+        Finding::warning(code, message).with_command(format!("ethtool -K {} {feature} off", facts.name))
+    })
 }
 
 /// Returns an error if the driver reports no support for hw mode.
@@ -208,8 +227,7 @@ fn neighbours(facts: &Facts, answering: &Answering) -> Vec<Finding> {
             }
             _ => return None,
         };
-        let loses_replies =
-            !answering.post_handshake.acknowledging_actions().is_empty() && !master.gro_below.is_empty();
+        let loses_replies = answering.short_answers.is_some() && !master.gro_below.is_empty();
         let condition = loses_replies.then(|| format!("; in skb mode, first run `{}`", gro_off(&master.gro_below)));
         let hint = format!("run tcp-bounce on {name} instead{}", condition.unwrap_or_default());
         Some(Finding::warning(code, message).with_hint(hint))
@@ -217,21 +235,18 @@ fn neighbours(facts: &Facts, answering: &Answering) -> Vec<Finding> {
     master.into_iter().chain(stripped_tags(facts, answering.mode)).collect()
 }
 
-/// Returns a warning if GRO below the interface merges segments, and an action answers merged segments.
+/// Returns a warning if GRO below the interface merges segments, and merged segments get short answers.
 ///
 /// In skb mode, the kernel switches GRO off on the interface itself, but not on the interfaces below it. It keeps the
 /// GSO mark of a merged segment on the reply. A reply that is shorter than the segment size of its mark is lost where
 /// the kernel splits packets in software (`tcp_gso_segment` of Linux), and undefined for a NIC that splits them. SYNs
 /// and segments without data are never merged, and the replies of `echo` are long enough.
 fn merged_segments(facts: &Facts, answering: &Answering) -> Option<Finding> {
-    let actions = answering.post_handshake.acknowledging_actions();
-    let is_affected = answering.mode == AttachMode::Skb && !actions.is_empty() && !facts.gro_below.is_empty();
-    is_affected.then(|| {
-        let (below, actions) = (join_first(&facts.gro_below), actions.join(" and "));
-        let message =
-            format!("GRO of {below} merges segments, and replies of --on-connect {actions} to them may be lost");
-        Finding::warning("gro_below", message).with_command(gro_off(&facts.gro_below))
-    })
+    let is_affected = answering.mode == AttachMode::Skb && !facts.gro_below.is_empty();
+    let answers = answering.short_answers.as_ref().filter(|_| is_affected)?;
+    let below = join_first(&facts.gro_below);
+    let message = format!("GRO of {below} merges segments, and replies of {answers} to them may be lost");
+    Some(Finding::warning("gro_below", message).with_command(gro_off(&facts.gro_below)))
 }
 
 /// Returns the command that switches GRO off on `interfaces`.

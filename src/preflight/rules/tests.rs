@@ -29,17 +29,16 @@ fn predict(facts: &Facts, configured: Option<AttachMode>) -> (AttachMode, Vec<(&
 
 /// Returns the findings in native mode without multi-buffer frames, and with the default action.
 fn findings(facts: &Facts, scope: &Scope) -> Vec<Finding> {
-    let post_handshake = &PostHandshake::default();
-    let answering = Answering { scope, mode: AttachMode::Native, has_fragments: false, post_handshake };
+    let answering = Answering { scope, mode: AttachMode::Native, has_fragments: false, short_answers: None };
     super::findings(facts, &answering)
 }
 
 /// Returns the findings with the post-handshake action of each word in `actions`.
 fn findings_with(facts: &Facts, mode: AttachMode, actions: &str) -> Vec<Finding> {
     let actions: Vec<_> = actions.split_whitespace().map(|action| action.parse().unwrap()).collect();
-    let post_handshake = &PostHandshake::new(&actions).unwrap();
+    let short_answers = short_answers(&PostHandshake::new(&actions).unwrap(), None);
     let scope = &Scope::Own([[192, 0, 2, 1].into()].into());
-    super::findings(facts, &Answering { scope, mode, has_fragments: false, post_handshake })
+    super::findings(facts, &Answering { scope, mode, has_fragments: false, short_answers })
 }
 
 /// Returns the code and the command of each of the [`findings`].
@@ -75,6 +74,26 @@ fn ena_needs_half_of_its_channels_free() {
     assert_eq!(predict(&facts(8), None), (AttachMode::Skb, vec![("channels", false, command())]));
     assert_eq!(predict(&facts(5), Some(AttachMode::Native)), (AttachMode::Native, vec![("channels", true, command())]));
     assert_eq!(predict(&facts(4), None), (AttachMode::Native, vec![]));
+    // Since Linux 6.3, the driver reports no native mode while too many channels are in use.
+    let facts = |combined| Facts { xdp: Some(XdpFeatures { native: false, ..NATIVE }), ..facts(combined) };
+    assert_eq!(predict(&facts(8), None), (AttachMode::Skb, vec![("channels", false, command())]));
+    assert_eq!(predict(&facts(8), Some(AttachMode::Native)).1, [("channels", true, command())]);
+    let single = Channels { max_combined: 1, ..channels(1) };
+    assert_eq!(predict(&Facts { queues: Some(single), ..facts(1) }, None), (AttachMode::Skb, vec![]));
+}
+
+#[test]
+fn mlx5_reports_no_native_mode_while_it_merges_packets() {
+    let facts = |lro, native| Facts {
+        offloads: Offloads { lro, ..Offloads::default() },
+        xdp: Some(XdpFeatures { native, ..NATIVE }),
+        ..nic("mlx5_core")
+    };
+    let found = |is_error| vec![("lro", is_error, "ethtool -K eth1 lro off".to_owned())];
+    assert_eq!(predict(&facts(ON, false), None), (AttachMode::Skb, found(false)));
+    assert_eq!(predict(&facts(ON, false), Some(AttachMode::Native)), (AttachMode::Native, found(true)));
+    assert_eq!(predict(&facts(ON, true), None), (AttachMode::Native, found(false)));
+    assert_eq!(predict(&facts(None, false), None), (AttachMode::Skb, vec![]));
 }
 
 #[test]
@@ -216,6 +235,15 @@ fn warns_of_gro_below_if_an_action_answers_merged_segments() {
 }
 
 #[test]
+fn replies_of_a_profile_are_short_answers() {
+    let banner = "[[service]]\nports = \"22\"\nbanner = \"SSH-2.0-x\\r\\n\"\n";
+    let reply = "replies = [{ prefix = \"x\", send = \"y\" }]\n";
+    let answers = |text: &str| short_answers(&PostHandshake::default(), Some(&Profile::parse(text, "test").unwrap()));
+    assert_eq!(answers(banner), None, "the banner answers an ACK without data");
+    assert_eq!(answers(&format!("{banner}{reply}")).as_deref(), Some("the profile"));
+}
+
+#[test]
 fn advice_to_use_a_master_includes_its_gro() {
     for (kind, gro_below, actions, hint) in [
         (
@@ -243,8 +271,8 @@ fn advice_to_use_a_master_includes_its_gro() {
 #[test]
 fn warns_of_untested_fragments() {
     let found = |facts: &Facts, has_fragments| {
-        let post_handshake = &PostHandshake::default();
-        let answering = Answering { scope: &Scope::Any, mode: AttachMode::Native, has_fragments, post_handshake };
+        let mode = AttachMode::Native;
+        let answering = Answering { scope: &Scope::Any, mode, has_fragments, short_answers: None };
         let found = super::findings(facts, &answering);
         found.into_iter().map(|it| (it.code, it.message, it.command.unwrap_or_default())).collect::<Vec<_>>()
     };
