@@ -16,7 +16,6 @@ use crate::fixtures::process::{Finished, Process, run};
 use crate::fixtures::programs::{BENCH_OBJECT, attached, ip_link_set, pass};
 use crate::fixtures::schema::validate;
 use crate::fixtures::seccomp::{RAW_TRACEPOINTS, deny};
-use crate::fixtures::until;
 use crate::fixtures::{accept, exchange};
 
 /// Runs a check. Returns its JSON, and whether it predicts a successful start.
@@ -307,7 +306,7 @@ fn warns_of_an_interface_that_is_down_or_has_no_address() {
     let command = only(&report["interfaces"][0]["findings"], "warning", "down");
     network.host.ip(command.strip_prefix("ip ").unwrap());
     // `check` compares the interface before and after the check. A late carrier looks like a change of the interface.
-    until("for the carrier", || network.host.ip("link show dev host0").contains("state UP").then_some(()));
+    network.wait_for_carrier();
     assert_eq!(check(&network.host, "host0")["interfaces"][0]["findings"], json!([]));
 
     network.host.ip("address flush dev host0");
